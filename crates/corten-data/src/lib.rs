@@ -1,0 +1,1 @@
+//! Tables in and out in constant memory: Parquet, CSV, Arrow IPC and JSON lines.

@@ -1,0 +1,1 @@
+//! Fitting of classical estimators: preprocessing, imputation, linear models and streaming statistics.

@@ -1,0 +1,1 @@
+//! The extension module corten._core: data in and out, verbs and errors; nothing per estimator.

@@ -1,0 +1,1 @@
+//! The inference server: Open Inference Protocol v2 over HTTP, without Python and without fitting code.

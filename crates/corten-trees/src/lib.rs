@@ -1,0 +1,1 @@
+//! Fitting of tree ensembles: binning, histograms, growing, objectives; exact forests.
