@@ -1,0 +1,203 @@
+//! What the crates that fit have in common: the way in, the fitted state and its lowering, and the registry's entry.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::any::Any;
+
+use corten_core::{CancelToken, Data, Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::graph::{Builder, Output, Slot};
+use crate::model::Model;
+use crate::ops::CategoryValues;
+use crate::schema::{Labels, Schema};
+
+/// What an estimator is to predict.
+#[derive(Clone, Debug)]
+pub enum Target<'a> {
+    /// Nothing: transformers.
+    None,
+    /// Numbers.
+    Numbers {
+        /// One column after the other: `rows * outputs`.
+        values: Cow<'a, [f64]>,
+        /// Number of columns.
+        outputs: usize,
+        /// Whether the target was given as a plain list, so that answers are plain lists too.
+        flat: bool,
+    },
+    /// Classes.
+    Classes {
+        /// The class of each row, an index into `labels`.
+        codes: Cow<'a, [u32]>,
+        /// The classes in ascending order.
+        labels: Labels,
+    },
+}
+
+/// One step of a long fit, as shown to the user.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Steps done, from 1.
+    pub iteration: usize,
+    /// Steps there will be at most.
+    pub total: Option<usize>,
+    /// Loss on the training data.
+    pub loss: Option<f64>,
+    /// Loss on held-out data.
+    pub validation_loss: Option<f64>,
+}
+
+/// How a fit is carried out; none of it changes the result.
+#[derive(Default)]
+pub struct Context {
+    /// Threads to use; 0 counts as 1.
+    pub threads: usize,
+    /// Looked at often: a fit stops within a second.
+    pub cancel: CancelToken,
+    /// Told about each step.
+    pub progress: Option<Box<dyn Fn(&Step) + Send + Sync>>,
+}
+
+/// Everything that a fit sees.
+pub struct FitInput<'a> {
+    /// The rows.
+    pub x: &'a Data<'a>,
+    /// What is to be predicted.
+    pub y: Target<'a>,
+    /// One weight a row, class weights included; 1 each when `None`.
+    pub sample_weight: Option<&'a [f64]>,
+    /// The earlier state of a warm start or a partial fit.
+    pub previous: Option<&'a dyn Fitted>,
+    /// Whether `previous` is to be advanced by these rows (`partial_fit`) rather than to start from.
+    pub partial: bool,
+    /// Threads, cancellation, progress.
+    pub context: &'a Context,
+}
+
+/// A fitted attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attribute {
+    /// Python's `None`.
+    None,
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A boolean.
+    Bool(bool),
+    /// Text.
+    Text(String),
+    /// An array of floats, row after row; no shape entries for a single number.
+    Floats {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its numbers.
+        values: Vec<f64>,
+    },
+    /// An array of integers, row after row.
+    Ints {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its numbers.
+        values: Vec<i64>,
+    },
+    /// The categories of a column.
+    Values(CategoryValues),
+    /// Several.
+    List(Vec<Attribute>),
+}
+
+/// A fitted estimator.
+pub trait Fitted: Any + Send + Sync {
+    /// The fitted attributes by scikit-learn's names.
+    fn attributes(&self) -> Vec<(&'static str, Attribute)>;
+
+    /// Appends its operators on top of the columns that it was fitted on.
+    ///
+    /// # Errors
+    /// What [`Builder::add`] gives.
+    fn lower(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Output>>;
+
+    /// How the fit went: iterations, losses, seconds.
+    fn report(&self) -> Value;
+
+    /// For a warm start of the same type.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl dyn Fitted {
+    /// The model of this state over columns of a schema.
+    ///
+    /// # Errors
+    /// What [`Fitted::lower`] gives.
+    pub fn model(&self, schema: Schema) -> Result<Model> {
+        let names = schema.names();
+        let mut builder = Builder::new(schema);
+        let inputs = builder.inputs();
+        let outputs = self.lower(&mut builder, &inputs, &names)?;
+        builder.finish(outputs)
+    }
+}
+
+/// Parameters that can fit.
+pub trait Estimator {
+    /// Checks the parameters and fits.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a parameter out of range, [`Error::Value`] and [`Error::Column`] for unusable data,
+    /// [`Error::Cancelled`].
+    fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>>;
+}
+
+/// An estimator as the doors find it.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Module and class: `linear_model.Ridge`.
+    pub name: &'static str,
+    /// Its parameters with their defaults.
+    pub defaults: fn() -> Value,
+    /// Fits with some parameters.
+    pub fit: fn(&Value, &FitInput<'_>) -> Result<Box<dyn Fitted>>,
+}
+
+impl Entry {
+    /// The entry of a parameter struct.
+    pub fn of<P: Estimator + Serialize + DeserializeOwned + Default>(name: &'static str) -> Self {
+        Self {
+            name,
+            defaults: || serde_json::to_value(P::default()).unwrap_or_default(),
+            fit: |params, input| parse::<P>(params)?.fit(input),
+        }
+    }
+}
+
+/// Parameters from JSON; one that can't be read is found by trying each alone.
+fn parse<P: Serialize + DeserializeOwned + Default>(params: &Value) -> Result<P> {
+    P::deserialize(params).map_err(|error| {
+        if let Some(object) = params.as_object() {
+            let defaults = serde_json::to_value(P::default()).unwrap_or_default();
+            for (name, value) in object {
+                let mut alone = defaults.clone();
+                alone[name] = value.clone();
+                if let Err(error) = P::deserialize(&alone) {
+                    return Error::parameter(name, reason(&error.to_string()), value);
+                }
+            }
+        }
+        Error::value(format!("the parameters can't be read: {error}"))
+    })
+}
+
+/// What serde expected, out of its message.
+fn reason(message: &str) -> String {
+    match message.rsplit_once("expected ") {
+        Some((_, expected)) => expected.to_string(),
+        None => format!("of its documented type ({message})"),
+    }
+}

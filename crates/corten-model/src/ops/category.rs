@@ -1,0 +1,305 @@
+//! Categories to codes.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use corten_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Flow, Operator, Shape, damaged};
+use crate::file::{TensorReader, TensorWriter};
+use crate::graph::Slot;
+
+/// What to do with a value that has no code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Refuse it, naming the column.
+    Error,
+    /// Give it this code; NaN is "missing".
+    Code(#[serde(with = "crate::number")] f64),
+}
+
+/// The categories of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CategoryValues {
+    /// Numbers, compared exactly.
+    Numbers(Vec<f64>),
+    /// Text, compared byte by byte.
+    Texts(Vec<String>),
+}
+
+impl CategoryValues {
+    /// Number of categories.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Numbers(v) => v.len(),
+            Self::Texts(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One column's categories and rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CategoryColumn {
+    /// The column's name, for messages.
+    pub name: String,
+    /// The categories.
+    pub values: CategoryValues,
+    /// One code a category; its position where `None`.
+    pub codes: Option<Vec<f64>>,
+    /// The rule for a missing value.
+    pub missing: Rule,
+    /// The rule for a value that is no category.
+    pub unknown: Rule,
+}
+
+/// Maps each column's categories to codes: `n` columns, of numbers or text as their categories are, to `n` numbers.
+#[derive(Clone, Debug)]
+pub struct Category {
+    columns: Vec<CategoryColumn>,
+    tables: Vec<Table>,
+}
+
+/// How a column is looked up.
+#[derive(Clone, Debug)]
+enum Table {
+    /// Positions of the numbers in ascending order.
+    Sorted(Vec<(f64, u32)>),
+    /// Open addressing over a hash of the bytes; `u32::MAX` is free.
+    Hashed(Vec<u32>),
+}
+
+const FREE: u32 = u32::MAX;
+
+impl Category {
+    /// An operator over these columns.
+    pub fn new(columns: Vec<CategoryColumn>) -> Self {
+        let tables = columns.iter().map(|c| Table::of(&c.values)).collect();
+        Self { columns, tables }
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[CategoryColumn] {
+        &self.columns
+    }
+}
+
+impl Table {
+    fn of(values: &CategoryValues) -> Self {
+        match values {
+            CategoryValues::Numbers(values) => {
+                let mut sorted: Vec<(f64, u32)> = values.iter().copied().zip(0u32..).collect();
+                sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+                Self::Sorted(sorted)
+            }
+            CategoryValues::Texts(values) => {
+                let size = (values.len() * 2 + 2).next_power_of_two();
+                let mut table = vec![FREE; size];
+                for (i, value) in values.iter().enumerate() {
+                    let mut at = hash(value.as_bytes()) as usize & (size - 1);
+                    while table[at] != FREE {
+                        if values[table[at] as usize] == *value {
+                            break;
+                        }
+                        at = (at + 1) & (size - 1);
+                    }
+                    if table[at] == FREE {
+                        table[at] = i as u32;
+                    }
+                }
+                Self::Hashed(table)
+            }
+        }
+    }
+}
+
+/// Multiply and fold over words of 8 bytes: short keys, one multiplication each.
+#[inline]
+fn hash(bytes: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut h = (bytes.len() as u64).wrapping_mul(ODD);
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let mut w = [0; 8];
+        w.copy_from_slice(word);
+        h = (h ^ u64::from_le_bytes(w)).wrapping_mul(ODD);
+        h ^= h >> 29;
+    }
+    let mut last = [0; 8];
+    let rest = words.remainder();
+    last[..rest.len()].copy_from_slice(rest);
+    h = (h ^ u64::from_le_bytes(last)).wrapping_mul(ODD);
+    h ^ (h >> 32)
+}
+
+impl CategoryColumn {
+    #[inline]
+    fn code(&self, position: u32) -> f64 {
+        match &self.codes {
+            Some(codes) => codes[position as usize],
+            None => f64::from(position),
+        }
+    }
+
+    fn missing(&self) -> Result<f64> {
+        match self.missing {
+            Rule::Code(code) => Ok(code),
+            Rule::Error => {
+                Err(Error::column(&self.name, "has a missing value, which it had not when the model was fitted"))
+            }
+        }
+    }
+
+    fn unknown(&self, value: impl FnOnce() -> String) -> Result<f64> {
+        match self.unknown {
+            Rule::Code(code) => Ok(code),
+            Rule::Error => {
+                let known: Vec<String> = match &self.values {
+                    CategoryValues::Numbers(v) => v.iter().take(10).map(ToString::to_string).collect(),
+                    CategoryValues::Texts(v) => v.iter().take(10).map(|s| format!("'{s}'")).collect(),
+                };
+                let more = self.values.len().saturating_sub(known.len());
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                Err(Error::column(
+                    &self.name,
+                    format!("unknown category {}; known are {}{more}", value(), known.join(", ")),
+                ))
+            }
+        }
+    }
+
+    #[inline]
+    fn of_number(&self, table: &[(f64, u32)], x: f64) -> Result<f64> {
+        if x.is_nan() {
+            return self.missing();
+        }
+        let at = table.partition_point(|&(v, _)| v < x);
+        match table.get(at) {
+            Some(&(v, position)) if v == x => Ok(self.code(position)),
+            _ => self.unknown(|| x.to_string()),
+        }
+    }
+
+    #[inline]
+    fn of_text(&self, table: &[u32], values: &[String], x: Option<&[u8]>) -> Result<f64> {
+        let Some(x) = x else { return self.missing() };
+        let mask = table.len() - 1;
+        let mut at = hash(x) as usize & mask;
+        loop {
+            match table[at] {
+                FREE => return self.unknown(|| format!("'{}'", String::from_utf8_lossy(x))),
+                position if values[position as usize].as_bytes() == x => return Ok(self.code(position)),
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Described {
+    name: String,
+    missing: Rule,
+    unknown: Rule,
+    text: bool,
+}
+
+impl Operator for Category {
+    fn check(&self, inputs: &[Slot]) -> Result<Shape> {
+        if inputs.len() != self.columns.len() {
+            return Err(Error::format(format!(
+                "operator 'category' takes {} columns but is given {}",
+                self.columns.len(),
+                inputs.len()
+            )));
+        }
+        for (column, slot) in self.columns.iter().zip(inputs) {
+            let fits = match &column.values {
+                CategoryValues::Numbers(v) => matches!(slot, Slot::Number(_)) && !v.iter().any(|x| x.is_nan()),
+                CategoryValues::Texts(_) => matches!(slot, Slot::Text(_)),
+            };
+            if !fits {
+                return Err(Error::column(&column.name, "has categories of another kind than its values"));
+            }
+            if column.codes.as_ref().is_some_and(|c| c.len() != column.values.len()) {
+                return Err(Error::column(&column.name, "has not as many codes as categories"));
+            }
+        }
+        Ok(Shape::numbers(inputs.len()))
+    }
+
+    fn write(&self, tensors: &mut TensorWriter) -> Value {
+        let mut described = Vec::with_capacity(self.columns.len());
+        for (i, column) in self.columns.iter().enumerate() {
+            match &column.values {
+                CategoryValues::Numbers(values) => tensors.f64(&format!("values{i}"), values),
+                CategoryValues::Texts(values) => tensors.texts(&format!("values{i}"), values),
+            }
+            if let Some(codes) = &column.codes {
+                tensors.f64(&format!("codes{i}"), codes);
+            }
+            described.push(Described {
+                name: column.name.clone(),
+                missing: column.missing,
+                unknown: column.unknown,
+                text: matches!(column.values, CategoryValues::Texts(_)),
+            });
+        }
+        json!({ "columns": described })
+    }
+
+    fn read(value: &Value, tensors: &TensorReader<'_>) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Columns {
+            columns: Vec<Described>,
+        }
+        let Columns { columns } = Columns::deserialize(value).map_err(|e| damaged("category", &e))?;
+        let columns = columns
+            .into_iter()
+            .enumerate()
+            .map(|(i, c)| {
+                let values = if c.text {
+                    CategoryValues::Texts(tensors.texts(&format!("values{i}"))?)
+                } else {
+                    CategoryValues::Numbers(tensors.f64(&format!("values{i}"))?)
+                };
+                let codes = tensors.optional_f64(&format!("codes{i}"))?;
+                if codes.as_ref().is_some_and(|c| c.len() != values.len()) {
+                    return Err(Error::column(&c.name, "has not as many codes as categories"));
+                }
+                Ok(CategoryColumn { name: c.name, values, codes, missing: c.missing, unknown: c.unknown })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self::new(columns))
+    }
+
+    fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {
+        let (rows, stride) = (flow.rows, flow.stride);
+        let (before, after) = flow.numbers.split_at_mut(first as usize * stride);
+        for (i, (&slot, (column, table))) in inputs.iter().zip(self.columns.iter().zip(&self.tables)).enumerate() {
+            let to = &mut after[i * stride..][..rows];
+            match (slot, table, &column.values) {
+                (Slot::Number(at), Table::Sorted(table), _) => {
+                    for (o, &x) in to.iter_mut().zip(&before[at as usize * stride..][..rows]) {
+                        *o = column.of_number(table, x)?;
+                    }
+                }
+                (Slot::Text(at), Table::Hashed(table), CategoryValues::Texts(values)) => {
+                    for (o, &x) in to.iter_mut().zip(&flow.texts[at as usize * stride..][..rows]) {
+                        *o = column.of_text(table, values, x)?;
+                    }
+                }
+                _ => return Err(Error::Internal("operator 'category' was given a column of another kind".into())),
+            }
+        }
+        Ok(())
+    }
+}

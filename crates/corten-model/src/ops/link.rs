@@ -1,0 +1,166 @@
+//! Scores to probabilities, and to a class index.
+
+use alloc::vec::Vec;
+
+use corten_core::{Error, Result};
+use corten_kernels::special;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Flow, Operator, Shape, damaged, numbers_only};
+use crate::file::{TensorReader, TensorWriter};
+use crate::graph::Slot;
+
+/// How scores become probabilities or a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// One score to `[1 - p, p]` with `p = 1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `k` scores to `k` probabilities.
+    Softmax,
+    /// `exp(x)` per column.
+    Exp,
+    /// A sigmoid per column, divided by their sum (one against the rest).
+    Normalize,
+    /// The numbers themselves.
+    Identity,
+}
+
+/// Applies a [`LinkKind`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Which one.
+    pub kind: LinkKind,
+}
+
+/// How a class is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecideKind {
+    /// One score: 1 above the threshold, else 0.
+    Threshold(#[serde(with = "crate::number")] f64),
+    /// The first of the highest scores.
+    ArgMax,
+}
+
+/// Chooses a class: one number, its index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decide {
+    /// How.
+    pub kind: DecideKind,
+}
+
+impl Operator for Link {
+    fn check(&self, inputs: &[Slot]) -> Result<Shape> {
+        let n = numbers_only("link", inputs, None)?;
+        match self.kind {
+            LinkKind::Sigmoid if n == 1 => Ok(Shape::numbers(2)),
+            LinkKind::Sigmoid => Err(Error::format("operator 'link': a sigmoid takes one score")),
+            _ => Ok(Shape::numbers(n)),
+        }
+    }
+
+    fn write(&self, _: &mut TensorWriter) -> Value {
+        json!(self)
+    }
+
+    fn read(value: &Value, _: &TensorReader<'_>) -> Result<Self> {
+        Self::deserialize(value).map_err(|e| damaged("link", &e))
+    }
+
+    fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {
+        let (rows, stride, n) = (flow.rows, flow.stride, inputs.len());
+        match self.kind {
+            LinkKind::Sigmoid => {
+                let (before, after) = flow.split(first);
+                let Some(&Slot::Number(at)) = inputs.first() else { return Ok(()) };
+                let from = &before[at as usize * stride..][..rows];
+                for (r, &x) in from.iter().enumerate() {
+                    let p = special::sigmoid(x);
+                    after[r] = 1.0 - p;
+                    after[stride + r] = p;
+                }
+            }
+            LinkKind::Identity => flow.map(inputs, first, |_, from, to| to.copy_from_slice(from)),
+            LinkKind::Exp => flow.map(inputs, first, |_, from, to| {
+                for (o, &x) in to.iter_mut().zip(from) {
+                    *o = special::exp(x);
+                }
+            }),
+            LinkKind::Softmax | LinkKind::Normalize => {
+                let mut row = core::mem::take(&mut flow.scratch.row);
+                let (before, after) = flow.split(first);
+                for r in 0..rows {
+                    gather(&mut row, before, inputs, stride, r);
+                    if self.kind == LinkKind::Softmax {
+                        special::softmax_in_place(&mut row);
+                    } else {
+                        let mut sum = 0.0;
+                        for x in &mut row {
+                            *x = special::sigmoid(*x);
+                            sum += *x;
+                        }
+                        row.iter_mut().for_each(|x| *x /= sum);
+                    }
+                    for (i, &p) in row[..n].iter().enumerate() {
+                        after[i * stride + r] = p;
+                    }
+                }
+                flow.scratch.row = row;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gather(row: &mut Vec<f64>, before: &[f64], inputs: &[Slot], stride: usize, r: usize) {
+    row.clear();
+    row.extend(inputs.iter().map(|s| match s {
+        Slot::Number(at) | Slot::Text(at) => before[*at as usize * stride + r],
+    }));
+}
+
+impl Operator for Decide {
+    fn check(&self, inputs: &[Slot]) -> Result<Shape> {
+        let n = numbers_only("decide", inputs, None)?;
+        match self.kind {
+            DecideKind::Threshold(t) if n != 1 || t.is_nan() => {
+                Err(Error::format("operator 'decide': a threshold is a number and takes one score"))
+            }
+            DecideKind::ArgMax if n == 0 => Err(Error::format("operator 'decide' takes at least one score")),
+            _ => Ok(Shape::numbers(1)),
+        }
+    }
+
+    fn write(&self, _: &mut TensorWriter) -> Value {
+        json!(self)
+    }
+
+    fn read(value: &Value, _: &TensorReader<'_>) -> Result<Self> {
+        Self::deserialize(value).map_err(|e| damaged("decide", &e))
+    }
+
+    fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {
+        let (rows, stride) = (flow.rows, flow.stride);
+        let (before, after) = flow.split(first);
+        let score = |i: usize, r: usize| match inputs[i] {
+            Slot::Number(at) | Slot::Text(at) => before[at as usize * stride + r],
+        };
+        for r in 0..rows {
+            after[r] = match self.kind {
+                DecideKind::Threshold(t) => f64::from(u8::from(score(0, r) > t)),
+                DecideKind::ArgMax => {
+                    let mut best = 0;
+                    for i in 1..inputs.len() {
+                        if score(i, r) > score(best, r) {
+                            best = i;
+                        }
+                    }
+                    best as f64
+                }
+            };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! Rows of JSON and CSV in, answers out.

@@ -1,0 +1,306 @@
+//! Running a table: blocks of rows, spread over threads.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use corten_core::{CancelToken, Column, Csr, Data, Error, Kind, Result, Table};
+
+use crate::graph::{Method, Output, Slot};
+use crate::model::Model;
+use crate::ops::{Flow, Scratch};
+use crate::schema::Schema;
+
+/// Most rows of a block.
+const BLOCK: usize = 512;
+/// Bytes of number columns that a block may take: it should stay in the second-level cache.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// How a table is run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Threads that share the blocks.
+    pub threads: usize,
+    /// Looked at between blocks.
+    pub cancel: CancelToken,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { threads: 1, cancel: CancelToken::new() }
+    }
+}
+
+/// The answer to a table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number columns of the answer.
+    pub width: usize,
+    /// Their values, row after row: `rows * width`.
+    pub numbers: Vec<f64>,
+    /// One list a text column.
+    pub texts: Vec<Vec<Option<String>>>,
+}
+
+/// The inputs of a model found in some data.
+enum Bound<'b, 'a> {
+    /// One column an input, in the order of the schema.
+    Columns(Vec<&'b Column<'a>>),
+    /// A sparse matrix, filled in block by block.
+    Csr(&'b Csr<'a>),
+}
+
+fn bind<'b, 'a>(schema: &Schema, data: &'b Data<'a>) -> Result<Bound<'b, 'a>> {
+    let wrong_width = |given: usize| {
+        Error::value(format!(
+            "X has {given} features, but this model is expecting {} features as input",
+            schema.inputs.len()
+        ))
+    };
+    match data {
+        Data::Csr(matrix) => {
+            if matrix.columns() != schema.inputs.len() {
+                return Err(wrong_width(matrix.columns()));
+            }
+            if let Some(text) = schema.inputs.iter().find(|i| i.kind == Kind::Text) {
+                return Err(Error::column(&text.name, "holds text; a sparse matrix holds numbers only"));
+            }
+            Ok(Bound::Csr(matrix))
+        }
+        Data::Table(table) => {
+            let columns: Vec<&Column<'a>> = if schema.named && table.is_named() {
+                by_name(schema, table)?
+            } else if table.width() == schema.inputs.len() {
+                table.columns().iter().collect()
+            } else {
+                return Err(wrong_width(table.width()));
+            };
+            for (input, column) in schema.inputs.iter().zip(&columns) {
+                match (input.kind, column.kind()) {
+                    (Kind::Number, Some(Kind::Text)) => {
+                        return Err(Error::column(&input.name, "holds text where the model reads numbers"));
+                    }
+                    (Kind::Text, Some(Kind::Number)) if !all_missing(column) => {
+                        return Err(Error::column(
+                            &input.name,
+                            format!("holds {} where the model reads text", column.type_name()),
+                        ));
+                    }
+                    (_, None) => {
+                        return Err(Error::column(
+                            &input.name,
+                            format!("has type {}; numbers, booleans and text can be used", column.type_name()),
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+            Ok(Bound::Columns(columns))
+        }
+    }
+}
+
+/// The columns by their names: in one pass where they come in the order of the schema.
+fn by_name<'b, 'a>(schema: &Schema, table: &'b Table<'a>) -> Result<Vec<&'b Column<'a>>> {
+    let columns = table.columns();
+    let mut sorted: Vec<&Column<'a>> = columns.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    schema
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(i, input)| match columns.get(i) {
+            Some(column) if column.name == input.name => Ok(column),
+            _ => match sorted.binary_search_by(|c| c.name.as_str().cmp(&input.name)) {
+                Ok(at) => Ok(sorted[at]),
+                Err(_) => table.column(&input.name),
+            },
+        })
+        .collect()
+}
+
+/// A column of nothing but missing values has no type of its own in many frames.
+fn all_missing(column: &Column<'_>) -> bool {
+    column.to_f64().is_ok_and(|v| v.iter().all(|x| x.is_nan()))
+}
+
+impl Model {
+    fn block_rows(&self) -> usize {
+        (BLOCK_BYTES / (8 * self.graph.numbers.max(1))).clamp(1, BLOCK)
+    }
+
+    /// Runs a method on a table. The same bits for any number of threads and any way of cutting a table.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a method that the model doesn't have; [`Error::MissingColumn`], [`Error::Column`]
+    /// and [`Error::Value`] for data that don't fit; [`Error::Cancelled`].
+    pub fn run(&self, method: Method, data: &Data<'_>, options: &Run) -> Result<Batch> {
+        let (output, plan) = self.answer(method)?;
+        let bound = bind(&self.graph.schema, data)?;
+        let (rows, block) = (data.rows(), self.block_rows());
+        let blocks: Vec<Range<usize>> =
+            (0..rows.div_ceil(block)).map(|i| i * block..((i + 1) * block).min(rows)).collect();
+        let width = output.columns.iter().filter(|s| matches!(s, Slot::Number(_))).count();
+        let texts = output.columns.len() - width;
+        // A few tasks a thread: each allocates its scratch once.
+        let tasks = (options.threads.max(1) * 4).min(blocks.len()).max(1);
+        let per_task = blocks.len().div_ceil(tasks).max(1);
+        let groups: Vec<&[Range<usize>]> = blocks.chunks(per_task).collect();
+        let parts = each(&groups, options.threads, |group| {
+            let mut worker = Worker::new(self, block);
+            let mut part = Batch { texts: vec![Vec::new(); texts], width, ..Batch::default() };
+            for range in group.iter() {
+                options.cancel.check()?;
+                worker.run(&bound, range.clone(), output, plan, &mut part)?;
+            }
+            Ok(part)
+        })?;
+        let mut all = Batch { rows, width, numbers: Vec::with_capacity(rows * width), texts: vec![Vec::new(); texts] };
+        for part in parts {
+            all.numbers.extend_from_slice(&part.numbers);
+            for (to, from) in all.texts.iter_mut().zip(part.texts) {
+                to.extend(from);
+            }
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(feature = "parallel")]
+fn each<T: Sync, R: Send>(items: &[T], threads: usize, f: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    if threads <= 1 || items.len() <= 1 {
+        return items.iter().map(f).collect();
+    }
+    corten_kernels::parallel::map_blocks(threads, items.len(), 1, |at, _| f(&items[at])).into_iter().collect()
+}
+
+#[cfg(not(feature = "parallel"))]
+fn each<T, R>(items: &[T], _: usize, f: impl Fn(&T) -> Result<R>) -> Result<Vec<R>> {
+    items.iter().map(f).collect()
+}
+
+/// The memory of one thread that runs blocks.
+struct Worker<'m> {
+    model: &'m Model,
+    stride: usize,
+    numbers: Vec<f64>,
+    scratch: Scratch,
+}
+
+impl<'m> Worker<'m> {
+    fn new(model: &'m Model, stride: usize) -> Self {
+        Self { model, stride, numbers: vec![0.0; model.graph.numbers * stride], scratch: Scratch::default() }
+    }
+
+    fn run<'d>(
+        &mut self,
+        bound: &'d Bound<'d, '_>,
+        range: Range<usize>,
+        output: &Output,
+        plan: &[u32],
+        out: &mut Batch,
+    ) -> Result<()>
+    where
+        'm: 'd,
+    {
+        let (rows, stride, graph) = (range.len(), self.stride, &self.model.graph);
+        let mut texts: Vec<Option<&'d [u8]>> = vec![None; graph.texts * stride];
+        read(&graph.schema, bound, range, stride, &mut self.numbers, &mut texts)?;
+        let mut flow = Flow { rows, stride, numbers: &mut self.numbers, texts: &mut texts, scratch: &mut self.scratch };
+        for &at in plan {
+            let node = &graph.nodes[at as usize];
+            node.op.run(&mut flow, &node.inputs, node.first)?;
+        }
+        collect(&flow, output, out);
+        Ok(())
+    }
+}
+
+/// Reads a block of the inputs.
+fn read<'d>(
+    schema: &Schema,
+    bound: &'d Bound<'d, '_>,
+    range: Range<usize>,
+    stride: usize,
+    numbers: &mut [f64],
+    texts: &mut [Option<&'d [u8]>],
+) -> Result<()> {
+    let rows = range.len();
+    let columns = match bound {
+        Bound::Csr(matrix) => {
+            let block = &mut numbers[..matrix.columns() * stride];
+            block.fill(0.0);
+            matrix.fill_block(range.start, rows, stride, block);
+            return Ok(());
+        }
+        Bound::Columns(columns) => columns,
+    };
+    let (mut number, mut text) = (0, 0);
+    for (input, column) in schema.inputs.iter().zip(columns) {
+        match input.kind {
+            Kind::Number => {
+                column.read_f64(range.start, &mut numbers[number * stride..][..rows])?;
+                number += 1;
+            }
+            Kind::Text => {
+                let to = &mut texts[text * stride..][..rows];
+                match column.as_text() {
+                    Ok(values) => {
+                        for (i, o) in to.iter_mut().enumerate() {
+                            *o = values.get(range.start + i);
+                        }
+                    }
+                    Err(_) => to.fill(None),
+                }
+                text += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends the answer of a block.
+fn collect(flow: &Flow<'_, '_>, output: &Output, out: &mut Batch) {
+    let numbers: Vec<&[f64]> = output
+        .columns
+        .iter()
+        .filter_map(|&s| if let Slot::Number(at) = s { Some(flow.number(at)) } else { None })
+        .collect();
+    out.rows += flow.rows;
+    out.numbers.reserve(flow.rows * numbers.len());
+    for r in 0..flow.rows {
+        out.numbers.extend(numbers.iter().map(|c| c[r]));
+    }
+    let texts = output.columns.iter().filter_map(|&s| if let Slot::Text(at) = s { Some(flow.text(at)) } else { None });
+    for (to, from) in out.texts.iter_mut().zip(texts) {
+        to.extend(from.iter().map(|t| t.map(|bytes| String::from_utf8_lossy(bytes).into_owned())));
+    }
+}
+
+/// Takes a table into the state row by row; the answer of each row comes after its step.
+pub(crate) fn update(model: &mut Model, data: &Data<'_>) -> Result<Batch> {
+    let bound = bind(&model.graph.schema, data)?;
+    let output = model.answer(Method::Transform)?.0.clone();
+    let text_outputs = output.columns.iter().filter(|s| matches!(s, Slot::Text(_))).count();
+    let width = output.columns.len() - text_outputs;
+    let mut all = Batch { width, texts: vec![Vec::new(); text_outputs], ..Batch::default() };
+    let mut session = model.session();
+    // Checked whole before the state changes: half a table must not go in.
+    model.run(Method::Transform, data, &Run::default())?;
+    let inputs = model.graph.schema.counts();
+    for row in 0..data.rows() {
+        let mut texts: Vec<Option<&[u8]>> = vec![None; inputs.1];
+        read(&model.graph.schema, &bound, row..row + 1, 1, &mut session.numbers, &mut texts)?;
+        let texts: Vec<Option<Cow<'_, [u8]>>> = texts.into_iter().map(|t| t.map(Cow::Borrowed)).collect();
+        let texts: Vec<Option<&[u8]>> = texts.iter().map(|t| t.as_deref()).collect();
+        let numbers = model.update_row(&mut session, &texts)?;
+        all.numbers.extend_from_slice(numbers);
+        all.rows += 1;
+    }
+    Ok(all)
+}
