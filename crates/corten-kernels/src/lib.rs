@@ -1,1 +1,16 @@
-//! Numeric kernels with one arithmetic order on every CPU, each with a scalar twin as its oracle.
+//! Numeric kernels with one arithmetic order on every CPU.
+//!
+//! Floor 1. Everything above sums, multiplies and exponentiates through these functions, so that a model gives the same
+//! bits in Python, in a server and on a device. Features: `std` (the CPU is looked at once at run time), `parallel`
+//! (thread pools), `dense` (linear algebra for fitting).
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod cpu;
+#[cfg(feature = "dense")]
+pub mod dense;
+#[cfg(feature = "parallel")]
+pub mod parallel;
+pub mod special;
+pub mod vector;

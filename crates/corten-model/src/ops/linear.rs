@@ -82,7 +82,7 @@ impl Operator for Linear {
         }));
         for (k, &b) in self.intercept.iter().enumerate() {
             let to = &mut after[k * stride..][..rows];
-            vector::dot_columns(before, rows, stride, &scratch.offsets, &self.weights[k * n..][..n], to);
+            vector::dot_columns(before, rows, &scratch.offsets, &self.weights[k * n..][..n], to);
             to.iter_mut().for_each(|y| *y += b);
         }
         Ok(())

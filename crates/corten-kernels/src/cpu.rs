@@ -1,0 +1,95 @@
+//! Which instructions kernels may use, found out once.
+
+/// A set of instructions; higher ones include the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What every CPU of the target has.
+    Plain,
+    /// x86's AVX2.
+    Avx2,
+    /// x86's AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+impl Level {
+    /// All levels, the lowest first.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Avx2, Self::Avx512];
+}
+
+/// The highest level that this CPU has, lowered by the environment variable `CORTEN_CPU` (`plain`, `avx2` or `avx512`).
+/// Results are the same bits on every level. Without `std` it is [`Level::Plain`].
+#[cfg(feature = "std")]
+pub fn level() -> Level {
+    static LEVEL: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let asked = match std::env::var("CORTEN_CPU").as_deref() {
+            Ok("plain") => Level::Plain,
+            Ok("avx2") => Level::Avx2,
+            _ => Level::Avx512,
+        };
+        asked.min(available())
+    })
+}
+
+/// The level of targets without detection.
+#[cfg(not(feature = "std"))]
+pub fn level() -> Level {
+    Level::Plain
+}
+
+/// What the CPU has, whatever the environment asks for.
+#[cfg(feature = "std")]
+pub fn available() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx512dq")
+            && std::is_x86_feature_detected!("avx512vl")
+        {
+            return Level::Avx512;
+        }
+        if std::is_x86_feature_detected!("avx2") {
+            return Level::Avx2;
+        }
+    }
+    Level::Plain
+}
+
+/// Compiles one body for each level and calls the one that [`level`] allows.
+///
+/// The body is the scalar twin itself: wider registers hold more of its fixed lanes, and Rust never contracts a
+/// product and a sum, so every copy gives the same bits.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+        $(#[$doc])*
+        #[inline]
+        pub fn $name($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            fn body($($arg: $type),*) $(-> $out)? $body
+
+            #[cfg(all(target_arch = "x86_64", feature = "std"))]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2($($arg: $type),*) $(-> $out)? { body($($arg),*) }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
+                fn avx512($($arg: $type),*) $(-> $out)? { body($($arg),*) }
+                match $crate::cpu::level() {
+                    $crate::cpu::Level::Plain => {}
+                    $crate::cpu::Level::Avx2 => {
+                        #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+                        // SAFETY: level() found AVX2 on this CPU.
+                        return unsafe { avx2($($arg),*) };
+                    }
+                    $crate::cpu::Level::Avx512 => {
+                        #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+                        // SAFETY: level() found these parts of AVX-512 on this CPU.
+                        return unsafe { avx512($($arg),*) };
+                    }
+                }
+            }
+            body($($arg),*)
+        }
+    };
+}
+pub(crate) use dispatch;

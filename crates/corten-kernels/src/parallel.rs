@@ -1,0 +1,132 @@
+//! Blocks of rows over threads, with results that don't show how many threads there were.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use rayon::prelude::*;
+
+/// Threads for scikit-learn's `n_jobs`, but `None` means all cores. `-1` is all cores, `-2` all but one ...
+pub fn threads(n_jobs: Option<i64>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match n_jobs {
+        None | Some(0) => cores,
+        Some(n) if n > 0 => usize::try_from(n).unwrap_or(cores).min(1024),
+        Some(n) => (cores as i64 + 1).saturating_add(n).max(1) as usize,
+    }
+}
+
+/// Runs `work` where rayon's parallel iterators use this many threads. In a forked child, whose pools' threads are
+/// gone, it runs on the calling thread.
+pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    match pool::of(threads) {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
+/// `f(index, rows)` for each block of rows, in any order.
+pub fn for_blocks(threads: usize, rows: usize, block: usize, f: impl Fn(usize, Range<usize>) + Sync + Send) {
+    map_blocks(threads, rows, block, f);
+}
+
+/// The results of `f(index, rows)` for each block of rows, in the order of the blocks.
+pub fn map_blocks<T: Send>(
+    threads: usize,
+    rows: usize,
+    block: usize,
+    f: impl Fn(usize, Range<usize>) -> T + Sync + Send,
+) -> Vec<T> {
+    let block = block.max(1);
+    let count = rows.div_ceil(block);
+    let range = |i: usize| i * block..((i + 1) * block).min(rows);
+    let pool = if threads > 1 && count > 1 { pool::of(threads) } else { None };
+    match pool {
+        Some(pool) => pool.install(|| (0..count).into_par_iter().map(|i| f(i, range(i))).collect()),
+        None => (0..count).map(|i| f(i, range(i))).collect(),
+    }
+}
+
+/// Joins the results of blocks in a tree whose shape depends on their number only: neighbours first.
+pub fn reduce_blocks<T>(mut parts: Vec<T>, join: impl Fn(&mut T, T)) -> Option<T> {
+    while parts.len() > 1 {
+        let mut next = Vec::with_capacity(parts.len().div_ceil(2));
+        let mut rest = parts.into_iter();
+        while let Some(mut left) = rest.next() {
+            if let Some(right) = rest.next() {
+                join(&mut left, right);
+            }
+            next.push(left);
+        }
+        parts = next;
+    }
+    parts.pop()
+}
+
+mod pool {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+    use rayon::{ThreadPool, ThreadPoolBuilder};
+
+    /// The process that made the pools, and a pool a number of threads.
+    struct Pools {
+        process: u32,
+        pools: Mutex<BTreeMap<usize, Arc<ThreadPool>>>,
+    }
+
+    static POOLS: OnceLock<Pools> = OnceLock::new();
+
+    /// A pool of some threads; `None` for one thread, in a forked child, and where threads can't be had.
+    pub(super) fn of(threads: usize) -> Option<Arc<ThreadPool>> {
+        if threads <= 1 {
+            return None;
+        }
+        let process = std::process::id();
+        let pools = POOLS.get_or_init(|| Pools { process, pools: Mutex::default() });
+        if pools.process != process {
+            return None;
+        }
+        let mut known = pools.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = known.get(&threads) {
+            return Some(pool.clone());
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| std::format!("corten-{i}"))
+            .build()
+            .ok()
+            .map(Arc::new)?;
+        known.insert(threads, pool.clone());
+        Some(pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_in_order_and_cover_all_rows() {
+        for threads in [1, 3] {
+            let parts = map_blocks(threads, 10, 4, |i, rows| (i, rows));
+            assert_eq!(parts, [(0, 0..4), (1, 4..8), (2, 8..10)]);
+        }
+    }
+
+    #[test]
+    fn a_sum_is_the_same_for_any_number_of_threads() {
+        let values: Vec<f64> = (0..10_000).map(|i| 1.0 / f64::from(i + 1)).collect();
+        let sum = |threads| {
+            let parts = map_blocks(threads, values.len(), 97, |_, rows| crate::vector::sum(&values[rows]));
+            reduce_blocks(parts, |a, b| *a += b).unwrap()
+        };
+        assert_eq!(sum(1).to_bits(), sum(4).to_bits());
+    }
+
+    #[test]
+    fn n_jobs_counts_as_in_scikit_learn() {
+        let cores = threads(None);
+        assert_eq!((threads(Some(3)), threads(Some(-1))), (3, cores));
+        assert_eq!(threads(Some(-1000)), 1);
+    }
+}
