@@ -1,0 +1,130 @@
+"""Build backend of the wheel: maturin for the extension module, cargo for the two binaries beside it.
+
+maturin builds one crate per wheel. Corten's wheel also carries `corten-serve` and `corten-run`, so this backend builds
+them first, copies them into `corten.data/scripts` (which maturin packs, and pip puts on the PATH), and then hands over to
+maturin's own hooks.
+
+Environment
+    CORTEN_PROFILE      cargo profile of the extension and the server (default `ci`; `release` to publish)
+    CORTEN_CACHE        folder outside the clone that keeps build output, one subfolder per compiler version
+    CORTEN_BINARIES=0   leave the binaries as they are; for the edit loop on the extension alone
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import maturin
+from maturin import (  # noqa: F401  (hooks that need nothing beside maturin's own work)
+    build_sdist,
+    get_requires_for_build_editable,
+    get_requires_for_build_sdist,
+    get_requires_for_build_wheel,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "corten.data" / "scripts"
+Settings = Mapping[str, Any] | None
+
+# maturin refuses to write metadata when the data folder of pyproject.toml is not there yet.
+SCRIPTS.mkdir(parents=True, exist_ok=True)
+
+
+def profile() -> str:
+    """Cargo profile of everything but the runner."""
+    return os.environ.get("CORTEN_PROFILE") or "ci"
+
+
+def rustc() -> tuple[str, str]:
+    """Version and host target of the compiler in use."""
+    lines = subprocess.run(["rustc", "-vV"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    facts = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return facts["release"], facts["host"]
+
+
+def choose_target_dir() -> None:
+    """Point cargo at the cache of CORTEN_CACHE, one folder per compiler, unless CARGO_TARGET_DIR says where."""
+    cache = os.environ.get("CORTEN_CACHE")
+    if cache and not os.environ.get("CARGO_TARGET_DIR"):
+        os.environ["CARGO_TARGET_DIR"] = str(Path(cache).expanduser().resolve() / f"rustc-{rustc()[0]}")
+
+
+def cargo_build(package: str, *options: str, rustflags: str | None = None) -> Path:
+    """Build one package and return the path of the executable of the same name.
+
+    Raises
+    ------
+    SystemExit
+        If cargo fails, or if the package has no executable of its name.
+    """
+    environment = dict(os.environ)
+    if rustflags is not None:
+        environment["RUSTFLAGS"] = f"{environment.get('RUSTFLAGS', '')} {rustflags}".strip()
+    command = ["cargo", "build", "--locked", "--message-format=json-render-diagnostics", "-p", package, *options]
+    print("Running", " ".join(command), flush=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"corten_build: cargo could not build {package} (exit status {done.returncode})")
+    for line in done.stdout.splitlines():
+        message = json.loads(line) if line.startswith("{") else {}
+        if message.get("executable") and message["target"]["name"] == package:
+            return Path(message["executable"])
+    sys.exit(f"corten_build: package {package} has no executable of that name")
+
+
+def build_binaries() -> None:
+    """Put fresh `corten-serve` and `corten-run` into the data folder of the wheel."""
+    host = rustc()[1]
+    serve = cargo_build("corten-serve", "--profile", profile())
+    # The runner is copied into every bundle and has to start on any Linux, so it links its C library statically. With
+    # --target the flag stays away from build scripts and procedural macros, which cannot be static.
+    static = "-C target-feature=+crt-static" if "linux" in host else ""
+    run = cargo_build("corten-run", "--profile", "tiny", "--target", host, rustflags=static)
+    for binary in (serve, run):
+        # Replaced, not overwritten: a server started from an editable install may still run the old file.
+        fresh = SCRIPTS / f".{binary.name}.new"
+        shutil.copy2(binary, fresh)
+        fresh.replace(SCRIPTS / binary.name)
+
+
+def prepare() -> None:
+    """Everything that has to be true before maturin builds or describes the wheel."""
+    # Without build isolation pip does not put the environment's programs, maturin among them, on the PATH.
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    choose_target_dir()
+    os.environ.setdefault("MATURIN_PEP517_ARGS", f"--profile {profile()}")
+
+
+def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: Settings = None) -> str:
+    """PEP 517 hook."""
+    prepare()
+    return maturin.prepare_metadata_for_build_wheel(metadata_directory, config_settings)
+
+
+prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
+
+
+def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
+    """PEP 517 hook: the binaries, then the extension."""
+    prepare()
+    if os.environ.get("CORTEN_BINARIES") != "0":
+        build_binaries()
+    return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+
+
+def build_editable(
+    wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
+) -> str:
+    """PEP 660 hook: the binaries, then the extension, which lands in python/corten."""
+    prepare()
+    if os.environ.get("CORTEN_BINARIES") != "0":
+        build_binaries()
+    return maturin.build_editable(wheel_directory, config_settings, metadata_directory)
