@@ -1,0 +1,3 @@
+//! Filling in missing values.
+
+pub mod simple_imputer;
