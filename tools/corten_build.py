@@ -1,8 +1,8 @@
 """Build backend of the wheel: maturin for the extension module, cargo for the two binaries beside it.
 
 maturin builds one crate per wheel. Corten's wheel also carries `corten-serve` and `corten-run`, so this backend builds
-them first, copies them into `corten.data/scripts` (which maturin packs, and pip puts on the PATH), and then hands over to
-maturin's own hooks.
+them first, copies them into `corten.data/scripts` (which maturin packs, and pip puts on the PATH), and then hands over
+to maturin's own hooks.
 
 Environment
     CORTEN_PROFILE      cargo profile of the extension and the server (default `ci`; `release` to publish)

