@@ -1,0 +1,238 @@
+"""Models as they come back from a file: predictions without the classes that trained them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from . import _core, _inputs, _output
+from ._base import available_if
+
+
+def _has(method: str) -> Any:
+    return available_if(lambda self: method in self._methods)
+
+
+class Model:
+    """A fitted model, usually from `corten.load`.
+
+    It has the methods that the fitted estimator had (`predict`, `predict_proba`, `decision_function`, `transform`),
+    and for single rows given as a dict `predict_one`, `predict_proba_one`, `decision_function_one` and
+    `transform_one`, which are calls into Rust without anything between.
+
+    Parameters
+    ----------
+    core : corten._core.Model
+        The model in Rust.
+
+    Attributes
+    ----------
+    schema : dict
+        The columns that it reads: `named`, and for each of `inputs` its `name`, `kind` and `dtype`.
+    metadata : dict
+        Facts that were saved with it.
+    methods : list of str
+        What it can be asked for.
+    classes_ : ndarray
+        The classes, for a classifier.
+
+    Examples
+    --------
+    >>> import corten, tempfile, os
+    >>> from corten.linear_model import LogisticRegression
+    >>> path = os.path.join(tempfile.mkdtemp(), "m.corten")
+    >>> LogisticRegression().fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"]).save(path)
+    >>> model = corten.load(path)
+    >>> model.predict([[0.0], [3.0]]).tolist()
+    ['no', 'yes']
+    >>> model.predict_one({"x0": 3.0})
+    'yes'
+    """
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+        self._methods = frozenset(core.methods())
+        for method in self._methods:
+            # Straight to the builtin: a Python function around it would cost as much as the prediction.
+            setattr(self, f"{method}_one", getattr(core, f"{method}_one"))
+        output = core.output("predict") if "predict" in self._methods else None
+        if output is not None and output.get("classes") is not None:
+            self.classes_ = _label_array(output["classes"])
+
+    @property
+    def methods(self) -> list[str]:
+        """What the model can be asked for."""
+        return list(self._core.methods())
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The columns that the model reads."""
+        return dict(self._core.schema())
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Facts that were saved with the model."""
+        return dict(self._core.metadata())
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns that the model reads."""
+        return len(self._core.schema()["inputs"])
+
+    def _run(self, method: str, X: Any) -> Any:
+        inputs = _inputs.read(X, "Model", sparse=True, text=True)
+        if inputs.names is None or not self._core.schema()["named"]:
+            width = self.n_features_in_
+            if inputs.width != width:
+                raise ValueError(f"X has {inputs.width} features, but Model is expecting {width} features as input.")
+        return self._core.run(method, inputs.data)
+
+    @_has("predict")
+    def predict(self, X: Any) -> np.ndarray:
+        """Predicts a class or a number for each row.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows; columns of a frame are found by name, in any order.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+        """
+        out: np.ndarray = self._run("predict", X)
+        if hasattr(self, "classes_"):
+            return self.classes_[out.ravel().astype(np.intp)]
+        return out.ravel() if out.shape[1] == 1 else out
+
+    @_has("predict_proba")
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predicts the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        out: np.ndarray = self._run("predict_proba", X)
+        return out
+
+    @_has("decision_function")
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The score of each class before it becomes a probability.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        out: np.ndarray = self._run("decision_function", X)
+        return out.ravel() if out.shape[1] == 1 else out
+
+    @_has("transform")
+    def transform(self, X: Any) -> np.ndarray:
+        """Transforms rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
+        """
+        return _output.as_array(self._run("transform", X))
+
+    @_has("transform")
+    def get_feature_names_out(self) -> np.ndarray:
+        """Names of the columns that `transform` gives.
+
+        Returns
+        -------
+        ndarray of str objects
+        """
+        return np.array(self._core.output("transform")["names"], dtype=object)
+
+    def update(self, X: Any) -> np.ndarray:
+        """Advances a model that has state by some rows, in their order.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
+            The state after each row, as `transform` gives it.
+
+        Raises
+        ------
+        ValueError
+            For a model without state.
+        """
+        return np.asarray(self._core.update(_inputs.read(X, "Model", text=True).data))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Saves the model, with its present state.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; it is written beside and then put in place at once.
+        """
+        self._core.save(os.fspath(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_bytes, (self._core.to_bytes(),)
+
+    def __repr__(self) -> str:
+        made = self._core.metadata().get("estimator", "")
+        return f"<Model of {self.n_features_in_} columns: {', '.join(self.methods)}{'; ' + made if made else ''}>"
+
+
+def _label_array(classes: list[Any]) -> np.ndarray:
+    if classes and isinstance(classes[0], str):
+        return np.array(classes, dtype=object)
+    return np.array(classes)
+
+
+def _from_bytes(data: bytes) -> Model:
+    return Model(_core.from_bytes(data))
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Loads a model file.
+
+    Nothing in a model file can run, and everything in it is checked before it is used.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    FormatError
+        When it is no model, or a damaged one.
+    VersionError
+        When a newer version of Corten wrote it.
+    """
+    return Model(_core.load(os.fspath(path)))
