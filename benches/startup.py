@@ -1,0 +1,109 @@
+"""What it costs to begin: `import corten`, the executable to its first prediction, the server until it is ready."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import BIN, flights, pipeline, table
+
+MB = 1e6
+IMPORT = """
+import sys, time
+before = time.process_time()
+import corten
+cpu = time.process_time() - before
+import corten.ensemble, corten.pipeline
+rss = next(int(l.split()[1]) / 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))
+print(cpu, rss, "sklearn" in sys.modules, "scipy" in sys.modules)
+"""
+
+
+def status_mb(pid: int, field: str) -> float:
+    """A memory figure of a process in MB (2^20 bytes)."""
+    with open(f"/proc/{pid}/status") as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def imported() -> list[list[Any]]:
+    runs = [
+        subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True).stdout.split() for _ in range(5)
+    ]
+    heavy = any("True" in run[2:] for run in runs)
+    return [
+        ["import corten, CPU s (best of 5)", min(float(run[0]) for run in runs)],
+        ["import corten, RSS MB", min(float(run[1]) for run in runs)],
+        ["import corten loads SciPy or scikit-learn", "yes" if heavy else "no"],
+    ]
+
+
+def bundled(model: Path, row: dict) -> list[list[Any]]:
+    executable = model.with_name("app")
+    subprocess.run([BIN / "corten", "bundle", model, "-o", executable], check=True, stdout=subprocess.DEVNULL)
+    times, memory = [], []
+    for _ in range(50):
+        start = time.perf_counter()
+        process = subprocess.Popen([executable], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(row) + "\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        times.append((time.perf_counter() - start) * 1e3)
+        memory.append(status_mb(process.pid, "VmHWM"))
+        process.stdin.close()
+        process.wait(5)
+    return [
+        ["executable beyond the model, MB", (executable.stat().st_size - model.stat().st_size) / MB],
+        ["executable, start to first prediction, ms", float(np.median(times))],
+        ["executable, peak RSS MB", max(memory)],
+    ]
+
+
+def ready(model: Path) -> list[list[Any]]:
+    times, memory = [], []
+    for _ in range(20):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [BIN / "corten-serve", model, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), 1) as connection:
+                    connection.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    if connection.recv(64).startswith(b"HTTP/1.1 200"):
+                        break
+            except ConnectionRefusedError:
+                time.sleep(0.0005)
+        times.append((time.perf_counter() - start) * 1e3)
+        memory.append(status_mb(process.pid, "VmRSS"))
+        process.terminate()
+        process.wait(10)
+    return [
+        ["corten-serve, MB", (BIN / "corten-serve").stat().st_size / MB],
+        ["corten-serve, start to ready, ms", float(np.median(times))],
+        ["corten-serve, RSS MB when ready", max(memory)],
+    ]
+
+
+def main() -> None:
+    """Prints the table for a pipeline of 100 trees on the flights."""
+    x, y, xt, _ = flights(40_000)
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "m.corten"
+        pipeline("corten", "trees").fit(x, y).save(model)
+        rows = [["model file, MB", model.stat().st_size / MB]]
+        table(["", "measured"], [*imported(), *rows, *bundled(model, xt.to_dicts()[0]), *ready(model)])
+
+
+if __name__ == "__main__":
+    main()
