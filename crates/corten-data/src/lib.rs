@@ -1,1 +1,19 @@
-//! Tables in and out in constant memory: Parquet, CSV, Arrow IPC and JSON lines.
+//! Tables in and out in constant memory: Parquet, CSV, Arrow IPC and JSON lines, and Arrow's memory as Corten's tables.
+//!
+//! Floor 1, beside the kernels: used by the Python package, the command line and the server's Arrow bodies, never by
+//! the runner. Numbers and text are read where Arrow keeps them.
+
+mod convert;
+mod format;
+mod frame;
+mod reader;
+mod writer;
+
+pub use arrow_array;
+pub use arrow_schema;
+
+pub use convert::table_of;
+pub use format::Format;
+pub use frame::Frame;
+pub use reader::{Reader, open};
+pub use writer::{OutputColumn, OutputKind, Writer};

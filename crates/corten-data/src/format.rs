@@ -1,0 +1,47 @@
+//! The formats of tables in files.
+
+use std::path::Path;
+
+use corten_core::{Error, Result};
+
+/// How a table is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values with a header line (RFC 4180).
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow's stream of record batches.
+    ArrowIpc,
+    /// One JSON object a line.
+    JsonLines,
+}
+
+const ALLOWED: &str = "one of {'csv', 'parquet', 'arrow', 'jsonl'}";
+
+impl Format {
+    /// The format of a name.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] listing the names.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "csv" => Ok(Self::Csv),
+            "parquet" | "pq" => Ok(Self::Parquet),
+            "arrow" | "ipc" | "feather" | "arrows" => Ok(Self::ArrowIpc),
+            "jsonl" | "ndjson" | "jsonlines" => Ok(Self::JsonLines),
+            _ => Err(Error::parameter("format", ALLOWED, format!("'{name}'"))),
+        }
+    }
+
+    /// The format that a path's suffix names.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for `-` and for other suffixes: the format must be given then.
+    pub fn of_path(path: &str) -> Result<Self> {
+        let suffix = Path::new(path).extension().and_then(|s| s.to_str()).unwrap_or_default();
+        Self::parse(suffix).map_err(|_| {
+            Error::parameter("format", format!("{ALLOWED} where the file's name doesn't tell"), format!("'{path}'"))
+        })
+    }
+}

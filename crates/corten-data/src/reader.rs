@@ -1,0 +1,241 @@
+//! Reading tables block by block.
+
+mod text;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::SchemaRef;
+use corten_core::{Error, Kind, Result};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::Format;
+use text::{CsvRows, JsonRows, TextReader};
+
+/// Rows of a block.
+const BATCH: usize = 16_384;
+/// Most columns of a table.
+const MAX_COLUMNS: usize = 100_000;
+
+/// A table that is read block by block, in constant memory.
+pub struct Reader {
+    path: String,
+    schema: SchemaRef,
+    total: Option<u64>,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
+}
+
+impl Reader {
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Number of rows, where the format tells it beforehand.
+    pub fn total_rows(&self) -> Option<u64> {
+        self.total
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // A defect in a format's library must not take the process down: it becomes an error of this file.
+        let next = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.batches.next()));
+        next.unwrap_or_else(|_| Some(Err(broken(&self.path, &"the file is damaged"))))
+    }
+}
+
+fn broken(path: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::value(format!("{path}: can't be read: {error}"))
+}
+
+fn io_error(path: &str, error: &io::Error) -> Error {
+    Error::Io {
+        path: path.to_owned(),
+        problem: format!("can't be read: {error}"),
+        not_found: error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Opens a table; `-` is standard input. In CSV and JSON lines the columns named in `kinds` are read as these kinds;
+/// others are told from the first thousand rows.
+///
+/// # Errors
+/// [`Error::Io`] when the file can't be opened, [`Error::Value`] when it isn't of the format. Reading on gives the
+/// same, naming row and column.
+pub fn open(path: &str, format: Format, kinds: Option<&[(String, Kind)]>) -> Result<Reader> {
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match format {
+        Format::Parquet => parquet(path),
+        Format::ArrowIpc => arrow_ipc(path),
+        Format::Csv => CsvRows::new(path, input(path)?).and_then(|rows| lines(path, rows, kinds)),
+        Format::JsonLines => lines(path, JsonRows::new(input(path)?), kinds),
+    }));
+    let reader = opened.unwrap_or_else(|_| Err(broken(path, &"the file is damaged")))?;
+    if reader.schema.fields().len() > MAX_COLUMNS {
+        return Err(Error::Limit(format!("{path}: more than {MAX_COLUMNS} columns")));
+    }
+    Ok(reader)
+}
+
+fn input(path: &str) -> Result<Box<dyn BufRead + Send>> {
+    if path == "-" {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    let file = File::open(path).map_err(|e| io_error(path, &e))?;
+    Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+}
+
+fn parquet(path: &str) -> Result<Reader> {
+    if path == "-" {
+        return Err(Error::parameter("format", "'csv', 'arrow' or 'jsonl' on standard input", "'parquet'"));
+    }
+    let file = File::open(path).map_err(|e| io_error(path, &e))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(path, &e))?;
+    let total = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
+    let reader = builder.with_batch_size(BATCH).build().map_err(|e| broken(path, &e))?;
+    Ok(arrow(path, reader.schema(), total, reader))
+}
+
+fn arrow_ipc(path: &str) -> Result<Reader> {
+    if path == "-" {
+        let reader = StreamReader::try_new(io::stdin(), None).map_err(|e| broken(path, &e))?;
+        return Ok(arrow(path, RecordBatchReader::schema(&reader), None, reader));
+    }
+    let mut file = BufReader::new(File::open(path).map_err(|e| io_error(path, &e))?);
+    let mut magic = [0; 6];
+    let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
+    file.rewind().map_err(|e| io_error(path, &e))?;
+    if is_file {
+        let reader = FileReader::try_new(file, None).map_err(|e| broken(path, &e))?;
+        Ok(arrow(path, RecordBatchReader::schema(&reader), None, reader))
+    } else {
+        let reader = StreamReader::try_new(file, None).map_err(|e| broken(path, &e))?;
+        Ok(arrow(path, RecordBatchReader::schema(&reader), None, reader))
+    }
+}
+
+fn arrow<E: std::fmt::Display>(
+    path: &str,
+    schema: SchemaRef,
+    total: Option<u64>,
+    batches: impl Iterator<Item = Result<RecordBatch, E>> + Send + 'static,
+) -> Reader {
+    let name = path.to_owned();
+    let batches = Box::new(batches.map(move |b| b.map_err(|e| broken(&name, &e))));
+    Reader { path: path.to_owned(), schema, total, batches }
+}
+
+fn lines(path: &str, rows: impl text::Rows + Send + 'static, kinds: Option<&[(String, Kind)]>) -> Result<Reader> {
+    let reader = TextReader::new(path, rows, kinds)?;
+    Ok(Reader { path: path.to_owned(), schema: reader.schema(), total: None, batches: Box::new(reader) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Frame, OutputColumn, OutputKind, Writer};
+    use std::path::PathBuf;
+
+    fn file(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("corten-data-{}-{name}", std::process::id()))
+    }
+
+    fn read(path: &str, format: Format) -> Result<Frame> {
+        let reader = open(path, format, None)?;
+        let schema = reader.schema().clone();
+        Frame::from_batches(&schema, reader.collect::<Result<Vec<_>>>()?)
+    }
+
+    #[test]
+    fn every_format_gives_back_what_was_written() {
+        let columns = [
+            ("x".to_owned(), OutputKind::Float),
+            ("n".to_owned(), OutputKind::Int),
+            ("ok".to_owned(), OutputKind::Bool),
+            ("name".to_owned(), OutputKind::Text),
+        ];
+        for (format, suffix) in [
+            (Format::Csv, "csv"),
+            (Format::JsonLines, "jsonl"),
+            (Format::Parquet, "parquet"),
+            (Format::ArrowIpc, "arrow"),
+        ] {
+            let path = file(&format!("round.{suffix}"));
+            let path = path.to_str().unwrap();
+            let mut writer = Writer::create(path, format, &columns).unwrap();
+            for block in 0..3 {
+                writer
+                    .write(&[
+                        OutputColumn::Float(vec![0.1 + f64::from(block), f64::NAN, 1e-300]),
+                        OutputColumn::Int(vec![1, -2, i64::MAX]),
+                        OutputColumn::Bool(vec![true, false, true]),
+                        OutputColumn::Text(vec![Some("a, \"b\"\nc".into()), None, Some("Ærø".into())]),
+                    ])
+                    .unwrap();
+            }
+            assert!(!std::path::Path::new(path).exists(), "no file before its end");
+            writer.finish().unwrap();
+            let frame = read(path, format).unwrap();
+            let table = frame.table().unwrap();
+            assert_eq!(table.rows(), 9, "{suffix}");
+            let x = table.column("x").unwrap().to_f64().unwrap();
+            assert!(x[3] == 1.1 && x[1].is_nan() && x[2] == 1e-300, "{suffix}");
+            assert_eq!(table.column("n").unwrap().to_f64().unwrap()[1], -2.0);
+            assert_eq!(table.column("ok").unwrap().type_name(), "bool", "{suffix}");
+            let text = table.column("name").unwrap().as_text().unwrap();
+            assert_eq!(text.get(0), Some("a, \"b\"\nc".as_bytes()), "{suffix}");
+            assert_eq!((text.get(1), text.get(2)), (None, Some("Ærø".as_bytes())), "{suffix}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_dropped_leaves_nothing() {
+        let path = file("dropped.csv");
+        let writer = Writer::create(path.to_str().unwrap(), Format::Csv, &[("a".into(), OutputKind::Int)]).unwrap();
+        drop(writer);
+        let left = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+        assert!(
+            !left
+                .into_iter()
+                .any(|e| e.file_name().to_string_lossy().contains(&format!("{}-dropped", std::process::id())))
+        );
+    }
+
+    #[test]
+    fn broken_files_are_errors_that_name_the_file() {
+        for (name, format, bytes) in [
+            ("a.parquet", Format::Parquet, &b"PAR1 this is no parquet PAR1"[..]),
+            ("a.arrow", Format::ArrowIpc, b"ARROW1\0\0broken"),
+            ("b.arrow", Format::ArrowIpc, b"\xff\xff\xff\xff\xff\xff\xff\x7f"),
+            ("a.csv", Format::Csv, b"a,b\n1,2\n3\n"),
+            ("b.csv", Format::Csv, b"a,a\n1,2\n"),
+            ("a.jsonl", Format::JsonLines, b"{\"a\": 1}\n{\"a\": \n"),
+            ("b.jsonl", Format::JsonLines, b"[1]\n"),
+        ] {
+            let path = file(name);
+            std::fs::write(&path, bytes).unwrap();
+            let error = read(path.to_str().unwrap(), format).unwrap_err().to_string();
+            assert!(error.contains(name), "{name}: {error}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert!(matches!(read("/nowhere/x.csv", Format::Csv), Err(Error::Io { not_found: true, .. })));
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_named_by_row_and_column() {
+        let path = file("kinds.csv");
+        std::fs::write(&path, "a,b\n1,x\nzwei,y\n").unwrap();
+        let kinds = [("a".to_owned(), Kind::Number), ("b".to_owned(), Kind::Text)];
+        let error = open(path.to_str().unwrap(), Format::Csv, Some(&kinds))
+            .and_then(|r| r.collect::<Result<Vec<_>>>())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("'a'") && error.contains("'zwei'") && error.contains("row 2"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
