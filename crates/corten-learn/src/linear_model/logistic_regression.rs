@@ -295,6 +295,12 @@ impl Estimator for LogisticRegression {
                 "the fit did not stay finite: scale the columns (StandardScaler) or use a smaller C",
             ));
         }
+        if self.fit_intercept && outputs > 1 {
+            // A constant added to all intercepts changes nothing: the solution with mean zero is scikit-learn's.
+            let stride = loss.stride();
+            let mean = w.chunks_exact(stride).map(|w| w[width]).sum::<f64>() / outputs as f64;
+            w.chunks_exact_mut(stride).for_each(|w| w[width] -= mean);
+        }
         let each = || w.chunks_exact(loss.stride());
         Ok(Box::new(FittedLogisticRegression {
             labels: labels.clone(),

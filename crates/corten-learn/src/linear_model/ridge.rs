@@ -146,11 +146,11 @@ impl Ridge {
             }
         }
         let decomposed = Decomposed::of(&centred(&problem.design, &problem.means, root), &input.context.cancel)?;
-        let weights = problem
-            .y
-            .iter()
-            .zip(alphas)
-            .map(|(y, alpha)| decomposed.solve(y, |s| if s > 1e-15 { s / (s * s + alpha) } else { 0.0 }));
+        // Values below this are rounding errors of zeros, which a penalty of 0 would blow up.
+        let largest = decomposed.singular().first().copied().unwrap_or(0.0);
+        let cut = f64::EPSILON * rows.max(width) as f64 * largest;
+        let filter = |s: f64, alpha: f64| if s > cut { s / (s * s + alpha) } else { 0.0 };
+        let weights = problem.y.iter().zip(alphas).map(|(y, &alpha)| decomposed.solve(y, |s| filter(s, alpha)));
         Ok((weights.collect(), true))
     }
 }
