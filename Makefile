@@ -30,7 +30,7 @@ demo: $(VENV)/.demo $(VENV)/.built  ## train, save, score, serve and bundle a mo
 test: test-rust test-python  ## run all tests, Rust and Python
 
 test-rust:
-	cargo test $(CARGO_FLAGS) --workspace --exclude corten-python
+	cargo test $(CARGO_FLAGS) --workspace
 
 test-python: $(VENV)/.dev $(VENV)/.built
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -q

@@ -68,7 +68,7 @@ def cargo_build(package: str, *options: str, rustflags: str | None = None) -> Pa
     environment = dict(os.environ)
     if rustflags is not None:
         environment["RUSTFLAGS"] = f"{environment.get('RUSTFLAGS', '')} {rustflags}".strip()
-    command = ["cargo", "build", "--locked", "--message-format=json-render-diagnostics", "-p", package, *options]
+    command = ["cargo", "build", "--locked", "--message-format=json-render-diagnostics", "--bin", package, *options]
     print("Running", " ".join(command), flush=True)
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
@@ -83,11 +83,13 @@ def cargo_build(package: str, *options: str, rustflags: str | None = None) -> Pa
 def build_binaries() -> None:
     """Put fresh `corten-serve` and `corten-run` into the data folder of the wheel."""
     host = rustc()[1]
-    serve = cargo_build("corten-serve", "--profile", profile())
+    # All of the workspace is selected, one binary is built: cargo unifies features over the selection, and this one is
+    # that of the tests, so nothing compiles twice.
+    serve = cargo_build("corten-serve", "--profile", profile(), "--workspace")
     # The runner is copied into every bundle and has to start on any Linux, so it links its C library statically. With
     # --target the flag stays away from build scripts and procedural macros, which cannot be static.
     static = "-C target-feature=+crt-static" if "linux" in host else ""
-    run = cargo_build("corten-run", "--profile", "tiny", "--target", host, rustflags=static)
+    run = cargo_build("corten-run", "-p", "corten-run", "--profile", "tiny", "--target", host, rustflags=static)
     for binary in (serve, run):
         # Replaced, not overwritten: a server started from an editable install may still run the old file.
         fresh = SCRIPTS / f".{binary.name}.new"
