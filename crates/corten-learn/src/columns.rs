@@ -190,6 +190,9 @@ pub(crate) fn check_weights(weights: Option<&[f64]>, rows: usize, non_negative: 
     if non_negative && weights.iter().any(|&w| w < 0.0) {
         return Err(Error::value("Negative values in data passed to `sample_weight`"));
     }
+    if weights.iter().all(|&w| w == 0.0) {
+        return Err(Error::value("Sample weights must contain at least one non-zero number."));
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use corten_core::{CancelToken, Csr, Data, Error, Result};
+use corten_core::{CancelToken, Csr, Data, Result};
 use corten_kernels::parallel;
 use corten_model::estimator::{Context, FitInput};
 
@@ -172,8 +172,5 @@ pub(super) fn total_weight(weights: Option<&[f64]>, rows: usize) -> f64 {
 /// Checks the weights of a fit: length, finite, not negative, not all zero.
 pub(super) fn checked_weights<'a>(input: &FitInput<'a>, rows: usize) -> Result<Option<&'a [f64]>> {
     check_weights(input.sample_weight, rows, true)?;
-    if input.sample_weight.is_some_and(|w| w.iter().all(|&w| w == 0.0)) {
-        return Err(Error::value("Sample weights must contain at least one non-zero number."));
-    }
     Ok(input.sample_weight)
 }

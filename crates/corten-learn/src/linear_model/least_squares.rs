@@ -161,7 +161,7 @@ impl Cholesky {
             }
             let pivot = whole - dot(&row[..i], &row[..i]);
             // Below this the pivot is rounding error.
-            if !(pivot > whole.abs() * f64::EPSILON * a.rows as f64) {
+            if pivot.is_nan() || pivot <= whole.abs() * f64::EPSILON * a.rows as f64 {
                 return None;
             }
             row[i] = pivot.sqrt();

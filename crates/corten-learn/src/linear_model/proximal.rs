@@ -184,3 +184,46 @@ fn accelerated(
     }
     Ok(Outcome { iterations: max_iter, value, converged: false })
 }
+
+#[cfg(test)]
+mod tests {
+    use corten_core::{Column, Data, Table};
+    use corten_model::estimator::Context;
+
+    use super::*;
+    use crate::linear_model::design::Design;
+
+    #[test]
+    fn both_roads_meet_the_conditions_of_the_same_minimum() {
+        let mut stream = corten_core::random::Stream::new(11, 0);
+        let rows = 200;
+        let columns: Vec<Vec<f64>> = (0..5).map(|_| (0..rows).map(|_| stream.uniform() - 0.5).collect()).collect();
+        let classes: Vec<u32> =
+            (0..rows).map(|r| if columns[0][r] > 0.1 { 2 } else { u32::from(columns[1][r] > 0.0) }).collect();
+        let columns = columns.into_iter().enumerate().map(|(j, c)| Column::f64(j, c)).collect();
+        let data = Data::Table(Table::matrix(columns).unwrap());
+        let design = Design::read(&data).unwrap();
+        let context = Context::default();
+        let loss = LogisticLoss {
+            design: &design,
+            classes: &classes,
+            weights: None,
+            total_weight: rows as f64,
+            outputs: 3,
+            intercept: true,
+            l2: 0.001,
+            intercept_l2: 0.0,
+            context: &context,
+        };
+        let l1: Vec<f64> = (0..loss.size()).map(|at| if at % 6 == 5 { 0.0 } else { 0.02 }).collect();
+        let (mut a, mut b) = (vec![0.0; loss.size()], vec![0.0; loss.size()]);
+        let first = newton(&loss, &l1, &mut a, 100, 1e-10, |_, _| Ok(())).unwrap();
+        let second = accelerated(&loss, &l1, &mut b, 20_000, 1e-10, |_, _| Ok(())).unwrap();
+        assert!(first.converged && second.converged, "{first:?} {second:?}");
+        assert!((first.value - second.value).abs() < 1e-12);
+        assert!(a.contains(&0.0));
+        for at in (0..loss.size()).filter(|at| at % 6 != 5) {
+            assert!((a[at] - b[at]).abs() < 1e-6, "{at}: {} {}", a[at], b[at]);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use corten_core::{CancelToken, Csr, Data, Error};
 use corten_learn::registry::estimators;
 use corten_model::estimator::{Context, FitInput, Target};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{With, attribute, classes, error, fit, fit_with, floats, line, model, run, table, texts};
 
@@ -223,4 +223,71 @@ fn running_moments_fit_and_update_give_the_same_state() {
     let variance = [1.0f64, 3.0, 4.0].iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / 3.0;
     assert_eq!(answer.numbers[0], 3.0);
     assert!((answer.numbers[1] - mean).abs() < 1e-15 && (answer.numbers[2] - variance).abs() < 1e-15);
+}
+
+/// Rows with many zeros, and classes and numbers that depend on them.
+fn scattered(rows: usize) -> (Vec<Vec<f64>>, Vec<u32>, Vec<f64>) {
+    let mut stream = corten_core::random::Stream::new(1, 2);
+    let mut value = |_: usize| (stream.uniform() * 8.0 - 5.0).max(0.0);
+    let columns: Vec<Vec<f64>> = (0..4).map(|_| (0..rows).map(&mut value).collect()).collect();
+    let score = |r: usize| columns[0][r] - 0.7 * columns[1][r] + 0.4 * value_of(r);
+    let classes = (0..rows).map(|r| if score(r) > 1.0 { 2 } else { u32::from(score(r) > -0.2) }).collect();
+    let numbers = (0..rows).map(score).collect();
+    (columns, classes, numbers)
+}
+
+fn value_of(row: usize) -> f64 {
+    corten_core::random::bits(7, 0, row as u64) as f64 / u64::MAX as f64
+}
+
+const FITS: [(&str, &str, &str); 8] = [
+    ("linear_model.LogisticRegression", r#"{"tol": 1e-8, "max_iter": 1000}"#, "coef_"),
+    ("linear_model.LogisticRegression", r#"{"solver": "newton-cg", "tol": 1e-9}"#, "coef_"),
+    ("linear_model.LogisticRegression", r#"{"solver": "saga", "l1_ratio": 0.5, "C": 0.1}"#, "coef_"),
+    ("linear_model.Ridge", "{}", "coef_"),
+    ("linear_model.LinearRegression", "{}", "coef_"),
+    ("preprocessing.StandardScaler", r#"{"with_mean": false}"#, "scale_"),
+    ("preprocessing.MaxAbsScaler", "{}", "scale_"),
+    ("preprocessing.RobustScaler", r#"{"with_centering": false}"#, "scale_"),
+];
+
+fn fit_one(at: usize, x: &Data<'_>, classes: &[u32], numbers: &[f64], threads: usize) -> Vec<f64> {
+    let (name, params, attribute) = FITS[at];
+    let params: Value = serde_json::from_str(params).unwrap();
+    let y = if name.ends_with("LogisticRegression") { crate::support::classes(classes) } else { line(numbers) };
+    floats(&*fit_with(name, params, x, y, With { threads, ..With::default() }).unwrap(), attribute)
+}
+
+#[test]
+fn sparse_and_dense_rows_give_the_same_fit() {
+    let rows = 300;
+    let (columns, classes, numbers) = scattered(rows);
+    let dense: Vec<(String, &[f64])> = columns.iter().enumerate().map(|(j, c)| (format!("x{j}"), &**c)).collect();
+    let dense = table(&dense.iter().map(|(n, c)| (n.as_str(), *c)).collect::<Vec<_>>());
+    let (mut indptr, mut indices, mut values) = (vec![0], vec![], vec![]);
+    for r in 0..rows {
+        for (j, column) in columns.iter().enumerate().filter(|(_, c)| c[r] != 0.0) {
+            indices.push(j as i32);
+            values.push(column[r]);
+        }
+        indptr.push(indices.len() as i64);
+    }
+    let sparse = Data::Csr(Csr::new(rows, columns.len(), indptr, indices, values).unwrap());
+    for at in 0..FITS.len() {
+        let (d, s) = (fit_one(at, &dense, &classes, &numbers, 1), fit_one(at, &sparse, &classes, &numbers, 1));
+        for (d, s) in d.iter().zip(&s) {
+            assert!((d - s).abs() <= 1e-7 * d.abs().max(1.0), "{:?}: {d} {s}", FITS[at]);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_never_shows() {
+    let (columns, classes, numbers) = scattered(5000);
+    let named: Vec<(String, &[f64])> = columns.iter().enumerate().map(|(j, c)| (format!("x{j}"), &**c)).collect();
+    let x = table(&named.iter().map(|(n, c)| (n.as_str(), *c)).collect::<Vec<_>>());
+    for at in 0..FITS.len() {
+        let one = fit_one(at, &x, &classes, &numbers, 1);
+        assert_eq!(one, fit_one(at, &x, &classes, &numbers, 3), "{:?}", FITS[at]);
+    }
 }
