@@ -6,12 +6,13 @@ import importlib
 import sysconfig
 import time
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from corten.datasets import flights_path
 
 BIN = Path(sysconfig.get_path("scripts"))
 TEXT = ["carrier", "origin", "dest"]
@@ -19,8 +20,7 @@ TEXT = ["carrier", "origin", "dest"]
 
 def flights(rows: int | None = None) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame, np.ndarray]:
     """Train and test rows of the bundled flights, every fourth held out; the target is whether one was late."""
-    with resources.as_file(resources.files("corten") / "datasets" / "flights.parquet") as path:
-        frame = pl.read_parquet(path).head(rows)
+    frame = pl.read_parquet(flights_path()).head(rows)
     held_out = np.arange(len(frame)) % 4 == 0
     x, y = frame.drop("late"), frame["late"].to_numpy()
     return x.filter(~held_out), y[~held_out], x.filter(held_out), y[held_out]

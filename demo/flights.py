@@ -20,7 +20,6 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ import polars as pl
 
 import corten
 from corten.compose import make_column_transformer
+from corten.datasets import flights_path
 from corten.ensemble import HistGradientBoostingClassifier
 from corten.pipeline import make_pipeline
 from corten.preprocessing import OrdinalEncoder
@@ -190,8 +190,7 @@ def main() -> int:
     began = time.perf_counter()
 
     title(1, "Data")
-    with resources.as_file(resources.files("corten.datasets") / "flights.parquet") as path:
-        flights = pl.read_parquet(path)
+    flights = pl.read_parquet(flights_path())
     late = flights["late"].to_numpy()
     labels = np.where(late, "late", "on time")
     x = flights.drop("late")
