@@ -14,7 +14,7 @@ use corten_model::{Builder, Method, Output, Slot};
 use serde::{Deserialize, Serialize};
 
 use super::design::{Design, checked_weights, total_weight};
-use super::least_squares::{Decomposed, centred, normal_equations};
+use super::least_squares::{Decomposed, compressed, normal_equations};
 use super::{lsqr, nnls};
 use crate::sums::{dot, sum};
 
@@ -228,12 +228,13 @@ impl Estimator for LinearRegression {
                 .map(|target| Ok(problem.lsqr(input, target, 0.0, tol, most)?.0))
                 .collect::<Result<_>>()?
         } else {
-            let a = centred(&problem.design, &problem.means, problem.root.as_deref());
+            let (a, y) =
+                compressed(&problem.design, &problem.means, problem.root.as_deref(), &problem.y, input.context)?;
             let decomposed = Decomposed::of(&a, cancel)?;
             let s = decomposed.singular();
             let cut = self.tol.max(f64::EPSILON) * s.first().copied().unwrap_or(0.0);
             singular = Some((s.iter().filter(|&&s| s > cut).count() as i64, s.to_vec()));
-            problem.y.iter().map(|y| decomposed.solve(y, |s| if s > cut { 1.0 / s } else { 0.0 })).collect()
+            y.iter().map(|y| decomposed.solve(y, |s| if s > cut { 1.0 / s } else { 0.0 })).collect()
         };
         let intercepts = problem.intercepts(&weights);
         let coefficients =

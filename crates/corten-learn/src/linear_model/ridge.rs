@@ -14,7 +14,7 @@ use corten_model::estimator::{Attribute, Estimator, FitInput, Fitted};
 use corten_model::{Builder, Output, Slot};
 use serde::{Deserialize, Serialize};
 
-use super::least_squares::{Cholesky, Decomposed, Matrix, centred, normal_equations};
+use super::least_squares::{Cholesky, Decomposed, Matrix, centred, compressed, normal_equations};
 use super::linear_regression::{Coefficients, Problem};
 use super::nnls;
 use crate::sums::dot;
@@ -145,12 +145,13 @@ impl Ridge {
                 return Ok((weights, false));
             }
         }
-        let decomposed = Decomposed::of(&centred(&problem.design, &problem.means, root), &input.context.cancel)?;
+        let (a, y) = compressed(&problem.design, &problem.means, root, &problem.y, input.context)?;
+        let decomposed = Decomposed::of(&a, &input.context.cancel)?;
         // Values below this are rounding errors of zeros, which a penalty of 0 would blow up.
         let largest = decomposed.singular().first().copied().unwrap_or(0.0);
         let cut = f64::EPSILON * rows.max(width) as f64 * largest;
         let filter = |s: f64, alpha: f64| if s > cut { s / (s * s + alpha) } else { 0.0 };
-        let weights = problem.y.iter().zip(alphas).map(|(y, &alpha)| decomposed.solve(y, |s| filter(s, alpha)));
+        let weights = y.iter().zip(alphas).map(|(y, &alpha)| decomposed.solve(y, |s| filter(s, alpha)));
         Ok((weights.collect(), true))
     }
 }
