@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod compose;
 pub mod estimator;
 pub mod file;
 mod graph;

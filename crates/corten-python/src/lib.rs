@@ -1,1 +1,35 @@
-//! The extension module corten._core: data in and out, verbs and errors; nothing per estimator.
+//! The extension module `corten._core`: data in and out, verbs, errors. Nothing here is about a single estimator.
+
+mod arrays;
+mod arrow;
+mod door;
+mod errors;
+mod estimator;
+mod files;
+mod inputs;
+mod json;
+mod model;
+mod row;
+
+use pyo3::prelude::*;
+
+/// The compiled part of Corten.
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    errors::register(module)?;
+    module.add_class::<arrow::Frame>()?;
+    module.add_class::<estimator::Fitted>()?;
+    module.add_class::<model::Model>()?;
+    module.add_function(wrap_pyfunction!(estimator::estimators, module)?)?;
+    module.add_function(wrap_pyfunction!(estimator::defaults, module)?)?;
+    module.add_function(wrap_pyfunction!(estimator::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(inputs::schema, module)?)?;
+    module.add_function(wrap_pyfunction!(model::load, module)?)?;
+    module.add_function(wrap_pyfunction!(model::from_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(model::chain, module)?)?;
+    module.add_function(wrap_pyfunction!(model::columns, module)?)?;
+    module.add_function(wrap_pyfunction!(files::score_file, module)?)?;
+    module.add_function(wrap_pyfunction!(files::read_table, module)?)?;
+    Ok(())
+}

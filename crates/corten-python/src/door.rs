@@ -1,0 +1,82 @@
+//! The one door between the interpreter and Rust: lets go of the interpreter lock, watches for Ctrl-C, and turns errors
+//! and panics into Python's.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use corten_core::{CancelToken, Result};
+use pyo3::prelude::*;
+
+use crate::errors;
+
+/// How often Ctrl-C is looked for.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// How long a piece of work is expected to take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Below 20 microseconds: handing the lock over would cost more than it gives.
+    Short,
+    /// Long enough to let other threads run, too short to be stopped.
+    Medium,
+    /// May be stopped with Ctrl-C.
+    Long,
+}
+
+/// Runs work that does not touch Python.
+pub(crate) fn run<T: Send>(
+    py: Python<'_>,
+    size: Size,
+    cancel: &CancelToken,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> PyResult<T> {
+    let guarded = || catch_unwind(AssertUnwindSafe(work));
+    let outcome = match size {
+        Size::Short => guarded(),
+        Size::Medium => py.detach(guarded),
+        Size::Long => {
+            let (outcome, signal) = py.detach(|| watched(cancel, guarded));
+            if let Some(signal) = signal {
+                return Err(signal);
+            }
+            outcome
+        }
+    };
+    match outcome {
+        Ok(result) => result.map_err(|e| errors::to_py(py, e)),
+        Err(payload) => Err(errors::panicked(py, &*payload)),
+    }
+}
+
+/// Runs work on a thread of its own while this one looks for signals; the error of a signal comes back beside it.
+fn watched<T: Send>(
+    cancel: &CancelToken,
+    work: impl FnOnce() -> std::thread::Result<T> + Send,
+) -> (std::thread::Result<T>, Option<PyErr>) {
+    std::thread::scope(|scope| {
+        let (done, wait) = channel::<()>();
+        let worker = scope.spawn(move || {
+            let result = work();
+            // The receiver lives until this thread is joined.
+            let _ = done.send(());
+            result
+        });
+        let mut signal = None;
+        loop {
+            match wait.recv_timeout(WATCH) {
+                Err(RecvTimeoutError::Timeout) => {
+                    if signal.is_none() {
+                        signal = Python::attach(|py| py.check_signals().err());
+                        if signal.is_some() {
+                            cancel.cancel();
+                        }
+                    }
+                }
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let result = worker.join().unwrap_or_else(Err);
+        (result, signal)
+    })
+}

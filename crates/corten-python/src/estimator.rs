@@ -1,0 +1,156 @@
+//! Fitting any estimator by its name.
+
+use std::sync::Arc;
+
+use corten_core::{CancelToken, Error};
+use corten_kernels::parallel;
+use corten_model::estimator::{Context, Entry, FitInput, Step, Target};
+use corten_model::{Labels, Schema};
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+
+use crate::door::{self, Size};
+use crate::inputs::Input;
+use crate::model::Model;
+use crate::{arrays, errors, json};
+
+/// The fitted state of an estimator.
+#[pyclass(frozen, module = "corten._core")]
+pub(crate) struct Fitted {
+    inner: Arc<dyn corten_model::estimator::Fitted>,
+    schema: Schema,
+}
+
+fn registry() -> impl Iterator<Item = Entry> {
+    corten_learn::registry::estimators().into_iter().chain(corten_trees::registry::estimators())
+}
+
+fn entry(py: Python<'_>, name: &str) -> PyResult<Entry> {
+    registry()
+        .find(|e| e.name == name)
+        .ok_or_else(|| errors::to_py(py, Error::Unsupported(format!("There is no estimator '{name}'."))))
+}
+
+/// The names of all estimators.
+#[pyfunction]
+pub(crate) fn estimators() -> Vec<&'static str> {
+    registry().map(|e| e.name).collect()
+}
+
+/// The parameters of an estimator with their defaults.
+#[pyfunction]
+pub(crate) fn defaults<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    json::to_py(py, &(entry(py, name)?.defaults)())
+}
+
+/// Classes as labels of one type.
+pub(crate) fn labels_of(classes: &Bound<'_, PyList>) -> PyResult<Labels> {
+    let Ok(first) = classes.get_item(0) else { return Ok(Labels::Int(Vec::new())) };
+    Ok(if first.is_instance_of::<PyBool>() {
+        Labels::Bool(classes.extract()?)
+    } else if first.is_instance_of::<PyInt>() {
+        Labels::Int(classes.extract()?)
+    } else if first.is_instance_of::<PyFloat>() {
+        Labels::Float(classes.extract()?)
+    } else if first.is_instance_of::<PyString>() {
+        Labels::Text(classes.extract()?)
+    } else {
+        Labels::Text(classes.iter().map(|c| Ok(c.str()?.to_str()?.to_owned())).collect::<PyResult<_>>()?)
+    })
+}
+
+fn target_of(y: Option<&Bound<'_, PyAny>>, classes: Option<&Bound<'_, PyList>>) -> PyResult<Target<'static>> {
+    let Some(y) = y else { return Ok(Target::None) };
+    let py = y.py();
+    if let Some(classes) = classes {
+        let codes = PyBuffer::<u32>::get(&y.call_method1("astype", ("uint32",))?)?.to_vec(py)?;
+        return Ok(Target::Classes { codes: codes.into(), labels: labels_of(classes)? });
+    }
+    let buffer = PyBuffer::<f64>::get(&y.call_method1("astype", ("float64",))?)?;
+    let flat = buffer.dimensions() == 1;
+    let outputs = if flat { 1 } else { buffer.shape().get(1).copied().unwrap_or(1) };
+    Ok(Target::Numbers { values: buffer.to_fortran_vec(py)?.into(), outputs, flat })
+}
+
+/// Fits the estimator of a name.
+#[pyfunction]
+#[pyo3(signature = (name, params, x, y = None, *, classes = None, sample_weight = None, previous = None,
+                    partial = false, threads = None, progress = None))]
+pub(crate) fn fit(
+    py: Python<'_>,
+    name: &str,
+    params: &Bound<'_, PyDict>,
+    x: &Bound<'_, PyAny>,
+    y: Option<&Bound<'_, PyAny>>,
+    classes: Option<&Bound<'_, PyList>>,
+    sample_weight: Option<&Bound<'_, PyAny>>,
+    previous: Option<&Bound<'_, Fitted>>,
+    partial: bool,
+    threads: Option<i64>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Fitted> {
+    let entry = entry(py, name)?;
+    let params = json::of_py(params)?;
+    let input = Input::new(x)?;
+    let target = target_of(y, classes)?;
+    let weights = match sample_weight {
+        Some(w) => Some(PyBuffer::<f64>::get(&w.call_method1("astype", ("float64",))?)?.to_vec(py)?),
+        None => None,
+    };
+    let previous = previous.map(|p| Arc::clone(&p.get().inner));
+    let cancel = CancelToken::new();
+    let told = cancel.clone();
+    let progress = progress.map(|callback| -> Box<dyn Fn(&Step) + Send + Sync> {
+        Box::new(move |step: &Step| {
+            let called = Python::attach(|py| {
+                callback.call1(py, (step.iteration, step.total, step.loss, step.validation_loss)).map(drop)
+            });
+            // A callback that raises stops the fit; its own error has been printed by then.
+            if let Err(error) = called {
+                Python::attach(|py| error.print(py));
+                told.cancel();
+            }
+        })
+    });
+    let context = Context { threads: parallel::threads(threads), cancel: cancel.clone(), progress };
+    let (inner, schema) = door::run(py, Size::Long, &cancel, || {
+        let data = input.data()?;
+        let schema = Schema::of(&data)?;
+        let fit_input = FitInput {
+            x: &data,
+            y: target,
+            sample_weight: weights.as_deref(),
+            previous: previous.as_deref(),
+            partial,
+            context: &context,
+        };
+        let fitted = (entry.fit)(&params, &fit_input)?;
+        Ok((Arc::from(fitted), schema))
+    })?;
+    Ok(Fitted { inner, schema })
+}
+
+#[pymethods]
+impl Fitted {
+    /// The fitted attributes by name.
+    fn attributes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (name, value) in self.inner.attributes() {
+            dict.set_item(name, arrays::attribute(py, &value)?)?;
+        }
+        Ok(dict)
+    }
+
+    /// How the fit went.
+    fn report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        json::to_py(py, &self.inner.report())
+    }
+
+    /// The model over the columns that it was fitted on.
+    fn model(&self, py: Python<'_>) -> PyResult<Model> {
+        let cancel = CancelToken::new();
+        let model = door::run(py, Size::Medium, &cancel, || self.inner.model(self.schema.clone()))?;
+        Model::new(py, model)
+    }
+}

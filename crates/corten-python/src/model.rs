@@ -1,0 +1,245 @@
+//! A model in Python: whole tables, files, composition.
+
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use corten_core::CancelToken;
+use corten_kernels::parallel;
+use corten_model::compose::{self, Part};
+use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use serde::Deserialize;
+
+use crate::door::{self, Size};
+use crate::inputs::Input;
+use crate::row::Rows;
+use crate::{arrays, errors, json};
+
+/// Rows from which a call may be stopped with Ctrl-C, and up to which the interpreter lock is kept.
+const LONG_ROWS: usize = 20_000;
+const SHORT_ROWS: usize = 4;
+
+/// A validated model.
+#[pyclass(frozen, module = "corten._core")]
+pub(crate) struct Model {
+    inner: RwLock<corten_model::Model>,
+    pub(crate) rows: Rows,
+}
+
+fn labels<'py>(py: Python<'py>, labels: &Labels) -> PyResult<Bound<'py, PyList>> {
+    match labels {
+        Labels::Int(v) => PyList::new(py, v),
+        Labels::Float(v) => PyList::new(py, v),
+        Labels::Bool(v) => PyList::new(py, v),
+        Labels::Text(v) => PyList::new(py, v),
+    }
+}
+
+impl Model {
+    pub(crate) fn new(py: Python<'_>, inner: corten_model::Model) -> PyResult<Self> {
+        let rows = Rows::new(py, &inner)?;
+        Ok(Self { inner: RwLock::new(inner), rows })
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, corten_model::Model> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer to a table: an array, or names and columns where there is text among them.
+fn answer<'py>(py: Python<'py>, output: &Output, batch: &Batch) -> PyResult<Bound<'py, PyAny>> {
+    if batch.texts.is_empty() {
+        return arrays::floats(py, &[batch.rows, batch.width], &batch.numbers);
+    }
+    let columns = PyList::empty(py);
+    let (mut number, mut text) = (0, 0);
+    for slot in &output.columns {
+        match slot {
+            Slot::Number(_) => {
+                let values: Vec<f64> = batch.numbers.iter().skip(number).step_by(batch.width).copied().collect();
+                columns.append(arrays::floats(py, &[batch.rows], &values)?)?;
+                number += 1;
+            }
+            Slot::Text(_) => {
+                columns.append(PyList::new(py, &batch.texts[text])?)?;
+                text += 1;
+            }
+        }
+    }
+    Ok((&output.names, columns).into_pyobject(py)?.into_any())
+}
+
+#[pymethods]
+impl Model {
+    /// Runs a method on a table.
+    #[pyo3(signature = (method, x, threads = None))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        x: &Bound<'py, PyAny>,
+        threads: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let method = Method::parse(method).map_err(|e| errors::to_py(py, e))?;
+        let input = Input::new(x)?;
+        let size = match input.rows() {
+            0..=SHORT_ROWS => Size::Short,
+            n if n < LONG_ROWS => Size::Medium,
+            _ => Size::Long,
+        };
+        let cancel = CancelToken::new();
+        let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
+        let batch = door::run(py, size, &cancel, || self.read().run(method, &input.data()?, &options))?;
+        let model = self.read();
+        match model.output(method) {
+            Some(output) => answer(py, output, &batch),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+
+    /// Takes rows into the state; `transform` of each row after its step.
+    fn update<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let input = Input::new(x)?;
+        let cancel = CancelToken::new();
+        let (batch, output) = door::run(py, Size::Medium, &cancel, || {
+            let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            let batch = model.update(&input.data()?)?;
+            Ok((batch, model.output(Method::Transform).cloned()))
+        })?;
+        match output {
+            Some(output) => answer(py, &output, &batch),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+
+    /// The label or number that is predicted for one row.
+    fn predict_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.predict(py, &self.read(), row)
+    }
+
+    /// Class to probability for one row.
+    fn predict_proba_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.named(py, &self.read(), row, Method::PredictProba)
+    }
+
+    /// The score of one row.
+    fn decision_function_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.named(py, &self.read(), row, Method::DecisionFunction)
+    }
+
+    /// Name to value for one row.
+    fn transform_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.named(py, &self.read(), row, Method::Transform)
+    }
+
+    /// The methods that the model has.
+    fn methods(&self) -> Vec<&'static str> {
+        self.read().methods().into_iter().map(Method::as_str).collect()
+    }
+
+    /// The columns that go in.
+    fn schema<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        json::to_py(py, &serde_json::to_value(self.read().schema()).unwrap_or_default())
+    }
+
+    /// Names and classes of a method's answer.
+    fn output<'py>(&self, py: Python<'py>, method: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let method = Method::parse(method).map_err(|e| errors::to_py(py, e))?;
+        let model = self.read();
+        let Some(output) = model.output(method) else { return Ok(None) };
+        let dict = PyDict::new(py);
+        dict.set_item("names", &output.names)?;
+        match &output.labels {
+            Some(classes) => dict.set_item("classes", labels(py, classes)?)?,
+            None => dict.set_item("classes", py.None())?,
+        }
+        Ok(Some(dict))
+    }
+
+    #[getter]
+    fn stateful(&self) -> bool {
+        self.read().is_stateful()
+    }
+
+    /// Facts about the model.
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let value = serde_json::to_value(self.read().metadata()).unwrap_or_default();
+        json::to_py(py, &value)
+    }
+
+    /// Replaces the facts about the model.
+    fn set_metadata(&self, facts: &Bound<'_, PyDict>) -> PyResult<()> {
+        let serde_json::Value::Object(map) = json::of_py(facts)? else {
+            return Err(PyTypeError::new_err("metadata must be a dict"));
+        };
+        let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        *model.metadata_mut() = map.into_iter().collect();
+        Ok(())
+    }
+
+    /// Writes the model file.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        door::run(py, Size::Medium, &CancelToken::new(), || self.read().save(&path))
+    }
+
+    /// The bytes of the model file.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = door::run(py, Size::Medium, &CancelToken::new(), || self.read().to_bytes())?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let py = slf.py();
+        let maker = py.import("corten._core")?.getattr("from_bytes")?;
+        Ok((maker, (slf.get().to_bytes(py)?,)))
+    }
+}
+
+/// Reads a model file.
+#[pyfunction]
+pub(crate) fn load(py: Python<'_>, path: PathBuf) -> PyResult<Model> {
+    let model = door::run(py, Size::Medium, &CancelToken::new(), || corten_model::Model::load(&path))?;
+    Model::new(py, model)
+}
+
+/// Reads a model from bytes.
+#[pyfunction]
+pub(crate) fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Model> {
+    let model = door::run(py, Size::Medium, &CancelToken::new(), || corten_model::Model::from_bytes(bytes))?;
+    Model::new(py, model)
+}
+
+/// A pipeline of models.
+#[pyfunction]
+pub(crate) fn chain(py: Python<'_>, models: Vec<Bound<'_, Model>>) -> PyResult<Model> {
+    let guards: Vec<_> = models.iter().map(|m| m.get().read()).collect();
+    let parts: Vec<&corten_model::Model> = guards.iter().map(|g| &**g).collect();
+    let model = compose::chain(&parts).map_err(|e| errors::to_py(py, e))?;
+    Model::new(py, model)
+}
+
+/// Models side by side on parts of a table.
+#[pyfunction]
+pub(crate) fn columns(py: Python<'_>, schema: &Bound<'_, PyDict>, parts: &Bound<'_, PyAny>) -> PyResult<Model> {
+    let schema = Schema::deserialize(&json::of_py(schema)?)
+        .map_err(|e| PyTypeError::new_err(format!("the schema can't be read: {e}")))?;
+    type Given<'py> = (Option<String>, Bound<'py, PyAny>, Vec<usize>);
+    let parts: Vec<Given<'_>> = parts.extract()?;
+    let models: Vec<Option<Bound<'_, Model>>> = parts.iter().map(|p| p.1.cast::<Model>().ok().cloned()).collect();
+    let guards: Vec<_> = models.iter().map(|m| m.as_ref().map(|m| m.get().read())).collect();
+    let parts: Vec<(Option<String>, Part<'_>, Vec<usize>)> = parts
+        .into_iter()
+        .zip(&guards)
+        .map(|((prefix, _, positions), guard)| {
+            let part = match guard {
+                Some(model) => Part::Model(model),
+                None => Part::Passthrough,
+            };
+            (prefix, part, positions)
+        })
+        .collect();
+    let model = compose::columns(&schema, &parts).map_err(|e| errors::to_py(py, e))?;
+    Model::new(py, model)
+}
