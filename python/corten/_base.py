@@ -156,7 +156,9 @@ class Estimator(Savable, Parameters, Routing):
 
         def show(iteration: int, total: int | None, loss: float | None, validation: float | None) -> None:
             parts = [f"{name}: {iteration}" + (f"/{total}" if total else "")]
-            parts += [f"{what} {v:.6g}" for what, v in (("loss", loss), ("validation loss", validation)) if v is not None]
+            parts += [
+                f"{what} {v:.6g}" for what, v in (("loss", loss), ("validation loss", validation)) if v is not None
+            ]
             end = "\n" if total is not None and iteration >= total else ""
             sys.stderr.write("\r" + ", ".join(parts) + end)
             sys.stderr.flush()
@@ -209,7 +211,7 @@ class Estimator(Savable, Parameters, Routing):
 class ClassifierMixin(ScoreRouting):
     """`predict`, `predict_proba` and `score` of a classifier."""
 
-    _estimator_type = "classifier"
+    _estimator_type: str | None = "classifier"
     _routed = {"fit": ("sample_weight",), "score": ("sample_weight",)}
     classes_: np.ndarray
 
@@ -331,7 +333,7 @@ class DecisionMixin:
 class RegressorMixin(ScoreRouting):
     """`predict` and `score` of a regressor."""
 
-    _estimator_type = "regressor"
+    _estimator_type: str | None = "regressor"
     _routed = {"fit": ("sample_weight",), "score": ("sample_weight",)}
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

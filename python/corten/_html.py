@@ -53,7 +53,7 @@ def _columns(columns: Any) -> str:
 def _parameters(estimator: Any) -> str:
     if not hasattr(estimator, "get_params"):
         return ""
-    changed = getattr(estimator, "_changed", dict)()
+    changed: dict[str, Any] = getattr(estimator, "_changed", dict)()
     return "".join(
         f"<tr><td>{'<b>' if k in changed else ''}{html.escape(k)}{'</b>' if k in changed else ''}</td>"
         f"<td>{html.escape(repr(v)[:80])}</td></tr>"

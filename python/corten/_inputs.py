@@ -176,9 +176,7 @@ def _array(X: Any, owner: str, text: bool) -> Input:
         array = np.asarray(X)
     except ValueError as error:
         if "inhomogeneous" in str(error):
-            raise ValueError(
-                f"{owner} needs rows of the same length: {error}"
-            ) from error
+            raise ValueError(f"{owner} needs rows of the same length: {error}") from error
         raise
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{array!r:.80}\n")
@@ -207,6 +205,9 @@ def _array(X: Any, owner: str, text: bool) -> Input:
     elif array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
         # Half and extended floats are none of the types that the extension reads.
         array = array.astype(np.float64)
+    if any(s < 0 or s % array.itemsize for s in array.strides):
+        # Reversed or unaligned: read through steps that the extension doesn't take.
+        array = np.ascontiguousarray(array)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return Input(array, rows, width, original=X)
@@ -229,12 +230,12 @@ def _numbers(array: np.ndarray) -> np.ndarray:
 
 def _objects(array: np.ndarray, original: Any) -> Input:
     """Columns of an array of objects or strings: numbers where all values are, text otherwise."""
-    columns = [object_column(array[:, i]) for i in range(array.shape[1])]
+    rows, width = array.shape
+    columns: list[Any] = [object_column(array[:, i]) for i in range(width)]
     if all(isinstance(c, np.ndarray) for c in columns):
-        numbers = np.column_stack(columns)
-        return Input(numbers, *array.shape, original=original)
+        return Input(np.column_stack(columns), rows, width, original=original)
     texts = tuple(i for i, c in enumerate(columns) if isinstance(c, list))
-    return Input(("columns", None, columns, None), *array.shape, texts=texts, original=original)
+    return Input(("columns", None, columns, None), rows, width, texts=texts, original=original)
 
 
 def object_column(values: Any, name: str | None = None) -> np.ndarray | list[str | None]:
@@ -261,7 +262,9 @@ def object_column(values: Any, name: str | None = None) -> np.ndarray | list[str
         raise TypeError(f"argument must be a string or a real number{where}, not {', '.join(repr(k) for k in found)}")
     if len(kinds) == 2:
         found = sorted({type(v).__name__ for v in values.tolist() if v is not None and v == v})
-        raise TypeError(f"Encoders require their input argument must be uniformly strings or numbers{where}. Got {found}")
+        raise TypeError(
+            f"Encoders require their input argument must be uniformly strings or numbers{where}. Got {found}"
+        )
     if "text" in kinds:
         return [v if isinstance(v, str) else None for v in values.tolist()]
     missing = [v is None or type(v).__name__ == "NAType" for v in values.tolist()]
@@ -289,7 +292,7 @@ def _sparse(X: Any, owner: str, allowed: bool) -> Input:
         raise ValueError(f"Complex data not supported\n{X!r:.80}\n")
     _check_size(X.shape, owner)
     matrix = X if X.format == "csr" else X.tocsr()
-    return Input(_csr(matrix), *matrix.shape, sparse=matrix, original=X)
+    return Input(_csr(matrix), matrix.shape[0], matrix.shape[1], sparse=matrix, original=X)
 
 
 def _frame(frame: Any) -> Input:
@@ -409,9 +412,7 @@ def check_names(inputs: Input, estimator: Any) -> Input:
             f"X does not have valid feature names, but {owner} was fitted with feature names", UserWarning, stacklevel=5
         )
     elif fitted is None and inputs.names is not None:
-        warnings.warn(
-            f"X has feature names, but {owner} was fitted without feature names", UserWarning, stacklevel=5
-        )
+        warnings.warn(f"X has feature names, but {owner} was fitted without feature names", UserWarning, stacklevel=5)
     if inputs.width != estimator.n_features_in_:
         raise ValueError(
             f"X has {inputs.width} features, but {owner} is expecting {estimator.n_features_in_} features as input."
@@ -439,8 +440,10 @@ def sample_weight(weights: Any, rows: int) -> np.ndarray | None:
     if out.ndim == 0:
         return np.full(rows, float(out))
     if out.ndim != 1:
-        raise ValueError(f"Sample weights must be 1D array or scalar, got {out.ndim}D array. Expected either a scalar "
-                         f"value or a 1D array of length {rows}.")
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar, got {out.ndim}D array. Expected either a scalar "
+            f"value or a 1D array of length {rows}."
+        )
     if out.shape != (rows,):
         raise ValueError(f"sample_weight.shape == {out.shape}, expected {(rows,)}!")
     if not np.isfinite(out).all():
@@ -511,5 +514,3 @@ def _position(choice: Any, inputs: Input, parameter: str) -> int:
             f"The '{parameter}' parameter must be positions in the range [0, {inputs.width}). Got {index} instead."
         )
     return index % inputs.width
-
-

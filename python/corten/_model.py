@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ class Model:
     >>> model.predict_one({"x0": 3.0})
     'yes'
     """
+
+    predict_one: Callable[[Mapping[str, Any]], Any]
+    predict_proba_one: Callable[[Mapping[str, Any]], dict[Any, float]]
+    decision_function_one: Callable[[Mapping[str, Any]], Any]
+    transform_one: Callable[[Mapping[str, Any]], dict[str, Any]]
+    classes_: np.ndarray
 
     def __init__(self, core: Any) -> None:
         self._core = core

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 from typing import Any, Self
 
@@ -11,12 +10,16 @@ import numpy as np
 
 from .exceptions import ParameterError
 
+_signatures: dict[Any, dict[str, Any]] = {}
 
-@functools.cache
-def signature(cls: type) -> dict[str, Any]:
+
+def signature(cls: Any) -> dict[str, Any]:
     """The constructor's parameters with their defaults, in the order of the constructor."""
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
-    return {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    if cls not in _signatures:
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        _signatures[cls] = {p.name: p.default for p in parameters if p.kind not in kinds}
+    return _signatures[cls]
 
 
 def clone(estimator: Any) -> Any:

@@ -71,9 +71,7 @@ def tags(estimator: Any) -> Any:
     kind = estimator._estimator_type
     return Tags(
         estimator_type=kind,
-        target_tags=TargetTags(
-            required=kind is not None, multi_output=estimator._multi_output, single_output=True
-        ),
+        target_tags=TargetTags(required=kind is not None, multi_output=estimator._multi_output, single_output=True),
         transformer_tags=TransformerTags() if hasattr(type(estimator), "transform") else None,
         classifier_tags=ClassifierTags() if kind == "classifier" else None,
         regressor_tags=RegressorTags() if kind == "regressor" else None,

@@ -28,7 +28,7 @@ class Target:
 
 def plain_labels(classes: np.ndarray) -> list[Any]:
     """Classes as str, int, float or bool, all of one kind."""
-    out = classes.tolist()
+    out: list[Any] = classes.tolist()
     if any(not isinstance(c, (bool, int, float, str)) for c in out):
         return [str(c) for c in out]
     if len({type(c) for c in out}) > 1:
@@ -47,8 +47,10 @@ def array_of(y: Any) -> np.ndarray:
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     if hasattr(y, "tocsr") and hasattr(y, "nnz"):
-        raise TypeError("Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to a dense "
-                        "numpy array.")
+        raise TypeError(
+            "Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to a dense "
+            "numpy array."
+        )
     if type(y).__module__.partition(".")[0] == "pyarrow":
         y = y.to_pylist()
     elif hasattr(y, "__arrow_c_stream__") and not hasattr(y, "__array__"):
@@ -102,8 +104,8 @@ def classes(y: Any, rows: int, owner: str, sample_weight: np.ndarray | None = No
             raise ValueError("Input y contains NaN.")
         kinds = {str if isinstance(v, str) else type(v) for v in y.tolist()}
         if str in kinds and len(kinds) > 1:
-            found = sorted(k.__name__ for k in kinds)
-            raise ValueError(f"Unknown label type: labels must all be strings or all be numbers, got {found}.")
+            mixed = sorted(k.__name__ for k in kinds)
+            raise ValueError(f"Unknown label type: labels must all be strings or all be numbers, got {mixed}.")
         if not all(issubclass(k, (str, int, float, np.number, np.bool_)) for k in kinds):
             raise ValueError("Unknown label type: unknown. Classes must be numbers, booleans or strings.")
         if str not in kinds:
@@ -116,11 +118,12 @@ def classes(y: Any, rows: int, owner: str, sample_weight: np.ndarray | None = No
         )
     if y.dtype.kind not in "fiubUO":
         raise ValueError(f"Unknown label type: {y.dtype}. Classes must be numbers, booleans or strings.")
+
     found, codes = np.unique(y, return_inverse=True)
     codes = codes.ravel().astype(np.uint32)
     used = found if sample_weight is None else found[np.unique(codes[sample_weight != 0])]
     if len(used) < 2:
-        only = "" if len(used) == 0 else f": {used[0]!r}" if not isinstance(used[0], np.generic) else f": {used[0].item()!r}"
+        only = f": {used.tolist()[0]!r}" if len(used) else ""
         raise ValueError(
             f"{owner} needs samples of at least 2 classes in the data, but the data contains only one class{only}"
         )

@@ -333,8 +333,17 @@ def make_column_transformer(*transformers: Any, **params: Any) -> ColumnTransfor
 
 #: What the names of types in `make_column_selector` stand for.
 _KINDS = {
-    "number": "number", "float64": "number", "float32": "number", "float": "number", "int64": "number", "int": "number",
-    "object": "text", "str": "text", "string": "text", "category": "category", "bool": "bool",
+    "number": "number",
+    "float64": "number",
+    "float32": "number",
+    "float": "number",
+    "int64": "number",
+    "int": "number",
+    "object": "text",
+    "str": "text",
+    "string": "text",
+    "category": "category",
+    "bool": "bool",
 }
 
 

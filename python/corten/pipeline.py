@@ -66,9 +66,7 @@ class Pipeline(Savable, Parameters, _output.SetOutput):
     array([0, 1])
     """
 
-    def __init__(
-        self, steps: Any, *, transform_input: Any = None, memory: Any = None, verbose: bool = False
-    ) -> None:
+    def __init__(self, steps: Any, *, transform_input: Any = None, memory: Any = None, verbose: bool = False) -> None:
         self.steps = steps
         self.transform_input = transform_input
         self.memory = memory

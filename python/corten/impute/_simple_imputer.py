@@ -110,7 +110,9 @@ class SimpleImputer(TransformerMixin, Estimator):
         if self.add_indicator:
             from scipy import sparse
 
-            flags = type(matrix)((missing.astype(np.float64), matrix.indices.copy(), matrix.indptr.copy()), matrix.shape)
+            flags = type(matrix)(
+                (missing.astype(np.float64), matrix.indices.copy(), matrix.indptr.copy()), matrix.shape
+            )
             flags.eliminate_zeros()
             out = sparse.hstack([out, flags[:, np.asarray(self.indicator_, dtype=np.intp)]], format="csr")  # type: ignore[attr-defined]
         return out

@@ -96,7 +96,7 @@ class OneHotEncoder(Encoder):
         if container != "default":
             raise ValueError(
                 f"{container.capitalize()} output does not support sparse data. Set sparse_output=False to output "
-                f"{container} dataframes or disable {container} output via `ohe.set_output(transform=\"default\")`."
+                f'{container} dataframes or disable {container} output via `ohe.set_output(transform="default")`.'
             )
         try:
             from scipy import sparse

@@ -73,9 +73,7 @@ class OrdinalEncoder(Encoder):
         self.max_categories = max_categories
 
     def _hand_out(self, inputs: Input, original: Any) -> Any:
-        return _output.wrap(
-            self._cast(self._raw(inputs)), self._container(), self.get_feature_names_out(), original
-        )
+        return _output.wrap(self._cast(self._raw(inputs)), self._container(), self.get_feature_names_out(), original)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The categories back from their codes; None where a code stands for unknown ones.

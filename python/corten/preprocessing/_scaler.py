@@ -37,7 +37,7 @@ class Scaler(TransformerMixin, Estimator):
         data = data.copy() if scale is None else data / scale[matrix.indices]
         return type(matrix)((data, matrix.indices.copy(), matrix.indptr.copy()), shape=matrix.shape)
 
-    def _back(self, X: Any) -> np.ndarray | Any:
+    def _back(self, X: Any) -> Any:
         """The data of `inverse_transform`, as a matrix of floats."""
         self._fitted_model()
         inputs = _inputs.read(X, type(self).__name__, sparse=self._takes_sparse())
@@ -75,5 +75,3 @@ class PartialMixin:
         inputs = self._read(X, reset=first)  # type: ignore[attr-defined]
         weights = _inputs.sample_weight(sample_weight, inputs.rows)
         return self._fit_core(inputs, sample_weight=weights, partial=True)  # type: ignore[attr-defined, no-any-return]
-
-

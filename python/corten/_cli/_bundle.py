@@ -1,0 +1,68 @@
+"""Makes one executable from a model: it reads rows from stdin as JSON lines or CSV and answers a JSON object each.
+
+No compiler is needed; the executable needs neither Python nor any library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+from .. import _core
+from .._serve import binary
+
+HELP = "make one executable from a model"
+EXAMPLES = """examples:
+  corten bundle m.corten -o late
+  echo '{"origin": "JFK", "distance": 1400}' | ./late"""
+
+#: Where the model begins is a multiple of this, so that it can be mapped into memory.
+_ALIGN = 4096
+_MAGIC = b"CORTENB1"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("model", help="the model file")
+    parser.add_argument("-o", "--output", required=True, help="the executable to write")
+
+
+def bundle(model: Path, runner: Path, output: Path) -> int:
+    """Writes the runner, the model behind it, and where the model lies; returns the size.
+
+    Raises
+    ------
+    OSError
+        When the file can't be written; nothing half-written is left.
+    """
+    head, body = runner.read_bytes(), model.read_bytes()
+    offset = -(-len(head) // _ALIGN) * _ALIGN
+    trailer = struct.pack("<QQ", offset, len(body)) + _MAGIC
+    handle, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(head)
+            file.write(bytes(offset - len(head)))
+            file.write(body)
+            file.write(trailer)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o755)
+        os.replace(temporary, output)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return offset + len(body) + len(trailer)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Bundles."""
+    # Refuses what is no model before anything is written.
+    _core.load(options.model)
+    size = bundle(Path(options.model), Path(binary("corten-run")), Path(options.output).absolute())
+    print(f"{options.output}: {size:,} bytes", file=sys.stderr)
+    return 0

@@ -1,0 +1,186 @@
+"""Every kind of table gives the same numbers, and unusable ones are refused with a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from corten.linear_model import LogisticRegression, Ridge
+from corten.preprocessing import OneHotEncoder, StandardScaler
+
+pl = pytest.importorskip("polars")
+pd = pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow")
+
+
+class OnlyStream:
+    """Something that has `__arrow_c_stream__` and nothing else."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+def _enum(frame: Any) -> Any:
+    return frame.with_columns(pl.col("city").cast(pl.Enum(frame["city"].drop_nulls().unique(maintain_order=True))))
+
+
+def _duckdb(frame: Any) -> Any:
+    duckdb = pytest.importorskip("duckdb")
+    arrow = frame.to_arrow()
+    return duckdb.sql("select * from arrow")
+
+
+def _datafusion(frame: Any) -> Any:
+    return pytest.importorskip("datafusion").SessionContext().from_arrow(frame.to_arrow())
+
+
+FRAMES = {
+    "polars strings": lambda f: f,
+    "polars categorical": lambda f: f.with_columns(pl.col("city").cast(pl.Categorical)),
+    "polars enum": _enum,
+    "polars lazy": lambda f: f.lazy(),
+    "polars chunks": lambda f: pl.concat([f[:100], f[100:350], f[350:]], rechunk=False),
+    "polars slice": lambda f: pl.concat([f[:7], f])[7:],
+    "pandas": lambda f: f.to_pandas(),
+    "pandas objects": lambda f: f.to_pandas().astype({"city": object}),
+    "pandas category": lambda f: f.to_pandas().astype({"city": "category"}),
+    "pandas arrow": lambda f: f.to_pandas(use_pyarrow_extension_array=True),
+    "pandas nullable": lambda f: f.to_pandas().convert_dtypes(),
+    "pandas index": lambda f: f.to_pandas().set_index(np.arange(len(f)) * 3),
+    "pyarrow table": lambda f: f.to_arrow(),
+    "pyarrow dictionary": lambda f: _enum(f).to_arrow(),
+    "record batches": lambda f: f.to_arrow().to_reader(),
+    "one batch": lambda f: f.to_arrow().combine_chunks().to_batches()[0],
+    "stream only": lambda f: OnlyStream(f.to_arrow()),
+    "duckdb": _duckdb,
+    "datafusion": _datafusion,
+    "other order": lambda f: f.select("city", "hour", "distance"),
+    "further columns": lambda f: f.with_columns(extra=pl.lit("x")),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("estimator", ["flat", "trees"])
+def test_every_frame_gives_the_same_probabilities(
+    raw: Any, kind: str, estimator: str, request: pytest.FixtureRequest
+) -> None:
+    rows, y = raw
+    model = clone(request.getfixturevalue(estimator)).fit(rows, y)
+    assert np.array_equal(model.predict_proba(FRAMES[kind](rows)), model.predict_proba(rows))
+
+
+@pytest.mark.parametrize("kind", [k for k in FRAMES if k not in ("other order", "further columns")])
+def test_every_frame_fits_the_same_model(raw: Any, kind: str, flat: Any) -> None:
+    rows, y = raw
+    want = clone(flat).fit(rows, y).predict_proba(rows)
+    np.testing.assert_array_equal(clone(flat).fit(FRAMES[kind](rows), y).predict_proba(rows), want)
+
+
+MATRIX = np.random.default_rng(0).integers(0, 100, size=(60, 4)).astype(np.float64)
+ARRAYS = {
+    "c": lambda X: np.ascontiguousarray(X),
+    "fortran": lambda X: np.asfortranarray(X),
+    "reversed": lambda X: X[::-1][::-1],
+    "strided": lambda X: np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3],
+    "f32": lambda X: X.astype(np.float32),
+    "f16": lambda X: X.astype(np.float16),
+    "big endian": lambda X: X.astype(">f8"),
+    **{t: (lambda X, t=t: X.astype(t)) for t in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")},
+    "objects": lambda X: X.astype(object),
+    "lists": lambda X: X.tolist(),
+    "tuples": lambda X: [tuple(r) for r in X],
+    "read only": lambda X: np.frombuffer(X.tobytes()).reshape(X.shape),
+    "pandas numbers": lambda X: pd.DataFrame(X),
+    "torch-like": lambda X: type("T", (), {"__array__": lambda self, dtype=None, copy=None: X})(),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_every_array_gives_the_same_numbers(kind: str) -> None:
+    y = MATRIX @ [1.0, 2.0, 3.0, 4.0]
+    want = Ridge().fit(MATRIX, y).predict(MATRIX)
+    X = ARRAYS[kind](MATRIX)
+    np.testing.assert_array_equal(Ridge().fit(X, y).predict(X), want)
+
+
+@pytest.mark.parametrize("format", ["csr", "csc", "coo", "lil", "dok"])
+def test_sparse_formats(format: str) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    X = MATRIX * (MATRIX > 50)
+    y = (MATRIX[:, 0] > 50).astype(int)
+    want = LogisticRegression().fit(sparse.csr_matrix(X), y).predict_proba(X)
+    got = LogisticRegression().fit(sparse.csr_matrix(X).asformat(format), y).predict_proba(X)
+    assert np.array_equal(got, want)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        StandardScaler().fit(sparse.csr_matrix(X))
+
+
+@pytest.mark.parametrize("target", ["series", "polars", "arrow", "list", "enum"])
+def test_targets_of_every_library(target: str) -> None:
+    words = ["no" if v < 50 else "yes" for v in MATRIX[:, 0]]
+    y = {
+        "series": lambda: pd.Series(words),
+        "polars": lambda: pl.Series(words),
+        "arrow": lambda: pa.chunked_array([words]),
+        "list": lambda: words,
+        "enum": lambda: pl.Series(words, dtype=pl.Enum(["no", "yes"])),
+    }[target]()
+    model = LogisticRegression().fit(MATRIX, y)
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert model.score(MATRIX, y) > 0.9
+
+
+def test_columns_are_borrowed_not_copied() -> None:
+    from corten import _inputs
+
+    frame = pd.DataFrame(np.zeros((1000, 3)), columns=list("abc"))
+    inputs = _inputs.read(frame, "test")
+    assert all(np.shares_memory(c, frame["a"].to_numpy()) or c.base is not None for c in inputs.data[2])
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("pyspark.sql", "DataFrame"), ("dask.dataframe", "DataFrame"), ("ray.data", "Dataset")]
+)
+def test_distributed_frames_are_refused_with_a_sentence(module: str, name: str) -> None:
+    frame = type(name, (), {"__module__": module})()
+    with pytest.raises(TypeError, match=f"distributed {module.partition('.')[0]} {name}.*on purpose"):
+        Ridge().fit(frame, [1.0])
+
+
+def test_strings_in_a_list_are_categories() -> None:
+    out = OneHotEncoder(sparse_output=False).fit_transform([["a", 1], ["b", 2]])
+    assert out.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1]]
+
+
+def test_names_are_kept_and_compared() -> None:
+    frame = pd.DataFrame(MATRIX, columns=list("abcd"))
+    model = Ridge().fit(frame, MATRIX[:, 0])
+    assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"] and model.n_features_in_ == 4
+    with pytest.warns(
+        UserWarning, match="X does not have valid feature names, but Ridge was fitted with feature names"
+    ):
+        model.predict(MATRIX)
+    with pytest.raises(ValueError, match="now missing:\n- d"):
+        model.predict(frame.drop(columns="d"))
+    with pytest.warns(UserWarning, match="X has feature names, but Ridge was fitted without feature names"):
+        Ridge().fit(MATRIX, MATRIX[:, 0]).predict(frame)
+
+
+def test_without_pyarrow_pandas_text_still_works() -> None:
+    code = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "import pandas as pd\n"
+        "from corten.preprocessing import OneHotEncoder\n"
+        "frame = pd.DataFrame({'c': pd.Series(['a', 'b', None], dtype=object)})\n"
+        "print(OneHotEncoder(sparse_output=False).fit_transform(frame).tolist())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]", result.stderr

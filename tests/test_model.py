@@ -1,0 +1,129 @@
+"""Saving, loading, pickling; one row equals the batch to the last bit; state that goes on."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import corten
+from conftest import estimators, small
+from corten.linear_model import LinearRegression, LogisticRegression
+from corten.preprocessing import StandardScaler
+from corten.streaming import RunningMoments
+
+ALL = estimators()
+
+
+def _bits(values: Any) -> np.ndarray:
+    return np.asarray(values, dtype=np.float64).view(np.int64)
+
+
+def _fitted(name: str) -> tuple[Any, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 5, size=(120, 3)).astype(float)
+    return small(ALL[name]).fit(X, X[:, 0] > 2), X
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_loaded_model_gives_the_same_numbers(name: str, tmp_path: Path) -> None:
+    estimator, X = _fitted(name)
+    estimator.save(tmp_path / "m.corten")
+    model = corten.load(tmp_path / "m.corten")
+    for method in ("predict", "predict_proba", "decision_function", "transform"):
+        assert hasattr(model, method) == hasattr(estimator, method), method
+        assert hasattr(model, f"{method}_one") == hasattr(estimator, method), method
+        if hasattr(estimator, method):
+            want = getattr(estimator, method)(X)
+            want = want.toarray() if hasattr(want, "toarray") else want
+            assert np.array_equal(getattr(model, method)(X), want), method
+    assert model.n_features_in_ == 3 and len(model.schema["inputs"]) == 3
+    assert model.metadata["estimator"] == repr(estimator)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("way", ["pickle", "copy", "joblib"])
+def test_pickle_copy_and_joblib(name: str, way: str, tmp_path: Path) -> None:
+    estimator, X = _fitted(name)
+    if way == "joblib":
+        joblib = pytest.importorskip("joblib")
+        joblib.dump(estimator, tmp_path / "m.joblib")
+        again = joblib.load(tmp_path / "m.joblib")
+    else:
+        again = pickle.loads(pickle.dumps(estimator)) if way == "pickle" else copy.deepcopy(estimator)
+    method = "predict" if hasattr(estimator, "predict") else "transform"
+    got, want = getattr(again, method)(X), getattr(estimator, method)(X)
+    if hasattr(want, "toarray"):
+        got, want = got.toarray(), want.toarray()
+    assert np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("name", ["flat", "trees"])
+def test_one_row_equals_the_batch_to_the_last_bit(
+    name: str, raw: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    X, y = raw
+    clone(request.getfixturevalue(name)).fit(X, y).save(tmp_path / "m.corten")
+    model = corten.load(tmp_path / "m.corten")
+    batch, labels = model.predict_proba(X), model.predict(X)
+    for i, row in enumerate(X.to_dicts()[:200]):
+        one = model.predict_proba_one(row)
+        assert np.array_equal(_bits(list(one.values())), _bits(batch[i]))
+        assert list(one) == [False, True]
+        assert model.predict_one(row) == labels[i]
+
+
+def test_rows_of_a_matrix_are_dicts_too() -> None:
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    model = corten.Model(LinearRegression().fit(X, X[:, 0])._model)
+    assert model.predict_one({"x0": X[4, 0], "x1": X[4, 1], "x2": X[4, 2]}) == model.predict(X)[4]
+    scaled = corten.Model(StandardScaler().fit(X)._model)
+    one = scaled.transform_one({"x0": X[0, 0], "x1": X[0, 1], "x2": X[0, 2]})
+    assert list(one.values()) == scaled.transform(X)[0].tolist()
+
+
+def test_one_row_is_a_builtin() -> None:
+    model = corten.Model(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])._model)
+    assert type(model.predict_one).__name__ == "builtin_function_or_method"
+
+
+def test_batch_size_never_shows(raw: Any, flat: Any, trees: Any) -> None:
+    X, y = raw
+    for estimator in (clone(flat).fit(X, y), clone(trees).fit(X, y)):
+        whole = estimator.predict_proba(X)
+        for size in (1, 7, 64, 333):
+            parts = [estimator.predict_proba(X[i : i + size]) for i in range(0, 350, size)]
+            assert np.array_equal(_bits(np.concatenate(parts)), _bits(whole[: sum(map(len, parts))]))
+
+
+def test_models_of_matrices_can_be_pickled() -> None:
+    model = corten.Model(LogisticRegression().fit([[0.0], [1.0]], ["a", "b"])._model)
+    again = pickle.loads(pickle.dumps(model))
+    assert again.predict([[1.0]]).tolist() == ["b"] and "Model of 1 columns" in repr(again)
+
+
+def test_metadata_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "m.corten"
+    LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]).save(path, metadata={"note": "for tests", "r2": 1.0})
+    facts = corten.load(path).metadata
+    assert facts["note"] == "for tests" and facts["r2"] == 1.0 and facts["corten"] == corten.__version__
+
+
+def test_running_moments_go_on_after_loading(tmp_path: Path) -> None:
+    pl = pytest.importorskip("polars")
+    rows = pl.DataFrame({"key": ["a", "b", "a", "a", "b"], "v": [1.0, 2.0, 3.0, 8.0, 4.0]})
+    moments = RunningMoments(key="key", values=["v"]).fit(rows[:3])
+    moments.save(tmp_path / "m.corten")
+    model = corten.load(tmp_path / "m.corten")
+    out = model.update(rows[3:])
+    assert out.tolist() == [[3.0, 4.0, pytest.approx(26 / 3)], [2.0, 3.0, 1.0]]
+    model.save(tmp_path / "n.corten")
+    again = corten.load(tmp_path / "n.corten")
+    whole = RunningMoments(key="key", values=["v"]).fit(rows)
+    assert np.array_equal(_bits(again.transform(rows)), _bits(whole.transform(rows)))
+    assert moments.update(rows[3:]).tolist() == out.tolist()
