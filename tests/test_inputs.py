@@ -34,8 +34,7 @@ def _enum(frame: Any) -> Any:
 
 def _duckdb(frame: Any) -> Any:
     duckdb = pytest.importorskip("duckdb")
-    arrow = frame.to_arrow()
-    return duckdb.sql("select * from arrow")
+    return duckdb.from_arrow(frame.to_arrow())
 
 
 def _datafusion(frame: Any) -> Any:

@@ -73,6 +73,15 @@ class Input:
             tuple(i for i, p in enumerate(positions) if p in self.categorical),
         )
 
+    def part(self, positions: Sequence[int]) -> Input:
+        """Some of the columns, which keep the names of their positions (`x2`) where they have no others."""
+        out = self.select(positions)
+        if self.names is not None or self.sparse is not None:
+            return out
+        names = [f"x{p}" for p in positions]
+        data = ("columns", names, [out.column(i) for i in range(out.width)], None)
+        return Input(data, out.rows, out.width, names, out.texts, out.categorical)
+
     def column(self, position: int) -> Any:
         """The values of one column: an array of numbers, or a list of str and None."""
         data = self.data

@@ -173,7 +173,7 @@ class ColumnTransformer(TransformerMixin, Estimator):
             if not _is(part, "drop") and at:
                 own = {k.partition("__")[2]: v for k, v in params.items() if k.partition("__")[0] == name}
                 if not _is(part, "passthrough"):
-                    part = clone(part).fit(inputs.select(at), y, **own)
+                    part = clone(part).fit(inputs.part(at), y, **own)
             fitted.append((name, part, at, columns))
         self._remember(inputs)
         self._compose(inputs, fitted)

@@ -97,6 +97,9 @@ class Pipeline(Savable, Parameters, _output.SetOutput):
             models = out._models()
             if self.__sklearn_is_fitted__() and models:
                 out._model = _core.chain(models)
+                first = next(s for _, s in out.steps if not _skips(s))
+                names = getattr(first, "feature_names_in_", None)
+                out._width, out._names = first.n_features_in_, None if names is None else names.tolist()
                 out._fitted = True
             return out
         return self.steps[key][1] if isinstance(key, int) else self.named_steps[key]

@@ -11,7 +11,7 @@ from corten.preprocessing import OneHotEncoder, OrdinalEncoder
 
 theirs = pytest.importorskip("sklearn.preprocessing")
 WORDS = np.array([["a", "x"], ["b", "y"], ["a", "z"], ["c", "x"], ["a", "x"]], dtype=object)
-GAPS = np.array([["a", 1.0], ["b", np.nan], [None, 3.0], ["a", 1.0]], dtype=object)
+GAPS = np.array([["a", 1.0], ["b", np.nan], [np.nan, 3.0], ["a", 1.0]], dtype=object)
 NUMBERS = np.array([[3, 1], [1, 2], [3, 1], [2, 2]])
 
 
@@ -67,7 +67,7 @@ def test_ordinal_codes_unknown_and_missing_values() -> None:
         "dtype": np.int64,
     }
     ours, other = OrdinalEncoder(**params).fit(GAPS), theirs.OrdinalEncoder(**params).fit(GAPS)
-    rows = np.array([["q", 9.0], [None, np.nan], ["b", 3.0]], dtype=object)
+    rows = np.array([["q", 9.0], [np.nan, np.nan], ["b", 3.0]], dtype=object)
     assert ours.transform(rows).dtype == np.int64
     assert np.array_equal(ours.transform(rows), other.transform(rows))
 
