@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import sys
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ import numpy as np
 from . import _core, _inputs, _output, _targets
 from ._inputs import Input
 from ._params import Parameters, plain, seed, signature
+from ._progress import Line
 from ._routing import Routing, ScoreRouting, tags
 from .exceptions import UnsupportedError, not_fitted
 
@@ -149,22 +149,6 @@ class Estimator(Savable, Parameters, Routing):
             return None
         return max(1, jobs if jobs > 0 else (os.cpu_count() or 1) + 1 + jobs)
 
-    def _progress(self) -> Callable[..., None] | None:
-        if not getattr(self, "verbose", 0):
-            return None
-        name = type(self).__name__
-
-        def show(iteration: int, total: int | None, loss: float | None, validation: float | None) -> None:
-            parts = [f"{name}: {iteration}" + (f"/{total}" if total else "")]
-            parts += [
-                f"{what} {v:.6g}" for what, v in (("loss", loss), ("validation loss", validation)) if v is not None
-            ]
-            end = "\n" if total is not None and iteration >= total else ""
-            sys.stderr.write("\r" + ", ".join(parts) + end)
-            sys.stderr.flush()
-
-        return show
-
     def _fit_core(
         self,
         inputs: Input,
@@ -177,18 +161,23 @@ class Estimator(Savable, Parameters, Routing):
         previous = None
         if partial or getattr(self, "warm_start", False):
             previous = getattr(self, "_handle", None)
-        handle = _core.fit(
-            self._core_name,
-            self._core_params(inputs),
-            inputs.data,
-            None if target is None else target.values,
-            classes=None if target is None else target.labels,
-            sample_weight=sample_weight,
-            previous=previous,
-            partial=partial,
-            threads=self._threads(),
-            progress=self._progress(),
-        )
+        line = Line(type(self).__name__) if getattr(self, "verbose", 0) else None
+        try:
+            handle = _core.fit(
+                self._core_name,
+                self._core_params(inputs),
+                inputs.data,
+                None if target is None else target.values,
+                classes=None if target is None else target.labels,
+                sample_weight=sample_weight,
+                previous=previous,
+                partial=partial,
+                threads=self._threads(),
+                progress=line,
+            )
+        finally:
+            if line is not None:
+                line.close()
         self._remember(inputs)
         for name, value in handle.attributes().items():
             self._set_attribute(name, value)

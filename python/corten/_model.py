@@ -61,6 +61,8 @@ class Model:
     def __init__(self, core: Any) -> None:
         self._core = core
         self._methods = frozenset(core.methods())
+        schema = core.schema()
+        self._width, self._named = len(schema["inputs"]), schema["named"]
         for method in self._methods:
             # Straight to the builtin: a Python function around it would cost as much as the prediction.
             setattr(self, f"{method}_one", getattr(core, f"{method}_one"))
@@ -86,14 +88,12 @@ class Model:
     @property
     def n_features_in_(self) -> int:
         """Number of columns that the model reads."""
-        return len(self._core.schema()["inputs"])
+        return self._width
 
     def _run(self, method: str, X: Any) -> Any:
         inputs = _inputs.read(X, "Model", sparse=True, text=True)
-        if inputs.names is None or not self._core.schema()["named"]:
-            width = self.n_features_in_
-            if inputs.width != width:
-                raise ValueError(f"X has {inputs.width} features, but Model is expecting {width} features as input.")
+        if inputs.width != self._width and (inputs.names is None or not self._named):
+            raise ValueError(f"X has {inputs.width} features, but Model is expecting {self._width} features as input.")
         return self._core.run(method, inputs.data)
 
     @_has("predict")
