@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import re
@@ -90,6 +91,14 @@ class Savable:
         self.__dict__.update(state)
         if isinstance(state.get("_model"), bytes):
             self._model = _core.from_bytes(state["_model"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        other = type(self).__new__(type(self))
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        if "_handle" in self.__dict__:
+            # Never changed, so it can be shared.
+            other.__dict__["_handle"] = self.__dict__["_handle"]
+        return other
 
     def _repr_html_(self) -> str:
         from ._html import diagram

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,14 @@ def test_partial_fits_add_up(X: np.ndarray, name: str) -> None:
     for block in np.array_split(X, 3):
         parts.partial_fit(block)
     np.testing.assert_allclose(parts.transform(X), whole.transform(X), rtol=1e-9, atol=1e-9)
+
+
+def test_partial_fit_goes_on_in_a_copy_and_is_refused_after_a_file(X: np.ndarray) -> None:
+    half = preprocessing.StandardScaler().partial_fit(X[:50])
+    copied = copy.deepcopy(half).partial_fit(X[50:])
+    np.testing.assert_allclose(copied.mean_, preprocessing.StandardScaler().fit(X).mean_, rtol=1e-12)
+    with pytest.raises(ValueError, match="came out of a file"):
+        pickle.loads(pickle.dumps(half)).partial_fit(X[50:])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 from .. import _inputs
 from .._base import Estimator, TransformerMixin, as_input
 from .._inputs import Input
+from ..exceptions import UnsupportedError
 
 
 class Scaler(TransformerMixin, Estimator):
@@ -71,7 +72,12 @@ class PartialMixin:
         return self._partial(X, None)  # type: ignore[attr-defined, no-any-return]
 
     def _partial(self, X: Any, sample_weight: Any) -> Self:
-        first = not self.__sklearn_is_fitted__() or getattr(self, "_handle", None) is None  # type: ignore[attr-defined]
+        first = not self.__sklearn_is_fitted__()  # type: ignore[attr-defined]
+        if not first and getattr(self, "_handle", None) is None:
+            raise UnsupportedError(
+                f"This {type(self).__name__} came out of a file, which holds its model but not the sums behind it, so "
+                "partial_fit can't go on; call fit or partial_fit on a new one."
+            )
         inputs = self._read(X, reset=first)  # type: ignore[attr-defined]
         weights = _inputs.sample_weight(sample_weight, inputs.rows)
         return self._fit_core(inputs, sample_weight=weights, partial=True)  # type: ignore[attr-defined, no-any-return]
