@@ -1,1 +1,7 @@
-//! Fitting of tree ensembles: binning, histograms, growing, objectives; exact forests.
+//! Fitting of tree ensembles: gradient boosting on binned columns, and exact forests.
+//!
+//! Floor 3. What is fitted here lowers to `corten-model`'s `trees` operator; [`registry`] is the one door through which
+//! the estimators are reached.
+
+pub mod boosting;
+pub mod registry;

@@ -1,0 +1,385 @@
+//! The parameters of the two estimators, checked, and their fits.
+
+use std::time::Instant;
+
+use corten_core::random::Stream;
+use corten_core::{Data, Error, Result, Values, parameter};
+use corten_kernels::parallel;
+use corten_model::Labels;
+use corten_model::estimator::{Estimator, FitInput, Fitted, Target};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::binning::{self, Bins};
+use super::fitted::{Boosted, raw};
+use super::grower::{Grown, GrownTree, Shape};
+use super::objective::Objective;
+use super::splitter::Rules;
+use super::train::{Part, Plan, Trained, train};
+
+/// Rows from which `early_stopping='auto'` stops early.
+const AUTO_ROWS: usize = 10_000;
+/// Least hessian of a leaf, as in scikit-learn.
+const MIN_HESSIAN: f64 = 1e-3;
+
+/// What both estimators take, by scikit-learn's names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+struct Common {
+    learning_rate: f64,
+    max_iter: usize,
+    max_leaf_nodes: Option<usize>,
+    max_depth: Option<usize>,
+    min_samples_leaf: u32,
+    l2_regularization: f64,
+    max_features: f64,
+    max_bins: usize,
+    categorical_features: Categorical,
+    monotonic_cst: Option<Vec<i8>>,
+    interaction_cst: Value,
+    warm_start: bool,
+    early_stopping: EarlyStopping,
+    scoring: Option<String>,
+    validation_fraction: Option<f64>,
+    n_iter_no_change: usize,
+    tol: f64,
+    verbose: Value,
+    random_state: Option<u64>,
+}
+
+/// Which columns are categories.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Categorical {
+    /// `"from_dtype"`: those that the frame calls categorical, and text.
+    Named(String),
+    /// Positions, or none.
+    Positions(Option<Vec<usize>>),
+}
+
+/// `"auto"`, or yes or no.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum EarlyStopping {
+    Named(String),
+    Fixed(bool),
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            learning_rate: 0.1,
+            max_iter: 100,
+            max_leaf_nodes: Some(31),
+            max_depth: None,
+            min_samples_leaf: 20,
+            l2_regularization: 0.0,
+            max_features: 1.0,
+            max_bins: 255,
+            categorical_features: Categorical::Named("from_dtype".into()),
+            monotonic_cst: None,
+            interaction_cst: Value::Null,
+            warm_start: false,
+            early_stopping: EarlyStopping::Named("auto".into()),
+            scoring: Some("loss".into()),
+            validation_fraction: Some(0.1),
+            n_iter_no_change: 10,
+            tol: 1e-7,
+            verbose: Value::Null,
+            random_state: None,
+        }
+    }
+}
+
+/// Gradient boosting of classification trees; parameters as scikit-learn's estimator of this name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistGradientBoostingClassifier {
+    loss: String,
+    #[serde(flatten)]
+    common: Common,
+}
+
+/// Gradient boosting of regression trees; parameters as scikit-learn's estimator of this name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistGradientBoostingRegressor {
+    loss: String,
+    quantile: Option<f64>,
+    #[serde(flatten)]
+    common: Common,
+}
+
+impl Default for HistGradientBoostingClassifier {
+    fn default() -> Self {
+        Self { loss: "log_loss".into(), common: Common::default() }
+    }
+}
+
+impl Default for HistGradientBoostingRegressor {
+    fn default() -> Self {
+        Self { loss: "squared_error".into(), quantile: None, common: Common::default() }
+    }
+}
+
+impl Estimator for HistGradientBoostingClassifier {
+    fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
+        parameter::one_of("loss", &self.loss, &["log_loss"])?;
+        let Target::Classes { codes, labels } = &input.y else {
+            return Err(Error::Internal("a classifier is fitted without classes".into()));
+        };
+        if labels.len() < 2 {
+            return Err(Error::value(format!(
+                "This estimator needs samples of at least 2 classes in the data, but the data contains only one class: {}",
+                labels.name(0)
+            )));
+        }
+        if codes.iter().any(|&c| c as usize >= labels.len()) {
+            return Err(Error::Internal("a class that isn't there".into()));
+        }
+        let y: Vec<f64> = codes.iter().map(|&c| f64::from(c)).collect();
+        let objective = if labels.len() == 2 { Objective::Binary } else { Objective::Multiclass(labels.len()) };
+        self.common.fit(input, objective, &y, Some(labels.clone()))
+    }
+}
+
+impl Estimator for HistGradientBoostingRegressor {
+    fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
+        let objective = match self.loss.as_str() {
+            "squared_error" => Objective::SquaredError,
+            "absolute_error" => Objective::AbsoluteError,
+            "gamma" => Objective::Gamma,
+            "poisson" => Objective::Poisson,
+            "quantile" => {
+                let q = self.quantile.ok_or_else(|| {
+                    Error::parameter("quantile", "a number in the range [0, 1] for loss='quantile'", "None")
+                })?;
+                parameter::within("quantile", q, 0.0, 1.0)?;
+                Objective::Quantile(q)
+            }
+            other => {
+                let allowed = ["squared_error", "absolute_error", "gamma", "poisson", "quantile"];
+                return parameter::one_of("loss", other, &allowed)
+                    .and(Err(Error::Internal("a loss that is allowed but not known".into())));
+            }
+        };
+        let Target::Numbers { values, outputs: 1, .. } = &input.y else {
+            return Err(Error::value("y should be a 1d array: this estimator predicts one number"));
+        };
+        objective.check(values)?;
+        self.common.fit(input, objective, values, None)
+    }
+}
+
+impl Common {
+    fn check(&self, width: usize) -> Result<()> {
+        parameter::above("learning_rate", self.learning_rate, 0.0)?;
+        parameter::at_least("max_iter", self.max_iter as u64, 1)?;
+        parameter::at_least("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(2) as u64, 2)?;
+        parameter::at_least("max_depth", self.max_depth.unwrap_or(1) as u64, 1)?;
+        parameter::at_least("min_samples_leaf", u64::from(self.min_samples_leaf), 1)?;
+        parameter::within("l2_regularization", self.l2_regularization, 0.0, f64::INFINITY)?;
+        parameter::within("tol", self.tol, 0.0, f64::INFINITY)?;
+        parameter::at_least("n_iter_no_change", self.n_iter_no_change as u64, 1)?;
+        if !(self.max_features > 0.0 && self.max_features <= 1.0) {
+            return Err(Error::parameter("max_features", "a float in the range (0, 1]", self.max_features));
+        }
+        if !(2..=255).contains(&self.max_bins) {
+            return Err(Error::parameter("max_bins", "an int in the range [2, 255]", self.max_bins));
+        }
+        if let Some(f) = self.validation_fraction
+            && !(f > 0.0 && (f < 1.0 || f == f.trunc()))
+        {
+            return Err(Error::parameter("validation_fraction", "a float in the range (0, 1), an int or None", f));
+        }
+        if let Some(scoring) = &self.scoring {
+            parameter::one_of("scoring", scoring, &["loss"])?;
+        }
+        if !self.interaction_cst.is_null() {
+            return Err(Error::parameter(
+                "interaction_cst",
+                "None: interaction constraints are not built yet",
+                "a list",
+            ));
+        }
+        if let Some(signs) = &self.monotonic_cst {
+            if signs.len() != width {
+                return Err(Error::value(format!(
+                    "monotonic_cst has shape {} but the input data X has {width} features.",
+                    signs.len()
+                )));
+            }
+            if let Some(bad) = signs.iter().find(|s| !(-1..=1).contains(*s)) {
+                return Err(Error::parameter("monotonic_cst", "an array of -1, 0 or 1", bad));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which columns are categories.
+    fn categorical(&self, data: &Data<'_>) -> Result<Vec<bool>> {
+        let table = data.table()?;
+        let columns = table.columns();
+        match &self.categorical_features {
+            Categorical::Named(name) => {
+                parameter::one_of("categorical_features", name, &["from_dtype"])?;
+                Ok(columns.iter().map(|c| c.categorical || matches!(c.values, Values::Text(_))).collect())
+            }
+            Categorical::Positions(positions) => {
+                let mut out = vec![false; columns.len()];
+                for &at in positions.iter().flatten() {
+                    *out.get_mut(at).ok_or_else(|| {
+                        Error::parameter("categorical_features", format!("positions below {}", columns.len()), at)
+                    })? = true;
+                }
+                Ok(out)
+            }
+        }
+    }
+
+    fn stops_early(&self, rows: usize) -> Result<bool> {
+        match &self.early_stopping {
+            EarlyStopping::Fixed(yes) => Ok(*yes),
+            EarlyStopping::Named(name) => {
+                parameter::one_of("early_stopping", name, &["auto"])?;
+                Ok(rows > AUTO_ROWS)
+            }
+        }
+    }
+
+    fn fit(
+        &self,
+        input: &FitInput<'_>,
+        objective: Objective,
+        y: &[f64],
+        labels: Option<Labels>,
+    ) -> Result<Box<dyn Fitted>> {
+        let start = Instant::now();
+        let table = input.x.table()?;
+        self.check(table.width())?;
+        let rows = table.rows();
+        if rows == 0 || table.width() == 0 {
+            return Err(Error::value(format!(
+                "Found array with {rows} sample(s) and {} feature(s) while a minimum of 1 of each is required.",
+                table.width()
+            )));
+        }
+        if y.len() != rows || input.sample_weight.is_some_and(|w| w.len() != rows) || rows > u32::MAX as usize / 2 {
+            return Err(Error::value(format!(
+                "Found input variables with inconsistent numbers of samples: [{rows}, {}]",
+                y.len()
+            )));
+        }
+        if let Some(bad) = input.sample_weight.and_then(|w| w.iter().find(|x| !x.is_finite() || **x < 0.0)) {
+            return Err(Error::value(format!("sample_weight must be finite and not negative, but {bad} came")));
+        }
+        let seed = self.random_state.unwrap_or(0);
+        let early = self.stops_early(rows)?;
+        // A row without weight is no row.
+        let used: Vec<u32> = match input.sample_weight {
+            Some(w) => (0..rows as u32).filter(|&r| w[r as usize] > 0.0).collect(),
+            None => (0..rows as u32).collect(),
+        };
+        if used.is_empty() {
+            return Err(Error::value("Sample weights must contain at least one non-zero number."));
+        }
+        let (train_rows, held_out) = match (early, self.validation_fraction) {
+            (true, Some(fraction)) => split(&used, y, labels.is_some(), fraction, seed)?,
+            _ => (used, Vec::new()),
+        };
+        let threads = input.context.threads.max(1);
+        let categorical = self.categorical(input.x)?;
+        let binned = binning::bin(input.x, &categorical, self.max_bins, &train_rows, seed, threads)?;
+        input.context.cancel.check()?;
+        let validation = (!held_out.is_empty()).then(|| Part::new(held_out, y, input.sample_weight));
+        let part = Part::new(train_rows, y, input.sample_weight);
+        let rules = Rules {
+            l2: self.l2_regularization,
+            min_samples_leaf: self.min_samples_leaf,
+            min_hessian: MIN_HESSIAN,
+            monotonic: self.monotonic_cst.clone().unwrap_or_default(),
+        };
+        let shape = Shape {
+            max_leaf_nodes: self.max_leaf_nodes.unwrap_or(usize::MAX),
+            max_depth: self.max_depth.unwrap_or(usize::MAX),
+            features_per_split: ((self.max_features * table.width() as f64) as usize).max(1),
+        };
+        let plan = Plan {
+            max_iter: self.max_iter,
+            learning_rate: self.learning_rate,
+            patience: early.then_some(self.n_iter_no_change),
+            tol: self.tol,
+            seed,
+            losses: early,
+        };
+        let trained = parallel::with_threads(threads, || {
+            train(objective, &binned, part, validation, &rules, &shape, &plan, input.context)
+        })?;
+        Ok(Box::new(boosted(objective, labels, binned.features, trained, early, start)))
+    }
+}
+
+/// The trained trees over raw values.
+fn boosted(
+    objective: Objective,
+    labels: Option<Labels>,
+    features: Vec<Bins>,
+    trained: Trained,
+    early_stopping: bool,
+    start: Instant,
+) -> Boosted {
+    let mut gains = vec![0.0; features.len()];
+    let add = |gains: &mut Vec<f64>, tree: &GrownTree| {
+        for node in &tree.nodes {
+            if let Grown::Split { split, .. } = node {
+                gains[split.feature] += split.gain;
+            }
+        }
+    };
+    let mut trees = Vec::new();
+    for iteration in &trained.iterations {
+        for (k, tree) in iteration.iter().enumerate() {
+            add(&mut gains, tree);
+            trees.push(raw(tree, &features, k as u32));
+        }
+    }
+    Boosted {
+        objective,
+        labels,
+        features,
+        baseline: trained.baseline,
+        trees,
+        gains,
+        iterations: trained.iterations.len(),
+        early_stopping,
+        train_loss: trained.train_loss,
+        validation_loss: trained.validation_loss,
+        seconds: start.elapsed().as_secs_f64(),
+    }
+}
+
+/// Holds rows out; of each class the same share.
+fn split(used: &[u32], y: &[f64], classes: bool, fraction: f64, seed: u64) -> Result<(Vec<u32>, Vec<u32>)> {
+    let share = if fraction < 1.0 { fraction } else { fraction / used.len() as f64 };
+    let mut stream = Stream::new(seed, 0x0073_706c_6974);
+    let mut groups: std::collections::BTreeMap<u64, Vec<u32>> = std::collections::BTreeMap::new();
+    for &row in used {
+        groups.entry(if classes { y[row as usize] as u64 } else { 0 }).or_default().push(row);
+    }
+    let (mut train, mut held_out) = (Vec::new(), Vec::new());
+    for rows in groups.values_mut() {
+        stream.shuffle(rows);
+        let count = ((rows.len() as f64 * share + 0.5) as usize).min(rows.len().saturating_sub(1));
+        held_out.extend_from_slice(&rows[..count]);
+        train.extend_from_slice(&rows[count..]);
+    }
+    if held_out.is_empty() || train.is_empty() {
+        return Err(Error::value(format!(
+            "validation_fraction={fraction} of {} rows leaves no rows to train on or to validate with",
+            used.len()
+        )));
+    }
+    train.sort_unstable();
+    held_out.sort_unstable();
+    Ok((train, held_out))
+}

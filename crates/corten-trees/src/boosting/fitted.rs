@@ -1,0 +1,164 @@
+//! A trained boosting model and its lowering.
+
+use std::any::Any;
+
+use corten_core::{Kind, Result};
+use corten_model::estimator::{Attribute, Fitted};
+use corten_model::ops::{
+    Category, CategoryColumn, CategoryValues, Decide, DecideKind, Link, LinkKind, Rule, Tree, TreeNode, Trees,
+    TreesSpec,
+};
+use corten_model::{Builder, Labels, Method, Output, Slot};
+use serde_json::{Value, json};
+
+use super::binning::Bins;
+use super::grower::{Grown, GrownTree, members};
+use super::objective::Objective;
+use super::splitter::Left;
+
+/// What was learnt, over raw values.
+#[derive(Clone, Debug)]
+pub(crate) struct Boosted {
+    pub(crate) objective: Objective,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) features: Vec<Bins>,
+    pub(crate) baseline: Vec<f64>,
+    /// Iteration after iteration, a tree an output.
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) gains: Vec<f64>,
+    pub(crate) iterations: usize,
+    pub(crate) early_stopping: bool,
+    pub(crate) train_loss: Vec<f64>,
+    pub(crate) validation_loss: Vec<f64>,
+    pub(crate) seconds: f64,
+}
+
+/// A tree over bins as one over raw values.
+pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
+    let nodes = tree
+        .nodes
+        .iter()
+        .map(|node| match node {
+            Grown::Leaf { value, .. } => TreeNode::Leaf { values: vec![*value] },
+            Grown::Split { split, left, right } => {
+                let feature = split.feature as u32;
+                let (missing_left, left, right) = (split.missing_left, *left, *right);
+                match (&features[split.feature], &split.left) {
+                    (Bins::Number { cuts }, Left::UpTo(last)) => {
+                        // Past the last cut all values go left, and only missing ones right.
+                        let threshold = cuts.get(usize::from(*last)).copied().unwrap_or(f64::INFINITY);
+                        TreeNode::Number { feature, threshold, missing_left, left, right }
+                    }
+                    (bins, set) => TreeNode::Category {
+                        feature,
+                        left_codes: members(set).into_iter().filter(|&b| (b as usize) < bins.count()).collect(),
+                        levels: bins.count() as u32,
+                        missing_left,
+                        unseen_left: missing_left,
+                        left,
+                        right,
+                    },
+                }
+            }
+        })
+        .collect();
+    Tree { output: Some(output), nodes }
+}
+
+impl Boosted {
+    /// The inputs as the trees read them: categories become codes.
+    fn codes(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Slot>> {
+        let mut slots = inputs.to_vec();
+        let (mut columns, mut places) = (Vec::new(), Vec::new());
+        for (i, bins) in self.features.iter().enumerate() {
+            if let Bins::Category { values } = bins {
+                columns.push(CategoryColumn {
+                    name: names[i].clone(),
+                    values: values.clone(),
+                    codes: None,
+                    missing: Rule::Code(f64::NAN),
+                    unknown: Rule::Code(-1.0),
+                });
+                places.push(i);
+            }
+        }
+        // A column of text without a single value has no categories, and takes part in no tree.
+        if !columns.is_empty() {
+            let chosen: Vec<Slot> = places.iter().map(|&i| inputs[i]).collect();
+            let fits = |(c, s): (&CategoryColumn, &Slot)| {
+                matches!(c.values, CategoryValues::Texts(_)) == (s.kind() == Kind::Text)
+            };
+            debug_assert!(columns.iter().zip(&chosen).all(fits), "categories are of their column's kind");
+            let codes = builder.add(Category::new(columns), &chosen)?;
+            for (place, code) in places.into_iter().zip(codes) {
+                slots[place] = code;
+            }
+        }
+        Ok(slots)
+    }
+}
+
+impl Fitted for Boosted {
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        let floats = |v: &[f64]| Attribute::Floats { shape: vec![v.len()], values: v.to_vec() };
+        // As scikit-learn's scores: higher is better.
+        let scores = |v: &[f64]| floats(&v.iter().map(|x| -x).collect::<Vec<_>>());
+        let total: f64 = self.gains.iter().sum();
+        let share: Vec<f64> = self.gains.iter().map(|g| if total > 0.0 { g / total } else { 0.0 }).collect();
+        vec![
+            ("n_iter_", Attribute::Int(self.iterations as i64)),
+            ("n_trees_per_iteration_", Attribute::Int(self.objective.outputs() as i64)),
+            ("do_early_stopping_", Attribute::Bool(self.early_stopping)),
+            ("train_score_", scores(&self.train_loss)),
+            ("validation_score_", scores(&self.validation_loss)),
+            ("feature_importances_", floats(&share)),
+        ]
+    }
+
+    fn lower(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Output>> {
+        let slots = self.codes(builder, inputs, names)?;
+        let spec = TreesSpec {
+            features: slots.len() as u32,
+            outputs: self.objective.outputs() as u32,
+            base: self.baseline.clone(),
+            average: false,
+            trees: self.trees.clone(),
+        };
+        let scores = builder.add(Trees::build(spec)?, &slots)?;
+        let Some(labels) = self.labels.clone() else {
+            let kind = match self.objective {
+                Objective::Poisson | Objective::Gamma => LinkKind::Exp,
+                _ => return Ok(vec![Output::new(Method::Predict, scores, vec!["prediction".into()])]),
+            };
+            let predicted = builder.add(Link { kind }, &scores)?;
+            return Ok(vec![Output::new(Method::Predict, predicted, vec!["prediction".into()])]);
+        };
+        let (link, decide, score_names) = if self.objective == Objective::Binary {
+            (LinkKind::Sigmoid, DecideKind::Threshold(0.0), vec!["decision".into()])
+        } else {
+            (LinkKind::Softmax, DecideKind::ArgMax, labels.names())
+        };
+        let probabilities = builder.add(Link { kind: link }, &scores)?;
+        let class = builder.add(Decide { kind: decide }, &scores)?;
+        Ok(vec![
+            Output::of_class(class[0], labels.clone()),
+            Output::of_probabilities(probabilities, labels),
+            Output::new(Method::DecisionFunction, scores, score_names),
+        ])
+    }
+
+    fn report(&self) -> Value {
+        json!({
+            "iterations": self.iterations,
+            "trees": self.trees.len(),
+            "leaves": self.trees.iter().map(|t| t.nodes.len().div_ceil(2)).sum::<usize>(),
+            "train_loss": self.train_loss,
+            "validation_loss": self.validation_loss,
+            "seconds": self.seconds,
+        })
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,18 @@
+//! Gradient boosting of trees on binned columns.
+//!
+//! Columns become at most 255 bins once; trees are grown on bins, leaf by leaf, by the split that gains most. Gradients
+//! and hessians are rounded once a row to integers at one scale, so sums of them don't depend on their order: any number
+//! of threads, and later of machines, gives the same model to the last bit. Sources: LightGBM (Ke et al., NeurIPS 2017),
+//! and scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
+
+pub(crate) mod binning;
+pub(crate) mod collective;
+mod estimator;
+mod fitted;
+pub(crate) mod grower;
+pub(crate) mod histogram;
+pub(crate) mod objective;
+pub(crate) mod splitter;
+mod train;
+
+pub use estimator::{HistGradientBoostingClassifier, HistGradientBoostingRegressor};

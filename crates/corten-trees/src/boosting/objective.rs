@@ -1,0 +1,264 @@
+//! What boosting minimises: losses with their gradients, hessians, first scores and leaf values.
+//!
+//! The formulas are those of scikit-learn's `_loss` (half squared error, half deviances). A score is the number before
+//! the link.
+
+use corten_core::{Error, Result};
+use corten_kernels::{parallel, special, vector};
+
+/// A loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Objective {
+    SquaredError,
+    AbsoluteError,
+    Quantile(f64),
+    Poisson,
+    Gamma,
+    /// Two classes, one score.
+    Binary,
+    /// One score a class.
+    Multiclass(usize),
+}
+
+/// Rows whose losses are summed before they are joined.
+const BLOCK: usize = 4096;
+
+impl Objective {
+    /// Scores of a row.
+    pub(crate) fn outputs(self) -> usize {
+        if let Self::Multiclass(k) = self { k } else { 1 }
+    }
+
+    /// # Errors
+    /// [`Error::Value`] when the loss is not defined for a target.
+    pub(crate) fn check(self, y: &[f64]) -> Result<()> {
+        match self {
+            Self::Poisson if y.iter().any(|&v| v < 0.0) || y.iter().all(|&v| v == 0.0) => {
+                Err(Error::value("loss='poisson' requires non-negative y and sum(y) > 0."))
+            }
+            Self::Gamma if y.iter().any(|&v| v <= 0.0) => {
+                Err(Error::value("loss='gamma' requires strictly positive y."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The first scores, one an output: the best constant.
+    pub(crate) fn baseline(self, y: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
+        let total = weights.map_or(y.len() as f64, vector::sum);
+        let mean = || weights.map_or_else(|| vector::sum(y), |w| vector::dot(y, w)) / total;
+        match self {
+            Self::SquaredError => vec![mean()],
+            Self::AbsoluteError => vec![quantile(y.iter().copied().collect(), weights, 0.5)],
+            Self::Quantile(q) => vec![quantile(y.to_vec(), weights, q)],
+            Self::Poisson | Self::Gamma => vec![special::ln(mean().max(f64::EPSILON))],
+            Self::Binary => {
+                let p = mean().clamp(f64::EPSILON, 1.0 - f64::EPSILON);
+                vec![special::ln(p / (1.0 - p))]
+            }
+            Self::Multiclass(k) => {
+                let mut share = vec![0.0; k];
+                for (i, &c) in y.iter().enumerate() {
+                    share[c as usize] += weights.map_or(1.0, |w| w[i]);
+                }
+                let logs: Vec<f64> =
+                    share.iter().map(|s| special::ln((s / total).clamp(f64::EPSILON, 1.0 - f64::EPSILON))).collect();
+                let mean = logs.iter().sum::<f64>() / k as f64;
+                logs.iter().map(|l| l - mean).collect()
+            }
+        }
+    }
+
+    /// Gradients and hessians at some scores.
+    ///
+    /// Shapes: `scores`, `gradients` and `hessians` have one column of rows an output, one after the other.
+    pub(crate) fn gradients(
+        self,
+        y: &[f64],
+        weights: Option<&[f64]>,
+        scores: &[f64],
+        gradients: &mut Vec<f64>,
+        hessians: &mut Vec<f64>,
+        threads: usize,
+    ) {
+        let (rows, k) = (y.len(), self.outputs());
+        let parts = parallel::map_blocks(threads, rows, BLOCK * 4, |_, range| {
+            let mut g = vec![0.0; range.len() * k];
+            let mut h = vec![0.0; range.len() * k];
+            let (n, start) = (range.len(), range.start);
+            let mut p = vec![0.0; k];
+            for i in 0..n {
+                let (y, w) = (y[start + i], weights.map_or(1.0, |w| w[start + i]));
+                if let Self::Multiclass(_) = self {
+                    for (c, p) in p.iter_mut().enumerate() {
+                        *p = scores[c * rows + start + i];
+                    }
+                    special::softmax_in_place(&mut p);
+                    for (c, &p) in p.iter().enumerate() {
+                        g[c * n + i] = (p - f64::from(u8::from(c == y as usize))) * w;
+                        h[c * n + i] = p * (1.0 - p) * w;
+                    }
+                } else {
+                    let (a, b) = self.one(y, scores[start + i]);
+                    g[i] = a * w;
+                    h[i] = b * w;
+                }
+            }
+            (g, h)
+        });
+        gradients.clear();
+        hessians.clear();
+        for c in 0..k {
+            for (g, h) in &parts {
+                let n = g.len() / k;
+                gradients.extend_from_slice(&g[c * n..(c + 1) * n]);
+                hessians.extend_from_slice(&h[c * n..(c + 1) * n]);
+            }
+        }
+    }
+
+    /// Gradient and hessian of one row with one score.
+    #[inline]
+    fn one(self, y: f64, score: f64) -> (f64, f64) {
+        match self {
+            Self::SquaredError => (score - y, 1.0),
+            Self::AbsoluteError => (
+                if score > y {
+                    1.0
+                } else if score < y {
+                    -1.0
+                } else {
+                    0.0
+                },
+                1.0,
+            ),
+            Self::Quantile(q) => (if y >= score { -q } else { 1.0 - q }, 1.0),
+            Self::Poisson => {
+                let e = special::exp(score);
+                (e - y, e)
+            }
+            Self::Gamma => {
+                let e = y * special::exp(-score);
+                (1.0 - e, e)
+            }
+            Self::Binary | Self::Multiclass(_) => {
+                let p = special::sigmoid(score);
+                (p - y, p * (1.0 - p))
+            }
+        }
+    }
+
+    /// The mean loss, the same bits for any number of threads.
+    pub(crate) fn loss(self, y: &[f64], weights: Option<&[f64]>, scores: &[f64], threads: usize) -> f64 {
+        let (rows, k) = (y.len(), self.outputs());
+        let parts = parallel::map_blocks(threads, rows, BLOCK, |_, range| {
+            let (mut sum, mut total, mut row) = (0.0, 0.0, vec![0.0; k]);
+            for i in range {
+                let w = weights.map_or(1.0, |w| w[i]);
+                for (c, s) in row.iter_mut().enumerate() {
+                    *s = scores[c * rows + i];
+                }
+                sum += w * self.loss_of(y[i], &row);
+                total += w;
+            }
+            (sum, total)
+        });
+        let (sum, total) = parallel::reduce_blocks(parts, |a, b| *a = (a.0 + b.0, a.1 + b.1)).unwrap_or((0.0, 1.0));
+        sum / total
+    }
+
+    fn loss_of(self, y: f64, scores: &[f64]) -> f64 {
+        let score = scores[0];
+        match self {
+            Self::SquaredError => 0.5 * (score - y) * (score - y),
+            Self::AbsoluteError => (score - y).abs(),
+            Self::Quantile(q) => (y - score) * if y >= score { q } else { q - 1.0 },
+            Self::Poisson => special::exp(score) - y * score,
+            Self::Gamma => score + y * special::exp(-score),
+            Self::Binary => {
+                // log(1 + e^s) - y s, from the side where the exponential is small.
+                let positive = if score > 0.0 { score } else { 0.0 };
+                positive + special::log1p(special::exp(-score.abs())) - y * score
+            }
+            Self::Multiclass(_) => special::log_sum_exp(scores) - scores[y as usize],
+        }
+    }
+
+    /// Whether leaves take a quantile of the residuals instead of a Newton step, and which.
+    pub(crate) fn leaf_quantile(self) -> Option<f64> {
+        match self {
+            Self::AbsoluteError => Some(0.5),
+            Self::Quantile(q) => Some(q),
+            _ => None,
+        }
+    }
+}
+
+/// A quantile: interpolated between ranks, or the lowest value that at least that share of the weight lies up to.
+pub(crate) fn quantile(mut values: Vec<f64>, weights: Option<&[f64]>, q: f64) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    match weights {
+        None => {
+            values.sort_unstable_by(f64::total_cmp);
+            let at = (values.len() - 1) as f64 * q;
+            let low = at as usize;
+            let high = (low + 1).min(values.len() - 1);
+            values[low] + (values[high] - values[low]) * (at - low as f64)
+        }
+        Some(weights) => {
+            let mut order: Vec<usize> = (0..values.len()).collect();
+            order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+            let total: f64 = order.iter().map(|&i| weights[i]).sum();
+            let mut sum = 0.0;
+            for &i in &order {
+                sum += weights[i];
+                if sum >= q * total {
+                    return values[i];
+                }
+            }
+            values[order[order.len() - 1]]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_losses() {
+        let objectives = [
+            (Objective::SquaredError, 1.3),
+            (Objective::Poisson, 2.0),
+            (Objective::Gamma, 1.7),
+            (Objective::Binary, 1.0),
+            (Objective::Quantile(0.3), 2.0),
+        ];
+        for (objective, y) in objectives {
+            for score in [-0.7, 0.2, 1.1] {
+                let d = 1e-6;
+                let slope = (objective.loss_of(y, &[score + d]) - objective.loss_of(y, &[score - d])) / (2.0 * d);
+                let (g, h) = objective.one(y, score);
+                assert!((slope - g).abs() < 1e-6, "{objective:?} {slope} {g}");
+                let bend = (objective.one(y, score + d).0 - objective.one(y, score - d).0) / (2.0 * d);
+                if !matches!(objective, Objective::Quantile(_)) {
+                    assert!((bend - h).abs() < 1e-5, "{objective:?} {bend} {h}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn baselines_are_where_gradients_add_to_zero() {
+        let y = [1.0, 2.0, 4.0, 9.0];
+        for objective in [Objective::SquaredError, Objective::Poisson, Objective::Gamma] {
+            let score = objective.baseline(&y, None)[0];
+            let sum: f64 = y.iter().map(|&y| objective.one(y, score).0).sum();
+            assert!(sum.abs() < 1e-9, "{objective:?} {sum}");
+        }
+        assert_eq!(Objective::AbsoluteError.baseline(&y, None), [3.0]);
+        assert_eq!(quantile(vec![3.0, 1.0, 2.0], Some(&[1.0, 1.0, 1.0]), 0.5), 2.0);
+    }
+}
