@@ -28,7 +28,7 @@ def estimators() -> dict[str, type]:
 
 def small(cls: type) -> Any:
     """An estimator of a class that fits fast."""
-    fast = {"max_iter": 10, "min_samples_leaf": 5} if "Hist" in cls.__name__ else {}
+    fast = {"max_iter": 10} if "Hist" in cls.__name__ else {}
     if "Forest" in cls.__name__ or "ExtraTrees" in cls.__name__:
         fast = {"n_estimators": 5}
     estimator = cls(**fast)

@@ -23,8 +23,6 @@ _SHARED = {
             "RandomForestRegressor",
             "ExtraTreesClassifier",
             "ExtraTreesRegressor",
-            "HistGradientBoostingClassifier",
-            "HistGradientBoostingRegressor",
         )
     },
 }

@@ -19,6 +19,7 @@ class _HistGradientBoosting(Estimator):
     n_iter_: int
     train_score_: np.ndarray
     validation_score_: np.ndarray
+    feature_importances_: np.ndarray
 
     def _core_params(self, inputs: Input) -> dict[str, Any]:
         out = super()._core_params(inputs)
@@ -97,6 +98,8 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         Trees that were grown (for each class).
     train_score_, validation_score_ : ndarray
         Scores after each tree; the first is before any.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of the gain that each column brought.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -226,6 +229,8 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         Trees that were grown.
     train_score_, validation_score_ : ndarray
         Scores after each tree; the first is before any.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of the gain that each column brought.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
