@@ -111,6 +111,7 @@ def test_metadata_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "m.corten"
     LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]).save(path, metadata={"note": "for tests", "r2": 1.0})
     facts = corten.load(path).metadata
+    assert facts["created"].endswith("Z") and facts["numpy"] == np.__version__
     assert facts["note"] == "for tests" and facts["r2"] == 1.0 and facts["corten"] == corten.__version__
 
 

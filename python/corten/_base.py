@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import platform
 import re
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -43,6 +45,17 @@ def available_if(check: Callable[[Any], bool]) -> Callable[[Callable[..., Any]],
     return Available
 
 
+def _made() -> dict[str, Any]:
+    """Who makes a file and when; the time of reproducible builds where that is set."""
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)),
+        "corten": _core.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
 class Savable:
     """Saving and pickling of anything that has a fitted `_model`."""
 
@@ -74,7 +87,7 @@ class Savable:
             When the file can't be written; nothing half-written is left.
         """
         model = self._fitted_model()
-        facts = {"estimator": repr(self), "corten": _core.__version__, **(metadata or {})}
+        facts = {**_made(), "estimator": repr(self), **(metadata or {})}
         if report := getattr(self, "report_", None):
             facts.setdefault("report", report)
         model.set_metadata({**model.metadata(), **facts})

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import corten
+from corten import _core
 from corten._cli import main
 from corten._serve import binary
 from corten.exceptions import UnsupportedError
@@ -66,8 +67,7 @@ def test_predict_gives_the_numbers_of_python(files: Path) -> None:
 def test_predict_from_and_to_every_format(files: Path, source: str, target: str) -> None:
     result = _run("predict", files / "m.corten", files / source, "-o", files / target, "--proba")
     assert result.returncode == 0, result.stderr
-    reader = {"out.csv": pl.read_csv, "out.jsonl": pl.read_ndjson, "out.arrow": pl.read_ipc}[target]
-    out = reader(files / target)
+    out = pl.DataFrame(_core.read_table(str(files / target)))
     want = corten.load(files / "m.corten").predict_proba(pl.read_parquet(files / "rows.parquet"))
     assert np.array_equal(out.select(out.columns[1:]).to_numpy(), want)
 
