@@ -20,7 +20,7 @@ TEXT = ["carrier", "origin", "dest"]
 
 def flights(rows: int | None = None) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame, np.ndarray]:
     """Train and test rows of the bundled flights, every fourth held out; the target is whether one was late."""
-    frame = pl.read_parquet(flights_path()).head(rows)
+    frame = pl.read_parquet(flights_path(), n_rows=rows)
     held_out = np.arange(len(frame)) % 4 == 0
     x, y = frame.drop("late"), frame["late"].to_numpy()
     return x.filter(~held_out), y[~held_out], x.filter(held_out), y[held_out]

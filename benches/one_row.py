@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# One row is not worth a thread pool: scikit-learn answers sooner without.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import tempfile
 from pathlib import Path
 
