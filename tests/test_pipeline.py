@@ -192,3 +192,15 @@ def test_sparse_results_of_the_column_transformer_are_scikit_learns() -> None:
     want = theirs((TheirEncoder(), [0])).fit_transform(words)
     assert sparse.issparse(out) and sparse.issparse(want)
     assert np.array_equal(out.toarray(), want.toarray())
+
+
+def test_large_sparse_results_pass_between_steps_as_sparse_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    from corten import _blocks
+
+    words = np.array([[f"w{i % 7}", f"v{i % 3}"] for i in range(200)], dtype=object)
+    y = (np.arange(200) % 7 > 3).astype(int)
+    dense = make_pipeline(make_column_transformer((OneHotEncoder(), [0, 1])), LogisticRegression()).fit(words, y)
+    monkeypatch.setattr(_blocks, "LARGE", 0)
+    monkeypatch.setattr(_blocks, "BLOCK", 300)
+    thin = make_pipeline(make_column_transformer((OneHotEncoder(), [0, 1])), LogisticRegression()).fit(words, y)
+    np.testing.assert_allclose(thin.predict_proba(words), dense.predict_proba(words), rtol=1e-6)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import platform
 import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -51,7 +51,7 @@ def _made() -> dict[str, Any]:
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)),
         "corten": _core.__version__,
-        "python": platform.python_version(),
+        "python": sys.version.partition(" ")[0],
         "numpy": np.__version__,
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _core, _inputs, _output
 from ._base import Estimator, TransformerMixin, as_input, model_of
+from ._blocks import gives_sparse
 from ._inputs import Input
 from ._params import clone, signature
 from .exceptions import MissingColumnError, ParameterError, UnsupportedError
@@ -252,7 +253,7 @@ class ColumnTransformer(TransformerMixin, Estimator):
     def _hand_out(self, inputs: Input, original: Any) -> Any:
         raw = self._raw(inputs)
         container = self._container()
-        if container == "default" and isinstance(raw, np.ndarray) and self._sparse_parts():
+        if container == "default" and isinstance(raw, np.ndarray) and gives_sparse(self):
             share = np.count_nonzero(raw) / max(1, raw.size)
             if share < self.sparse_threshold:
                 try:
@@ -262,13 +263,6 @@ class ColumnTransformer(TransformerMixin, Estimator):
                 except ImportError:
                     pass
         return _output.wrap(raw, container, self.get_feature_names_out(), original)
-
-    def _sparse_parts(self) -> bool:
-        def gives(part: Any) -> bool:
-            steps = getattr(part, "steps", None)
-            return bool(getattr(steps[-1][1] if steps else part, "sparse_output", False))
-
-        return any(gives(part) for _, part, _ in self.transformers_)
 
     def _transform_inner(self, inputs: Input) -> Input:
         return as_input(self._raw(self._read(inputs, reset=False)), inputs.rows)

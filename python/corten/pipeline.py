@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import _core, _inputs, _output, _targets
+from . import _blocks, _core, _inputs, _output, _targets
 from ._base import Savable, as_input, available_if, r2_score
 from ._inputs import Input
 from ._params import Parameters, signature
@@ -215,7 +215,10 @@ class Pipeline(Savable, Parameters, _output.SetOutput):
             ours = hasattr(step, "_transform_inner") or hasattr(step, "_fit_core")
             step.fit(current if ours else _foreign(current), y, **each[name])
             if at < len(self.steps) - 1:
-                current = self._through(step, current)
+                if _blocks.passes_sparse(step, current, self.steps[at + 1][1]):
+                    current = _inputs.read(_blocks.sparse_result(step, current), type(step).__name__, sparse=True)
+                else:
+                    current = self._through(step, current)
         models = self._models()
         self._model = None
         if models is not None:

@@ -9,11 +9,9 @@ import numpy as np
 
 from .. import _output
 from .._base import rename
+from .._blocks import sparse_blocks
 from .._inputs import Input
 from ._encoder import Encoder, stack
-
-#: Values of the dense result that are held at a time while it is made sparse.
-_BLOCK = 1 << 22
 
 
 class OneHotEncoder(Encoder):
@@ -98,18 +96,11 @@ class OneHotEncoder(Encoder):
                 f"{container.capitalize()} output does not support sparse data. Set sparse_output=False to output "
                 f'{container} dataframes or disable {container} output via `ohe.set_output(transform="default")`.'
             )
+        width = len(self._model.output("transform")["names"])
         try:
-            from scipy import sparse
+            return sparse_blocks(lambda rows: self._cast(self._raw(rows)), inputs, width)
         except ImportError:
             return self._cast(self._raw(inputs))
-        step = max(1, _BLOCK // max(1, len(self._model.output("transform")["names"])))
-        if inputs.rows <= step:
-            return sparse.csr_matrix(self._cast(self._raw(inputs)))
-        blocks = []
-        for start in range(0, inputs.rows, step):
-            rows = np.arange(start, min(start + step, inputs.rows))
-            blocks.append(sparse.csr_matrix(self._cast(self._raw(inputs.take(rows)))))
-        return sparse.vstack(blocks, format="csr")
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that come out.
