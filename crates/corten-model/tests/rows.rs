@@ -1,0 +1,79 @@
+//! Rows of JSON and CSV: exact numbers, escapes, and what is refused.
+
+use corten_core::Kind;
+use corten_model::ops::Scale;
+use corten_model::rows::{AnswerWriter, CsvReader, RowReader, Scanner};
+use corten_model::*;
+
+fn model() -> Model {
+    let input = |name: &str, kind| Input { name: name.into(), kind, dtype: "f64".into() };
+    let mut b =
+        Builder::new(Schema { named: true, inputs: vec![input("a", Kind::Number), input("ci\"ty", Kind::Text)] });
+    let inputs = b.inputs();
+    let y = b.add(Scale::default(), &inputs[..1]).unwrap();
+    b.finish(vec![Output::new(Method::Transform, vec![y[0], inputs[1]], vec!["a".into(), "city".into()])]).unwrap()
+}
+
+fn read(text: &str) -> Result<String, String> {
+    let model = model();
+    let (mut rows, mut session, mut out) = (RowReader::new(&model), model.session(), Vec::new());
+    let mut scanner = Scanner::new(text.as_bytes());
+    rows.read(&mut scanner, &mut session).and_then(|()| scanner.end()).map_err(|e| e.to_string())?;
+    let texts = rows.texts();
+    AnswerWriter::new(&model).answer(&model, &mut session, &texts, &mut out).map_err(|e| e.to_string())?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn numbers_come_back_to_the_last_bit() {
+    for x in ["0.1", "2.2250738585072011e-308", "9007199254740993", "1e-320", "-0.0", "1.7976931348623157e308"] {
+        let answer = read(&format!("{{\"a\": {x}, \"ci\\\"ty\": null}}")).unwrap();
+        let back: f64 = answer.split(['{', ':', ',']).nth(4).unwrap().parse().unwrap();
+        assert_eq!(back.to_bits(), x.parse::<f64>().unwrap().to_bits(), "{x} {answer}");
+    }
+}
+
+#[test]
+fn escapes_missing_values_and_unknown_members_are_read() {
+    let text = r#" {"other": [1, {"b": "\n"}], "ci\"ty": "\u00e9\ud83d\ude00\"", "a": NaN} "#;
+    assert_eq!(read(text).unwrap(), "{\"transform\":{\"a\":null,\"city\":\"é😀\\\"\"}}");
+    assert_eq!(read(r#"[true, "x"]"#).unwrap(), "{\"transform\":{\"a\":1.0,\"city\":\"x\"}}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    for (text, wanted) in [
+        (r#"{"a": 1}"#, "ci\"ty"),
+        (r#"{"a": "1", "ci\"ty": "x"}"#, "'a'"),
+        (r#"{"a": 1, "ci\"ty": 2}"#, "ci\"ty"),
+        (r#"{"a": 1, "a": 2, "ci\"ty": "x"}"#, "twice"),
+        (r#"{"a": [1], "ci\"ty": "x"}"#, "'a'"),
+        (r#"{"a": 01, "ci\"ty": "x"}"#, "value"),
+        (r#"{"a": 1., "ci\"ty": "x"}"#, "value"),
+        (r#"{"a": inf, "ci\"ty": "x"}"#, "value"),
+        (r#"{"a": 1, "ci\"ty": "\ud800"}"#, "surrogate"),
+        (r#"{"a": 1, "ci\"ty": "x"} 1"#, "follow"),
+        (r#"{"a": 1, "ci\"ty": "x"#, "end"),
+        ("", "expected"),
+        (&"[".repeat(100_000), "list"),
+        (&format!("{{\"z\": {}", "[".repeat(100_000)), "deep"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(wanted), "{}: {error}", &text[..text.len().min(60)]);
+    }
+}
+
+#[test]
+fn csv_finds_columns_by_name_and_reads_quotes() {
+    let model = model();
+    let (mut rows, mut session) = (RowReader::new(&model), model.session());
+    let text = "x,\"ci\"\"ty\",a\r\n1,\"a, \"\"b\"\"\nc\",2.5\n\n1,,\n";
+    let mut csv = CsvReader::new(&model, text.as_bytes()).unwrap();
+    assert!(csv.read(&mut rows, &mut session).unwrap());
+    assert_eq!((session.numbers_mut()[0], rows.texts()), (2.5, vec![Some(&b"a, \"b\"\nc"[..])]));
+    assert!(csv.read(&mut rows, &mut session).unwrap());
+    assert!(session.numbers_mut()[0].is_nan() && rows.texts() == [None]);
+    assert!(!csv.read(&mut rows, &mut session).unwrap());
+    let missing = CsvReader::new(&model, "a\n1\n".as_bytes()).err().unwrap().to_string();
+    assert!(missing.contains("ci\"ty"), "{missing}");
+}

@@ -1,0 +1,119 @@
+//! Rows from standard input to standard output.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use corten_core::{Error, Result};
+use corten_model::rows::{AnswerWriter, CsvReader, RowReader, Scanner};
+use corten_model::{Model, Session};
+
+/// Longest line of JSON.
+const MAX_LINE: u64 = 16 << 20;
+
+fn gone(error: io::Error) -> Error {
+    Error::value(format!("standard output: {error}"))
+}
+
+/// Writes what the model reads and answers.
+///
+/// # Errors
+/// [`Error::Value`] when standard output is gone.
+pub(crate) fn info(model: &Model) -> Result<u64> {
+    let mut out = io::stdout().lock();
+    for input in &model.schema().inputs {
+        writeln!(out, "input   {} ({:?}, {})", input.name, input.kind, input.dtype).map_err(gone)?;
+    }
+    for output in model.graph().outputs() {
+        writeln!(out, "output  {} ({})", output.method.as_str(), output.names.join(", ")).map_err(gone)?;
+    }
+    Ok(0)
+}
+
+/// Scores all rows; returns how many failed.
+///
+/// # Errors
+/// [`Error::Value`] when input or output break off, and for a header that doesn't fit the model.
+pub(crate) fn score(model: Model, csv: bool) -> Result<u64> {
+    let mut worker = Worker {
+        session: model.session(),
+        rows: RowReader::new(&model),
+        answers: AnswerWriter::new(&model),
+        stateful: model.is_stateful(),
+        model,
+        out: Vec::new(),
+        failed: 0,
+    };
+    let mut input = BufReader::with_capacity(1 << 16, io::stdin().lock());
+    let mut output = io::stdout().lock();
+    if csv {
+        let mut reader = CsvReader::new(&worker.model, input)?;
+        let mut line = 1;
+        loop {
+            line += 1;
+            match reader.read(&mut worker.rows, &mut worker.session) {
+                Ok(false) => break,
+                read => worker.finish(line, read.map(drop)),
+            }
+            output.write_all(&worker.out).map_err(gone)?;
+            worker.out.clear();
+        }
+        output.flush().map_err(gone)?;
+        return Ok(worker.failed);
+    }
+    let (mut text, mut line) = (Vec::new(), 0u64);
+    loop {
+        text.clear();
+        let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text);
+        if read.map_err(|e| Error::value(format!("standard input: {e}")))? == 0 {
+            break;
+        }
+        line += 1;
+        if text.len() as u64 > MAX_LINE {
+            return Err(Error::Limit(format!("line {line} is longer than 16 MiB")));
+        }
+        if text.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let mut scanner = Scanner::new(&text);
+        let parsed = worker.rows.read(&mut scanner, &mut worker.session).and_then(|()| scanner.end());
+        worker.finish(line, parsed);
+        // Somebody may wait for this answer before they write the next row.
+        if worker.out.len() > 1 << 15 || input.buffer().is_empty() {
+            output.write_all(&worker.out).and_then(|()| output.flush()).map_err(gone)?;
+            worker.out.clear();
+        }
+    }
+    output.write_all(&worker.out).and_then(|()| output.flush()).map_err(gone)?;
+    Ok(worker.failed)
+}
+
+struct Worker {
+    model: Model,
+    session: Session,
+    rows: RowReader,
+    answers: AnswerWriter,
+    stateful: bool,
+    out: Vec<u8>,
+    failed: u64,
+}
+
+impl Worker {
+    /// Answers a row that was read, or says why it could not be.
+    fn finish(&mut self, line: u64, read: Result<()>) {
+        let answered = read.and_then(|()| {
+            let texts = self.rows.texts();
+            if self.stateful {
+                self.model.update_row(&mut self.session, &texts)?;
+            }
+            self.answers.answer(&self.model, &mut self.session, &texts, &mut self.out)
+        });
+        if let Err(error) = answered {
+            self.failed += 1;
+            eprintln!("line {line}: {error}");
+            let quoted = corten_model::rows::quote(&error.to_string());
+            self.out.extend_from_slice(b"{\"error\":");
+            self.out.extend_from_slice(&quoted);
+            self.out.push(b'}');
+        }
+        self.out.push(b'\n');
+    }
+}
