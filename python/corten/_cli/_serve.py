@@ -17,12 +17,12 @@ EXAMPLES = """examples:
   corten serve m.corten --port 8000
   curl localhost:8000/predict -d '{"rows": [{"x0": 1.5}]}' -H 'Content-Type: application/json'
 
-Further arguments go to corten-serve: see corten-serve --help."""
+Further arguments (more models, --host, --workers, limits) go to corten-serve: see corten-serve --help."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
-    parser.add_argument("model", help="the model file, or a folder of them")
+    parser.add_argument("model", help="the model file, or NAME=FILE")
     parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of corten-serve, such as --port N"
     )
@@ -31,8 +31,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Becomes the server."""
     path = binary("corten-serve")
-    if not os.path.exists(options.model):
-        raise FileNotFoundError(2, "No such file or directory", options.model)
+    file = options.model if os.path.exists(options.model) else options.model.partition("=")[2] or options.model
+    if not os.path.exists(file):
+        raise FileNotFoundError(2, "No such file or directory", file)
     sys.stdout.flush()
     os.execv(path, [path, options.model, *options.arguments])
     return 0
