@@ -1,1 +1,16 @@
-//! The inference server: Open Inference Protocol v2 over HTTP, without Python and without fitting code.
+//! The inference server: Open Inference Protocol v2 over HTTP, and a plain `/predict`, without Python and without
+//! fitting code.
+//!
+//! One runtime of one thread a worker, all accepting from the same socket. A request is parsed and scored on the thread
+//! that read it: most models here take less time than a queue would.
+
+mod http;
+mod infer;
+mod metrics;
+mod openapi;
+mod predict;
+mod serve;
+mod served;
+
+pub use serve::{Options, serve};
+pub use served::{Served, Store};

@@ -1,0 +1,88 @@
+//! `POST /predict`: rows as JSON objects.
+
+use std::sync::PoisonError;
+
+use corten_core::{Error, Result};
+use corten_model::rows::Scanner;
+
+use crate::served::{Served, Worker};
+
+/// Answers `{"rows": [...]}` with `{"predictions": [...]}`; returns the number of rows too.
+///
+/// # Errors
+/// [`Error::Value`] for what is no such body, [`Error::Limit`] for too many rows, and those of a row, which is named.
+pub(crate) fn predict(served: &Served, body: &[u8], max_rows: usize) -> Result<(Vec<u8>, usize)> {
+    served.with(|worker| {
+        let mut scanner = Scanner::new(body);
+        let mut answer = None;
+        scanner.expect(b'{')?;
+        let mut key = Vec::new();
+        if !scanner.take(b'}') {
+            loop {
+                key.clear();
+                scanner.peek();
+                scanner.string(&mut key)?;
+                scanner.expect(b':')?;
+                if key == b"rows" {
+                    if answer.is_some() {
+                        return Err(Error::value("'rows' comes twice"));
+                    }
+                    answer = Some(rows(served, worker, &mut scanner, max_rows)?);
+                } else {
+                    scanner.skip()?;
+                }
+                if !scanner.take(b',') {
+                    scanner.expect(b'}')?;
+                    break;
+                }
+            }
+        }
+        scanner.end()?;
+        answer.ok_or_else(|| Error::value("the body must be {\"rows\": [{column: value, ...}, ...]}"))
+    })
+}
+
+fn rows(served: &Served, worker: &mut Worker, scanner: &mut Scanner<'_>, max_rows: usize) -> Result<(Vec<u8>, usize)> {
+    let mut out = b"{\"predictions\":[".to_vec();
+    let mut count = 0;
+    scanner.expect(b'[')?;
+    if !scanner.take(b']') {
+        loop {
+            if count >= max_rows {
+                return Err(Error::Limit(format!("more than {max_rows} rows in one request")));
+            }
+            if count > 0 {
+                out.push(b',');
+            }
+            row(served, worker, scanner, &mut out).map_err(|e| named(e, count))?;
+            count += 1;
+            if !scanner.take(b',') {
+                scanner.expect(b']')?;
+                break;
+            }
+        }
+    }
+    out.extend_from_slice(b"]}");
+    Ok((out, count))
+}
+
+fn row(served: &Served, worker: &mut Worker, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
+    let Worker { session, rows, answers } = worker;
+    rows.read(scanner, session)?;
+    let texts = rows.texts();
+    match &served.state {
+        Some(state) => {
+            let mut model = state.lock().unwrap_or_else(PoisonError::into_inner);
+            model.update_row(session, &texts)?;
+            answers.answer(&model, session, &texts, out)
+        }
+        None => answers.answer(&served.model, session, &texts, out),
+    }
+}
+
+fn named(error: Error, row: usize) -> Error {
+    match error {
+        Error::Limit(_) | Error::Internal(_) => error,
+        other => Error::value(format!("row {row}: {other}")),
+    }
+}
