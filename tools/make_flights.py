@@ -54,7 +54,9 @@ def main() -> None:
     size = TARGET.stat().st_size
     if size > LIMIT:
         raise SystemExit(f"{TARGET.name}: {size} bytes, at most {LIMIT} are allowed; keep fewer rows")
-    print(f"{TARGET.name}: {frame.height} rows, {frame.width} columns, {size} bytes, {frame['late'].sum() / frame.height:.3f} late")
+    print(
+        f"{TARGET.name}: {frame.height} rows, {frame.width} columns, {size} bytes, {frame['late'].sum() / frame.height:.3f} late"
+    )
 
 
 if __name__ == "__main__":

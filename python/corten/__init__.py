@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         pipeline,
         preprocessing,
         streaming,
-        tree,
     )
     from ._model import Model, load
     from ._serve import serve
@@ -47,7 +46,6 @@ __all__ = [
     "preprocessing",
     "serve",
     "streaming",
-    "tree",
 ]
 
 _MODULES = frozenset(__all__) - {"Model", "load", "serve"}

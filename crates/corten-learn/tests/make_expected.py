@@ -48,7 +48,9 @@ def dense(result):
 cases = []
 
 
-def case(entry, params, data, estimator, attributes, y=None, weight=None, methods=(), classes=None, later=None, tol=1e-10):
+def case(
+    entry, params, data, estimator, attributes, y=None, weight=None, methods=(), classes=None, later=None, tol=1e-10
+):
     """Fits and records attributes and predictions."""
     x = datasets[data]
     fit = {} if weight is None else {"sample_weight": np.array(weights[weight])}
@@ -85,7 +87,9 @@ wide = np.round(rng.normal(size=(8, 12)), 3)
 twins = np.column_stack([numbers[:, 0], numbers[:, 1], numbers[:, 0]])
 integers = rng.integers(0, 4, size=(n, 2)).astype(float)
 integers[3, 1] = np.nan
-colours = np.array([["red", "green", "blue", "pink", "grey"][i] for i in rng.choice(5, n, p=[0.4, 0.3, 0.2, 0.06, 0.04])], dtype=object)
+colours = np.array(
+    [["red", "green", "blue", "pink", "grey"][i] for i in rng.choice(5, n, p=[0.4, 0.3, 0.2, 0.06, 0.04])], dtype=object
+)
 sizes = np.array([["s", "m"][i] for i in rng.choice(2, n)], dtype=object)
 sizes[5] = np.nan
 texts = np.column_stack([colours, sizes])
@@ -128,7 +132,14 @@ for params in ({}, {"feature_range": [-1, 3], "clip": True}):
     case("preprocessing.MinMaxScaler", params, "gaps", made, minmax, methods=["transform"])
 case("preprocessing.MinMaxScaler", {}, "gaps", MinMaxScaler(), minmax, later="more", methods=["transform"])
 for data in ("gaps", "sparse"):
-    case("preprocessing.MaxAbsScaler", {}, data, MaxAbsScaler(), ["max_abs_", "scale_", "n_samples_seen_"], methods=["transform"])
+    case(
+        "preprocessing.MaxAbsScaler",
+        {},
+        data,
+        MaxAbsScaler(),
+        ["max_abs_", "scale_", "n_samples_seen_"],
+        methods=["transform"],
+    )
 for params in ({}, {"quantile_range": [10.0, 80.0], "unit_variance": True}, {"with_centering": False}):
     made = RobustScaler(**{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
     case("preprocessing.RobustScaler", params, "gaps", made, ["center_", "scale_"], methods=["transform"])
@@ -151,7 +162,14 @@ for data in ("texts", "integers", "full_texts"):
     for params in ({}, {"encoded_missing_value": -1}, {"max_categories": 2}, {"min_frequency": 10}):
         case("preprocessing.OrdinalEncoder", params, data, OrdinalEncoder(**params), [], methods=["transform"])
 given = {"categories": [["pink", "red", "blue", "green", "grey"], ["m", "s"]], "drop": ["red", "s"]}
-case("preprocessing.OneHotEncoder", given, "full_texts", OneHotEncoder(sparse_output=False, **given), ["drop_idx_"], methods=["transform"])
+case(
+    "preprocessing.OneHotEncoder",
+    given,
+    "full_texts",
+    OneHotEncoder(sparse_output=False, **given),
+    ["drop_idx_"],
+    methods=["transform"],
+)
 
 for strategy in ("mean", "median", "most_frequent", "constant"):
     for data in ("gaps", "sparse"):
@@ -166,38 +184,149 @@ for params in ({}, {"fit_intercept": False}, {"positive": True}):
     attributes = linear + ([] if "positive" in params else ["rank_", "singular_"])
     for y in ("line", "lines"):
         for weight in (None, "w"):
-            case("linear_model.LinearRegression", params, "numbers", LinearRegression(**params), attributes, y, weight, ["predict"])
+            case(
+                "linear_model.LinearRegression",
+                params,
+                "numbers",
+                LinearRegression(**params),
+                attributes,
+                y,
+                weight,
+                ["predict"],
+            )
 case("linear_model.LinearRegression", {}, "twins", LinearRegression(), [*linear, "rank_"], "line", methods=["predict"])
 case("linear_model.LinearRegression", {}, "wide", LinearRegression(), linear, "wide", methods=["predict"])
 for weight in (None, "w"):
-    case("linear_model.LinearRegression", {}, "sparse", LinearRegression(tol=1e-14), linear, "line", weight, ["predict"], tol=1e-8)
+    case(
+        "linear_model.LinearRegression",
+        {},
+        "sparse",
+        LinearRegression(tol=1e-14),
+        linear,
+        "line",
+        weight,
+        ["predict"],
+        tol=1e-8,
+    )
 for params in ({}, {"alpha": 30.0, "fit_intercept": False}, {"solver": "svd"}, {"solver": "lsqr", "tol": 1e-12}):
     for y in ("line", "lines"):
-        case("linear_model.Ridge", params, "numbers", Ridge(**params), linear, y, "w", ["predict"], tol=1e-7 if "tol" in params else 1e-10)
-case("linear_model.Ridge", {"alpha": [1.0, 50.0]}, "numbers", Ridge(alpha=[1.0, 50.0]), [*linear, "solver_"], "lines", methods=["predict"])
+        case(
+            "linear_model.Ridge",
+            params,
+            "numbers",
+            Ridge(**params),
+            linear,
+            y,
+            "w",
+            ["predict"],
+            tol=1e-7 if "tol" in params else 1e-10,
+        )
+case(
+    "linear_model.Ridge",
+    {"alpha": [1.0, 50.0]},
+    "numbers",
+    Ridge(alpha=[1.0, 50.0]),
+    [*linear, "solver_"],
+    "lines",
+    methods=["predict"],
+)
 case("linear_model.Ridge", {"alpha": 0.5}, "wide", Ridge(alpha=0.5), linear, "wide", methods=["predict"])
 # Without a penalty a singular problem has the answer of least squares.
 case("linear_model.Ridge", {"alpha": 0.0}, "twins", LinearRegression(), linear, "line", methods=["predict"])
-case("linear_model.Ridge", {"positive": True}, "numbers", Ridge(positive=True, tol=1e-12), linear, "line", methods=["predict"], tol=1e-5)
+case(
+    "linear_model.Ridge",
+    {"positive": True},
+    "numbers",
+    Ridge(positive=True, tol=1e-12),
+    linear,
+    "line",
+    methods=["predict"],
+    tol=1e-5,
+)
 for weight in (None, "w"):
-    case("linear_model.Ridge", {}, "sparse", Ridge(tol=1e-14), [*linear, "solver_"], "line", weight, ["predict"], tol=1e-8)
+    case(
+        "linear_model.Ridge",
+        {},
+        "sparse",
+        Ridge(tol=1e-14),
+        [*linear, "solver_"],
+        "line",
+        weight,
+        ["predict"],
+        tol=1e-8,
+    )
 
 logistic = [*linear, "n_iter_"]
 methods = ["decision_function", "predict_proba", "predict"]
 for y in ("two", "three"):
     for weight in (None, "w"):
         for data in ("more", "sparse"):
-            case("linear_model.LogisticRegression", {}, data, LogisticRegression(), logistic, y, weight, methods, tol=1e-6)
+            case(
+                "linear_model.LogisticRegression",
+                {},
+                data,
+                LogisticRegression(),
+                logistic,
+                y,
+                weight,
+                methods,
+                tol=1e-6,
+            )
         params = {"C": 0.3, "tol": 1e-8, "max_iter": 1000}
-        case("linear_model.LogisticRegression", params, "more", LogisticRegression(**params), linear, y, weight, methods, tol=1e-6)
+        case(
+            "linear_model.LogisticRegression",
+            params,
+            "more",
+            LogisticRegression(**params),
+            linear,
+            y,
+            weight,
+            methods,
+            tol=1e-6,
+        )
         for solver in ("newton-cg", "newton-cholesky"):
             params = {"solver": solver, "tol": 1e-10}
-            case("linear_model.LogisticRegression", params, "more", LogisticRegression(**params), linear, y, weight, methods, tol=1e-7)
-    for params in ({"solver": "sag"}, {"solver": "saga"}, {"solver": "saga", "l1_ratio": 0.5, "C": 0.4}, {"solver": "saga", "l1_ratio": 1.0, "C": 0.4}):
+            case(
+                "linear_model.LogisticRegression",
+                params,
+                "more",
+                LogisticRegression(**params),
+                linear,
+                y,
+                weight,
+                methods,
+                tol=1e-7,
+            )
+    for params in (
+        {"solver": "sag"},
+        {"solver": "saga"},
+        {"solver": "saga", "l1_ratio": 0.5, "C": 0.4},
+        {"solver": "saga", "l1_ratio": 1.0, "C": 0.4},
+    ):
         made = LogisticRegression(**params, tol=1e-12, max_iter=100_000, random_state=0)
         case("linear_model.LogisticRegression", params, "more", made, linear, y, None, methods, tol=1e-5)
-    case("linear_model.LogisticRegression", {"C": "inf"}, "more", LogisticRegression(C=np.inf), logistic, y, None, methods, tol=1e-6)
-    case("linear_model.LogisticRegression", {"fit_intercept": False}, "more", LogisticRegression(fit_intercept=False), logistic, y, None, methods, tol=1e-6)
+    case(
+        "linear_model.LogisticRegression",
+        {"C": "inf"},
+        "more",
+        LogisticRegression(C=np.inf),
+        logistic,
+        y,
+        None,
+        methods,
+        tol=1e-6,
+    )
+    case(
+        "linear_model.LogisticRegression",
+        {"fit_intercept": False},
+        "more",
+        LogisticRegression(fit_intercept=False),
+        logistic,
+        y,
+        None,
+        methods,
+        tol=1e-6,
+    )
 for params in ({}, {"l1_ratio": 1.0, "C": 0.4}, {"intercept_scaling": 5.0}):
     params = {"solver": "liblinear", **params}
     made = LogisticRegression(**params, tol=1e-12, max_iter=100_000)
@@ -210,5 +339,7 @@ for name, x in datasets.items():
     else:
         stored[name] = plain(x)
 target = Path(__file__).with_name("expected.json")
-target.write_text(json.dumps({"data": stored, "targets": targets, "weights": weights, "cases": cases}, separators=(",", ":")))
+target.write_text(
+    json.dumps({"data": stored, "targets": targets, "weights": weights, "cases": cases}, separators=(",", ":"))
+)
 print(len(cases), "cases,", target.stat().st_size, "bytes")

@@ -1,14 +1,8 @@
-"""Ensembles of trees: boosting and forests."""
+"""Ensembles of trees: boosting."""
 
-from ._extra_trees import ExtraTreesClassifier, ExtraTreesRegressor
 from ._hist_gradient_boosting import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from ._random_forest import RandomForestClassifier, RandomForestRegressor
 
 __all__ = [
-    "ExtraTreesClassifier",
-    "ExtraTreesRegressor",
     "HistGradientBoostingClassifier",
     "HistGradientBoostingRegressor",
-    "RandomForestClassifier",
-    "RandomForestRegressor",
 ]
