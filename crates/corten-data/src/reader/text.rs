@@ -61,7 +61,7 @@ impl Rows for CsvRows {
     }
 
     fn next_row(&mut self, _: &mut Vec<String>, row: &mut Vec<Cell>) -> Result<bool> {
-        if !self.reader.read_record(&mut self.record).map_err(|e| Error::value(e))? {
+        if !self.reader.read_record(&mut self.record).map_err(Error::value)? {
             return Ok(false);
         }
         row.clear();

@@ -288,7 +288,7 @@ impl RowReader {
             Kind::Text => {
                 let start = self.bytes.len();
                 self.bytes.extend_from_slice(value.as_bytes());
-                self.texts[at] = (!value.is_empty()).then(|| start..self.bytes.len());
+                self.texts[at] = (!value.is_empty()).then_some(start..self.bytes.len());
             }
         }
         Ok(())
