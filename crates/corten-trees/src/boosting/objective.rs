@@ -49,7 +49,7 @@ impl Objective {
         let mean = || weights.map_or_else(|| vector::sum(y), |w| vector::dot(y, w)) / total;
         match self {
             Self::SquaredError => vec![mean()],
-            Self::AbsoluteError => vec![quantile(y.iter().copied().collect(), weights, 0.5)],
+            Self::AbsoluteError => vec![quantile(y.to_vec(), weights, 0.5)],
             Self::Quantile(q) => vec![quantile(y.to_vec(), weights, q)],
             Self::Poisson | Self::Gamma => vec![special::ln(mean().max(f64::EPSILON))],
             Self::Binary => {
