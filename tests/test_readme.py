@@ -20,7 +20,7 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
-    body = re.search(r"curl .*? -d '(.*?)'", README, re.DOTALL)
+    body = re.search(r"curl .*? --json '(.*?)'", README, re.DOTALL)
     assert body is not None
     (row,) = json.loads(body.group(1))["rows"]
     assert names["late"].predict_one(row) in (False, True)
