@@ -186,7 +186,7 @@ impl Model {
         run::update(self, data)
     }
 
-    /// Takes one row into the state; as [`Model::run_row`] for [`Method::Transform`].
+    /// Takes one row into the state and answers the first of its methods, as [`Model::run_row`] does.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when the model has no state, and what [`Model::run_row`] gives.
@@ -194,7 +194,8 @@ impl Model {
         if !self.is_stateful() {
             return Err(Error::Unsupported("This model has no state to update.".into()));
         }
-        let (_, plan) = self.answer(Method::Transform)?;
+        let method = self.graph.outputs.first().map_or(Method::Transform, |o| o.method);
+        let (_, plan) = self.answer(method)?;
         let plan = plan.to_vec();
         let mut all = vec![None; self.graph.texts];
         if texts.len() != self.graph.schema.counts_texts() {
@@ -225,7 +226,7 @@ impl Model {
             };
             node.op.run(&mut flow, &node.inputs, node.first)?;
         }
-        self.run_row(Method::Transform, session, texts)
+        self.run_row(method, session, texts)
     }
 }
 

@@ -63,17 +63,12 @@ fn watched<T: Send>(
             result
         });
         let mut signal = None;
-        loop {
-            match wait.recv_timeout(WATCH) {
-                Err(RecvTimeoutError::Timeout) => {
-                    if signal.is_none() {
-                        signal = Python::attach(|py| py.check_signals().err());
-                        if signal.is_some() {
-                            cancel.cancel();
-                        }
-                    }
+        while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(WATCH) {
+            if signal.is_none() {
+                signal = Python::attach(|py| py.check_signals().err());
+                if signal.is_some() {
+                    cancel.cancel();
                 }
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         let result = worker.join().unwrap_or_else(Err);

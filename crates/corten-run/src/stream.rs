@@ -51,7 +51,9 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64> {
             line += 1;
             match reader.read(&mut worker.rows, &mut worker.session) {
                 Ok(false) => break,
-                read => worker.finish(line, read.map(drop)),
+                // Only a value can be wrong in a row that goes on to the next one.
+                Err(error @ Error::Column { .. }) => worker.finish(line, Err(error)),
+                read => worker.finish(line, Ok(read.map(drop)?)),
             }
             output.write_all(&worker.out).map_err(gone)?;
             worker.out.clear();
@@ -70,14 +72,13 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64> {
         if text.len() as u64 > MAX_LINE {
             return Err(Error::Limit(format!("line {line} is longer than 16 MiB")));
         }
-        if text.iter().all(u8::is_ascii_whitespace) {
-            continue;
+        if !text.iter().all(u8::is_ascii_whitespace) {
+            let mut scanner = Scanner::new(&text);
+            let parsed = worker.rows.read(&mut scanner, &mut worker.session).and_then(|()| scanner.end());
+            worker.finish(line, parsed);
         }
-        let mut scanner = Scanner::new(&text);
-        let parsed = worker.rows.read(&mut scanner, &mut worker.session).and_then(|()| scanner.end());
-        worker.finish(line, parsed);
         // Somebody may wait for this answer before they write the next row.
-        if worker.out.len() > 1 << 15 || input.buffer().is_empty() {
+        if worker.out.len() > 1 << 15 || !input.buffer().contains(&b'\n') {
             output.write_all(&worker.out).and_then(|()| output.flush()).map_err(gone)?;
             worker.out.clear();
         }

@@ -66,6 +66,9 @@ async fn route(request: Request<Incoming>, store: &Store, options: &Options) -> 
     match post {
         Some(post) if request.method() == Method::POST => self::post(request, post, store, options).await,
         None if request.method() == Method::GET || request.method() == Method::HEAD => get(&parts, store),
+        None if get(&parts, store).1.status() == StatusCode::NOT_FOUND => {
+            ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json"))
+        }
         other => {
             let mut response =
                 refuse(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not allowed here", request.method()));

@@ -184,7 +184,8 @@ pub(crate) fn infer(served: &Served, body: &[u8], max_rows: usize) -> Result<(Ve
     let given =
         request.get("inputs").and_then(Value::as_array).ok_or_else(|| Error::value("the body has no 'inputs'"))?;
     let tensors = given.iter().map(tensor).collect::<Result<Vec<_>>>()?;
-    let model = &served.model;
+    let state = served.state.as_ref().map(|s| s.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let model = state.as_deref().unwrap_or(&served.model);
     let table = table(model, &tensors, max_rows)?;
     let rows = table.rows();
     let data = Data::Table(table);

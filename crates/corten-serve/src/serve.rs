@@ -76,8 +76,7 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         threads.push(std::thread::spawn(move || work(listener, shared, stopped, None)));
     }
-    eprintln!("corten-serve: listening on http://{local}");
-    work(listener, shared, stopped, Some(stop)).map_err(|e| io(e.to_string()))?;
+    work(listener, shared, stopped, Some((stop, local))).map_err(|e| io(e.to_string()))?;
     for thread in threads {
         // A worker that failed has ended; the others have served on.
         let _ = thread.join();
@@ -90,12 +89,14 @@ fn work(
     listener: TcpListener,
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
-    stop: Option<watch::Sender<bool>>,
+    first: Option<(watch::Sender<bool>, SocketAddr)>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        if let Some(stop) = stop {
+        if let Some((stop, local)) = first {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            // Said only now: whoever reads it may send a signal.
+            eprintln!("corten-serve: listening on http://{local}");
             tokio::spawn(async move {
                 tokio::select! {
                     _ = term.recv() => {}

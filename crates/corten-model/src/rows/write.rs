@@ -118,7 +118,10 @@ impl AnswerWriter {
         }
         if let Some(classes) = &self.classes {
             let numbers = model.run_row(Method::PredictProba, session, texts)?;
-            out.extend_from_slice(b",\"probability\":");
+            if self.predict.is_some() || self.transform.is_some() {
+                out.push(b',');
+            }
+            out.extend_from_slice(b"\"probability\":");
             for (i, (class, &p)) in classes.iter().zip(numbers).enumerate() {
                 out.push(if i == 0 { b'{' } else { b',' });
                 out.extend_from_slice(class);

@@ -131,32 +131,55 @@ fn bins_of(column: &Column<'_>, categorical: bool, max_bins: usize, sample: &[u3
     Ok(Bins::Number { cuts: cuts(&sorted, max_bins) })
 }
 
-/// Midpoints between distinct values where they are few, else midpoints at even quantiles.
+/// Midpoints between distinct values: all of them where they are few, else those that share the rows evenly.
 fn cuts(sorted: &[f64], max_bins: usize) -> Vec<f64> {
     let mut distinct = sorted.to_vec();
     distinct.dedup_by(|a, b| a == b);
     let middle = |a: f64, b: f64| {
         let m = a + (b - a) / 2.0;
         // The sum of huge or infinite values leaves the range between them.
-        if m.is_finite() && m < b { m } else { a.max(f64::MIN).min(f64::MAX) }
+        if m.is_finite() && m < b { m } else { a.clamp(f64::MIN, f64::MAX) }
     };
     if distinct.len() <= max_bins {
         return distinct.windows(2).map(|w| middle(w[0], w[1])).collect();
     }
-    let n = sorted.len();
-    let mut cuts: Vec<f64> = (1..max_bins)
-        .map(|i| {
-            // The cut between two ranks, as numpy's percentile with method 'midpoint'.
-            let at = (n - 1) as f64 * i as f64 / max_bins as f64;
-            let low = at as usize;
-            let (a, b) = (sorted[low], sorted[(low + 1).min(n - 1)]);
-            if at == low as f64 || a == b { a } else { middle(a, b) }
-        })
-        .collect();
-    cuts.dedup();
-    // Nothing lies above the largest value.
-    while cuts.last().is_some_and(|&c| c >= sorted[n - 1]) {
-        cuts.pop();
+    greedy(sorted, &distinct, max_bins).into_iter().map(|i| middle(distinct[i], distinct[i + 1])).collect()
+}
+
+/// Where to cut many distinct values, as positions in `distinct`: values with the rows of a whole bin get bins of their
+/// own, and the others share the bins that are left evenly. So a column with many ties keeps bins for its tails (the
+/// rule of LightGBM's `GreedyFindBin`).
+fn greedy(sorted: &[f64], distinct: &[f64], max_bins: usize) -> Vec<usize> {
+    let mut counts = vec![0usize; distinct.len()];
+    let mut at = 0;
+    for &x in sorted {
+        at += usize::from(x != distinct[at]);
+        counts[at] += 1;
+    }
+    let even = sorted.len() as f64 / max_bins as f64;
+    let big: Vec<bool> = counts.iter().map(|&c| c as f64 >= even).collect();
+    let mut rest: usize = counts.iter().zip(&big).filter(|(_, b)| !**b).map(|(c, _)| c).sum();
+    let mut bins = max_bins.saturating_sub(big.iter().filter(|b| **b).count());
+    let share = |rest: usize, bins: usize| rest as f64 / bins.max(1) as f64;
+    let mut mean = share(rest, bins);
+    let (mut cuts, mut current) = (Vec::new(), 0usize);
+    for i in 0..distinct.len() - 1 {
+        if !big[i] {
+            rest -= counts[i];
+        }
+        current += counts[i];
+        let full = big[i] || current as f64 >= mean || (big[i + 1] && current as f64 >= (mean * 0.5).max(1.0));
+        if full {
+            cuts.push(i);
+            if cuts.len() + 1 >= max_bins {
+                break;
+            }
+            current = 0;
+            if !big[i] {
+                bins = bins.saturating_sub(1);
+                mean = share(rest, bins);
+            }
+        }
     }
     cuts
 }
@@ -277,7 +300,11 @@ mod tests {
         let many: Vec<f64> = (0..10_000).map(f64::from).collect();
         let c = cuts(&many, 10);
         assert_eq!(c.len(), 9);
-        assert!((c[0] - 999.9).abs() < 1.0 && c.windows(2).all(|w| w[0] < w[1]));
+        assert!((c[0] - 999.5).abs() < 1.0 && c.windows(2).all(|w| w[0] < w[1]));
+        // Nine tenths of the rows are ties; the tail keeps its bins.
+        let mut ties = vec![0.0; 9000];
+        ties.extend((1..=1000).map(f64::from));
+        assert_eq!(cuts(&ties, 11).len(), 10);
     }
 
     #[test]
