@@ -274,7 +274,6 @@ impl Common {
             return Err(Error::value(format!("sample_weight must be finite and not negative, but {bad} came")));
         }
         let seed = self.random_state.unwrap_or(0);
-        let early = self.stops_early(rows)?;
         // A row without weight is no row.
         let used: Vec<u32> = match input.sample_weight {
             Some(w) => (0..rows as u32).filter(|&r| w[r as usize] > 0.0).collect(),
@@ -283,6 +282,7 @@ impl Common {
         if used.is_empty() {
             return Err(Error::value("Sample weights must contain at least one non-zero number."));
         }
+        let early = self.stops_early(used.len())?;
         let (train_rows, held_out) = match (early, self.validation_fraction) {
             (true, Some(fraction)) => split(&used, y, labels.is_some(), fraction, seed)?,
             _ => (used, Vec::new()),
@@ -302,7 +302,7 @@ impl Common {
         let shape = Shape {
             max_leaf_nodes: self.max_leaf_nodes.unwrap_or(usize::MAX),
             max_depth: self.max_depth.unwrap_or(usize::MAX),
-            features_per_split: ((self.max_features * table.width() as f64) as usize).max(1),
+            features_per_split: ((self.max_features * table.width() as f64).ceil() as usize).max(1),
         };
         let plan = Plan {
             max_iter: self.max_iter,

@@ -47,10 +47,10 @@ fn scale(max: f64, bits: u32) -> f64 {
 }
 
 impl Rounded {
-    /// Rounds the gradients and hessians of an iteration (hessians are not negative).
-    pub(crate) fn new(gradients: &[f64], hessians: &[f64], threads: usize) -> Self {
+    /// Rounds the gradients and hessians of an iteration (hessians are not negative); sums of `counted` rows fit.
+    pub(crate) fn new(gradients: &[f64], hessians: &[f64], counted: usize, threads: usize) -> Self {
         let rows = gradients.len();
-        let row_bits = usize::BITS - rows.leading_zeros();
+        let row_bits = usize::BITS - counted.leading_zeros();
         let largest = |x: &[f64]| {
             parallel::map_blocks(threads, rows, 1 << 16, |_, r| x[r].iter().fold(0.0f64, |m, v| m.max(v.abs())))
                 .into_iter()
@@ -100,7 +100,7 @@ pub(crate) fn build(
     // Gathered once, then read in order by every tile.
     let gathered: Vec<[i64; 2]> =
         if all { Vec::new() } else { rows.iter().map(|&r| rounded.rows[r as usize]).collect() };
-    let fill = |(tile, sums): (&Vec<[u8; TILE]>, &mut [[i64; 2]])| {
+    let fill = |(tile, sums): (&Vec<[u8; TILE]>, &mut [[[i64; 2]; WIDTH]; TILE])| {
         if all {
             for (bins, gh) in tile.iter().zip(&rounded.rows) {
                 add(sums, *bins, *gh);
@@ -111,7 +111,8 @@ pub(crate) fn build(
             }
         }
     };
-    let parts = tiles.iter().zip(out.chunks_mut(TILE * WIDTH));
+    // Arrays of known size: a bin needs no check of its bounds.
+    let parts = tiles.iter().zip(out.as_chunks_mut::<WIDTH>().0.as_chunks_mut::<TILE>().0);
     if threads > 1 && rows.len() * tiles.len() >= PARALLEL {
         let parts: Vec<_> = parts.collect();
         parts.into_par_iter().for_each(fill);
@@ -123,11 +124,10 @@ pub(crate) fn build(
 }
 
 #[inline(always)]
-fn add(sums: &mut [[i64; 2]], bins: [u8; TILE], gh: [i64; 2]) {
-    for (j, &bin) in bins.iter().enumerate() {
-        let sum = &mut sums[j * WIDTH + bin as usize];
-        sum[0] += gh[0];
-        sum[1] += gh[1];
+fn add(sums: &mut [[[i64; 2]; WIDTH]; TILE], bins: [u8; TILE], gh: [i64; 2]) {
+    for (sums, bin) in sums.iter_mut().zip(bins) {
+        let sum = &mut sums[usize::from(bin)];
+        *sum = [sum[0] + gh[0], sum[1] + gh[1]];
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
         let rows = 100_000;
         let g: Vec<f64> = (0..rows).map(|i| f64::from(i) / 1e5 - 0.3).collect();
         let h = vec![0.25; rows as usize];
-        let rounded = Rounded::new(&g, &h, 1);
+        let rounded = Rounded::new(&g, &h, g.len(), 1);
         let total = rounded.rows.iter().fold([0i64, 0], |a, x| [a[0] + x[0], a[1] + x[1]]);
         let sums = rounded.sums(total);
         assert_eq!(sums.count, rows as u32);

@@ -99,9 +99,10 @@ pub(crate) fn train(
         for k in 0..objective.outputs() {
             let (g, h) = (&gradients[k * n..][..n], &hessians[k * n..][..n]);
             let rounded = if whole {
-                Rounded::new(g, h, threads)
+                Rounded::new(g, h, n, threads)
             } else {
-                Rounded::new(&spread(g, &train.rows, binned.rows), &spread(h, &train.rows, binned.rows), threads)
+                let all = binned.rows;
+                Rounded::new(&spread(g, &train.rows, all), &spread(h, &train.rows, all), n, threads)
             };
             let mut grower = Grower {
                 binned,
