@@ -87,7 +87,7 @@ MATRIX = np.random.default_rng(0).integers(0, 100, size=(60, 4)).astype(np.float
 ARRAYS = {
     "c": lambda X: np.ascontiguousarray(X),
     "fortran": lambda X: np.asfortranarray(X),
-    "reversed": lambda X: X[::-1][::-1],
+    "reversed": lambda X: X[::-1, ::-1].copy()[::-1, ::-1],
     "strided": lambda X: np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3],
     "f32": lambda X: X.astype(np.float32),
     "f16": lambda X: X.astype(np.float16),

@@ -98,3 +98,13 @@ def test_html_shows_the_steps(flat: Any) -> None:
 
 def test_small_estimators_exist() -> None:
     assert all(small(c) is not None for c in ALL.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"), [("max_iter", "x", "an int"), ("early_stopping", "maybe", "a bool")]
+)
+def test_a_value_of_another_type_is_refused_in_words_of_python(name: str, value: str, allowed: str) -> None:
+    from corten.ensemble import HistGradientBoostingRegressor
+
+    with pytest.raises(ParameterError, match=f"'{name}' parameter must be .*{allowed}.*{value}"):
+        HistGradientBoostingRegressor(**{name: value}).fit([[0.0], [1.0]], [0.0, 1.0])

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -162,6 +163,27 @@ def test_bundle_gives_the_numbers_of_python(files: Path) -> None:
     out = subprocess.run([app], input=text, capture_output=True, text=True, check=True).stdout
     got = [list(json.loads(line)["probability"].values()) for line in out.splitlines()]
     assert np.array_equal(np.array(got), corten.load(files / "m.corten").predict_proba(rows))
+
+
+@pytest.mark.binaries
+@pytest.mark.skipif(not _has("corten-run"), reason="corten-run is not built")
+def test_bundle_answers_a_row_before_the_next_one_is_whole(files: Path) -> None:
+    app = files / "interactive"
+    assert _run("bundle", files / "m.corten", "-o", app).returncode == 0
+    row = json.dumps(pl.read_parquet(files / "rows.parquet").row(0, named=True))
+    process = subprocess.Popen([app], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin and process.stdout
+    killer = threading.Timer(20, process.kill)
+    killer.start()
+    try:
+        for sent in (f"{row}\n\n", f"{row}\n{row[:10]}"):
+            process.stdin.write(sent)
+            process.stdin.flush()
+            assert "prediction" in json.loads(process.stdout.readline() or "{}")
+    finally:
+        killer.cancel()
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.binaries

@@ -1,7 +1,5 @@
 //! A whole table in Arrow's memory.
 
-use std::sync::Arc;
-
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader, UInt32Array};
 use arrow_schema::{ArrowError, SchemaRef};
 use corten_core::{Error, Result, Table};
@@ -88,10 +86,5 @@ impl Frame {
     pub fn reader(&self) -> Box<dyn RecordBatchReader + Send> {
         let schema = self.batch.schema();
         Box::new(RecordBatchIterator::new([Ok(self.batch.clone())], schema))
-    }
-
-    /// A table without rows.
-    pub fn empty(schema: SchemaRef) -> Self {
-        Self { batch: RecordBatch::new_empty(Arc::clone(&schema)) }
     }
 }

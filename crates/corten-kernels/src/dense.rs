@@ -37,16 +37,6 @@ pub fn cholesky_solve(a: &[f64], n: usize, b: &[f64], k: usize) -> Result<Vec<f6
     Ok(flat(factor.solve(view(b, n, k)).as_ref()))
 }
 
-/// Eigenvalues in ascending order and eigenvectors (in columns) of a symmetric matrix (its lower triangle is read).
-///
-/// # Errors
-/// [`Singular`] when the iteration does not converge.
-pub fn symmetric_eigen(a: &[f64], n: usize) -> Result<(Vec<f64>, Vec<f64>), Singular> {
-    let eigen = view(a, n, n).self_adjoint_eigen(Side::Lower).map_err(|_| Singular)?;
-    let values = (0..n).map(|i| eigen.S()[i]).collect();
-    Ok((values, flat(eigen.U())))
-}
-
 /// `U`, the singular values in descending order, and `V` (not transposed) of an `m x n` matrix; `min(m, n)` columns.
 ///
 /// # Errors
@@ -55,45 +45,6 @@ pub fn svd_thin(a: &[f64], m: usize, n: usize) -> Result<(Vec<f64>, Vec<f64>, Ve
     let svd = view(a, m, n).thin_svd().map_err(|_| Singular)?;
     let values = (0..m.min(n)).map(|i| svd.S()[i]).collect();
     Ok((flat(svd.U()), values, flat(svd.V())))
-}
-
-/// What [`lstsq`] gives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeastSquares {
-    /// The solution, `n x k`.
-    pub solution: Vec<f64>,
-    /// Number of singular values above the cut.
-    pub rank: usize,
-    /// Singular values in descending order.
-    pub singular_values: Vec<f64>,
-}
-
-/// The minimum-norm solution of `min |A X - B|` by the singular value decomposition, with LAPACK `gelsd`'s rule:
-/// singular values up to `eps * max(m, n)` times the largest count as zero.
-///
-/// Shapes: `a` is `m x n`, `b` is `m x k`.
-///
-/// # Errors
-/// [`Singular`] when the decomposition does not converge (NaN or infinite entries).
-pub fn lstsq(a: &[f64], m: usize, n: usize, b: &[f64], k: usize) -> Result<LeastSquares, Singular> {
-    let (u, s, v) = svd_thin(a, m, n)?;
-    let cut = f64::EPSILON * m.max(n) as f64 * s.first().copied().unwrap_or(0.0);
-    let rank = s.iter().take_while(|&&x| x > cut).count();
-    let mut solution = vec![0.0; n * k];
-    for j in 0..k {
-        let (b, x) = (&b[j * m..][..m], &mut solution[j * n..][..n]);
-        for i in 0..rank {
-            let factor = vector::dot(&u[i * m..][..m], b) / s[i];
-            vector::axpy(factor, &v[i * n..][..n], x);
-        }
-    }
-    Ok(LeastSquares { solution, rank, singular_values: s })
-}
-
-/// `A B`. Shapes: `m x n` times `n x k`.
-pub fn multiply(a: &[f64], m: usize, n: usize, b: &[f64], k: usize) -> Vec<f64> {
-    let product: Mat<f64> = view(a, m, n) * view(b, n, k);
-    flat(product.as_ref())
 }
 
 /// `X^T X`, summed over fixed blocks of rows joined in a fixed tree, so the same bits for any number of threads.
@@ -110,24 +61,6 @@ pub fn gram(x: &[f64], rows: usize, columns: usize, threads: usize) -> Vec<f64> 
         .unwrap_or_else(|| vec![0.0; columns * columns])
 }
 
-/// `X^T Y`, summed like [`gram`].
-///
-/// Shapes: `x` is `rows x columns`, `y` is `rows x k`; the answer is `columns x k`.
-#[cfg(feature = "parallel")]
-pub fn cross(x: &[f64], rows: usize, columns: usize, y: &[f64], k: usize, threads: usize) -> Vec<f64> {
-    let parts = crate::parallel::map_blocks(threads, rows, BLOCK, |_, range| {
-        let mut out = vec![0.0; columns * k];
-        for j in 0..k {
-            let y = &y[j * rows..][range.clone()];
-            for i in 0..columns {
-                out[j * columns + i] = vector::dot(&x[i * rows..][range.clone()], y);
-            }
-        }
-        out
-    });
-    crate::parallel::reduce_blocks(parts, |a, b| vector::axpy(1.0, &b, a)).unwrap_or_else(|| vec![0.0; columns * k])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +69,12 @@ mod tests {
     fn random(n: usize, seed: u64) -> Vec<f64> {
         let mut stream = Stream::new(seed, 0);
         (0..n).map(|_| stream.uniform() - 0.5).collect()
+    }
+
+    /// `A B` for `m x n` times `n x k`.
+    fn multiply(a: &[f64], m: usize, n: usize, b: &[f64], k: usize) -> Vec<f64> {
+        let at = |i: usize, j: usize| (0..n).map(|r| a[r * m + i] * b[j * n + r]).sum();
+        (0..k).flat_map(|j| (0..m).map(move |i| (i, j))).map(|(i, j)| at(i, j)).collect()
     }
 
     fn close(a: &[f64], b: &[f64]) {
@@ -156,16 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn least_squares_finds_the_minimum_norm_solution_of_a_singular_system() {
-        // Two equal columns: the weight is shared between them.
-        let a = [1.0, 2.0, 3.0, 1.0, 2.0, 3.0];
-        let fit = lstsq(&a, 3, 2, &[2.0, 4.0, 6.0], 1).unwrap();
-        close(&fit.solution, &[1.0, 1.0]);
-        assert_eq!(fit.rank, 1);
-    }
-
-    #[test]
-    fn decompositions_give_the_matrix_back() {
+    fn the_decomposition_gives_the_matrix_back() {
         let (m, n) = (6, 4);
         let a = random(m * n, 3);
         let (u, s, v) = svd_thin(&a, m, n).unwrap();
@@ -174,12 +104,6 @@ mod tests {
             .map(|(i, j)| (0..n).map(|r| u[r * m + i] * s[r] * v[r * n + j]).sum())
             .collect();
         close(&back, &a);
-        let g = gram(&a, m, n, 1);
-        let (values, vectors) = symmetric_eigen(&g, n).unwrap();
-        for r in 0..n {
-            let v = &vectors[r * n..][..n];
-            close(&multiply(&g, n, n, v, 1), &v.iter().map(|x| x * values[r]).collect::<Vec<_>>());
-        }
     }
 
     #[test]
@@ -187,8 +111,5 @@ mod tests {
         let (rows, columns) = (5000, 3);
         let x = random(rows * columns, 4);
         assert_eq!(gram(&x, rows, columns, 1), gram(&x, rows, columns, 3));
-        let y = random(rows, 5);
-        assert_eq!(cross(&x, rows, columns, &y, 1, 1), cross(&x, rows, columns, &y, 1, 3));
-        close(&cross(&x, rows, columns, &x, columns, 2), &gram(&x, rows, columns, 2));
     }
 }

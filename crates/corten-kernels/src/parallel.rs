@@ -24,11 +24,6 @@ pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) ->
     }
 }
 
-/// `f(index, rows)` for each block of rows, in any order.
-pub fn for_blocks(threads: usize, rows: usize, block: usize, f: impl Fn(usize, Range<usize>) + Sync + Send) {
-    map_blocks(threads, rows, block, f);
-}
-
 /// The results of `f(index, rows)` for each block of rows, in the order of the blocks.
 pub fn map_blocks<T: Send>(
     threads: usize,

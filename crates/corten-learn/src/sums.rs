@@ -3,6 +3,8 @@
 //! The shape depends on the number of values only, so a sum has the same bits on every machine and for any number of
 //! threads; the error grows with the logarithm of the number of values, as in NumPy's pairwise sum.
 
+pub(crate) use corten_kernels::vector::axpy;
+
 const LANES: usize = 8;
 const BLOCK: usize = 1024;
 
@@ -42,13 +44,6 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// The euclidean norm.
 pub(crate) fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
-}
-
-/// Adds `factor * x` to `y`.
-pub(crate) fn axpy(factor: f64, x: &[f64], y: &mut [f64]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y += factor * x;
-    }
 }
 
 #[cfg(test)]

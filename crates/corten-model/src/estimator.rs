@@ -194,10 +194,22 @@ fn parse<P: Serialize + DeserializeOwned + Default>(params: &Value) -> Result<P>
     })
 }
 
+/// Rust's name of a type as a Python user knows it.
+fn python_type(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "an int in the range [0, inf)",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "an int",
+        "f32" | "f64" => "a float",
+        "a boolean" => "a bool",
+        "a string" => "a str",
+        other => other,
+    }
+}
+
 /// What serde expected, out of its message.
 fn reason(message: &str) -> String {
     match message.rsplit_once("expected ") {
-        Some((_, expected)) => expected.to_string(),
+        Some((_, expected)) => python_type(expected).to_string(),
         None => format!("of its documented type ({message})"),
     }
 }

@@ -241,7 +241,9 @@ impl Common {
         match &self.early_stopping {
             EarlyStopping::Fixed(yes) => Ok(*yes),
             EarlyStopping::Named(name) => {
-                parameter::one_of("early_stopping", name, &["auto"])?;
+                if name != "auto" {
+                    return Err(Error::parameter("early_stopping", "'auto' or a bool", format!("'{name}'")));
+                }
                 Ok(rows > AUTO_ROWS)
             }
         }
