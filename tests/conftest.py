@@ -13,7 +13,7 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-MODULES = ("ensemble", "impute", "linear_model", "preprocessing")
+MODULES = ("ensemble", "impute", "linear_model", "preprocessing", "tree")
 
 
 def estimators() -> dict[str, type]:
@@ -29,6 +29,8 @@ def estimators() -> dict[str, type]:
 def small(cls: type) -> Any:
     """An estimator of a class that fits fast."""
     fast = {"max_iter": 10} if "Hist" in cls.__name__ else {}
+    if "Forest" in cls.__name__ or "ExtraTrees" in cls.__name__:
+        fast = {"n_estimators": 5}
     estimator = cls(**fast)
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=0)

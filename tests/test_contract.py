@@ -13,6 +13,18 @@ checks = pytest.importorskip("sklearn.utils.estimator_checks")
 #: Checks that scikit-learn's own class of the same name fails for the same reason.
 _SHARED = {
     "Ridge": {"check_non_transformer_estimators_n_iter": "direct solvers have no iterations, as in scikit-learn"},
+    **{
+        name: {
+            f"check_sample_weight_equivalence_on_{kind}_data": "rows are drawn at random: a weight isn't a repetition"
+            for kind in ("dense", "sparse")
+        }
+        for name in (
+            "RandomForestClassifier",
+            "RandomForestRegressor",
+            "ExtraTreesClassifier",
+            "ExtraTreesRegressor",
+        )
+    },
 }
 
 

@@ -74,9 +74,9 @@ def test_unknown_parameter_is_named() -> None:
 
 
 def test_repr_shows_what_differs() -> None:
-    from corten.ensemble import HistGradientBoostingClassifier
+    from corten.ensemble import RandomForestClassifier
 
-    assert repr(HistGradientBoostingClassifier(max_iter=7)) == "HistGradientBoostingClassifier(max_iter=7)"
+    assert repr(RandomForestClassifier(n_estimators=7)) == "RandomForestClassifier(n_estimators=7)"
 
 
 @pytest.mark.parametrize("state", [0, np.int64(3), None, np.random.RandomState(0), np.random.default_rng(0)])

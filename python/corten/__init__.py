@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         pipeline,
         preprocessing,
         streaming,
+        tree,
     )
     from ._model import Model, load
     from ._serve import serve
@@ -46,6 +47,7 @@ __all__ = [
     "preprocessing",
     "serve",
     "streaming",
+    "tree",
 ]
 
 _MODULES = frozenset(__all__) - {"Model", "load", "serve"}

@@ -94,10 +94,10 @@ def test_evaluate_and_inspect(files: Path) -> None:
     assert facts["classes"] == [False, True] and facts["metadata"]["target"] == "late"
 
 
-@pytest.mark.parametrize("estimator", ["logistic_regression", "hist_gradient_boosting", "ridge", "linear_regression"])
+@pytest.mark.parametrize("estimator", ["logistic_regression", "random_forest", "ridge", "linear_regression"])
 def test_train_builds_the_preprocessing(files: Path, estimator: str) -> None:
-    target = "late" if estimator in ("logistic_regression", "hist_gradient_boosting") else "hour"
-    extra = ["--param", "max_iter=5"] if estimator == "hist_gradient_boosting" else []
+    target = "late" if estimator in ("logistic_regression", "random_forest") else "hour"
+    extra = ["--param", "n_estimators=5"] if estimator == "random_forest" else []
     extra += ["--task", "regression"] if target == "hour" else []
     path = files / f"{estimator}.corten"
     result = _run("train", files / "all.parquet", "--target", target, "--estimator", estimator, "-o", path, *extra)

@@ -1,4 +1,4 @@
-"""Boosting: accuracy beside scikit-learn, categories, missing values, seeds, threads."""
+"""Boosting and forests: accuracy beside scikit-learn, categories, missing values, seeds, threads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corten import ensemble
+from corten import ensemble, tree
 
 BOOSTING = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
+FORESTS = ("RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor")
 
 
 def _data(n: int = 1500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,37 +25,46 @@ def _target(name: str, y: np.ndarray) -> np.ndarray:
     return y > 0 if name.endswith("Classifier") else y
 
 
-@pytest.mark.parametrize("name", BOOSTING)
+@pytest.mark.parametrize("name", [*BOOSTING, *FORESTS])
 def test_held_out_score_is_that_of_scikit_learn(name: str) -> None:
     theirs = getattr(pytest.importorskip("sklearn.ensemble"), name)
     X, y = _data()
     T, t = _data(seed=1)
-    params = {"random_state": 0}
+    params = {"random_state": 0} | ({"n_estimators": 50} if name in FORESTS else {})
     ours = getattr(ensemble, name)(**params).fit(X, _target(name, y)).score(T, _target(name, t))
     other = theirs(**params).fit(X, _target(name, y)).score(T, _target(name, t))
     assert ours >= other - 0.03
 
 
-@pytest.mark.parametrize("name", BOOSTING)
+@pytest.mark.parametrize("name", [*BOOSTING, *FORESTS])
 def test_same_seed_gives_the_same_model_for_any_number_of_threads(name: str) -> None:
     X, y = _data(400)
     cls = getattr(ensemble, name)
-    params: dict[str, Any] = {"random_state": 3, "max_iter": 10}
+    params: dict[str, Any] = {"random_state": 3} | ({"n_estimators": 10} if name in FORESTS else {"max_iter": 10})
     models = []
     for jobs in (1, 3):
-        model = cls(**params)
+        model = cls(**params, **({"n_jobs": jobs} if name in FORESTS else {}))
         model._threads = lambda jobs=jobs: jobs
         model.fit(X, _target(name, y))
         models.append(model._model.to_bytes())
     assert models[0] == models[1]
 
 
-@pytest.mark.parametrize("name", BOOSTING)
+@pytest.mark.parametrize("name", [*BOOSTING, *FORESTS])
 def test_missing_values_are_taken(name: str) -> None:
     X, y = _data(600)
     X[::3, 0] = np.nan
-    model = getattr(ensemble, name)(random_state=0, max_iter=10).fit(X, _target(name, y))
+    params: dict[str, Any] = {"n_estimators": 10} if name in FORESTS else {"max_iter": 10}
+    model = getattr(ensemble, name)(random_state=0, **params).fit(X, _target(name, y))
     assert np.isfinite(np.asarray(model.predict(X), dtype=float)).all()
+
+
+@pytest.mark.parametrize("name", FORESTS)
+def test_importances_add_up(name: str) -> None:
+    X, y = _data(400)
+    model = getattr(ensemble, name)(n_estimators=10, random_state=0).fit(X, _target(name, y))
+    assert model.feature_importances_.shape == (6,)
+    assert model.feature_importances_.sum() == pytest.approx(1)
 
 
 def test_text_columns_are_categories(raw: Any, trees: Any) -> None:
@@ -101,6 +111,12 @@ def test_early_stopping_stops() -> None:
     assert model.n_iter_ < 500
     assert len(model.validation_score_) == model.n_iter_ + 1
     del y
+
+
+def test_single_trees_fit_exactly() -> None:
+    X, y = _data(200)
+    assert tree.DecisionTreeRegressor(random_state=0).fit(X, y).score(X, y) == pytest.approx(1)
+    assert tree.DecisionTreeClassifier(random_state=0).fit(X, y > 0).score(X, y > 0) == 1
 
 
 def test_other_threads_run_during_fit() -> None:

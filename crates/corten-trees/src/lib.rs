@@ -1,7 +1,8 @@
-//! Fitting of tree ensembles: gradient boosting on binned columns.
+//! Fitting of trees: gradient boosting on binned columns, exact single trees and forests.
 //!
 //! Floor 3. What is fitted here lowers to `corten-model`'s `trees` operator; [`registry`] is the one door through which
 //! the estimators are reached.
 
 pub mod boosting;
+pub mod forest;
 pub mod registry;

@@ -3,11 +3,23 @@
 use corten_model::estimator::Entry;
 
 use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRegressor};
+use crate::forest::{
+    DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
+    ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor,
+};
 
 /// One entry an estimator.
 pub fn estimators() -> Vec<Entry> {
     vec![
+        Entry::of::<DecisionTreeClassifier>("tree.DecisionTreeClassifier"),
+        Entry::of::<DecisionTreeRegressor>("tree.DecisionTreeRegressor"),
+        Entry::of::<ExtraTreeClassifier>("tree.ExtraTreeClassifier"),
+        Entry::of::<ExtraTreeRegressor>("tree.ExtraTreeRegressor"),
+        Entry::of::<ExtraTreesClassifier>("ensemble.ExtraTreesClassifier"),
+        Entry::of::<ExtraTreesRegressor>("ensemble.ExtraTreesRegressor"),
         Entry::of::<HistGradientBoostingClassifier>("ensemble.HistGradientBoostingClassifier"),
         Entry::of::<HistGradientBoostingRegressor>("ensemble.HistGradientBoostingRegressor"),
+        Entry::of::<RandomForestClassifier>("ensemble.RandomForestClassifier"),
+        Entry::of::<RandomForestRegressor>("ensemble.RandomForestRegressor"),
     ]
 }

@@ -22,13 +22,15 @@ HELP = "train a model on a table"
 EXAMPLES = """examples:
   corten train data.parquet --target y -o m.corten
   corten train data.csv --target price --estimator ridge --param alpha=10 --drop id,date -o m.corten
-  corten train data.parquet --target late --estimator hist_gradient_boosting --param max_iter=300 -o m.corten
+  corten train data.parquet --target late --estimator random_forest --param n_estimators=300 -o m.corten
 
 A target of text, booleans or few different integers makes a classifier, others a regressor; --task says it."""
 
 #: Module and classes (classifier, regressor) of each estimator.
 ESTIMATORS: dict[str, tuple[str, str | None, str | None]] = {
     "hist_gradient_boosting": ("ensemble", "HistGradientBoostingClassifier", "HistGradientBoostingRegressor"),
+    "random_forest": ("ensemble", "RandomForestClassifier", "RandomForestRegressor"),
+    "extra_trees": ("ensemble", "ExtraTreesClassifier", "ExtraTreesRegressor"),
     "logistic_regression": ("linear_model", "LogisticRegression", None),
     "linear_regression": ("linear_model", None, "LinearRegression"),
     "ridge": ("linear_model", None, "Ridge"),

@@ -1,8 +1,14 @@
-"""Ensembles of trees: boosting."""
+"""Ensembles of trees: boosting and forests."""
 
+from ._extra_trees import ExtraTreesClassifier, ExtraTreesRegressor
 from ._hist_gradient_boosting import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from ._random_forest import RandomForestClassifier, RandomForestRegressor
 
 __all__ = [
+    "ExtraTreesClassifier",
+    "ExtraTreesRegressor",
     "HistGradientBoostingClassifier",
     "HistGradientBoostingRegressor",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
 ]

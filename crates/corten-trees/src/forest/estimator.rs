@@ -1,0 +1,333 @@
+//! The fit of single trees and forests.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use corten_core::random::Stream;
+use corten_core::{Error, Result, parameter};
+use corten_kernels::{parallel, vector};
+use corten_model::Labels;
+use corten_model::estimator::{Context, FitInput, Fitted, Step, Target};
+
+use super::absolute::Absolute;
+use super::classes::{Classes, Measure};
+use super::counts::{Counts, Entropy, Gini};
+use super::finder::{Entry, Finder};
+use super::fitted::{Grove, OutOfBag};
+use super::grower::{Grower, Rules};
+use super::means::{Means, Poisson, Squared};
+use super::parameters::Growth;
+use super::prune::prune;
+use super::ranks::{self, Code, Ranked, Ranks};
+use super::sample::{self, Bootstrap};
+use super::tree::GrownTree;
+
+/// Tells the stream of a tree's draws of columns apart from that of rows.
+const COLUMNS: u64 = 0x0063_6f6c_756d << 16;
+
+/// What is to be fitted.
+pub(crate) struct Forest<'a> {
+    pub(crate) growth: &'a Growth,
+    /// Whether thresholds are drawn.
+    pub(crate) random: bool,
+    pub(crate) trees: usize,
+    /// Rows drawn with replacement for each tree; all rows as they are when `None`.
+    pub(crate) draws: Option<usize>,
+    pub(crate) oob: bool,
+    pub(crate) warm: bool,
+    /// Whether classes are weighted evenly among the rows drawn for each tree.
+    pub(crate) balanced: bool,
+    pub(crate) single: bool,
+}
+
+/// What is predicted.
+pub(crate) enum Task<'a> {
+    Classes {
+        codes: &'a [u32],
+        labels: &'a Labels,
+    },
+    /// Row after row.
+    Numbers {
+        values: Vec<f64>,
+        outputs: usize,
+        center: Vec<f64>,
+        flat: bool,
+    },
+}
+
+impl<'a> Task<'a> {
+    fn of(target: &'a Target<'a>, criterion: &str) -> Result<Self> {
+        match target {
+            Target::Classes { codes, labels } => {
+                parameter::one_of("criterion", criterion, &["gini", "entropy", "log_loss"])?;
+                if codes.iter().any(|&c| c as usize >= labels.len()) {
+                    return Err(Error::Internal("a class that isn't there".into()));
+                }
+                Ok(Self::Classes { codes, labels })
+            }
+            Target::Numbers { values, outputs, flat } => {
+                let allowed = ["squared_error", "friedman_mse", "absolute_error", "poisson"];
+                parameter::one_of("criterion", criterion, &allowed)?;
+                let rows = values.len() / (*outputs).max(1);
+                let mut center = vec![0.0; *outputs];
+                if criterion == "poisson" {
+                    if values.iter().any(|&v| v < 0.0) {
+                        return Err(Error::value(
+                            "Some value(s) of y are negative which is not allowed for Poisson regression.",
+                        ));
+                    }
+                    if values.iter().all(|&v| v == 0.0) {
+                        return Err(Error::value(
+                            "Sum of y is not strictly positive which is necessary for Poisson regression.",
+                        ));
+                    }
+                } else if criterion != "absolute_error" {
+                    // Sums of squares keep their digits when the mean is taken off.
+                    for (o, c) in center.iter_mut().enumerate() {
+                        *c = vector::sum(&values[o * rows..][..rows]) / rows.max(1) as f64;
+                    }
+                }
+                let mut by_row = vec![0.0; values.len()];
+                for o in 0..*outputs {
+                    for r in 0..rows {
+                        by_row[r * outputs + o] = values[o * rows + r] - center[o];
+                    }
+                }
+                Ok(Self::Numbers { values: by_row, outputs: *outputs, center, flat: *flat })
+            }
+            Target::None => Err(Error::Internal("a tree is fitted without a target".into())),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            Self::Classes { codes, .. } => codes.len(),
+            Self::Numbers { values, outputs, .. } => values.len() / outputs,
+        }
+    }
+
+    /// Numbers of a node's value.
+    fn width(&self) -> usize {
+        match self {
+            Self::Classes { labels, .. } => labels.len(),
+            Self::Numbers { outputs, .. } => *outputs,
+        }
+    }
+}
+
+/// All that a tree is grown from.
+struct Plan<'a> {
+    forest: &'a Forest<'a>,
+    task: &'a Task<'a>,
+    rules: &'a Rules,
+    weights: Option<&'a [f64]>,
+    bootstrap: Option<Bootstrap>,
+    /// Weights as whole numbers, where they are.
+    whole: Option<Vec<u32>>,
+    entropy: Option<Entropy>,
+    seed: u64,
+    context: &'a Context,
+}
+
+/// # Errors
+/// [`Error::Parameter`], [`Error::Value`] and [`Error::Column`] for what can't be fitted, [`Error::Cancelled`].
+pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
+    let start = Instant::now();
+    let task = Task::of(&input.y, &forest.growth.criterion)?;
+    let (rows, width) = (input.x.rows(), input.x.width());
+    if rows == 0 || width == 0 {
+        return Err(Error::value(format!(
+            "Found array with {rows} sample(s) and {width} feature(s) while a minimum of 1 of each is required."
+        )));
+    }
+    if task.rows() != rows || input.sample_weight.is_some_and(|w| w.len() != rows) || rows > u32::MAX as usize / 2 {
+        return Err(Error::value(format!(
+            "Found input variables with inconsistent numbers of samples: [{rows}, {}]",
+            task.rows()
+        )));
+    }
+    let weights = input.sample_weight;
+    if let Some(bad) = weights.and_then(|w| w.iter().find(|x| !x.is_finite() || **x < 0.0)) {
+        return Err(Error::value(format!("sample_weight must be finite and not negative, but {bad} came")));
+    }
+    let total = weights.map_or(rows as f64, |w| w.iter().sum());
+    if total <= 0.0 {
+        return Err(Error::value("Sample weights must contain at least one non-zero number."));
+    }
+    let tree_weight = forest.draws.map_or(total, |d| d as f64);
+    let rules = forest.growth.rules(forest.random, rows, width, tree_weight, &task)?;
+    let seed = forest.growth.random_state.unwrap_or(0);
+    let whole = whole(weights, forest.draws.is_none(), rows);
+    let entropy = match (&task, forest.growth.criterion.as_str()) {
+        (Task::Classes { .. }, "entropy" | "log_loss") => {
+            let most = forest.draws.or(whole.as_ref().map(|w| w.iter().map(|&x| x as usize).sum()));
+            Some(Entropy::up_to(most.unwrap_or(0)))
+        }
+        _ => None,
+    };
+    let bootstrap = forest.draws.map(|draws| Bootstrap::new(draws, weights));
+    let plan =
+        Plan { forest, task: &task, rules: &rules, weights, bootstrap, whole, entropy, seed, context: input.context };
+    let threads = input.context.threads.max(1);
+    let wide = matches!(&task, Task::Classes { labels, .. } if labels.len() >> u16::CLASS_BITS != 0);
+    let earlier = earlier(forest, input, &task, width)?;
+    let ranks = ranks::rank(input.x, wide, threads)?;
+    input.context.cancel.check()?;
+    let (trees, oob) = match &ranks {
+        Ranks::Narrow(columns) => plan.trees(columns, earlier.len(), threads)?,
+        Ranks::Wide(columns) => plan.trees(columns, earlier.len(), threads)?,
+    };
+    let added = trees.len();
+    let trees: Vec<GrownTree> = earlier.iter().cloned().chain(trees).collect();
+    let mut importances = vec![0.0; width];
+    trees.iter().for_each(|tree| tree.add_importances(&mut importances));
+    let sum: f64 = importances.iter().sum();
+    if sum > 0.0 {
+        importances.iter_mut().for_each(|x| *x /= sum);
+    }
+    Ok(Box::new(Grove {
+        labels: if let Task::Classes { labels, .. } = &task { Some((*labels).clone()) } else { None },
+        flat: matches!(&task, Task::Numbers { flat: true, .. } | Task::Classes { .. }),
+        outputs: if let Task::Numbers { outputs, .. } = &task { *outputs } else { 1 },
+        features: width,
+        max_features: rules.max_features.min(width),
+        single: forest.single,
+        trees,
+        added,
+        importances,
+        oob,
+        seconds: start.elapsed().as_secs_f64(),
+    }))
+}
+
+/// The trees of an earlier fit, which a warm start keeps.
+fn earlier<'a>(forest: &Forest<'_>, input: &FitInput<'a>, task: &Task<'_>, features: usize) -> Result<&'a [GrownTree]> {
+    let Some(grove) = input.previous.filter(|_| forest.warm).and_then(|p| p.as_any().downcast_ref::<Grove>()) else {
+        return Ok(&[]);
+    };
+    let labels = if let Task::Classes { labels, .. } = task { Some(*labels) } else { None };
+    if grove.features != features
+        || grove.trees.first().is_some_and(|t| t.width != task.width())
+        || grove.labels.as_ref() != labels
+    {
+        return Err(Error::value(
+            "warm_start keeps the trees of the fit before, which had other columns, classes or outputs",
+        ));
+    }
+    if forest.trees < grove.trees.len() {
+        return Err(Error::value(format!(
+            "n_estimators={} must be larger or equal to len(estimators_)={} when warm_start==True",
+            forest.trees,
+            grove.trees.len()
+        )));
+    }
+    Ok(&grove.trees)
+}
+
+/// Weights as whole numbers, where rows are taken as they are and all weights are small and whole.
+fn whole(weights: Option<&[f64]>, as_they_are: bool, rows: usize) -> Option<Vec<u32>> {
+    if !as_they_are {
+        return None;
+    }
+    let Some(weights) = weights else { return Some(vec![1; rows]) };
+    let fits = |w: &f64| *w == w.trunc() && *w < f64::from(1u32 << u16::WEIGHT_BITS);
+    weights.iter().all(fits).then(|| weights.iter().map(|&w| w as u32).collect())
+}
+
+impl Plan<'_> {
+    /// Grows the trees from number `first` on, and scores each row by the trees that didn't see it.
+    fn trees<C: Code>(
+        &self,
+        columns: &[Ranked<C>],
+        first: usize,
+        threads: usize,
+    ) -> Result<(Vec<GrownTree>, Option<OutOfBag>)> {
+        let total = self.forest.trees - first;
+        let done = AtomicUsize::new(0);
+        let grown = parallel::map_blocks(threads, total, 1, |i, _| {
+            let (tree, counts) = self.tree(columns, first + i)?;
+            let tree =
+                if self.forest.growth.ccp_alpha > 0.0 { prune(&tree, self.forest.growth.ccp_alpha) } else { tree };
+            let leaves: Vec<(u32, u32)> = match &counts {
+                Some(counts) if self.forest.oob => {
+                    let unseen = (0u32..).zip(counts).filter(|(_, c)| **c == 0);
+                    unseen.map(|(row, _)| (row, tree.leaf(columns, row as usize) as u32)).collect()
+                }
+                _ => Vec::new(),
+            };
+            let iteration = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some(progress) = &self.context.progress {
+                progress(&Step { iteration, total: Some(total), loss: None, validation_loss: None });
+            }
+            Ok((tree, leaves))
+        });
+        let grown = grown.into_iter().collect::<Result<Vec<_>>>()?;
+        let oob = self.forest.oob.then(|| OutOfBag::of(self.task, &grown));
+        Ok((grown.into_iter().map(|(tree, _)| tree).collect(), oob))
+    }
+
+    /// One tree, and how often each row was drawn for it.
+    fn tree<C: Code>(&self, columns: &[Ranked<C>], number: usize) -> Result<(GrownTree, Option<Vec<u32>>)> {
+        let counts = self.bootstrap.as_ref().map(|b| b.counts(self.task.rows(), self.seed, number));
+        let stream = Stream::new(self.seed, COLUMNS ^ number as u64);
+        let width = self.task.width();
+        let grow = |finder: &mut dyn Finder<C>, rows: Vec<Entry>| {
+            Grower::new(columns, self.rules, finder, stream, rows, width).grow(&self.context.cancel)
+        };
+        let tree = match self.task {
+            Task::Classes { codes, .. } => {
+                let whole = if self.forest.balanced { None } else { counts.as_ref().or(self.whole.as_ref()) };
+                let payloads = whole.and_then(|whole| payloads::<C>(codes, whole));
+                match (payloads, &self.entropy) {
+                    (Some(rows), Some(entropy)) => grow(&mut Counts::<C, _>::new(entropy.clone(), width), rows)?,
+                    (Some(rows), None) => grow(&mut Counts::<C, _>::new(Gini, width), rows)?,
+                    (None, entropy) => {
+                        let measure = if entropy.is_some() { Measure::Entropy } else { Measure::Gini };
+                        let weights = self.row_weights(counts.as_deref(), codes, width);
+                        grow(&mut Classes::new(measure, width, codes, &weights), positive(&weights))?
+                    }
+                }
+            }
+            Task::Numbers { values, outputs, center, .. } => {
+                let weights = if counts.is_some() { None } else { self.weights };
+                let rows = match (&counts, weights) {
+                    (Some(counts), _) => sample::drawn(counts),
+                    (None, Some(weights)) => positive(weights),
+                    (None, None) => (0..self.task.rows() as u32).map(|row| Entry { row, payload: 1 }).collect(),
+                };
+                match self.forest.growth.criterion.as_str() {
+                    "poisson" => grow(&mut Means::<Poisson>::new(values, *outputs, center, weights), rows)?,
+                    "absolute_error" => grow(&mut Absolute::new(values, *outputs, weights), rows)?,
+                    _ => grow(&mut Means::<Squared>::new(values, *outputs, center, weights), rows)?,
+                }
+            }
+        };
+        Ok((tree, counts))
+    }
+
+    /// Weights where they are no small whole numbers.
+    fn row_weights(&self, counts: Option<&[u32]>, codes: &[u32], classes: usize) -> Vec<f64> {
+        let Some(counts) = counts else { return self.weights.unwrap_or(&[]).to_vec() };
+        let mut by_class = vec![1.0; classes];
+        if self.forest.balanced {
+            let mut drawn = vec![0u64; classes];
+            codes.iter().zip(counts).for_each(|(&c, &n)| drawn[c as usize] += u64::from(n));
+            let (all, present) = (drawn.iter().sum::<u64>() as f64, drawn.iter().filter(|d| **d > 0).count());
+            for (w, &d) in by_class.iter_mut().zip(&drawn) {
+                *w = if d > 0 { all / (present as f64 * d as f64) } else { 0.0 };
+            }
+        }
+        codes.iter().zip(counts).map(|(&c, &n)| f64::from(n) * by_class[c as usize]).collect()
+    }
+}
+
+/// Rows of positive weight with class and weight beside them; `None` where they don't fit.
+fn payloads<C: Code>(codes: &[u32], weights: &[u32]) -> Option<Vec<Entry>> {
+    let rows = (0u32..).zip(codes).zip(weights).filter(|(_, w)| **w > 0);
+    rows.map(|((row, &class), &weight)| Counts::<C, Gini>::payload(class, weight).map(|payload| Entry { row, payload }))
+        .collect()
+}
+
+fn positive(weights: &[f64]) -> Vec<Entry> {
+    (0u32..).zip(weights).filter(|(_, w)| **w > 0.0).map(|(row, _)| Entry { row, payload: 1 }).collect()
+}

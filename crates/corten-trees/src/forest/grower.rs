@@ -1,0 +1,328 @@
+//! Growing one tree: depth first, or the best split first where the number of leaves is limited.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use corten_core::random::Stream;
+use corten_core::{CancelToken, Result};
+
+use super::finder::{Cut, Entry, Finder, Limits, Span};
+use super::ranks::{Code, NO_MISSING, Ranked};
+use super::tree::{GrownTree, Node};
+
+/// Impurity below which a node is pure.
+const PURE: f64 = f64::EPSILON;
+
+/// What the parameters ask of a tree, in numbers of rows and columns.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) random: bool,
+    pub(crate) max_depth: usize,
+    pub(crate) min_samples_split: usize,
+    pub(crate) min_samples_leaf: usize,
+    pub(crate) min_weight_leaf: f64,
+    pub(crate) max_features: usize,
+    pub(crate) max_leaf_nodes: Option<usize>,
+    pub(crate) min_impurity_decrease: f64,
+    /// A sign a column, or nothing.
+    pub(crate) monotonic: Vec<i8>,
+    /// Where values start: shares lie in 0..1, means anywhere.
+    pub(crate) bounds: (f64, f64),
+}
+
+/// A part of the rows that becomes a node.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    start: usize,
+    end: usize,
+    depth: usize,
+    /// The parent's place, and whether this is its left child.
+    parent: Option<(u32, bool)>,
+    /// Columns known not to vary, at the front of the list of columns.
+    constant: usize,
+    bounds: (f64, f64),
+}
+
+/// A node that can be split, and how.
+struct Found {
+    feature: usize,
+    cut: Cut,
+    threshold: f64,
+    gain: f64,
+    /// Columns known not to vary, for the children.
+    constant: usize,
+}
+
+/// A leaf that waits for its split, best first.
+struct Candidate {
+    at: u32,
+    part: Part,
+    found: Found,
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Candidate {}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.found.gain.total_cmp(&other.found.gain).then(other.at.cmp(&self.at))
+    }
+}
+
+/// Grows one tree.
+pub(crate) struct Grower<'a, C: Code> {
+    columns: &'a [Ranked<C>],
+    rules: &'a Rules,
+    finder: &'a mut dyn Finder<C>,
+    stream: Stream,
+    rows: Vec<Entry>,
+    buffer: Vec<Entry>,
+    /// The columns, in the order in which draws leave them.
+    features: Vec<u32>,
+    /// Those that don't vary on the path to the node at hand.
+    constant: Vec<u32>,
+    /// Weight of all rows.
+    weight: f64,
+    tree: GrownTree,
+}
+
+impl<'a, C: Code> Grower<'a, C> {
+    pub(crate) fn new(
+        columns: &'a [Ranked<C>],
+        rules: &'a Rules,
+        finder: &'a mut dyn Finder<C>,
+        stream: Stream,
+        rows: Vec<Entry>,
+        width: usize,
+    ) -> Self {
+        let features: Vec<u32> = (0..columns.len() as u32).collect();
+        let tree = GrownTree { width, ..GrownTree::default() };
+        let constant = features.clone();
+        Self { columns, rules, finder, stream, rows, buffer: Vec::new(), features, constant, weight: 0.0, tree }
+    }
+
+    /// # Errors
+    /// [`corten_core::Error::Cancelled`].
+    pub(crate) fn grow(mut self, cancel: &CancelToken) -> Result<GrownTree> {
+        let end = self.rows.len();
+        let bounds = self.rules.bounds;
+        let root = Part { start: 0, end, depth: 0, parent: None, constant: 0, bounds };
+        match self.rules.max_leaf_nodes {
+            None => self.depth_first(root, cancel)?,
+            Some(leaves) => self.best_first(root, leaves, cancel)?,
+        }
+        Ok(self.tree)
+    }
+
+    fn depth_first(&mut self, root: Part, cancel: &CancelToken) -> Result<()> {
+        let mut open = vec![root];
+        while let Some(part) = open.pop() {
+            cancel.check()?;
+            let (at, found) = self.node(&part);
+            if let Some(found) = found {
+                let [left, right] = self.split(at, &part, &found);
+                open.extend([right, left]);
+            }
+        }
+        Ok(())
+    }
+
+    fn best_first(&mut self, root: Part, leaves: usize, cancel: &CancelToken) -> Result<()> {
+        let mut open = BinaryHeap::new();
+        let (at, found) = self.node(&root);
+        open.extend(found.map(|found| Candidate { at, part: root, found }));
+        let mut count = 1;
+        while count < leaves
+            && let Some(Candidate { at, part, found }) = open.pop()
+        {
+            cancel.check()?;
+            count += 1;
+            for mut child in self.split(at, &part, &found) {
+                // What is constant is only known along one path at a time.
+                child.constant = 0;
+                let (at, found) = self.node(&child);
+                open.extend(found.map(|found| Candidate { at, part: child, found }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a node as a leaf, and finds its split.
+    fn node(&mut self, part: &Part) -> (u32, Option<Found>) {
+        let rules = self.rules;
+        let stats = self.finder.enter(&self.rows[part.start..part.end]);
+        let at = self.tree.nodes.len() as u32;
+        if let Some((parent, is_left)) = part.parent {
+            let parent = &mut self.tree.nodes[parent as usize];
+            *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
+        } else {
+            self.weight = stats.weight;
+        }
+        let samples = part.end - part.start;
+        self.tree.nodes.push(Node {
+            left: at,
+            right: at,
+            feature: 0,
+            threshold: 0.0,
+            missing_left: false,
+            samples: samples as u32,
+            weight: stats.weight,
+            impurity: stats.impurity,
+        });
+        let bounds = (!rules.monotonic.is_empty()).then_some(part.bounds);
+        self.finder.value(bounds, &mut self.tree.values);
+        let last = part.depth >= rules.max_depth
+            || samples < rules.min_samples_split
+            || samples < 2 * rules.min_samples_leaf
+            || stats.weight < 2.0 * rules.min_weight_leaf
+            || stats.impurity <= PURE;
+        (at, if last { None } else { self.search(part) })
+    }
+
+    /// The best split of a node over columns drawn at random.
+    ///
+    /// As in scikit-learn, columns that don't vary count as drawn, but drawing goes on until one varies.
+    fn search(&mut self, part: &Part) -> Option<Found> {
+        let known = part.constant;
+        let (mut remaining, mut visited) = (self.features.len(), 0);
+        let (mut found_constant, mut drawn_constant) = (0, 0);
+        let mut best: Option<(usize, Cut, f64)> = None;
+        while remaining > known + found_constant
+            && (visited < self.rules.max_features || visited <= found_constant + drawn_constant)
+        {
+            visited += 1;
+            let span = (remaining - found_constant - drawn_constant) as u64;
+            let mut at = drawn_constant + self.stream.below(span) as usize;
+            if at < known {
+                self.features.swap(drawn_constant, at);
+                drawn_constant += 1;
+                continue;
+            }
+            at += found_constant;
+            let feature = self.features[at] as usize;
+            let column = &self.columns[feature];
+            let span = self.finder.gather(&column.codes, column.missing, &self.rows[part.start..part.end]);
+            if span.is_constant() {
+                self.features.swap(at, known + found_constant);
+                found_constant += 1;
+                continue;
+            }
+            remaining -= 1;
+            self.features.swap(at, remaining);
+            let limits = Limits {
+                min_samples: self.rules.min_samples_leaf,
+                min_weight: self.rules.min_weight_leaf,
+                monotonic: (!self.rules.monotonic.is_empty())
+                    .then(|| (part.bounds.0, part.bounds.1, self.rules.monotonic[feature])),
+            };
+            let cut =
+                if self.rules.random { self.draw(column, &span, &limits) } else { self.all(column, &span, &limits) };
+            if let Some((cut, threshold)) = cut
+                && best.is_none_or(|(_, b, _)| cut.score > b.score)
+            {
+                best = Some((feature, cut, threshold));
+            }
+        }
+        let constant = known + found_constant;
+        // Nodes below permute the front of the list; what was known here must stand there again for the sibling.
+        self.features[..known].copy_from_slice(&self.constant[..known]);
+        self.constant[known..constant].copy_from_slice(&self.features[known..constant]);
+        let (feature, cut, threshold) = best?;
+        let gain = self.finder.gain(cut.score);
+        let enough = gain / self.weight + PURE >= self.rules.min_impurity_decrease;
+        enough.then_some(Found { feature, cut, threshold, gain, constant })
+    }
+
+    /// The best of all cuts, at the midpoint of the values beside it.
+    fn all(&mut self, column: &Ranked<C>, span: &Span, limits: &Limits) -> Option<(Cut, f64)> {
+        let cut = self.finder.best(span, limits)?;
+        let low = column.values[cut.last as usize];
+        let threshold = match column.values.get(cut.next as usize) {
+            // All values that are there go left, and missing ones right.
+            None => f64::INFINITY,
+            Some(&high) => {
+                let middle = low / 2.0 + high / 2.0;
+                if middle >= low && middle < high { middle } else { low }
+            }
+        };
+        Some((cut, threshold))
+    }
+
+    /// A cut at a value drawn evenly between the least and the greatest.
+    fn draw(&mut self, column: &Ranked<C>, span: &Span, limits: &Limits) -> Option<(Cut, f64)> {
+        let (low, high) = (column.values[span.low as usize], column.values[span.high as usize]);
+        let u = self.stream.uniform();
+        let mut threshold = low + (high - low) * u;
+        if !(threshold < high) {
+            threshold = low;
+        }
+        let mut missing_left = false;
+        if span.missing > 0 {
+            missing_left = self.stream.below(2) == 1;
+            if low == high {
+                threshold = f64::INFINITY;
+                missing_left = false;
+            }
+        }
+        let last = column.values.partition_point(|v| *v <= threshold).saturating_sub(1) as u32;
+        self.finder.at(last, missing_left, limits).map(|cut| (cut, threshold))
+    }
+
+    /// Moves the rows of a node to its sides and describes the children.
+    fn split(&mut self, at: u32, part: &Part, found: &Found) -> [Part; 2] {
+        let column = &self.columns[found.feature];
+        let rows = &mut self.rows[part.start..part.end];
+        self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
+        let (mut left, mut right) = (0, 0);
+        let missing = if found.cut.missing_left { column.missing } else { NO_MISSING };
+        let absent_right = if found.cut.missing_left { NO_MISSING } else { column.missing };
+        for i in 0..rows.len() {
+            let entry = rows[i];
+            let code = column.codes[entry.row as usize].get();
+            let goes_left = usize::from((code <= found.cut.last && code != absent_right) || code == missing);
+            // Both places are written; the right one counts.
+            rows[left] = entry;
+            self.buffer[right] = entry;
+            left += goes_left;
+            right += 1 - goes_left;
+        }
+        let count = rows.len();
+        rows[left..].copy_from_slice(&self.buffer[..right]);
+        // Where the node had no missing value, later ones go where most rows go.
+        let missing_left = if self.has_missing(column, part) { found.cut.missing_left } else { 2 * left > count };
+        let node = &mut self.tree.nodes[at as usize];
+        node.feature = found.feature as u32;
+        node.threshold = found.threshold;
+        node.missing_left = missing_left;
+        let sign = self.rules.monotonic.get(found.feature).copied().unwrap_or(0);
+        let (low, high) = part.bounds;
+        let middle = found.cut.middle;
+        let (left_bounds, right_bounds) = match sign {
+            0 => ((low, high), (low, high)),
+            1 => ((low, middle), (middle, high)),
+            _ => ((middle, high), (low, middle)),
+        };
+        let (depth, constant) = (part.depth + 1, found.constant);
+        let place = part.start + left;
+        [
+            Part { start: part.start, end: place, depth, parent: Some((at, true)), constant, bounds: left_bounds },
+            Part { start: place, end: part.end, depth, parent: Some((at, false)), constant, bounds: right_bounds },
+        ]
+    }
+
+    fn has_missing(&self, column: &Ranked<C>, part: &Part) -> bool {
+        column.missing != NO_MISSING
+            && self.rows[part.start..part.end].iter().any(|e| column.codes[e.row as usize].get() == column.missing)
+    }
+}

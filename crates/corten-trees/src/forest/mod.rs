@@ -1,0 +1,24 @@
+//! Single trees and forests, grown exactly: every distinct value of a column is its own code.
+//!
+//! Columns become ranks ([`ranks`]), so that a node sorts small integers, and a threshold is the midpoint of two values
+//! that lie in the node, as in Breiman, Friedman, Olshen & Stone, "Classification and regression trees" (1984).
+
+mod absolute;
+mod classes;
+mod counts;
+mod estimator;
+mod finder;
+mod fitted;
+mod grower;
+mod means;
+mod parameters;
+mod prune;
+mod ranks;
+mod sample;
+mod sort;
+mod tree;
+
+pub use parameters::{
+    DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
+    ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor,
+};

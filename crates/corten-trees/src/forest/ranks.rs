@@ -1,0 +1,200 @@
+//! Columns as ranks: the place of each value among the distinct values of its column.
+
+use corten_core::{Column, Data, Result};
+use corten_kernels::parallel;
+
+use super::sort::Key;
+
+/// Columns that are read together: two cache lines of a row-major matrix.
+const GROUP: usize = 16;
+/// Rows of a group that are read before the next column's.
+const BLOCK: usize = 256;
+/// Largest integers that are ranked by a table instead of a sort.
+const TABLE: usize = 1 << 16;
+/// The code of a missing value in a column without one.
+pub(crate) const NO_MISSING: u32 = u32::MAX;
+
+/// A rank as it is stored.
+pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
+    /// The code with a payload below it.
+    type Key: Key;
+    /// Most distinct values of a column.
+    const LIMIT: usize;
+    /// Bits of a payload's weight.
+    const WEIGHT_BITS: u32;
+    /// Bits of a payload's class.
+    const CLASS_BITS: u32;
+
+    fn new(rank: u32) -> Self;
+    fn get(self) -> u32;
+    fn key(self, payload: u32) -> Self::Key;
+}
+
+impl Code for u16 {
+    type Key = u32;
+    const LIMIT: usize = u16::MAX as usize;
+    const WEIGHT_BITS: u32 = 8;
+    const CLASS_BITS: u32 = 8;
+
+    #[inline]
+    fn new(rank: u32) -> Self {
+        rank as u16
+    }
+
+    #[inline]
+    fn get(self) -> u32 {
+        u32::from(self)
+    }
+
+    #[inline]
+    fn key(self, payload: u32) -> u32 {
+        u32::from(self) << 16 | payload
+    }
+}
+
+impl Code for u32 {
+    type Key = u64;
+    const LIMIT: usize = u32::MAX as usize - 1;
+    const WEIGHT_BITS: u32 = 16;
+    const CLASS_BITS: u32 = 16;
+
+    #[inline]
+    fn new(rank: u32) -> Self {
+        rank
+    }
+
+    #[inline]
+    fn get(self) -> u32 {
+        self
+    }
+
+    #[inline]
+    fn key(self, payload: u32) -> u64 {
+        u64::from(self) << 32 | u64::from(payload)
+    }
+}
+
+/// One column of ranks.
+pub(crate) struct Ranked<C> {
+    /// A rank a row; the number of values where the value is missing.
+    pub(crate) codes: Vec<C>,
+    /// The distinct values in ascending order.
+    pub(crate) values: Vec<f64>,
+    /// The rank of a missing value, or [`NO_MISSING`].
+    pub(crate) missing: u32,
+}
+
+/// All columns as ranks of the narrowest type that holds them.
+pub(crate) enum Ranks {
+    Narrow(Vec<Ranked<u16>>),
+    Wide(Vec<Ranked<u32>>),
+}
+
+/// Ranks all columns of a table; `wide` asks for the wide type whatever the values are.
+///
+/// # Errors
+/// [`corten_core::Error::Column`] for text and for infinite values.
+pub(crate) fn rank(data: &Data<'_>, wide: bool, threads: usize) -> Result<Ranks> {
+    let table = data.table()?;
+    let columns = table.columns();
+    let made = parallel::map_blocks(threads, columns.len(), GROUP, |_, range| group(&columns[range], table.rows()));
+    let mut ranked = Vec::with_capacity(columns.len());
+    for part in made {
+        ranked.extend(part?);
+    }
+    if wide || ranked.iter().any(|c| c.values.len() >= u16::LIMIT) {
+        return Ok(Ranks::Wide(ranked));
+    }
+    let narrow = |c: Ranked<u32>| Ranked {
+        codes: c.codes.into_iter().map(u16::new).collect(),
+        values: c.values,
+        missing: c.missing,
+    };
+    Ok(Ranks::Narrow(ranked.into_iter().map(narrow).collect()))
+}
+
+fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {
+    let mut values = vec![vec![0.0; rows]; columns.len()];
+    for start in (0..rows).step_by(BLOCK) {
+        let end = (start + BLOCK).min(rows);
+        for (column, out) in columns.iter().zip(&mut values) {
+            column.read_f64(start, &mut out[start..end])?;
+        }
+    }
+    columns.iter().zip(values).map(|(column, values)| one(column, values)).collect()
+}
+
+fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
+    let mut whole = true;
+    for x in &mut values {
+        if x.is_infinite() {
+            let what = "Input X contains infinity or a value too large for dtype('float64').";
+            return Err(corten_core::Error::column(&column.name, what));
+        }
+        // Adding 0 turns -0 into 0: one value, one rank.
+        *x += 0.0;
+        whole &= (*x >= 0.0 && *x < TABLE as f64 && *x == x.trunc()) || x.is_nan();
+    }
+    let any_missing = values.iter().any(|x| x.is_nan());
+    let (codes, distinct) = if whole { by_table(&values) } else { by_sort(&values) };
+    let missing = if any_missing { distinct.len() as u32 } else { NO_MISSING };
+    Ok(Ranked { codes, values: distinct, missing })
+}
+
+/// Ranks of small whole numbers.
+fn by_table(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
+    let top = values.iter().fold(0.0f64, |m, &x| if x > m { x } else { m }) as usize;
+    let mut ranks = vec![0u32; top + 1];
+    for &x in values {
+        if !x.is_nan() {
+            ranks[x as usize] = 1;
+        }
+    }
+    let mut distinct = Vec::new();
+    for (x, rank) in ranks.iter_mut().enumerate() {
+        if *rank == 1 {
+            *rank = distinct.len() as u32;
+            distinct.push(x as f64);
+        }
+    }
+    let missing = distinct.len() as u32;
+    let codes = values.iter().map(|&x| if x.is_nan() { missing } else { ranks[x as usize] }).collect();
+    (codes, distinct)
+}
+
+fn by_sort(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
+    // Bits of a float, turned so that they sort as the numbers do.
+    let ordered = |x: f64| {
+        let bits = x.to_bits();
+        if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+    };
+    let mut order: Vec<(u64, u32)> =
+        (0u32..).zip(values).filter(|(_, x)| !x.is_nan()).map(|(row, &x)| (ordered(x), row)).collect();
+    order.sort_unstable();
+    let mut distinct: Vec<f64> = Vec::new();
+    let mut codes = vec![u32::MAX; values.len()];
+    for &(_, row) in &order {
+        let x = values[row as usize];
+        if distinct.last() != Some(&x) {
+            distinct.push(x);
+        }
+        codes[row as usize] = distinct.len() as u32 - 1;
+    }
+    let missing = distinct.len() as u32;
+    codes.iter_mut().filter(|c| **c == u32::MAX).for_each(|c| *c = missing);
+    (codes, distinct)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_sorts_rank_alike() {
+        let values = [3.0, 0.0, f64::NAN, 7.0, 3.0, 65_000.0];
+        assert_eq!(by_table(&values), by_sort(&values));
+        assert_eq!(by_table(&values), (vec![1, 0, 4, 2, 1, 3], vec![0.0, 3.0, 7.0, 65_000.0]));
+        let negative = [-1.5, f64::NAN, 2.0, -3.0];
+        assert_eq!(by_sort(&negative), (vec![1, 3, 2, 0], vec![-3.0, -1.5, 2.0]));
+    }
+}

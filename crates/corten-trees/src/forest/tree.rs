@@ -1,0 +1,95 @@
+//! A grown tree.
+
+use corten_model::ops::{Tree, TreeNode};
+
+use super::ranks::{Code, NO_MISSING, Ranked};
+
+/// A node; a leaf has itself as its left child.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) left: u32,
+    pub(crate) right: u32,
+    pub(crate) feature: u32,
+    pub(crate) threshold: f64,
+    pub(crate) missing_left: bool,
+    /// Rows, and their weight.
+    pub(crate) samples: u32,
+    pub(crate) weight: f64,
+    pub(crate) impurity: f64,
+}
+
+/// A tree whose children come after their parents.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct GrownTree {
+    pub(crate) nodes: Vec<Node>,
+    /// `width` numbers a node.
+    pub(crate) values: Vec<f64>,
+    pub(crate) width: usize,
+}
+
+impl GrownTree {
+    pub(crate) fn is_leaf(&self, at: usize) -> bool {
+        self.nodes[at].left as usize == at
+    }
+
+    pub(crate) fn value(&self, at: usize) -> &[f64] {
+        &self.values[at * self.width..][..self.width]
+    }
+
+    /// The leaf of a training row.
+    pub(crate) fn leaf<C: Code>(&self, columns: &[Ranked<C>], row: usize) -> usize {
+        let mut at = 0;
+        while !self.is_leaf(at) {
+            let node = &self.nodes[at];
+            let column = &columns[node.feature as usize];
+            let code = column.codes[row].get();
+            let missing = column.missing != NO_MISSING && code == column.missing;
+            let left = if missing { node.missing_left } else { column.values[code as usize] <= node.threshold };
+            at = if left { node.left } else { node.right } as usize;
+        }
+        at
+    }
+
+    /// Adds each feature's share of the gain (1 in all, or 0 for a single leaf).
+    pub(crate) fn add_importances(&self, out: &mut [f64]) {
+        let mut own = vec![0.0; out.len()];
+        let impure = |at: u32| self.nodes[at as usize].weight * self.nodes[at as usize].impurity;
+        for (at, node) in (0u32..).zip(&self.nodes) {
+            if !self.is_leaf(at as usize) {
+                own[node.feature as usize] += impure(at) - impure(node.left) - impure(node.right);
+            }
+        }
+        let total: f64 = own.iter().sum();
+        if total > 0.0 {
+            out.iter_mut().zip(&own).for_each(|(o, x)| *o += x / total);
+        }
+    }
+
+    /// Length of the longest path.
+    pub(crate) fn depth(&self) -> usize {
+        let mut depths = vec![0usize; self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate() {
+            if !self.is_leaf(at) {
+                depths[node.left as usize] = depths[at] + 1;
+                depths[node.right as usize] = depths[at] + 1;
+            }
+        }
+        depths.into_iter().max().unwrap_or(0)
+    }
+
+    pub(crate) fn leaves(&self) -> usize {
+        self.nodes.len().div_ceil(2)
+    }
+
+    /// As the model's operator takes it.
+    pub(crate) fn lowered(&self) -> Tree {
+        let nodes = self.nodes.iter().enumerate().map(|(at, node)| {
+            if self.is_leaf(at) {
+                return TreeNode::Leaf { values: self.value(at).to_vec() };
+            }
+            let Node { feature, threshold, missing_left, left, right, .. } = *node;
+            TreeNode::Number { feature, threshold, missing_left, left, right }
+        });
+        Tree { output: None, nodes: nodes.collect() }
+    }
+}
