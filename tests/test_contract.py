@@ -21,8 +21,6 @@ _SHARED = {
         for name in (
             "RandomForestClassifier",
             "RandomForestRegressor",
-            "ExtraTreesClassifier",
-            "ExtraTreesRegressor",
         )
     },
 }

@@ -250,8 +250,16 @@ class ClassifierMixin(ScoreRouting):
         inputs = self._read(X, reset=True)  # type: ignore[attr-defined]
         weights = _inputs.sample_weight(sample_weight, inputs.rows)
         target = _targets.classes(y, inputs.rows, type(self).__name__, weights)
-        weights = _targets.class_weights(getattr(self, "class_weight", None), target, weights)
+        weights = _targets.class_weights(self._class_weight(), target, weights)
         return self._fit_core(inputs, target, weights)  # type: ignore[attr-defined, no-any-return]
+
+    def _class_weight(self) -> Any:
+        """The weights of classes that become weights of rows before the fit."""
+        given = getattr(self, "class_weight", None)
+        if isinstance(given, str) and given == "balanced_subsample" and hasattr(self, "bootstrap"):
+            # Each tree weighs the rows drawn for it; without draws all rows are every tree's.
+            return None if self.bootstrap else "balanced"
+        return given
 
     def predict(self, X: Any) -> np.ndarray:
         """Predicts the class of each row.

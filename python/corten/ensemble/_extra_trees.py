@@ -200,6 +200,7 @@ class ExtraTreesRegressor(RegressorMixin, Estimator):
     """
 
     _core_name = "ensemble.ExtraTreesRegressor"
+    _multi_output = True
     _allow_nan = True
     feature_importances_: np.ndarray
 

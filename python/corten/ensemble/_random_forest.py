@@ -200,6 +200,7 @@ class RandomForestRegressor(RegressorMixin, Estimator):
     """
 
     _core_name = "ensemble.RandomForestRegressor"
+    _multi_output = True
     _allow_nan = True
     feature_importances_: np.ndarray
 

@@ -164,6 +164,7 @@ class DecisionTreeRegressor(RegressorMixin, Estimator):
     """
 
     _core_name = "tree.DecisionTreeRegressor"
+    _multi_output = True
     _allow_nan = True
     feature_importances_: np.ndarray
 

@@ -56,7 +56,7 @@ pub(crate) enum Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    fn of(target: &'a Target<'a>, criterion: &str) -> Result<Self> {
+    fn of(target: &'a Target<'a>, criterion: &str, weights: Option<&[f64]>) -> Result<Self> {
         match target {
             Target::Classes { codes, labels } => {
                 parameter::one_of("criterion", criterion, &["gini", "entropy", "log_loss"])?;
@@ -84,7 +84,7 @@ impl<'a> Task<'a> {
                 } else if criterion != "absolute_error" {
                     // Sums of squares keep their digits when the mean is taken off.
                     for (o, c) in center.iter_mut().enumerate() {
-                        *c = vector::sum(&values[o * rows..][..rows]) / rows.max(1) as f64;
+                        *c = middle(&values[o * rows..][..rows], weights);
                     }
                 }
                 let mut by_row = vec![0.0; values.len()];
@@ -115,6 +115,15 @@ impl<'a> Task<'a> {
     }
 }
 
+/// The mean, rounded where all targets are whole: their sums then stay exact, and a weight counts as rows do.
+fn middle(y: &[f64], weights: Option<&[f64]>) -> f64 {
+    let mean = match weights.filter(|w| w.len() == y.len()) {
+        Some(w) => vector::dot(y, w) / vector::sum(w),
+        None => vector::sum(y) / y.len().max(1) as f64,
+    };
+    if y.iter().all(|v| *v == v.trunc()) { mean.round() } else { mean }
+}
+
 /// All that a tree is grown from.
 struct Plan<'a> {
     forest: &'a Forest<'a>,
@@ -133,7 +142,7 @@ struct Plan<'a> {
 /// [`Error::Parameter`], [`Error::Value`] and [`Error::Column`] for what can't be fitted, [`Error::Cancelled`].
 pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
     let start = Instant::now();
-    let task = Task::of(&input.y, &forest.growth.criterion)?;
+    let task = Task::of(&input.y, &forest.growth.criterion, input.sample_weight)?;
     let (rows, width) = (input.x.rows(), input.x.width());
     if rows == 0 || width == 0 {
         return Err(Error::value(format!(

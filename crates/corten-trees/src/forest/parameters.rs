@@ -143,19 +143,11 @@ pub(crate) struct Trees {
     oob_score: bool,
     max_samples: Value,
     warm_start: bool,
-    class_weight: Option<String>,
 }
 
 impl Default for Trees {
     fn default() -> Self {
-        Self {
-            n_estimators: 100,
-            bootstrap: true,
-            oob_score: false,
-            max_samples: Value::Null,
-            warm_start: false,
-            class_weight: None,
-        }
+        Self { n_estimators: 100, bootstrap: true, oob_score: false, max_samples: Value::Null, warm_start: false }
     }
 }
 
@@ -178,7 +170,13 @@ impl Trees {
         Ok(draws)
     }
 
-    fn forest(&self, growth: &Growth, random: bool, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
+    fn forest(
+        &self,
+        growth: &Growth,
+        random: bool,
+        class_weight: Option<&str>,
+        input: &FitInput<'_>,
+    ) -> Result<Box<dyn Fitted>> {
         parameter::at_least("n_estimators", self.n_estimators as u64, 1)?;
         if !self.bootstrap && !self.max_samples.is_null() {
             return Err(Error::value(
@@ -199,7 +197,7 @@ impl Trees {
                 draws: self.bootstrap.then(|| self.draws(rows, weight)).transpose()?,
                 oob: self.oob_score,
                 warm: self.warm_start,
-                balanced: self.bootstrap && self.class_weight.as_deref() == Some("balanced_subsample"),
+                balanced: self.bootstrap && class_weight == Some("balanced_subsample"),
                 single: false,
             },
             input,
@@ -243,7 +241,7 @@ macro_rules! trees {
 }
 
 macro_rules! forests {
-    ($($(#[$doc:meta])* $name:ident: $random:literal, $criterion:literal, $features:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident $({ $class_weight:ident })?: $random:literal, $criterion:literal, $features:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Serialize, Deserialize)]
         #[serde(default)]
@@ -252,18 +250,24 @@ macro_rules! forests {
             trees: Trees,
             #[serde(flatten)]
             growth: Growth,
+            $(
+                /// `"balanced_subsample"`, or `None` where weights of classes are in the weights of rows already.
+                $class_weight: Option<String>,
+            )?
         }
 
         impl Default for $name {
             fn default() -> Self {
                 let growth = Growth { criterion: $criterion.into(), max_features: $features, ..Growth::default() };
-                Self { trees: Trees { bootstrap: !$random, ..Trees::default() }, growth }
+                let trees = Trees { bootstrap: !$random, ..Trees::default() };
+                Self { trees, growth, $($class_weight: None)? }
             }
         }
 
         impl Estimator for $name {
             fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
-                self.trees.forest(&self.growth, $random, input)
+                let class_weight: Option<&str> = None $(.or(self.$class_weight.as_deref()))?;
+                self.trees.forest(&self.growth, $random, class_weight, input)
             }
         }
     )*};
@@ -282,11 +286,11 @@ trees! {
 
 forests! {
     /// A forest of classification trees; parameters as scikit-learn's estimator of this name.
-    RandomForestClassifier: false, "gini", "sqrt".into();
+    RandomForestClassifier { class_weight }: false, "gini", "sqrt".into();
     /// A forest of regression trees; parameters as scikit-learn's estimator of this name.
     RandomForestRegressor: false, "squared_error", 1.0.into();
     /// A forest of classification trees with drawn thresholds; parameters as scikit-learn's estimator of this name.
-    ExtraTreesClassifier: true, "gini", "sqrt".into();
+    ExtraTreesClassifier { class_weight }: true, "gini", "sqrt".into();
     /// A forest of regression trees with drawn thresholds; parameters as scikit-learn's estimator of this name.
     ExtraTreesRegressor: true, "squared_error", 1.0.into();
 }

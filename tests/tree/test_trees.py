@@ -1,0 +1,143 @@
+"""Single trees: the very trees of scikit-learn where no ties decide, limits, weights, missing values, bounds, pruning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from corten import tree
+
+pytest.importorskip("sklearn")
+import sklearn.tree
+
+CRITERIA = {
+    "DecisionTreeClassifier": ("gini", "entropy", "log_loss"),
+    "DecisionTreeRegressor": ("squared_error", "poisson"),
+}
+LIMITS: tuple[dict[str, Any], ...] = (
+    {"max_leaf_nodes": 20},
+    {"max_depth": 4, "min_impurity_decrease": 0.001, "min_samples_leaf": 40},
+    {"max_depth": 5, "min_samples_leaf": 0.02},
+    {"max_depth": 6, "min_samples_split": 100},
+    {"max_depth": 4, "min_weight_fraction_leaf": 0.05},
+    {"ccp_alpha": 0.005, "min_samples_leaf": 15},
+)
+
+
+def _data(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(1500, 6))
+    y = 2 * X[:, 0] + np.sin(3 * X[:, 1]) + rng.normal(size=1500) * 0.3
+    X[::7, 2] = np.nan
+    X[y > 1.5, 0] = np.nan
+    X[:, 5] = np.round(X[:, 5])
+    return X, y
+
+
+def _answers(model: Any, X: np.ndarray) -> np.ndarray:
+    return np.asarray(model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X))
+
+
+def _target(name: str, criterion: str, y: np.ndarray) -> np.ndarray:
+    if name.endswith("Classifier"):
+        return np.digitize(y, [-1.0, 1.0])
+    return np.abs(y) if criterion == "poisson" else y
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=str)
+@pytest.mark.parametrize(("name", "criterion"), [(n, c) for n, cs in CRITERIA.items() for c in cs])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_answers_are_those_of_scikit_learn(name: str, criterion: str, limits: dict[str, Any], weighted: bool) -> None:
+    X, y = _data()
+    T, _ = _data(1)
+    y = _target(name, criterion, y)
+    weights = np.random.default_rng(2).integers(0, 4, len(y)) / 2 if weighted else None
+    params = {"criterion": criterion, "random_state": 0, **limits}
+    ours = getattr(tree, name)(**params).fit(X, y, sample_weight=weights)
+    theirs = getattr(sklearn.tree, name)(**params).fit(X, y, sample_weight=weights)
+    np.testing.assert_allclose(_answers(ours, T), _answers(theirs, T), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_absolute_error_finds_the_best_split(weighted: bool) -> None:
+    """Splits of equal error are many, so the error is compared, with every split tried by hand."""
+    X, y = _data()
+    X, y = X[:300, 1:2], y[:300]
+    weights = np.random.default_rng(2).integers(1, 4, len(y)) if weighted else np.ones(len(y), int)
+
+    def error(rows: np.ndarray) -> float:
+        part = np.repeat(y[rows], weights[rows])
+        return float(np.abs(part - np.median(part)).sum())
+
+    best = min(error(X[:, 0] <= cut) + error(X[:, 0] > cut) for cut in np.sort(X[:, 0])[:-1])
+    model = tree.DecisionTreeRegressor(criterion="absolute_error", max_depth=1).fit(X, y, sample_weight=weights)
+    assert float((np.abs(y - model.predict(X)) * weights).sum()) == pytest.approx(best, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["DecisionTreeClassifier", "DecisionTreeRegressor"])
+def test_a_full_tree_learns_its_rows(name: str) -> None:
+    X, y = _data()
+    target = y > 0 if name.endswith("Classifier") else y
+    assert getattr(tree, name)(random_state=0).fit(X[:, 1:2], target).score(X[:, 1:2], target) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["DecisionTreeClassifier", "ExtraTreeClassifier", "DecisionTreeRegressor"])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_monotonic_answers_go_one_way(name: str, sign: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(800, 2))
+    y = sign * X[:, 0] + rng.normal(size=800)
+    target = y > 0 if name.endswith("Classifier") else y
+    model = getattr(tree, name)(monotonic_cst=[sign, 0], max_depth=6, random_state=0).fit(X, target)
+    grid = np.column_stack([np.linspace(0, 1, 200), np.full(200, 0.4)])
+    answers = _answers(model, grid)
+    steps = np.diff(answers[:, 1] if answers.ndim == 2 else answers)
+    assert (sign * steps >= -1e-12).all() and (steps != 0).any()
+
+
+def test_several_outputs_share_a_tree() -> None:
+    X, y = _data()
+    both = np.column_stack([y, y**2])
+    params = {"max_depth": 5, "random_state": 0}
+    ours = tree.DecisionTreeRegressor(**params).fit(X, both)
+    theirs = sklearn.tree.DecisionTreeRegressor(**params).fit(X, both)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
+
+
+def test_drawn_thresholds_lie_inside_and_follow_the_seed() -> None:
+    X, y = _data()
+    models = [tree.ExtraTreeRegressor(random_state=s, max_depth=4).fit(X, y).predict(X) for s in (0, 0, 1)]
+    assert (models[0] == models[1]).all() and (models[0] != models[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"max_depth": 0}, "max_depth"),
+        ({"min_samples_leaf": 0}, "min_samples_leaf"),
+        ({"min_samples_split": 1.5}, "min_samples_split"),
+        ({"max_features": "half"}, "max_features"),
+        ({"criterion": "mse"}, "criterion"),
+        ({"monotonic_cst": [1]}, "monotonic_cst"),
+        ({"ccp_alpha": -1.0}, "ccp_alpha"),
+    ],
+)
+def test_bad_parameters_are_named(params: dict[str, Any], said: str) -> None:
+    X, y = _data()
+    with pytest.raises(ValueError, match=said):
+        tree.DecisionTreeRegressor(**params).fit(X, y)
+
+
+def test_infinite_values_and_text_are_refused_by_column() -> None:
+    import polars as pl
+
+    X, y = _data()
+    X[3, 1] = np.inf
+    with pytest.raises(ValueError, match="x1"):
+        tree.DecisionTreeRegressor().fit(X, y)
+    frame = pl.DataFrame({"a": [1.0, 2.0], "city": ["Oslo", "Rome"]})
+    with pytest.raises(ValueError, match="city"):
+        tree.DecisionTreeRegressor().fit(frame, [0.0, 1.0])
