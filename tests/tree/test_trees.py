@@ -19,7 +19,7 @@ CRITERIA = {
 LIMITS: tuple[dict[str, Any], ...] = (
     {"max_leaf_nodes": 20},
     {"max_depth": 4, "min_impurity_decrease": 0.001, "min_samples_leaf": 40},
-    {"max_depth": 5, "min_samples_leaf": 0.02},
+    {"max_depth": 4, "min_samples_leaf": 0.04},
     {"max_depth": 6, "min_samples_split": 100},
     {"max_depth": 3, "min_weight_fraction_leaf": 0.05},
     {"ccp_alpha": 0.005, "min_samples_leaf": 15},
