@@ -13,4 +13,5 @@ pub mod dense;
 #[cfg(feature = "parallel")]
 pub mod parallel;
 pub mod special;
+pub mod splits;
 pub mod vector;

@@ -1,0 +1,228 @@
+//! Which of many candidate splits of a tree's node is best, in one fixed order of operations.
+//!
+//! A candidate of weight 0 is none: its score is NaN, and NaN is never best. Among equal scores the first one is best.
+
+use crate::cpu::dispatch;
+
+/// Candidates, or rows, that are looked at side by side.
+const LANES: usize = 8;
+
+/// The first greatest score of `n` candidates, where any is above negative infinity.
+macro_rules! best {
+    ($n:expr, $i:ident => $score:expr) => {{
+        let n = $n;
+        let mut scores = [f64::NEG_INFINITY; LANES];
+        let mut places = [u64::MAX; LANES];
+        let full = n / LANES * LANES;
+        let mut start = 0;
+        while start < full {
+            for lane in 0..LANES {
+                let $i = start + lane;
+                let score: f64 = $score;
+                let better = score > scores[lane];
+                scores[lane] = if better { score } else { scores[lane] };
+                places[lane] = if better { $i as u64 } else { places[lane] };
+            }
+            start += LANES;
+        }
+        for lane in 0..n - full {
+            let $i = full + lane;
+            let score: f64 = $score;
+            if score > scores[lane] {
+                (scores[lane], places[lane]) = (score, $i as u64);
+            }
+        }
+        let mut best = (f64::NEG_INFINITY, u64::MAX);
+        for (&score, &place) in scores.iter().zip(&places) {
+            if score > best.0 || (score == best.0 && place < best.1) {
+                best = (score, place);
+            }
+        }
+        (best.1 != u64::MAX).then_some((best.1 as usize, best.0))
+    }};
+}
+
+dispatch! {
+    /// The cut of rows of two classes that leaves the least Gini impurity: its place and the sum over both sides of
+    /// squared class weights by weight.
+    ///
+    /// Shapes: `weights` and `ones` hold the weight, and that of the second class, up to each cut.
+    pub fn best_gini(weights: &[u32], ones: &[u32], all: [u32; 2]) -> Option<(usize, f64)> {
+        let n = weights.len().min(ones.len());
+        let (weights, ones) = (&weights[..n], &ones[..n]);
+        let (all_zeros, all_ones) = (f64::from(all[0]), f64::from(all[1]));
+        best!(n, i => {
+            let (w, one) = (f64::from(weights[i]), f64::from(ones[i]));
+            let zero = w - one;
+            let (right_zero, right_one) = (all_zeros - zero, all_ones - one);
+            (zero * zero + one * one) / w + (right_zero * right_zero + right_one * right_one) / (right_zero + right_one)
+        })
+    }
+}
+
+dispatch! {
+    /// The cut of greatest `left / weight + right / (total - weight)`.
+    pub fn best_ratio(left: &[f64], right: &[f64], weights: &[f64], total: f64) -> Option<(usize, f64)> {
+        let n = left.len().min(right.len()).min(weights.len());
+        let (left, right, weights) = (&left[..n], &right[..n], &weights[..n]);
+        best!(n, i => left[i] / weights[i] + right[i] / (total - weights[i]))
+    }
+}
+
+dispatch! {
+    /// The cut of greatest `sum^2 / weight` over both sides, from sums and weights up to each cut and of all rows.
+    pub fn best_squares(sums: &[f64], weights: &[f64], total: f64, weight: f64) -> Option<(usize, f64)> {
+        let n = sums.len().min(weights.len());
+        let (sums, weights) = (&sums[..n], &weights[..n]);
+        best!(n, i => {
+            let (l, r) = (sums[i], total - sums[i]);
+            l * l / weights[i] + r * r / (weight - weights[i])
+        })
+    }
+}
+
+dispatch! {
+    /// The first greatest score.
+    pub fn best_score(scores: &[f64]) -> Option<(usize, f64)> {
+        best!(scores.len(), i => scores[i])
+    }
+}
+
+dispatch! {
+    /// Least and greatest value, NaN left out; `(inf, -inf)` where there is none.
+    pub fn range(values: &[f64]) -> (f64, f64) {
+        let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+        let chunks = values.chunks_exact(LANES);
+        for (lane, &x) in chunks.remainder().iter().enumerate() {
+            low[lane] = if x < low[lane] { x } else { low[lane] };
+            high[lane] = if x > high[lane] { x } else { high[lane] };
+        }
+        for chunk in chunks {
+            for lane in 0..LANES {
+                let x = chunk[lane];
+                low[lane] = if x < low[lane] { x } else { low[lane] };
+                high[lane] = if x > high[lane] { x } else { high[lane] };
+            }
+        }
+        let mut out = (f64::INFINITY, f64::NEG_INFINITY);
+        for lane in 0..LANES {
+            out.0 = if low[lane] < out.0 { low[lane] } else { out.0 };
+            out.1 = if high[lane] > out.1 { high[lane] } else { out.1 };
+        }
+        out
+    }
+}
+
+dispatch! {
+    /// Sums of `a` and `b` over the rows whose value is at most `threshold`, and their number; rows with NaN are among
+    /// them if `missing` says so.
+    pub fn sums_up_to(values: &[f64], a: &[f64], b: &[f64], threshold: f64, missing: bool) -> (f64, f64, usize) {
+        let n = values.len().min(a.len()).min(b.len());
+        let (values, a, b) = (&values[..n], &a[..n], &b[..n]);
+        let (mut sum_a, mut sum_b, mut count) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let full = n / LANES * LANES;
+        let mut start = 0;
+        while start < full {
+            for lane in 0..LANES {
+                let x = values[start + lane];
+                let left = if missing { !(x > threshold) } else { x <= threshold };
+                sum_a[lane] += if left { a[start + lane] } else { 0.0 };
+                sum_b[lane] += if left { b[start + lane] } else { 0.0 };
+                count[lane] += if left { 1.0 } else { 0.0 };
+            }
+            start += LANES;
+        }
+        for lane in 0..n - full {
+            let x = values[full + lane];
+            if if missing { !(x > threshold) } else { x <= threshold } {
+                sum_a[lane] += a[full + lane];
+                sum_b[lane] += b[full + lane];
+                count[lane] += 1.0;
+            }
+        }
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                sum_a[lane] += sum_a[lane + half];
+                sum_b[lane] += sum_b[lane + half];
+                count[lane] += count[lane + half];
+            }
+            half /= 2;
+        }
+        (sum_a[0], sum_b[0], count[0] as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn noise(n: usize, seed: u64) -> Vec<f64> {
+        (0..n as u64)
+            .map(|i| ((i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64)
+            .collect()
+    }
+
+    /// What the kernels promise, one candidate at a time.
+    fn first_greatest(scores: impl Iterator<Item = f64>) -> Option<(usize, f64)> {
+        let mut best = None;
+        for (i, s) in scores.enumerate() {
+            if !s.is_nan() && s > best.map_or(f64::NEG_INFINITY, |(_, b)| b) {
+                best = Some((i, s));
+            }
+        }
+        best
+    }
+
+    #[test]
+    fn the_first_of_the_best_is_found_whatever_the_length() {
+        for n in 0..70 {
+            let coarse: Vec<f64> = noise(n, 1).iter().map(|x| x % 5.0).collect();
+            assert_eq!(best_score(&coarse), first_greatest(coarse.iter().copied()));
+            let sums: Vec<f64> = noise(n, 2).iter().map(|x| x % 9.0).collect();
+            let weights: Vec<f64> = noise(n, 3).iter().map(|x| x % 4.0).collect();
+            let (total, weight) = (100.0, 200.0);
+            let squares = |i: usize| {
+                let (l, r) = (sums[i], total - sums[i]);
+                l * l / weights[i] + r * r / (weight - weights[i])
+            };
+            // A candidate of weight 0 and sum 0 is none.
+            let sums: Vec<f64> = sums.iter().zip(&weights).map(|(s, w)| if *w == 0.0 { 0.0 } else { *s }).collect();
+            let expected = first_greatest((0..n).map(|i| if weights[i] == 0.0 { f64::NAN } else { squares(i) }));
+            assert_eq!(best_squares(&sums, &weights, total, weight), expected);
+        }
+    }
+
+    #[test]
+    fn gini_of_two_classes_is_the_ratio_of_squares() {
+        let weights = [1u32, 0, 3, 5, 8];
+        let ones = [0u32, 0, 1, 3, 4];
+        let all = [5u32, 6];
+        let f = |x: u32| f64::from(x) * f64::from(x);
+        let left: Vec<f64> = weights.iter().zip(ones).map(|(w, o)| f(o) + f(w - o)).collect();
+        let right: Vec<f64> = weights.iter().zip(ones).map(|(w, o)| f(all[1] - o) + f(all[0] - (w - o))).collect();
+        let w: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
+        assert_eq!(best_gini(&weights, &ones, all), best_ratio(&left, &right, &w, 11.0));
+    }
+
+    #[test]
+    fn sums_and_ranges_leave_missing_values_where_told() {
+        for n in [0, 1, 7, 8, 9, 33] {
+            let mut values = noise(n, 4);
+            values.iter_mut().step_by(3).for_each(|x| *x = f64::NAN);
+            let (a, b) = (noise(n, 5), noise(n, 6));
+            for missing in [false, true] {
+                let threshold = 6e6;
+                let left = |x: f64| x <= threshold || (missing && x.is_nan());
+                let sum = |v: &[f64]| values.iter().zip(v).filter(|(x, _)| left(**x)).map(|(_, v)| v).sum::<f64>();
+                let count = values.iter().filter(|x| left(**x)).count();
+                // Whole numbers: every order gives the same sum.
+                assert_eq!(sums_up_to(&values, &a, &b, threshold, missing), (sum(&a), sum(&b), count));
+            }
+            let there = || values.iter().copied().filter(|x| !x.is_nan());
+            let expected = (there().fold(f64::INFINITY, f64::min), there().fold(f64::NEG_INFINITY, f64::max));
+            assert_eq!(range(&values), expected);
+        }
+    }
+}
