@@ -264,7 +264,7 @@ impl<'a, C: Code> Grower<'a, C> {
         let (low, high) = (column.values[span.low as usize], column.values[span.high as usize]);
         let u = self.stream.uniform();
         let mut threshold = low + (high - low) * u;
-        if !(threshold < high) {
+        if threshold.is_nan() || threshold >= high {
             threshold = low;
         }
         let mut missing_left = false;
