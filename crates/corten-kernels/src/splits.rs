@@ -125,7 +125,7 @@ dispatch! {
         while start < full {
             for lane in 0..LANES {
                 let x = values[start + lane];
-                let left = if missing { !(x > threshold) } else { x <= threshold };
+                let left = if missing { x <= threshold || x.is_nan() } else { x <= threshold };
                 sum_a[lane] += if left { a[start + lane] } else { 0.0 };
                 sum_b[lane] += if left { b[start + lane] } else { 0.0 };
                 count[lane] += if left { 1.0 } else { 0.0 };
@@ -134,7 +134,7 @@ dispatch! {
         }
         for lane in 0..n - full {
             let x = values[full + lane];
-            if if missing { !(x > threshold) } else { x <= threshold } {
+            if if missing { x <= threshold || x.is_nan() } else { x <= threshold } {
                 sum_a[lane] += a[full + lane];
                 sum_b[lane] += b[full + lane];
                 count[lane] += 1.0;
