@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod dense;
 #[cfg(feature = "parallel")]
 pub mod parallel;
+pub mod sort;
 pub mod special;
 pub mod splits;
 pub mod vector;

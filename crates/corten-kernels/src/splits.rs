@@ -89,55 +89,59 @@ dispatch! {
 }
 
 dispatch! {
-    /// Least and greatest value, NaN left out; `(inf, -inf)` where there is none.
-    pub fn range(values: &[f64]) -> (f64, f64) {
-        let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-        let chunks = values.chunks_exact(LANES);
-        for (lane, &x) in chunks.remainder().iter().enumerate() {
-            low[lane] = if x < low[lane] { x } else { low[lane] };
-            high[lane] = if x > high[lane] { x } else { high[lane] };
+    /// Least and greatest code other than `missing`, and how many are `missing`; `(u32::MAX, 0, _)` where all are.
+    pub fn span(codes: &[u32], missing: u32) -> (u32, u32, usize) {
+        let (mut low, mut high, mut absent) = (u32::MAX, 0u32, 0u32);
+        for &code in codes {
+            let gone = code == missing;
+            low = low.min(if gone { u32::MAX } else { code });
+            high = high.max(if gone { 0 } else { code });
+            absent += u32::from(gone);
         }
-        for chunk in chunks {
-            for lane in 0..LANES {
-                let x = chunk[lane];
-                low[lane] = if x < low[lane] { x } else { low[lane] };
-                high[lane] = if x > high[lane] { x } else { high[lane] };
-            }
-        }
-        let mut out = (f64::INFINITY, f64::NEG_INFINITY);
-        for lane in 0..LANES {
-            out.0 = if low[lane] < out.0 { low[lane] } else { out.0 };
-            out.1 = if high[lane] > out.1 { high[lane] } else { out.1 };
-        }
-        out
+        (low, high, absent as usize)
     }
 }
 
 dispatch! {
-    /// Sums of `a` and `b` over the rows whose value is at most `threshold`, and their number; rows with NaN are among
-    /// them if `missing` says so.
-    pub fn sums_up_to(values: &[f64], a: &[f64], b: &[f64], threshold: f64, missing: bool) -> (f64, f64, usize) {
-        let n = values.len().min(a.len()).min(b.len());
-        let (values, a, b) = (&values[..n], &a[..n], &b[..n]);
-        let (mut sum_a, mut sum_b, mut count) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number.
+    pub fn counts_up_to(codes: &[u32], a: &[u32], b: &[u32], last: u32, also: u32) -> (u32, u32, usize) {
+        let n = codes.len().min(a.len()).min(b.len());
+        let (codes, a, b) = (&codes[..n], &a[..n], &b[..n]);
+        let (mut sum_a, mut sum_b, mut count) = (0u32, 0u32, 0u32);
+        for i in 0..n {
+            let mask = if (codes[i] <= last) | (codes[i] == also) { u32::MAX } else { 0 };
+            sum_a = sum_a.wrapping_add(a[i] & mask);
+            sum_b = sum_b.wrapping_add(b[i] & mask);
+            count += mask & 1;
+        }
+        (sum_a, sum_b, count as usize)
+    }
+}
+
+dispatch! {
+    /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number.
+    pub fn sums_up_to(codes: &[u32], a: &[f64], b: &[f64], last: u32, also: u32) -> (f64, f64, usize) {
+        let n = codes.len().min(a.len()).min(b.len());
+        let (codes, a, b) = (&codes[..n], &a[..n], &b[..n]);
+        let (mut sum_a, mut sum_b, mut count) = ([0.0; LANES], [0.0; LANES], [0u32; LANES]);
         let full = n / LANES * LANES;
         let mut start = 0;
         while start < full {
             for lane in 0..LANES {
-                let x = values[start + lane];
-                let left = if missing { x <= threshold || x.is_nan() } else { x <= threshold };
+                let code = codes[start + lane];
+                let left = (code <= last) | (code == also);
                 sum_a[lane] += if left { a[start + lane] } else { 0.0 };
                 sum_b[lane] += if left { b[start + lane] } else { 0.0 };
-                count[lane] += if left { 1.0 } else { 0.0 };
+                count[lane] += u32::from(left);
             }
             start += LANES;
         }
         for lane in 0..n - full {
-            let x = values[full + lane];
-            if if missing { x <= threshold || x.is_nan() } else { x <= threshold } {
+            let code = codes[full + lane];
+            if (code <= last) | (code == also) {
                 sum_a[lane] += a[full + lane];
                 sum_b[lane] += b[full + lane];
-                count[lane] += 1.0;
+                count[lane] += 1;
             }
         }
         let mut half = LANES / 2;
@@ -145,11 +149,10 @@ dispatch! {
             for lane in 0..half {
                 sum_a[lane] += sum_a[lane + half];
                 sum_b[lane] += sum_b[lane + half];
-                count[lane] += count[lane + half];
             }
             half /= 2;
         }
-        (sum_a[0], sum_b[0], count[0] as usize)
+        (sum_a[0], sum_b[0], count.iter().sum::<u32>() as usize)
     }
 }
 
@@ -207,22 +210,28 @@ mod tests {
     }
 
     #[test]
-    fn sums_and_ranges_leave_missing_values_where_told() {
+    fn sums_and_spans_take_missing_codes_where_told() {
         for n in [0, 1, 7, 8, 9, 33] {
-            let mut values = noise(n, 4);
-            values.iter_mut().step_by(3).for_each(|x| *x = f64::NAN);
+            let (missing, last) = (9, 4);
+            let codes: Vec<u32> = noise(n, 4).iter().map(|x| *x as u32 % 10).collect();
             let (a, b) = (noise(n, 5), noise(n, 6));
-            for missing in [false, true] {
-                let threshold = 6e6;
-                let left = |x: f64| x <= threshold || (missing && x.is_nan());
-                let sum = |v: &[f64]| values.iter().zip(v).filter(|(x, _)| left(**x)).map(|(_, v)| v).sum::<f64>();
-                let count = values.iter().filter(|x| left(**x)).count();
+            let whole = |v: &[f64]| v.iter().map(|x| *x as u32 % 100).collect::<Vec<u32>>();
+            let (whole_a, whole_b) = (whole(&a), whole(&b));
+            for also in [u32::MAX, missing] {
+                let left = |i: &usize| codes[*i] <= last || codes[*i] == also;
+                let sum = |v: &[f64]| (0..n).filter(left).map(|i| v[i]).sum::<f64>();
+                let count = |v: &[u32]| (0..n).filter(left).map(|i| v[i]).sum::<u32>();
+                let rows = (0..n).filter(left).count();
                 // Whole numbers: every order gives the same sum.
-                assert_eq!(sums_up_to(&values, &a, &b, threshold, missing), (sum(&a), sum(&b), count));
+                assert_eq!(sums_up_to(&codes, &a, &b, last, also), (sum(&a), sum(&b), rows));
+                assert_eq!(
+                    counts_up_to(&codes, &whole_a, &whole_b, last, also),
+                    (count(&whole_a), count(&whole_b), rows)
+                );
             }
-            let there = || values.iter().copied().filter(|x| !x.is_nan());
-            let expected = (there().fold(f64::INFINITY, f64::min), there().fold(f64::NEG_INFINITY, f64::max));
-            assert_eq!(range(&values), expected);
+            let there = || codes.iter().copied().filter(|c| *c != missing);
+            let expected = (there().min().unwrap_or(u32::MAX), there().max().unwrap_or(0), n - there().count());
+            assert_eq!(span(&codes, missing), expected);
         }
     }
 }

@@ -3,9 +3,8 @@
 //! The error of every prefix of sorted rows comes from a tree of partial sums over the ranks of their targets (Fenwick,
 //! Software: Practice and Experience 24, 1994): O(n log n) a column.
 
-use super::finder::{self, Cut, Entry, Finder, Limits, Span, Stats};
-use super::ranks::Code;
-use super::sort;
+use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
+use super::sort::Key;
 
 /// Weights and weighted targets by rank of the target, with their partial sums.
 #[derive(Default)]
@@ -69,9 +68,11 @@ pub(crate) struct Absolute<'a> {
     y: &'a [f64],
     outputs: usize,
     weights: Option<&'a [f64]>,
+    /// Rows that were loaded, and their weights.
+    local: Vec<u32>,
     local_weights: Vec<f64>,
     weight: f64,
-    /// Of each output: the node's distinct targets in order, and the rank of each row's.
+    /// Of each output: the node's distinct targets in order, and the rank of each row's among them.
     values: Vec<Vec<f64>>,
     ranks: Vec<Vec<u32>>,
     medians: Vec<f64>,
@@ -81,9 +82,6 @@ pub(crate) struct Absolute<'a> {
     /// Errors and medians (of the first output) of the rows up to, and from, each place of an order.
     before: Vec<(f64, f64)>,
     after: Vec<(f64, f64)>,
-    keys: Vec<u64>,
-    absent: Vec<u64>,
-    scratch: Vec<u64>,
 }
 
 impl<'a> Absolute<'a> {
@@ -93,6 +91,7 @@ impl<'a> Absolute<'a> {
             y,
             outputs,
             weights,
+            local: Vec::new(),
             local_weights: Vec::new(),
             weight: 0.0,
             values: vec![Vec::new(); outputs],
@@ -102,21 +101,17 @@ impl<'a> Absolute<'a> {
             sums: Sums::default(),
             before: Vec::new(),
             after: Vec::new(),
-            keys: Vec::new(),
-            absent: Vec::new(),
-            scratch: Vec::new(),
         }
     }
 
-    /// Errors, and medians of the first output, of the first 1, 2 ... rows of `order`.
-    fn errors(&mut self, order: impl Iterator<Item = u64> + Clone, out: &mut Vec<(f64, f64)>) {
+    /// Errors, and medians of the first output, of the first 1, 2 ... places.
+    fn errors(&mut self, places: impl Iterator<Item = usize> + Clone, out: &mut Vec<(f64, f64)>) {
         out.clear();
         for output in 0..self.outputs {
             self.sums.reset(self.values[output].len());
-            for (k, key) in order.clone().enumerate() {
-                let i = key as u32 as usize;
-                let rank = self.ranks[output][i];
-                self.sums.add(rank, self.local_weights[i], self.values[output][rank as usize]);
+            for (k, place) in places.clone().enumerate() {
+                let rank = self.ranks[output][place];
+                self.sums.add(rank, self.local_weights[place], self.values[output][rank as usize]);
                 let (error, median) = self.sums.error(&self.values[output]);
                 match out.get_mut(k) {
                     Some((sum, _)) => *sum += error,
@@ -126,117 +121,113 @@ impl<'a> Absolute<'a> {
         }
     }
 
-    fn scan(&mut self, missing_left: bool, limits: &Limits) -> Option<Cut> {
-        let (keys, absent) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.absent));
+    fn scan<K: Key>(&mut self, order: Order<'_, K>, missing_left: bool, limits: &Limits) -> Option<Cut> {
+        let window = order.window(missing_left, limits);
+        let (first, then) =
+            if missing_left { (order.absent, order.present) } else { (order.present, order.absent) };
+        let places = first.iter().chain(then).map(|key| key.place());
         let (mut before, mut after) = (std::mem::take(&mut self.before), std::mem::take(&mut self.after));
-        let order: Vec<u64> = if missing_left {
-            absent.iter().chain(&keys).copied().collect()
-        } else {
-            keys.iter().chain(&absent).copied().collect()
-        };
-        self.errors(order.iter().copied(), &mut before);
-        self.errors(order.iter().rev().copied(), &mut after);
+        self.errors(places.clone(), &mut before);
+        self.errors(places.clone().rev(), &mut after);
+        let start = if missing_left { order.absent.len() } else { 0 };
         let mut weight = 0.0;
-        let mut best: Option<Cut> = None;
-        let code = |key: u64| (key >> 32) as u32;
-        for at in 0..order.len() - 1 {
-            weight += self.local_weights[order[at] as u32 as usize];
-            let same = code(order[at]) == code(order[at + 1]);
-            if same || (missing_left && at < absent.len()) || (!missing_left && at >= keys.len()) {
+        let mut best: Option<(usize, f64, f64)> = None;
+        for (count, place) in places.take(start + window.end).enumerate() {
+            weight += self.local_weights[place];
+            let Some(at) = count.checked_sub(start).filter(|at| *at >= window.start) else { continue };
+            if !order.is_end(at) || !limits.allow_weights(weight, self.weight - weight) {
                 continue;
             }
-            let rows = (at + 1, order.len() - at - 1);
-            if !limits.allow((rows.0, weight), (rows.1, self.weight - weight)) {
-                continue;
-            }
-            let (left, right) = (before[at], after[rows.1 - 1]);
+            let (left, right) = (before[count], after[order.rows() - count - 2]);
             let score = -(left.0 + right.0);
-            if limits.allow_values(|| (left.1, right.1)) && best.is_none_or(|b| score > b.score) {
-                let (last, next) = (code(order[at]), code(order[at + 1]));
-                best = Some(Cut { last, next, missing_left, score, middle: (left.1 + right.1) / 2.0 });
+            if limits.allow_values(|| (left.1, right.1)) && best.is_none_or(|b| score > b.1) {
+                best = Some((at, score, limits.middle(|| (left.1, right.1))));
             }
         }
-        (self.keys, self.absent, self.before, self.after) = (keys, absent, before, after);
-        best
+        (self.before, self.after) = (before, after);
+        let (at, score, middle) = best?;
+        order.cut(at, missing_left, score).map(|cut| Cut { middle, ..cut })
     }
 }
 
-impl<C: Code> Finder<C> for Absolute<'_> {
-    fn enter(&mut self, rows: &[Entry]) -> Stats {
+impl Finder for Absolute<'_> {
+    fn load(&mut self, rows: &[Entry]) {
         let weights = self.weights;
+        self.local.clear();
+        self.local.extend(rows.iter().map(|e| e.row));
         self.local_weights.clear();
         self.local_weights
             .extend(rows.iter().map(|e| f64::from(e.payload) * weights.map_or(1.0, |w| w[e.row as usize])));
-        self.weight = self.local_weights.iter().sum();
+        self.ranks.iter_mut().for_each(|ranks| ranks.resize(rows.len(), 0));
+    }
+
+    fn enter(&mut self, keys: Option<&[u32]>) -> Stats {
+        let rows = self.local.len();
+        self.weight = 0.0;
+        finder::each(rows, keys, |place| self.weight += self.local_weights[place]);
         self.error = 0.0;
         for output in 0..self.outputs {
-            let target = |e: &Entry| self.y[e.row as usize * self.outputs + output];
+            let target = |place: usize| self.y[self.local[place] as usize * self.outputs + output];
             let values = &mut self.values[output];
             values.clear();
-            values.extend(rows.iter().map(target));
+            finder::each(rows, keys, |place| values.push(target(place)));
             values.sort_unstable_by(f64::total_cmp);
             values.dedup();
             let ranks = &mut self.ranks[output];
-            ranks.clear();
-            ranks.extend(rows.iter().map(|e| {
-                let y = target(e);
-                values.partition_point(|v| *v < y) as u32
-            }));
-            self.sums.reset(values.len());
-            for (i, &rank) in ranks.iter().enumerate() {
-                self.sums.add(rank, self.local_weights[i], values[rank as usize]);
-            }
-            self.error += self.sums.error(values).0;
-            let (rank, below, _) = self.sums.median();
+            let sums = &mut self.sums;
+            sums.reset(values.len());
+            finder::each(rows, keys, |place| {
+                let y = target(place);
+                let rank = values.partition_point(|v| *v < y) as u32;
+                ranks[place] = rank;
+                sums.add(rank, self.local_weights[place], y);
+            });
+            self.error += sums.error(values).0;
+            let (rank, below, _) = sums.median();
             // With exactly half of the weight up to the lower median, the middle of both medians, as numpy does.
-            let upto = below
-                + ranks
-                    .iter()
-                    .zip(&self.local_weights)
-                    .filter(|(r, _)| **r as usize == rank)
-                    .map(|(_, w)| w)
-                    .sum::<f64>();
+            let mut upto = below;
+            finder::each(rows, keys, |place| {
+                if ranks[place] as usize == rank {
+                    upto += self.local_weights[place];
+                }
+            });
             let upper = if upto == self.weight / 2.0 { rank + 1 } else { rank };
             self.medians[output] = (values[rank] + values[upper.min(values.len() - 1)]) / 2.0;
         }
         Stats { weight: self.weight, impurity: (self.error / (self.weight * self.outputs as f64)).max(0.0) }
     }
 
-    fn gather(&mut self, codes: &[C], missing: u32, rows: &[Entry]) -> Span {
-        finder::gather(codes, missing, rows, &mut self.keys, &mut self.absent, |code, i, _| {
-            u64::from(code.get()) << 32 | i as u64
-        })
-    }
-
-    fn best(&mut self, span: &Span, limits: &Limits) -> Option<Cut> {
-        sort::by_code(&mut self.keys, &mut self.scratch, span.low, span.high);
-        let right = self.scan(false, limits);
-        if span.missing == 0 {
-            return right;
+    fn best(&mut self, keys: Keys<'_>, limits: &Limits) -> Option<Cut> {
+        match keys {
+            Keys::Narrow(order) => finder::both(order, |missing_left| self.scan(order, missing_left, limits)),
+            Keys::Wide(order) => finder::both(order, |missing_left| self.scan(order, missing_left, limits)),
         }
-        Cut::better(right, self.scan(true, limits))
     }
 
-    fn at(&mut self, last: u32, missing_left: bool, limits: &Limits) -> Option<Cut> {
-        let goes_left = |key: u64| (key >> 32) as u32 <= last;
-        let sides = [true, false].map(|side| {
-            let present = self.keys.iter().copied().filter(|&k| goes_left(k) == side);
-            let absent = self.absent.iter().copied().filter(|_| missing_left == side);
-            present.chain(absent).collect::<Vec<u64>>()
+    fn binned(&mut self, _: &[u32], _: u32, _: u32, _: &Limits) -> Option<Cut> {
+        None
+    }
+
+    fn bins(&self, _: usize) -> usize {
+        0
+    }
+
+    fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut> {
+        let sides = [true, false].map(|left| {
+            (0..side.codes.len()).filter(|&place| side.is_left(place) == left).collect::<Vec<usize>>()
         });
-        let weigh = |side: &[u64]| side.iter().map(|&k| self.local_weights[k as u32 as usize]).sum::<f64>();
+        let weigh = |places: &[usize]| places.iter().map(|&place| self.local_weights[place]).sum::<f64>();
         let weights = (weigh(&sides[0]), weigh(&sides[1]));
-        if !limits.allow((sides[0].len(), weights.0), (sides[1].len(), weights.1)) {
+        if !limits.allow_rows(sides[0].len(), sides[1].len()) || !limits.allow_weights(weights.0, weights.1) {
             return None;
         }
         let (mut score, mut medians) = (0.0, [0.0; 2]);
-        for (side, first) in sides.iter().zip(&mut medians) {
+        for (places, first) in sides.iter().zip(&mut medians) {
             for output in 0..self.outputs {
                 self.sums.reset(self.values[output].len());
-                for key in side {
-                    let i = *key as u32 as usize;
-                    let rank = self.ranks[output][i];
-                    self.sums.add(rank, self.local_weights[i], self.values[output][rank as usize]);
+                for &place in places {
+                    let rank = self.ranks[output][place];
+                    self.sums.add(rank, self.local_weights[place], self.values[output][rank as usize]);
                 }
                 let (error, median) = self.sums.error(&self.values[output]);
                 score -= error;
@@ -245,14 +236,8 @@ impl<C: Code> Finder<C> for Absolute<'_> {
                 }
             }
         }
-        let [left, right] = medians;
-        limits.allow_values(|| (left, right)).then_some(Cut {
-            last,
-            next: last + 1,
-            missing_left,
-            score,
-            middle: (left + right) / 2.0,
-        })
+        let medians = || (medians[0], medians[1]);
+        limits.allow_values(medians).then(|| side.cut(score, limits.middle(medians)))
     }
 
     fn gain(&self, score: f64) -> f64 {

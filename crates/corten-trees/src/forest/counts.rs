@@ -2,20 +2,36 @@
 //!
 //! Class counts are integers and every sum is exact, so a split doesn't depend on the order of rows.
 
-use super::finder::{self, Cut, Entry, Finder, Limits, Span, Stats};
-use super::ranks::Code;
-use super::sort::{self, Key};
+use std::ops::Range;
+
+use corten_kernels::splits;
+
+use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
+use super::sort::Key;
+
+/// Bits of a weight in a payload; those above are the class.
+const WEIGHT_BITS: u32 = 16;
 
 /// How mixed classes are, from a sum over classes that changes by one term a row.
-pub(crate) trait Purity: Clone + Send + Sync {
-    /// The term of a class of weight `x`.
-    fn term(&self, x: u32) -> f64;
-    /// The score of two children from their sums of terms and their weights.
-    fn score(&self, left: (f64, u32), right: (f64, u32)) -> f64;
+pub(crate) trait Purity: Send + Sync {
+    /// A sum of terms.
+    type Sum: Copy + Default;
+    /// Whether the score of two classes is that of [`splits::best_gini`].
+    const RATIO: bool;
+
+    /// Changes a sum when the weight of one of its classes does.
+    fn change(&self, sum: &mut Self::Sum, before: u32, after: u32);
+    fn number(sum: Self::Sum) -> f64;
+    /// What a side of a split adds to the score.
+    fn side(&self, sum: Self::Sum, weight: u32) -> f64;
+    /// The best of cuts by the sums on both sides and the weights on the left.
+    fn best(&self, left: &[f64], right: &mut [f64], weights: &[f64], weight: u32) -> Option<(usize, f64)>;
     /// Impurity from the sum of terms and the weight.
-    fn impurity(&self, sum: f64, weight: u32) -> f64;
+    fn impurity(&self, sum: Self::Sum, weight: u32) -> f64;
     /// The weighted impurity of two children, from their score and their joint weight.
     fn remaining(&self, score: f64, weight: f64) -> f64;
+    /// The score of two pure children of this joint weight, where it is exact.
+    fn perfect(&self, weight: f64) -> f64;
 }
 
 /// Gini impurity: 1 less the sum of squared shares.
@@ -23,25 +39,40 @@ pub(crate) trait Purity: Clone + Send + Sync {
 pub(crate) struct Gini;
 
 impl Purity for Gini {
+    type Sum = u64;
+    const RATIO: bool = true;
+
     #[inline]
-    fn term(&self, x: u32) -> f64 {
-        let x = f64::from(x);
-        x * x
+    fn change(&self, sum: &mut u64, before: u32, after: u32) {
+        let square = |x: u32| u64::from(x) * u64::from(x);
+        *sum = sum.wrapping_add(square(after)).wrapping_sub(square(before));
     }
 
     #[inline]
-    fn score(&self, left: (f64, u32), right: (f64, u32)) -> f64 {
-        let (l, r) = (f64::from(left.1), f64::from(right.1));
-        (left.0 * r + right.0 * l) / (l * r)
+    fn number(sum: u64) -> f64 {
+        sum as f64
     }
 
-    fn impurity(&self, sum: f64, weight: u32) -> f64 {
+    #[inline]
+    fn side(&self, sum: u64, weight: u32) -> f64 {
+        sum as f64 / f64::from(weight)
+    }
+
+    fn best(&self, left: &[f64], right: &mut [f64], weights: &[f64], weight: u32) -> Option<(usize, f64)> {
+        splits::best_ratio(left, right, weights, f64::from(weight))
+    }
+
+    fn impurity(&self, sum: u64, weight: u32) -> f64 {
         let w = f64::from(weight);
-        1.0 - sum / (w * w)
+        1.0 - sum as f64 / (w * w)
     }
 
     fn remaining(&self, score: f64, weight: f64) -> f64 {
         weight - score
+    }
+
+    fn perfect(&self, weight: f64) -> f64 {
+        weight
     }
 }
 
@@ -54,6 +85,11 @@ impl Entropy {
     pub(crate) fn up_to(most: usize) -> Self {
         Self((0..=most).map(|x| weighted_log(x as f64)).collect())
     }
+
+    #[inline]
+    fn term(&self, x: u32) -> f64 {
+        self.0[x as usize]
+    }
 }
 
 /// `x log2(x)`, 0 for 0.
@@ -62,14 +98,30 @@ pub(crate) fn weighted_log(x: f64) -> f64 {
 }
 
 impl Purity for Entropy {
+    type Sum = f64;
+    const RATIO: bool = false;
+
     #[inline]
-    fn term(&self, x: u32) -> f64 {
-        self.0[x as usize]
+    fn change(&self, sum: &mut f64, before: u32, after: u32) {
+        *sum += self.term(after) - self.term(before);
     }
 
     #[inline]
-    fn score(&self, left: (f64, u32), right: (f64, u32)) -> f64 {
-        (left.0 - self.term(left.1)) + (right.0 - self.term(right.1))
+    fn number(sum: f64) -> f64 {
+        sum
+    }
+
+    #[inline]
+    fn side(&self, sum: f64, weight: u32) -> f64 {
+        sum - self.term(weight)
+    }
+
+    fn best(&self, left: &[f64], right: &mut [f64], weights: &[f64], weight: u32) -> Option<(usize, f64)> {
+        for ((r, l), w) in right.iter_mut().zip(left).zip(weights) {
+            let w = *w as u32;
+            *r = (l - self.term(w)) + (*r - self.term(weight - w));
+        }
+        splits::best_score(right)
     }
 
     fn impurity(&self, sum: f64, weight: u32) -> f64 {
@@ -79,267 +131,348 @@ impl Purity for Entropy {
     fn remaining(&self, score: f64, _: f64) -> f64 {
         -score
     }
-}
 
-/// The rows on the left while a scan moves them there.
-trait Tally {
-    fn add(&mut self, class: u32, weight: u32);
-    fn weight(&self) -> u32;
-    /// Sums of terms, left and right.
-    fn sums<P: Purity>(&self, purity: &P) -> (f64, f64);
-    /// Weight of the second class on the left.
-    fn ones(&self) -> u32;
-}
-
-/// Two classes: two numbers tell all.
-struct Two {
-    weight: u32,
-    ones: u32,
-    all: [u32; 2],
-}
-
-impl Tally for Two {
-    #[inline]
-    fn add(&mut self, class: u32, weight: u32) {
-        self.weight += weight;
-        self.ones += weight * class;
-    }
-
-    #[inline]
-    fn weight(&self) -> u32 {
-        self.weight
-    }
-
-    #[inline]
-    fn sums<P: Purity>(&self, purity: &P) -> (f64, f64) {
-        let zeros = self.weight - self.ones;
-        let left = purity.term(zeros) + purity.term(self.ones);
-        (left, purity.term(self.all[0] - zeros) + purity.term(self.all[1] - self.ones))
-    }
-
-    #[inline]
-    fn ones(&self) -> u32 {
-        self.ones
-    }
-}
-
-/// Any number of classes; sums of terms follow each row.
-struct Many<'a, P> {
-    purity: &'a P,
-    weight: u32,
-    left: &'a mut [u32],
-    all: &'a [u32],
-    sums: (f64, f64),
-}
-
-impl<P: Purity> Tally for Many<'_, P> {
-    #[inline]
-    fn add(&mut self, class: u32, weight: u32) {
-        self.weight += weight;
-        let (l, all) = (&mut self.left[class as usize], self.all[class as usize]);
-        let (before, after) = (*l, *l + weight);
-        *l = after;
-        self.sums.0 += self.purity.term(after) - self.purity.term(before);
-        self.sums.1 += self.purity.term(all - after) - self.purity.term(all - before);
-    }
-
-    #[inline]
-    fn weight(&self) -> u32 {
-        self.weight
-    }
-
-    #[inline]
-    fn sums<Q: Purity>(&self, _: &Q) -> (f64, f64) {
-        self.sums
-    }
-
-    fn ones(&self) -> u32 {
-        self.left[1]
+    fn perfect(&self, _: f64) -> f64 {
+        0.0
     }
 }
 
 /// See the module.
-pub(crate) struct Counts<C: Code, P> {
+pub(crate) struct Counts<P: Purity> {
     purity: P,
+    /// Classes and weights of the rows that were loaded, and the weights of those of the second class.
+    classes: Vec<u32>,
+    weights: Vec<u32>,
+    ones: Vec<u32>,
     totals: Vec<u32>,
     weight: u32,
-    sum: f64,
-    keys: Vec<C::Key>,
-    absent: Vec<C::Key>,
-    scratch: Vec<C::Key>,
+    sum: P::Sum,
     left: Vec<u32>,
+    /// Places of cuts; of two classes the weights up to each; of more the sums of terms on both sides, and the weight
+    /// on the left.
+    places: Vec<u32>,
+    upto: [Vec<u32>; 2],
+    cuts: [Vec<f64>; 3],
+    /// Weights of each class, and numbers of rows, by code.
+    bins: Vec<u32>,
+    rows: Vec<u32>,
 }
 
-impl<C: Code, P: Purity> Counts<C, P> {
+impl<P: Purity> Counts<P> {
     pub(crate) fn new(purity: P, classes: usize) -> Self {
-        let (totals, left) = (vec![0; classes], vec![0; classes]);
-        Self { purity, totals, weight: 0, sum: 0.0, keys: Vec::new(), absent: Vec::new(), scratch: Vec::new(), left }
+        Self {
+            purity,
+            classes: Vec::new(),
+            weights: Vec::new(),
+            ones: Vec::new(),
+            totals: vec![0; classes],
+            weight: 0,
+            sum: P::Sum::default(),
+            left: vec![0; classes],
+            places: Vec::new(),
+            upto: Default::default(),
+            cuts: Default::default(),
+            bins: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 
     /// What a row carries, where it fits.
     pub(crate) fn payload(class: u32, weight: u32) -> Option<u32> {
-        (class >> C::CLASS_BITS == 0 && weight >> C::WEIGHT_BITS == 0).then_some(class << C::WEIGHT_BITS | weight)
+        (class >> (u32::BITS - WEIGHT_BITS) == 0 && weight >> WEIGHT_BITS == 0)
+            .then_some(class << WEIGHT_BITS | weight)
     }
 
+    /// Whether two numbers tell all.
+    fn is_simple(&self) -> bool {
+        P::RATIO && self.totals.len() == 2
+    }
+
+    /// Shares of the second class on both sides.
+    fn values(&self, weight: u32, ones: u32) -> (f64, f64) {
+        let right = (self.weight - weight, self.totals[1] - ones);
+        (f64::from(ones) / f64::from(weight), f64::from(right.1) / f64::from(right.0))
+    }
+
+    fn search<K: Key>(&mut self, order: Order<'_, K>, limits: &Limits) -> Option<Cut> {
+        finder::both(order, |missing_left| {
+            let window = order.window(missing_left, limits);
+            self.reserve(window.end);
+            let absent = if missing_left { order.absent } else { &[] };
+            let (at, score, middle) = if self.is_simple() {
+                self.two(order, absent, window, limits)?
+            } else {
+                self.many(order, absent, window, limits)?
+            };
+            order.cut(at, missing_left, score).map(|cut| Cut { middle, ..cut })
+        })
+    }
+
+    /// Whether sides of these weights, and of this weight of the second class on the left, may be.
     #[inline]
-    fn parts(payload: u32) -> (u32, u32) {
-        (payload >> C::WEIGHT_BITS, payload & ((1 << C::WEIGHT_BITS) - 1))
-    }
-
-    /// Calls `work` with a tally of the kind that the number of classes asks for.
-    fn tally<R>(&mut self, work: impl Scan<C, P, R>) -> R {
-        let Self { purity, totals, sum, keys, absent, left, weight, .. } = self;
-        let node = View { purity, keys, absent, weight: *weight };
-        if let [zeros, ones] = totals[..] {
-            return work.run(node, Two { weight: 0, ones: 0, all: [zeros, ones] });
+    fn allow(&self, weight: u32, ones: u32, limits: &Limits) -> bool {
+        if limits.is_loose() {
+            return true;
         }
-        left.fill(0);
-        let sums = (0.0, *sum);
-        work.run(node, Many { purity, weight: 0, left, all: totals, sums })
+        limits.allow_weights(f64::from(weight), f64::from(self.weight - weight))
+            && limits.allow_values(|| self.values(weight, ones))
     }
-}
 
-/// What a scan sees of a finder.
-struct View<'a, C: Code, P> {
-    purity: &'a P,
-    keys: &'a [C::Key],
-    absent: &'a [C::Key],
-    weight: u32,
-}
+    /// Two classes by Gini impurity: the best cut's place, score and middle.
+    fn two<K: Key>(
+        &mut self,
+        order: Order<'_, K>,
+        absent: &[K],
+        window: Range<usize>,
+        limits: &Limits,
+    ) -> Option<(usize, f64, f64)> {
+        let (mut weight, mut ones, mut count) = (0, 0, 0);
+        for key in absent {
+            weight += self.weights[key.place()];
+            ones += self.ones[key.place()];
+        }
+        for at in 0..window.end {
+            let place = order.present[at].place();
+            weight += self.weights[place];
+            ones += self.ones[place];
+            // Written in any case, counted where a cut may be: no branch.
+            self.upto[0][count] = weight;
+            self.upto[1][count] = ones;
+            self.places[count] = at as u32;
+            count += usize::from(order.is_end(at) & (at >= window.start) && self.allow(weight, ones, limits));
+        }
+        self.best_of_two(count, limits)
+    }
 
-impl<C: Code, P: Purity> View<'_, C, P> {
-    /// The cut after the rows on the left, if it may be.
+    /// The best of cuts of two classes.
+    fn best_of_two(&self, count: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
+        let [weights, ones] = &self.upto;
+        let (i, score) =
+            splits::best_gini(&weights[..count], &ones[..count], [self.totals[0], self.totals[1]])?;
+        Some((self.places[i] as usize, score, limits.middle(|| self.values(weights[i], ones[i]))))
+    }
+
+    /// Any number of classes; sums of terms follow each row.
+    fn many<K: Key>(
+        &mut self,
+        order: Order<'_, K>,
+        absent: &[K],
+        window: Range<usize>,
+        limits: &Limits,
+    ) -> Option<(usize, f64, f64)> {
+        self.left.fill(0);
+        let (mut sums, mut weight, mut count) = ((P::Sum::default(), self.sum), 0, 0);
+        for key in absent {
+            self.add(key.place(), &mut sums, &mut weight);
+        }
+        for at in 0..window.end {
+            self.add(order.present[at].place(), &mut sums, &mut weight);
+            let ones = self.second();
+            self.upto[1][count] = ones;
+            self.places[count] = at as u32;
+            let sides = [P::number(sums.0), P::number(sums.1), f64::from(weight)];
+            self.cuts.iter_mut().zip(sides).for_each(|(v, x)| v[count] = x);
+            count += usize::from(order.is_end(at) & (at >= window.start) && self.allow(weight, ones, limits));
+        }
+        self.best_of_many(count, limits)
+    }
+
+    /// The best of cuts of any number of classes.
+    fn best_of_many(&mut self, count: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
+        let [left, right, weights] = &mut self.cuts;
+        let (i, score) =
+            self.purity.best(&left[..count], &mut right[..count], &weights[..count], self.weight)?;
+        let weight = weights[i] as u32;
+        Some((self.places[i] as usize, score, limits.middle(|| self.values(weight, self.upto[1][i]))))
+    }
+
+    /// Weight of the second class on the left.
     #[inline]
-    fn cut<T: Tally>(&self, tally: &T, rows: (usize, usize), limits: &Limits) -> Option<(f64, f64)> {
-        let (l, r) = (tally.weight(), self.weight - tally.weight());
-        if !limits.allow((rows.0, f64::from(l)), (rows.1, f64::from(r))) {
-            return None;
-        }
-        let mut middle = 0.0;
-        if limits.monotonic.is_some() {
-            let all = self.keys.iter().chain(self.absent).map(|k| Counts::<C, P>::parts(k.payload()));
-            let ones: u32 = all.map(|(class, weight)| class * weight).sum();
-            let values = (f64::from(tally.ones()) / f64::from(l), f64::from(ones - tally.ones()) / f64::from(r));
-            if !limits.allow_values(|| values) {
-                return None;
+    fn second(&self) -> u32 {
+        self.left.get(1).copied().unwrap_or(0)
+    }
+
+    /// Weights of each class, and numbers of rows, by code.
+    fn count(&mut self, codes: &[u32], low: u32, bins: usize) {
+        let classes = self.totals.len();
+        self.bins.clear();
+        self.bins.resize(bins * classes, 0);
+        self.rows.clear();
+        self.rows.resize(bins, 0);
+        if self.is_simple() {
+            for ((&code, &w), &one) in codes.iter().zip(&self.weights).zip(&self.ones) {
+                let bin = (code - low) as usize;
+                self.bins[2 * bin] += w;
+                self.bins[2 * bin + 1] += one;
+                self.rows[bin] += 1;
             }
-            middle = (values.0 + values.1) / 2.0;
+        } else {
+            for ((&code, &w), &class) in codes.iter().zip(&self.weights).zip(&self.classes) {
+                let bin = (code - low) as usize;
+                self.bins[bin * classes + class as usize] += w;
+                self.rows[bin] += 1;
+            }
         }
-        let (left, right) = tally.sums(self.purity);
-        Some((self.purity.score((left, l), (right, r)), middle))
+    }
+
+    /// The best cut between bins: its bin, score and middle.
+    fn between(&mut self, bins: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
+        let classes = self.totals.len();
+        let simple = self.is_simple();
+        let all: u32 = self.rows.iter().sum();
+        self.reserve(bins);
+        self.left.fill(0);
+        let (mut sums, mut weight, mut ones) = ((P::Sum::default(), self.sum), 0, 0);
+        let (mut rows, mut count) = (0, 0);
+        for bin in (0..bins - 1).filter(|&bin| self.rows[bin] > 0) {
+            rows += self.rows[bin];
+            let added = &self.bins[bin * classes..][..classes];
+            if simple {
+                weight += added[0];
+                ones += added[1];
+            } else {
+                for ((l, &w), &all) in self.left.iter_mut().zip(added).zip(&self.totals) {
+                    weight += w;
+                    let (before, after) = (*l, *l + w);
+                    *l = after;
+                    self.purity.change(&mut sums.0, before, after);
+                    self.purity.change(&mut sums.1, all - before, all - after);
+                }
+                ones = self.second();
+                let sides = [P::number(sums.0), P::number(sums.1), f64::from(weight)];
+                self.cuts.iter_mut().zip(sides).for_each(|(v, x)| v[count] = x);
+            }
+            (self.upto[0][count], self.upto[1][count]) = (weight, ones);
+            self.places[count] = bin as u32;
+            let may = limits.allow_rows(rows as usize, (all - rows) as usize) && self.allow(weight, ones, limits);
+            count += usize::from(may);
+        }
+        if simple { self.best_of_two(count, limits) } else { self.best_of_many(count, limits) }
+    }
+
+    /// Room for cuts.
+    fn reserve(&mut self, cuts: usize) {
+        for v in self.upto.iter_mut().chain([&mut self.places]) {
+            v.resize(v.len().max(cuts), 0);
+        }
+        if !self.is_simple() {
+            self.cuts.iter_mut().for_each(|v| v.resize(v.len().max(cuts), 0.0));
+        }
+    }
+
+    /// Moves a row to the left.
+    #[inline]
+    fn add(&mut self, place: usize, sums: &mut (P::Sum, P::Sum), weight: &mut u32) {
+        let (class, w) = (self.classes[place] as usize, self.weights[place]);
+        *weight += w;
+        let (l, all) = (&mut self.left[class], self.totals[class]);
+        let (before, after) = (*l, *l + w);
+        *l = after;
+        self.purity.change(&mut sums.0, before, after);
+        self.purity.change(&mut sums.1, all - before, all - after);
     }
 }
 
-trait Scan<C: Code, P, R> {
-    fn run<T: Tally>(self, node: View<'_, C, P>, tally: T) -> R;
-}
-
-/// All cuts of sorted keys.
-struct Sorted<'a> {
-    limits: &'a Limits,
-    missing_left: bool,
-}
-
-impl<C: Code, P: Purity> Scan<C, P, Option<Cut>> for Sorted<'_> {
-    fn run<T: Tally>(self, node: View<'_, C, P>, mut tally: T) -> Option<Cut> {
-        let (mut left, total) = (0, node.keys.len() + node.absent.len());
-        if self.missing_left {
-            for k in node.absent {
-                let (class, weight) = Counts::<C, P>::parts(k.payload());
-                tally.add(class, weight);
-            }
-            left = node.absent.len();
+impl<P: Purity> Finder for Counts<P> {
+    fn load(&mut self, rows: &[Entry]) {
+        let weight = |e: &Entry| e.payload & ((1 << WEIGHT_BITS) - 1);
+        let class = |e: &Entry| e.payload >> WEIGHT_BITS;
+        self.weights.clear();
+        self.weights.extend(rows.iter().map(weight));
+        self.ones.clear();
+        self.ones.extend(rows.iter().map(|e| if class(e) == 1 { weight(e) } else { 0 }));
+        if !self.is_simple() {
+            self.classes.clear();
+            self.classes.extend(rows.iter().map(class));
         }
-        let (mut best, mut score) = (None, f64::NEG_INFINITY);
-        let mut consider = |tally: &T, left: usize, at: usize| {
-            if let Some((s, middle)) = node.cut(tally, (left, total - left), self.limits)
-                && s > score
-            {
-                score = s;
-                best = Some((at, middle));
-            }
-        };
-        for (i, pair) in node.keys.windows(2).enumerate() {
-            let (class, weight) = Counts::<C, P>::parts(pair[0].payload());
-            tally.add(class, weight);
-            if pair[0].code() != pair[1].code() {
-                consider(&tally, left + i + 1, i);
-            }
-        }
-        if let (Some(k), false, true) = (node.keys.last(), self.missing_left, !node.absent.is_empty()) {
-            let (class, weight) = Counts::<C, P>::parts(k.payload());
-            tally.add(class, weight);
-            consider(&tally, node.keys.len(), node.keys.len() - 1);
-        }
-        let (at, middle) = best?;
-        let next = node.keys.get(at + 1).or(node.absent.first())?.code();
-        Some(Cut { last: node.keys[at].code(), next, missing_left: self.missing_left, score, middle })
     }
-}
 
-/// One cut of keys in any order.
-struct Single<'a> {
-    limits: &'a Limits,
-    last: u32,
-    missing_left: bool,
-}
-
-impl<C: Code, P: Purity> Scan<C, P, Option<Cut>> for Single<'_> {
-    fn run<T: Tally>(self, node: View<'_, C, P>, mut tally: T) -> Option<Cut> {
-        let mut left = 0;
-        for k in node.keys {
-            let (class, weight) = Counts::<C, P>::parts(k.payload());
-            let goes_left = k.code() <= self.last;
-            // A weight of 0 moves nothing: no branch on the side.
-            tally.add(class, weight * u32::from(goes_left));
-            left += usize::from(goes_left);
-        }
-        if self.missing_left {
-            for k in node.absent {
-                let (class, weight) = Counts::<C, P>::parts(k.payload());
-                tally.add(class, weight);
+    fn enter(&mut self, keys: Option<&[u32]>) -> Stats {
+        if self.is_simple() {
+            let (mut weight, mut ones) = (0, 0);
+            if keys.is_some() {
+                finder::each(0, keys, |place| {
+                    weight += self.weights[place];
+                    ones += self.ones[place];
+                });
+            } else {
+                (weight, ones) = (self.weights.iter().sum(), self.ones.iter().sum());
             }
-            left += node.absent.len();
-        }
-        let rows = (left, node.keys.len() + node.absent.len() - left);
-        let (score, middle) = node.cut(&tally, rows, self.limits)?;
-        Some(Cut { last: self.last, next: self.last + 1, missing_left: self.missing_left, score, middle })
-    }
-}
-
-impl<C: Code, P: Purity> Finder<C> for Counts<C, P> {
-    fn enter(&mut self, rows: &[Entry]) -> Stats {
-        self.totals.fill(0);
-        for entry in rows {
-            let (class, weight) = Self::parts(entry.payload);
-            self.totals[class as usize] += weight;
+            self.totals.copy_from_slice(&[weight - ones, ones]);
+        } else {
+            self.totals.fill(0);
+            finder::each(self.weights.len(), keys, |place| {
+                self.totals[self.classes[place] as usize] += self.weights[place];
+            });
         }
         self.weight = self.totals.iter().sum();
-        self.sum = self.totals.iter().map(|&t| self.purity.term(t)).sum();
+        self.sum = P::Sum::default();
+        for &total in &self.totals {
+            self.purity.change(&mut self.sum, 0, total);
+        }
         Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(self.sum, self.weight) }
     }
 
-    fn gather(&mut self, codes: &[C], missing: u32, rows: &[Entry]) -> Span {
-        finder::gather(codes, missing, rows, &mut self.keys, &mut self.absent, |code, _, entry| code.key(entry.payload))
-    }
-
-    fn best(&mut self, span: &Span, limits: &Limits) -> Option<Cut> {
-        sort::by_code(&mut self.keys, &mut self.scratch, span.low, span.high);
-        let right = self.tally(Sorted { limits, missing_left: false });
-        if span.missing == 0 {
-            return right;
+    fn best(&mut self, keys: Keys<'_>, limits: &Limits) -> Option<Cut> {
+        match keys {
+            Keys::Narrow(order) => self.search(order, limits),
+            Keys::Wide(order) => self.search(order, limits),
         }
-        let left = self.tally(Sorted { limits, missing_left: true });
-        Cut::better(right, left)
     }
 
-    fn at(&mut self, last: u32, missing_left: bool, limits: &Limits) -> Option<Cut> {
-        self.tally(Single { limits, last, missing_left })
+    fn binned(&mut self, codes: &[u32], low: u32, high: u32, limits: &Limits) -> Option<Cut> {
+        let bins = (high - low) as usize + 1;
+        self.count(codes, low, bins);
+        let (bin, score, middle) = self.between(bins, limits)?;
+        let next = (bin + 1..bins).find(|&bin| self.rows[bin] > 0)?;
+        Some(Cut { last: low + bin as u32, next: low + next as u32, missing_left: false, score, middle })
+    }
+
+    fn bins(&self, rows: usize) -> usize {
+        // A bin costs as much as a few rows, for each class.
+        4 * rows / self.totals.len().max(8)
+    }
+
+    fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut> {
+        let (weight, ones, rows);
+        let score;
+        if self.is_simple() {
+            (weight, ones, rows) =
+                splits::counts_up_to(side.codes, &self.weights, &self.ones, side.last, side.also);
+            let mut sums = (P::Sum::default(), P::Sum::default());
+            for (l, all) in [weight - ones, ones].into_iter().zip(&self.totals) {
+                self.purity.change(&mut sums.0, 0, l);
+                self.purity.change(&mut sums.1, 0, all - l);
+            }
+            score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
+        } else {
+            self.left.fill(0);
+            let mut count = 0;
+            for (at, (&class, &w)) in self.classes.iter().zip(&self.weights).enumerate() {
+                // A weight of 0 moves nothing: no branch on the side.
+                let left = u32::from(side.is_left(at));
+                self.left[class as usize] += w * left;
+                count += left as usize;
+            }
+            let mut sums = (P::Sum::default(), P::Sum::default());
+            for (&l, &all) in self.left.iter().zip(&self.totals) {
+                self.purity.change(&mut sums.0, 0, l);
+                self.purity.change(&mut sums.1, 0, all - l);
+            }
+            (weight, ones, rows) = (self.left.iter().sum(), self.second(), count);
+            score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
+        }
+        let may = limits.allow_rows(rows, side.codes.len() - rows) && self.allow(weight, ones, limits);
+        may.then(|| side.cut(score, limits.middle(|| self.values(weight, ones))))
     }
 
     fn gain(&self, score: f64) -> f64 {
         let weight = f64::from(self.weight);
         weight * self.purity.impurity(self.sum, self.weight) - self.purity.remaining(score, weight)
+    }
+
+    fn is_perfect(&self, score: f64) -> bool {
+        score >= self.purity.perfect(f64::from(self.weight))
     }
 
     fn value(&self, bounds: Option<(f64, f64)>, out: &mut Vec<f64>) {

@@ -178,9 +178,8 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     let plan =
         Plan { forest, task: &task, rules: &rules, weights, bootstrap, whole, entropy, seed, context: input.context };
     let threads = input.context.threads.max(1);
-    let wide = matches!(&task, Task::Classes { labels, .. } if labels.len() >> u16::CLASS_BITS != 0);
     let earlier = earlier(forest, input, &task, width)?;
-    let ranks = ranks::rank(input.x, wide, threads)?;
+    let ranks = ranks::rank(input.x, threads)?;
     input.context.cancel.check()?;
     let (trees, oob) = match &ranks {
         Ranks::Narrow(columns) => plan.trees(columns, earlier.len(), threads)?,
@@ -239,7 +238,7 @@ fn whole(weights: Option<&[f64]>, as_they_are: bool, rows: usize) -> Option<Vec<
         return None;
     }
     let Some(weights) = weights else { return Some(vec![1; rows]) };
-    let fits = |w: &f64| *w == w.trunc() && *w < f64::from(1u32 << u16::WEIGHT_BITS);
+    let fits = |w: &f64| *w == w.trunc() && *w <= f64::from(u16::MAX);
     weights.iter().all(fits).then(|| weights.iter().map(|&w| w as u32).collect())
 }
 
@@ -280,16 +279,16 @@ impl Plan<'_> {
         let counts = self.bootstrap.as_ref().map(|b| b.counts(self.task.rows(), self.seed, number));
         let stream = Stream::new(self.seed, COLUMNS ^ number as u64);
         let width = self.task.width();
-        let grow = |finder: &mut dyn Finder<C>, rows: Vec<Entry>| {
+        let grow = |finder: &mut dyn Finder, rows: Vec<Entry>| {
             Grower::new(columns, self.rules, finder, stream, rows, width).grow(&self.context.cancel)
         };
         let tree = match self.task {
             Task::Classes { codes, .. } => {
                 let whole = if self.forest.balanced { None } else { counts.as_ref().or(self.whole.as_ref()) };
-                let payloads = whole.and_then(|whole| payloads::<C>(codes, whole));
+                let payloads = whole.and_then(|whole| payloads(codes, whole));
                 match (payloads, &self.entropy) {
-                    (Some(rows), Some(entropy)) => grow(&mut Counts::<C, _>::new(entropy.clone(), width), rows)?,
-                    (Some(rows), None) => grow(&mut Counts::<C, _>::new(Gini, width), rows)?,
+                    (Some(rows), Some(entropy)) => grow(&mut Counts::new(entropy.clone(), width), rows)?,
+                    (Some(rows), None) => grow(&mut Counts::new(Gini, width), rows)?,
                     (None, entropy) => {
                         let measure = if entropy.is_some() { Measure::Entropy } else { Measure::Gini };
                         let weights = self.row_weights(counts.as_deref(), codes, width);
@@ -331,9 +330,9 @@ impl Plan<'_> {
 }
 
 /// Rows of positive weight with class and weight beside them; `None` where they don't fit.
-fn payloads<C: Code>(codes: &[u32], weights: &[u32]) -> Option<Vec<Entry>> {
+fn payloads(codes: &[u32], weights: &[u32]) -> Option<Vec<Entry>> {
     let rows = (0u32..).zip(codes).zip(weights).filter(|(_, w)| **w > 0);
-    rows.map(|((row, &class), &weight)| Counts::<C, Gini>::payload(class, weight).map(|payload| Entry { row, payload }))
+    rows.map(|((row, &class), &weight)| Counts::<Gini>::payload(class, weight).map(|payload| Entry { row, payload }))
         .collect()
 }
 

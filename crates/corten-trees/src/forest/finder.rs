@@ -1,12 +1,78 @@
 //! What the search for a split needs to know, and what it finds.
 
-use super::ranks::Code;
+use super::sort::Key;
 
 /// A row of a node: which one, and what a finder keeps beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) row: u32,
     pub(crate) payload: u32,
+}
+
+/// The rows of a node by a column: codes above places among the rows that were loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'a, K> {
+    /// In ascending order of codes.
+    pub(crate) present: &'a [K],
+    /// Those whose value is missing.
+    pub(crate) absent: &'a [K],
+}
+
+impl<K: Key> Order<'_, K> {
+    pub(crate) fn rows(&self) -> usize {
+        self.present.len() + self.absent.len()
+    }
+
+    /// Which keys a cut may come after: missing values go left before all of them, or right.
+    pub(crate) fn window(&self, missing_left: bool, limits: &Limits) -> std::ops::Range<usize> {
+        let start = if missing_left { self.absent.len() } else { 0 };
+        let cuts = self.present.len() - usize::from(missing_left || self.absent.is_empty());
+        let to = (self.rows() + 1).saturating_sub(limits.min_samples + start).saturating_sub(1).min(cuts);
+        limits.min_samples.saturating_sub(start + 1).min(to)..to
+    }
+
+    /// Whether a cut may come after a key: the next one has another code.
+    #[inline]
+    pub(crate) fn is_end(&self, at: usize) -> bool {
+        self.present.get(at + 1).is_none_or(|next| next.code() != self.present[at].code())
+    }
+
+    /// The cut after a key.
+    pub(crate) fn cut(&self, at: usize, missing_left: bool, score: f64) -> Option<Cut> {
+        let next = self.present.get(at + 1).or(self.absent.first())?.code();
+        Some(Cut { last: self.present[at].code(), next, missing_left, score, middle: 0.0 })
+    }
+}
+
+/// An order with keys of either width.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keys<'a> {
+    Narrow(Order<'a, u32>),
+    Wide(Order<'a, u64>),
+}
+
+/// One cut of rows in the order in which they were loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side<'a> {
+    /// A code a row.
+    pub(crate) codes: &'a [u32],
+    /// Greatest code that goes left.
+    pub(crate) last: u32,
+    /// The code of missing values where they go left too, otherwise one that isn't there.
+    pub(crate) also: u32,
+}
+
+impl Side<'_> {
+    #[inline]
+    pub(crate) fn is_left(&self, at: usize) -> bool {
+        let code = self.codes[at];
+        (code <= self.last) | (code == self.also)
+    }
+
+    pub(crate) fn cut(&self, score: f64, middle: f64) -> Cut {
+        let missing_left = self.also != super::ranks::NO_MISSING;
+        Cut { last: self.last, next: self.last + 1, missing_left, score, middle }
+    }
 }
 
 /// The codes of a column in a node.
@@ -53,13 +119,22 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Whether children of this many rows and weights may be.
+    /// Whether only numbers of rows are limited.
     #[inline]
-    pub(crate) fn allow(&self, left: (usize, f64), right: (usize, f64)) -> bool {
-        left.0 >= self.min_samples
-            && right.0 >= self.min_samples
-            && left.1 >= self.min_weight
-            && right.1 >= self.min_weight
+    pub(crate) fn is_loose(&self) -> bool {
+        self.min_weight <= 0.0 && self.monotonic.is_none()
+    }
+
+    /// Whether children of these weights may be.
+    #[inline]
+    pub(crate) fn allow_weights(&self, left: f64, right: f64) -> bool {
+        left >= self.min_weight && right >= self.min_weight
+    }
+
+    /// Whether children of these numbers of rows may be.
+    #[inline]
+    pub(crate) fn allow_rows(&self, left: usize, right: usize) -> bool {
+        left >= self.min_samples && right >= self.min_samples
     }
 
     /// Whether children of these values may be.
@@ -69,6 +144,16 @@ impl Limits {
         let (left, right) = values();
         let inside = |v: f64| v >= low && v <= high;
         inside(left) && inside(right) && (left - right) * f64::from(sign) <= 0.0
+    }
+
+    /// Between the values of the children, where bounds are asked for.
+    #[inline]
+    pub(crate) fn middle(&self, values: impl FnOnce() -> (f64, f64)) -> f64 {
+        if self.monotonic.is_none() {
+            return 0.0;
+        }
+        let (left, right) = values();
+        (left + right) / 2.0
     }
 }
 
@@ -80,60 +165,49 @@ pub(crate) struct Stats {
 }
 
 /// Searches the splits of a node, column by column.
-pub(crate) trait Finder<C: Code> {
-    /// Turns to a node.
-    fn enter(&mut self, rows: &[Entry]) -> Stats;
+pub(crate) trait Finder {
+    /// Reads what goes with rows.
+    fn load(&mut self, rows: &[Entry]);
 
-    /// Reads a column of the node's rows; `missing` is the code of missing values.
-    fn gather(&mut self, codes: &[C], missing: u32, rows: &[Entry]) -> Span;
+    /// Turns to a node: all rows that were loaded, or those whose places stand in the lower half of keys.
+    fn enter(&mut self, keys: Option<&[u32]>) -> Stats;
 
-    /// The best cut of the column read last.
-    fn best(&mut self, span: &Span, limits: &Limits) -> Option<Cut>;
+    /// The best cut by a column.
+    fn best(&mut self, keys: Keys<'_>, limits: &Limits) -> Option<Cut>;
 
-    /// The cut of the column read last that sends codes up to `last` left.
-    fn at(&mut self, last: u32, missing_left: bool, limits: &Limits) -> Option<Cut>;
+    /// The same for all rows that were loaded, none of them missing, counted by code.
+    fn binned(&mut self, codes: &[u32], low: u32, high: u32, limits: &Limits) -> Option<Cut>;
+
+    /// Up to how many codes counting beats sorting so many rows.
+    fn bins(&self, rows: usize) -> usize;
+
+    /// A given cut of all rows that were loaded.
+    fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut>;
 
     /// By how much a cut of this score lowers the weighted impurity of the node.
     fn gain(&self, score: f64) -> f64;
+
+    /// Whether no cut of the node can be better than one of this score.
+    fn is_perfect(&self, _score: f64) -> bool {
+        false
+    }
 
     /// Appends the value of the node, kept within bounds.
     fn value(&self, bounds: Option<(f64, f64)>, out: &mut Vec<f64>);
 }
 
-/// Reads codes into keys: values that are there first, missing ones after them.
-#[inline]
-pub(crate) fn gather<C: Code, K>(
-    codes: &[C],
-    missing: u32,
-    rows: &[Entry],
-    keys: &mut Vec<K>,
-    absent: &mut Vec<K>,
-    key: impl Fn(C, usize, &Entry) -> K,
-) -> Span {
-    keys.clear();
-    absent.clear();
-    let mut span = Span::EMPTY;
-    if missing == super::ranks::NO_MISSING {
-        keys.extend(rows.iter().enumerate().map(|(i, entry)| {
-            let code = codes[entry.row as usize];
-            span.low = span.low.min(code.get());
-            span.high = span.high.max(code.get());
-            key(code, i, entry)
-        }));
-        return span;
+/// Tries both sides for missing values, where there are any.
+pub(crate) fn both<K: Key>(order: Order<'_, K>, mut scan: impl FnMut(bool) -> Option<Cut>) -> Option<Cut> {
+    let right = scan(false);
+    if order.absent.is_empty() { right } else { Cut::better(right, scan(true)) }
+}
+
+/// Calls `work` with the places of a node's rows.
+pub(crate) fn each(rows: usize, keys: Option<&[u32]>, mut work: impl FnMut(usize)) {
+    match keys {
+        None => (0..rows).for_each(work),
+        Some(keys) => keys.iter().for_each(|key| work(key.place())),
     }
-    for (i, entry) in rows.iter().enumerate() {
-        let code = codes[entry.row as usize];
-        if code.get() == missing {
-            absent.push(key(code, i, entry));
-        } else {
-            span.low = span.low.min(code.get());
-            span.high = span.high.max(code.get());
-            keys.push(key(code, i, entry));
-        }
-    }
-    span.missing = absent.len();
-    span
 }
 
 /// Appends the shares of classes; that of the second of two classes is kept within bounds.

@@ -6,8 +6,12 @@ use std::collections::BinaryHeap;
 use corten_core::random::Stream;
 use corten_core::{CancelToken, Result};
 
-use super::finder::{Cut, Entry, Finder, Limits, Span};
+use corten_kernels::splits;
+
+use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span};
+use super::lists::{self, Lists};
 use super::ranks::{Code, NO_MISSING, Ranked};
+use super::sort::{self, Key};
 use super::tree::{GrownTree, Node};
 
 /// Impurity below which a node is pure.
@@ -41,6 +45,16 @@ struct Part {
     /// Columns known not to vary, at the front of the list of columns.
     constant: usize,
     bounds: (f64, f64),
+    /// In lists: a column in which the rows lie together, and the split that made the part.
+    by: usize,
+    split: Option<u32>,
+}
+
+/// What a column offers a node.
+enum Look {
+    Constant,
+    /// The best cut, if one may be, with its threshold.
+    Cut(Option<(Cut, f64)>),
 }
 
 /// A node that can be split, and how.
@@ -84,10 +98,17 @@ impl Ord for Candidate {
 pub(crate) struct Grower<'a, C: Code> {
     columns: &'a [Ranked<C>],
     rules: &'a Rules,
-    finder: &'a mut dyn Finder<C>,
+    finder: &'a mut dyn Finder,
     stream: Stream,
     rows: Vec<Entry>,
     buffer: Vec<Entry>,
+    /// The rows below a node that is being grown, in the order of each column.
+    lists: Option<Lists>,
+    /// Codes of a node's rows in a column.
+    codes: Vec<u32>,
+    /// Room for the rows of a node by a column: values that are there, missing ones, and a copy.
+    narrow: [Vec<u32>; 3],
+    wide: [Vec<u64>; 3],
     /// The columns, in the order in which draws leave them.
     features: Vec<u32>,
     /// Those that don't vary on the path to the node at hand.
@@ -101,7 +122,7 @@ impl<'a, C: Code> Grower<'a, C> {
     pub(crate) fn new(
         columns: &'a [Ranked<C>],
         rules: &'a Rules,
-        finder: &'a mut dyn Finder<C>,
+        finder: &'a mut dyn Finder,
         stream: Stream,
         rows: Vec<Entry>,
         width: usize,
@@ -109,7 +130,22 @@ impl<'a, C: Code> Grower<'a, C> {
         let features: Vec<u32> = (0..columns.len() as u32).collect();
         let tree = GrownTree { width, ..GrownTree::default() };
         let constant = features.clone();
-        Self { columns, rules, finder, stream, rows, buffer: Vec::new(), features, constant, weight: 0.0, tree }
+        Self {
+            columns,
+            rules,
+            finder,
+            stream,
+            rows,
+            buffer: Vec::new(),
+            lists: None,
+            codes: Vec::new(),
+            narrow: Default::default(),
+            wide: Default::default(),
+            features,
+            constant,
+            weight: 0.0,
+            tree,
+        }
     }
 
     /// # Errors
@@ -117,7 +153,7 @@ impl<'a, C: Code> Grower<'a, C> {
     pub(crate) fn grow(mut self, cancel: &CancelToken) -> Result<GrownTree> {
         let end = self.rows.len();
         let bounds = self.rules.bounds;
-        let root = Part { start: 0, end, depth: 0, parent: None, constant: 0, bounds };
+        let root = Part { start: 0, end, depth: 0, parent: None, constant: 0, bounds, by: 0, split: None };
         match self.rules.max_leaf_nodes {
             None => self.depth_first(root, cancel)?,
             Some(leaves) => self.best_first(root, leaves, cancel)?,
@@ -128,6 +164,10 @@ impl<'a, C: Code> Grower<'a, C> {
     fn depth_first(&mut self, root: Part, cancel: &CancelToken) -> Result<()> {
         let mut open = vec![root];
         while let Some(part) = open.pop() {
+            if self.lists.is_none() && self.fits_lists(part.end - part.start) {
+                self.below(part, cancel)?;
+                continue;
+            }
             cancel.check()?;
             let (at, found) = self.node(&part);
             if let Some(found) = found {
@@ -136,6 +176,23 @@ impl<'a, C: Code> Grower<'a, C> {
             }
         }
         Ok(())
+    }
+
+    /// Whether so many rows are kept in the order of each column.
+    fn fits_lists(&self, rows: usize) -> bool {
+        let columns = self.columns.len();
+        let all = !self.rules.random && self.rules.max_features >= columns;
+        all && rows <= lists::ROWS && rows.saturating_mul(columns) <= lists::KEYS
+    }
+
+    /// Grows all that lies below a node, its rows in the order of each column.
+    fn below(&mut self, part: Part, cancel: &CancelToken) -> Result<()> {
+        let rows = &self.rows[part.start..part.end];
+        self.finder.load(rows);
+        self.lists = Some(Lists::new(self.columns, rows));
+        let done = self.depth_first(Part { start: 0, end: rows.len(), ..part }, cancel);
+        self.lists = None;
+        done
     }
 
     fn best_first(&mut self, root: Part, leaves: usize, cancel: &CancelToken) -> Result<()> {
@@ -161,7 +218,12 @@ impl<'a, C: Code> Grower<'a, C> {
     /// Writes a node as a leaf, and finds its split.
     fn node(&mut self, part: &Part) -> (u32, Option<Found>) {
         let rules = self.rules;
-        let stats = self.finder.enter(&self.rows[part.start..part.end]);
+        let stats = if let Some(lists) = &self.lists {
+            self.finder.enter(Some(lists.keys(part.by, part.start, part.end)))
+        } else {
+            self.finder.load(&self.rows[part.start..part.end]);
+            self.finder.enter(None)
+        };
         let at = self.tree.nodes.len() as u32;
         if let Some((parent, is_left)) = part.parent {
             let parent = &mut self.tree.nodes[parent as usize];
@@ -195,6 +257,9 @@ impl<'a, C: Code> Grower<'a, C> {
     /// As in scikit-learn, columns that don't vary count as drawn, but drawing goes on until one varies.
     fn search(&mut self, part: &Part) -> Option<Found> {
         let known = part.constant;
+        if let (Some(lists), Some(split)) = (&mut self.lists, part.split) {
+            lists.finish(split, &self.features[known..]);
+        }
         let (mut remaining, mut visited) = (self.features.len(), 0);
         let (mut found_constant, mut drawn_constant) = (0, 0);
         let mut best: Option<(usize, Cut, f64)> = None;
@@ -211,27 +276,26 @@ impl<'a, C: Code> Grower<'a, C> {
             }
             at += found_constant;
             let feature = self.features[at] as usize;
-            let column = &self.columns[feature];
-            let span = self.finder.gather(&column.codes, column.missing, &self.rows[part.start..part.end]);
-            if span.is_constant() {
-                self.features.swap(at, known + found_constant);
-                found_constant += 1;
-                continue;
-            }
-            remaining -= 1;
-            self.features.swap(at, remaining);
             let limits = Limits {
                 min_samples: self.rules.min_samples_leaf,
                 min_weight: self.rules.min_weight_leaf,
                 monotonic: (!self.rules.monotonic.is_empty())
                     .then(|| (part.bounds.0, part.bounds.1, self.rules.monotonic[feature])),
             };
-            let cut =
-                if self.rules.random { self.draw(column, &span, &limits) } else { self.all(column, &span, &limits) };
+            let Look::Cut(cut) = self.look(feature, part, &limits) else {
+                self.features.swap(at, known + found_constant);
+                found_constant += 1;
+                continue;
+            };
+            remaining -= 1;
+            self.features.swap(at, remaining);
             if let Some((cut, threshold)) = cut
                 && best.is_none_or(|(_, b, _)| cut.score > b.score)
             {
                 best = Some((feature, cut, threshold));
+                if self.finder.is_perfect(cut.score) {
+                    break;
+                }
             }
         }
         let constant = known + found_constant;
@@ -244,63 +308,78 @@ impl<'a, C: Code> Grower<'a, C> {
         enough.then_some(Found { feature, cut, threshold, gain, constant })
     }
 
-    /// The best of all cuts, at the midpoint of the values beside it.
-    fn all(&mut self, column: &Ranked<C>, span: &Span, limits: &Limits) -> Option<(Cut, f64)> {
-        let cut = self.finder.best(span, limits)?;
-        let low = column.values[cut.last as usize];
-        let threshold = match column.values.get(cut.next as usize) {
-            // All values that are there go left, and missing ones right.
-            None => f64::INFINITY,
-            Some(&high) => {
-                let middle = low / 2.0 + high / 2.0;
-                if middle >= low && middle < high { middle } else { low }
+    /// Looks at a column of a node.
+    fn look(&mut self, feature: usize, part: &Part, limits: &Limits) -> Look {
+        let column = &self.columns[feature];
+        if let Some(lists) = &self.lists {
+            let (order, span) = lists.order(feature, part.start, part.end);
+            if span.is_constant() {
+                return Look::Constant;
             }
+            let cut = self.finder.best(Keys::Narrow(order), limits);
+            return Look::Cut(cut.and_then(|cut| {
+                let (last, next) = (lists.rank(feature, cut.last)?, lists.rank(feature, cut.next));
+                Some((cut, between(column, last, next)))
+            }));
+        }
+        let codes = &mut self.codes;
+        codes.clear();
+        codes.extend(self.rows[part.start..part.end].iter().map(|e| column.codes[e.row as usize].get()));
+        let (low, high, missing) = splits::span(codes, column.missing);
+        let span = Span { low, high, missing };
+        if span.is_constant() {
+            return Look::Constant;
+        }
+        if self.rules.random {
+            return Look::Cut(self.draw(column, &span, limits));
+        }
+        let rows = codes.len();
+        let cut = if missing == 0 && ((high - low) as usize) < self.finder.bins(rows) {
+            self.finder.binned(codes, low, high, limits)
+        } else if C::LIMIT <= usize::from(u16::MAX) && rows <= lists::ROWS {
+            self.finder.best(Keys::Narrow(sorted(codes, column.missing, &span, &mut self.narrow)), limits)
+        } else {
+            self.finder.best(Keys::Wide(sorted(codes, column.missing, &span, &mut self.wide)), limits)
         };
-        Some((cut, threshold))
+        let next = |cut: &Cut| (cut.next != column.missing).then_some(cut.next);
+        Look::Cut(cut.map(|cut| (cut, between(column, cut.last, next(&cut)))))
     }
 
     /// A cut at a value drawn evenly between the least and the greatest.
     fn draw(&mut self, column: &Ranked<C>, span: &Span, limits: &Limits) -> Option<(Cut, f64)> {
-        let (low, high) = (column.values[span.low as usize], column.values[span.high as usize]);
+        let values = &column.values[span.low as usize..=span.high as usize];
+        let (low, high) = (values[0], values[values.len() - 1]);
         let u = self.stream.uniform();
         let mut threshold = low + (high - low) * u;
         if threshold.is_nan() || threshold >= high {
             threshold = low;
         }
-        let mut missing_left = false;
+        let mut also = NO_MISSING;
         if span.missing > 0 {
-            missing_left = self.stream.below(2) == 1;
+            let missing_left = self.stream.below(2) == 1;
             if low == high {
                 threshold = f64::INFINITY;
-                missing_left = false;
+            } else if missing_left {
+                also = column.missing;
             }
         }
-        let last = column.values.partition_point(|v| *v <= threshold).saturating_sub(1) as u32;
-        self.finder.at(last, missing_left, limits).map(|cut| (cut, threshold))
+        let last = span.low + values.partition_point(|v| *v <= threshold).saturating_sub(1) as u32;
+        self.finder.at(Side { codes: &self.codes, last, also }, limits).map(|cut| (cut, threshold))
     }
 
     /// Moves the rows of a node to its sides and describes the children.
     fn split(&mut self, at: u32, part: &Part, found: &Found) -> [Part; 2] {
-        let column = &self.columns[found.feature];
-        let rows = &mut self.rows[part.start..part.end];
-        self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
-        let (mut left, mut right) = (0, 0);
-        let missing = if found.cut.missing_left { column.missing } else { NO_MISSING };
-        let absent_right = if found.cut.missing_left { NO_MISSING } else { column.missing };
-        for i in 0..rows.len() {
-            let entry = rows[i];
-            let code = column.codes[entry.row as usize].get();
-            let goes_left = usize::from((code <= found.cut.last && code != absent_right) || code == missing);
-            // Both places are written; the right one counts.
-            rows[left] = entry;
-            self.buffer[right] = entry;
-            left += goes_left;
-            right += 1 - goes_left;
-        }
-        let count = rows.len();
-        rows[left..].copy_from_slice(&self.buffer[..right]);
+        let count = part.end - part.start;
+        let (left, any_missing, split) = if let Some(lists) = &mut self.lists {
+            let (left, any_missing, split) =
+                lists.split(found.feature, part.start, part.end, found.cut.last, found.cut.missing_left);
+            (left, any_missing, Some(split))
+        } else {
+            let (left, any_missing) = self.partition(part, found);
+            (left, any_missing, None)
+        };
         // Where the node had no missing value, later ones go where most rows go.
-        let missing_left = if self.has_missing(column, part) { found.cut.missing_left } else { 2 * left > count };
+        let missing_left = if any_missing { found.cut.missing_left } else { 2 * left > count };
         let node = &mut self.tree.nodes[at as usize];
         node.feature = found.feature as u32;
         node.threshold = found.threshold;
@@ -313,16 +392,69 @@ impl<'a, C: Code> Grower<'a, C> {
             1 => ((low, middle), (middle, high)),
             _ => ((middle, high), (low, middle)),
         };
-        let (depth, constant) = (part.depth + 1, found.constant);
         let place = part.start + left;
-        [
-            Part { start: part.start, end: place, depth, parent: Some((at, true)), constant, bounds: left_bounds },
-            Part { start: place, end: part.end, depth, parent: Some((at, false)), constant, bounds: right_bounds },
-        ]
+        let child = |is_left: bool, start: usize, end: usize, bounds| Part {
+            start,
+            end,
+            depth: part.depth + 1,
+            parent: Some((at, is_left)),
+            constant: found.constant,
+            bounds,
+            by: found.feature,
+            split,
+        };
+        [child(true, part.start, place, left_bounds), child(false, place, part.end, right_bounds)]
     }
 
-    fn has_missing(&self, column: &Ranked<C>, part: &Part) -> bool {
-        column.missing != NO_MISSING
-            && self.rows[part.start..part.end].iter().any(|e| column.codes[e.row as usize].get() == column.missing)
+    /// Moves the rows of a node to its sides; gives the number on the left, and whether values are missing.
+    fn partition(&mut self, part: &Part, found: &Found) -> (usize, bool) {
+        let column = &self.columns[found.feature];
+        let rows = &mut self.rows[part.start..part.end];
+        self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
+        let (mut left, mut right) = (0, 0);
+        let mut any_missing = false;
+        for i in 0..rows.len() {
+            let entry = rows[i];
+            let code = column.codes[entry.row as usize].get();
+            let gone = code == column.missing;
+            any_missing |= gone;
+            let goes_left = usize::from((code <= found.cut.last && !gone) | (gone && found.cut.missing_left));
+            // Both places are written; the right one counts.
+            rows[left] = entry;
+            self.buffer[right] = entry;
+            left += goes_left;
+            right += 1 - goes_left;
+        }
+        rows[left..].copy_from_slice(&self.buffer[..right]);
+        (left, any_missing)
     }
+}
+
+/// A threshold between two values of a column; infinity where all values that are there go left.
+fn between<C: Code>(column: &Ranked<C>, last: u32, next: Option<u32>) -> f64 {
+    let low = column.values[last as usize];
+    let Some(next) = next else { return f64::INFINITY };
+    let high = column.values[next as usize];
+    let middle = low / 2.0 + high / 2.0;
+    if middle >= low && middle < high { middle } else { low }
+}
+
+/// The rows of a node by a column.
+fn sorted<'a, K: Key>(
+    codes: &[u32],
+    missing: u32,
+    span: &Span,
+    [present, absent, scratch]: &'a mut [Vec<K>; 3],
+) -> Order<'a, K> {
+    present.clear();
+    absent.clear();
+    if span.missing == 0 {
+        present.extend(codes.iter().enumerate().map(|(at, &code)| K::new(code, at)));
+    } else {
+        for (at, &code) in codes.iter().enumerate() {
+            (if code == missing { &mut *absent } else { &mut *present }).push(K::new(code, at));
+        }
+    }
+    sort::by_code(present, scratch, span.low, span.high);
+    Order { present, absent }
 }

@@ -1,13 +1,15 @@
 //! Regression whose leaves are means: squared error and Poisson deviance.
 
-use corten_kernels::special;
+use corten_kernels::{special, splits};
 
-use super::finder::{self, Cut, Entry, Finder, Limits, Span, Stats};
-use super::ranks::Code;
-use super::sort;
+use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
+use super::sort::Key;
 
 /// Which loss.
 pub(crate) trait Loss: Send + Sync {
+    /// Whether the score of one output is that of [`splits::best_squares`].
+    const SQUARES: bool;
+
     /// What a side of a split adds to the score, from its sum and its weight; NaN where the side can't be.
     fn side(sum: f64, weight: f64) -> f64;
     /// What a row adds to the impurity beside the sides.
@@ -18,6 +20,8 @@ pub(crate) trait Loss: Send + Sync {
 pub(crate) struct Squared;
 
 impl Loss for Squared {
+    const SQUARES: bool = true;
+
     #[inline]
     fn side(sum: f64, weight: f64) -> f64 {
         sum * sum / weight
@@ -33,6 +37,8 @@ impl Loss for Squared {
 pub(crate) struct Poisson;
 
 impl Loss for Poisson {
+    const SQUARES: bool = false;
+
     #[inline]
     fn side(sum: f64, weight: f64) -> f64 {
         // A mean of 0 has no logarithm: such a side may not be.
@@ -53,16 +59,21 @@ pub(crate) struct Means<'a, L> {
     outputs: usize,
     center: &'a [f64],
     weights: Option<&'a [f64]>,
-    /// Weighted targets and weights of the node's rows.
+    /// Weighted targets, weights, and what they add to the impurity, of the rows that were loaded.
     local: Vec<f64>,
-    local_weights: Vec<f64>,
+    weighted: Vec<f64>,
+    own: Vec<f64>,
     totals: Vec<f64>,
+    rows: usize,
     weight: f64,
     impurity: f64,
-    keys: Vec<u64>,
-    absent: Vec<u64>,
-    scratch: Vec<u64>,
     left: Vec<f64>,
+    /// Places of cuts, and sums and weights up to each.
+    places: Vec<u32>,
+    upto: [Vec<f64>; 2],
+    /// Sums and weights, and numbers of rows, by code.
+    bins: Vec<[f64; 2]>,
+    counts: Vec<u32>,
 }
 
 impl<'a, L: Loss> Means<'a, L> {
@@ -75,143 +86,212 @@ impl<'a, L: Loss> Means<'a, L> {
             center,
             weights,
             local: Vec::new(),
-            local_weights: Vec::new(),
+            weighted: Vec::new(),
+            own: Vec::new(),
             totals: vec![0.0; outputs],
+            rows: 0,
             weight: 0.0,
             impurity: 0.0,
-            keys: Vec::new(),
-            absent: Vec::new(),
-            scratch: Vec::new(),
             left: vec![0.0; outputs],
+            places: Vec::new(),
+            upto: Default::default(),
+            bins: Vec::new(),
+            counts: Vec::new(),
         }
     }
 
-    /// The score and the middle of a cut.
+    /// Values of the first output on both sides.
+    fn values(&self, left: f64, weight: f64) -> (f64, f64) {
+        (left / weight + self.center[0], (self.totals[0] - left) / (self.weight - weight) + self.center[0])
+    }
+
+    /// Whether sides of this weight and sum of the first output on the left may be.
     #[inline]
-    fn cut(&self, left: &[f64], weight: f64, rows: usize, limits: &Limits) -> Option<(f64, f64)> {
+    fn allow(&self, left: f64, weight: f64, limits: &Limits) -> bool {
+        limits.is_loose()
+            || limits.allow_weights(weight, self.weight - weight) && limits.allow_values(|| self.values(left, weight))
+    }
+
+    /// The score of sides from the sums on the left.
+    fn score(&self, left: &[f64], weight: f64) -> f64 {
         let right = self.weight - weight;
-        if !limits.allow((rows, weight), (self.local_weights.len() - rows, right)) {
-            return None;
-        }
-        let mut score = 0.0;
-        for (l, t) in left.iter().zip(&self.totals) {
-            score += L::side(*l, weight) + L::side(t - l, right);
-        }
-        let mut middle = 0.0;
-        if limits.monotonic.is_some() {
-            let values = (left[0] / weight + self.center[0], (self.totals[0] - left[0]) / right + self.center[0]);
-            if !limits.allow_values(|| values) {
-                return None;
-            }
-            middle = (values.0 + values.1) / 2.0;
-        }
-        (!score.is_nan()).then_some((score, middle))
+        left.iter().zip(&self.totals).map(|(l, t)| L::side(*l, weight) + L::side(t - l, right)).sum()
     }
 
-    fn start(&mut self, missing_left: bool) -> (usize, f64) {
-        self.left.fill(0.0);
-        let mut weight = 0.0;
+    fn search<K: Key>(&mut self, order: Order<'_, K>, limits: &Limits) -> Option<Cut> {
+        if L::SQUARES && self.outputs == 1 {
+            finder::both(order, |missing_left| self.squares(order, missing_left, limits))
+        } else {
+            finder::both(order, |missing_left| self.scores(order, missing_left, limits))
+        }
+    }
+
+    /// Squared error of one output.
+    fn squares<K: Key>(&mut self, order: Order<'_, K>, missing_left: bool, limits: &Limits) -> Option<Cut> {
+        let window = order.window(missing_left, limits);
+        let (mut sum, mut weight) = (0.0, 0.0);
         if missing_left {
-            for &key in &self.absent {
-                let i = key as u32 as usize;
-                weight += self.local_weights[i];
-                for (o, l) in self.left.iter_mut().enumerate() {
-                    *l += self.local[i * self.outputs + o];
-                }
+            for key in order.absent {
+                sum += self.local[key.place()];
+                weight += self.weighted[key.place()];
             }
-            return (self.absent.len(), weight);
         }
-        (0, weight)
+        self.reserve(window.end);
+        let mut count = 0;
+        for at in 0..window.end {
+            let place = order.present[at].place();
+            sum += self.local[place];
+            weight += self.weighted[place];
+            // Written in any case, counted where a cut may be: no branch.
+            (self.upto[0][count], self.upto[1][count]) = (sum, weight);
+            self.places[count] = at as u32;
+            count += usize::from(order.is_end(at) & (at >= window.start) && self.allow(sum, weight, limits));
+        }
+        let (at, score, middle) = self.best_of(count, limits)?;
+        order.cut(at, missing_left, score).map(|cut| Cut { middle, ..cut })
     }
 
-    fn scan(&mut self, missing_left: bool, limits: &Limits) -> Option<Cut> {
-        let (start, mut weight) = self.start(missing_left);
+    /// Room for cuts.
+    fn reserve(&mut self, cuts: usize) {
+        self.places.resize(self.places.len().max(cuts), 0);
+        self.upto.iter_mut().for_each(|v| v.resize(v.len().max(cuts), 0.0));
+    }
+
+    /// The best of cuts: its place, score and middle.
+    fn best_of(&self, count: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
+        let [sums, weights] = &self.upto;
+        let (i, score) = splits::best_squares(&sums[..count], &weights[..count], self.totals[0], self.weight)?;
+        Some((self.places[i] as usize, score, limits.middle(|| self.values(sums[i], weights[i]))))
+    }
+
+    /// Any loss, any number of outputs.
+    fn scores<K: Key>(&mut self, order: Order<'_, K>, missing_left: bool, limits: &Limits) -> Option<Cut> {
+        let window = order.window(missing_left, limits);
         let mut left = std::mem::take(&mut self.left);
-        let code = |key: u64| (key >> 32) as u32;
-        let end = if missing_left { None } else { self.absent.first() };
+        left.fill(0.0);
+        let mut weight = 0.0;
+        let absent = if missing_left { order.absent } else { &[] };
         let (mut best, mut score) = (None, f64::NEG_INFINITY);
-        for (at, &key) in self.keys.iter().enumerate() {
-            let i = key as u32 as usize;
-            weight += self.local_weights[i];
-            if let [l] = &mut left[..] {
-                *l += self.local[i];
-            } else {
-                for (l, y) in left.iter_mut().zip(&self.local[i * self.outputs..]) {
-                    *l += y;
-                }
+        for (count, key) in absent.iter().chain(&order.present[..window.end]).enumerate() {
+            let place = key.place();
+            weight += self.weighted[place];
+            for (l, y) in left.iter_mut().zip(&self.local[place * self.outputs..]) {
+                *l += y;
             }
-            let next = match self.keys.get(at + 1).or(end) {
-                Some(&next) if code(next) != code(key) => code(next),
-                _ => continue,
-            };
-            if let Some((s, middle)) = self.cut(&left, weight, start + at + 1, limits)
-                && s > score
-            {
-                score = s;
-                best = Some(Cut { last: code(key), next, missing_left, score, middle });
+            let Some(at) = count.checked_sub(absent.len()).filter(|at| *at >= window.start) else { continue };
+            if order.is_end(at) && self.allow(left[0], weight, limits) {
+                let new = self.score(&left, weight);
+                // Not so for NaN.
+                if new > score {
+                    score = new;
+                    best = Some((at, limits.middle(|| self.values(left[0], weight))));
+                }
             }
         }
         self.left = left;
-        best
+        let (at, middle) = best?;
+        order.cut(at, missing_left, score).map(|cut| Cut { middle, ..cut })
     }
 }
 
-impl<C: Code, L: Loss> Finder<C> for Means<'_, L> {
-    fn enter(&mut self, rows: &[Entry]) -> Stats {
+impl<L: Loss> Finder for Means<'_, L> {
+    fn load(&mut self, rows: &[Entry]) {
         self.local.clear();
-        self.local_weights.clear();
-        self.totals.fill(0.0);
-        (self.weight, self.impurity) = (0.0, 0.0);
+        self.weighted.clear();
+        self.own.clear();
         for entry in rows {
             let row = entry.row as usize;
             let weight = f64::from(entry.payload) * self.weights.map_or(1.0, |w| w[row]);
-            self.weight += weight;
-            self.local_weights.push(weight);
-            for (o, t) in self.totals.iter_mut().enumerate() {
-                let y = self.y[row * self.outputs + o];
-                self.local.push(weight * y);
-                *t += weight * y;
-                self.impurity += weight * L::own(y);
-            }
+            self.weighted.push(weight);
+            let targets = &self.y[row * self.outputs..][..self.outputs];
+            self.local.extend(targets.iter().map(|y| weight * y));
+            self.own.push(weight * targets.iter().map(|y| L::own(*y)).sum::<f64>());
         }
-        let sides: f64 = self.totals.iter().map(|&t| L::side(t, self.weight)).sum();
+    }
+
+    fn enter(&mut self, keys: Option<&[u32]>) -> Stats {
+        let (mut weight, mut own) = (0.0, 0.0);
+        self.totals.fill(0.0);
+        finder::each(self.weighted.len(), keys, |place| {
+            weight += self.weighted[place];
+            own += self.own[place];
+            for (t, y) in self.totals.iter_mut().zip(&self.local[place * self.outputs..]) {
+                *t += y;
+            }
+        });
+        self.rows = keys.map_or(self.weighted.len(), <[u32]>::len);
+        self.weight = weight;
+        let sides: f64 = self.totals.iter().map(|&t| L::side(t, weight)).sum();
         let sides = if sides.is_nan() { 0.0 } else { sides };
-        self.impurity = ((self.impurity - sides) / (self.weight * self.outputs as f64)).max(0.0);
-        Stats { weight: self.weight, impurity: self.impurity }
+        self.impurity = ((own - sides) / (weight * self.outputs as f64)).max(0.0);
+        Stats { weight, impurity: self.impurity }
     }
 
-    fn gather(&mut self, codes: &[C], missing: u32, rows: &[Entry]) -> Span {
-        finder::gather(codes, missing, rows, &mut self.keys, &mut self.absent, |code, i, _| {
-            u64::from(code.get()) << 32 | i as u64
-        })
-    }
-
-    fn best(&mut self, span: &Span, limits: &Limits) -> Option<Cut> {
-        sort::by_code(&mut self.keys, &mut self.scratch, span.low, span.high);
-        let right = self.scan(false, limits);
-        if span.missing == 0 {
-            return right;
+    fn best(&mut self, keys: Keys<'_>, limits: &Limits) -> Option<Cut> {
+        match keys {
+            Keys::Narrow(order) => self.search(order, limits),
+            Keys::Wide(order) => self.search(order, limits),
         }
-        Cut::better(right, self.scan(true, limits))
     }
 
-    fn at(&mut self, last: u32, missing_left: bool, limits: &Limits) -> Option<Cut> {
-        let (mut rows, mut weight) = self.start(missing_left);
-        let mut left = std::mem::take(&mut self.left);
-        for &key in &self.keys {
-            let i = key as u32 as usize;
-            // Multiplied by 0 or 1: no branch on the side.
-            let side = f64::from(u8::from((key >> 32) as u32 <= last));
-            weight += side * self.local_weights[i];
-            rows += usize::from(side > 0.0);
-            for (l, y) in left.iter_mut().zip(&self.local[i * self.outputs..]) {
-                *l += side * y;
+    fn binned(&mut self, codes: &[u32], low: u32, high: u32, limits: &Limits) -> Option<Cut> {
+        let bins = (high - low) as usize + 1;
+        self.bins.clear();
+        self.bins.resize(bins, [0.0; 2]);
+        self.counts.clear();
+        self.counts.resize(bins, 0);
+        for ((&code, &y), &w) in codes.iter().zip(&self.local).zip(&self.weighted) {
+            let bin = (code - low) as usize;
+            self.bins[bin][0] += y;
+            self.bins[bin][1] += w;
+            self.counts[bin] += 1;
+        }
+        self.reserve(bins);
+        let (mut sum, mut weight, mut rows, mut count) = (0.0, 0.0, 0, 0);
+        for bin in 0..bins - 1 {
+            sum += self.bins[bin][0];
+            weight += self.bins[bin][1];
+            rows += self.counts[bin] as usize;
+            (self.upto[0][count], self.upto[1][count]) = (sum, weight);
+            self.places[count] = bin as u32;
+            let may = (self.counts[bin] > 0) & limits.allow_rows(rows, codes.len() - rows);
+            count += usize::from(may && self.allow(sum, weight, limits));
+        }
+        let (bin, score, middle) = self.best_of(count, limits)?;
+        let next = (bin + 1..bins).find(|&bin| self.counts[bin] > 0)?;
+        Some(Cut { last: low + bin as u32, next: low + next as u32, missing_left: false, score, middle })
+    }
+
+    fn bins(&self, rows: usize) -> usize {
+        if L::SQUARES && self.outputs == 1 { rows } else { 0 }
+    }
+
+    fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut> {
+        let (weight, rows);
+        if self.outputs == 1 {
+            (weight, self.left[0], rows) =
+                splits::sums_up_to(side.codes, &self.weighted, &self.local, side.last, side.also);
+        } else {
+            self.left.fill(0.0);
+            let mut sums = (0.0, 0);
+            for (at, (w, y)) in self.weighted.iter().zip(self.local.chunks_exact(self.outputs)).enumerate() {
+                // Multiplied by 0 or 1: no branch on the side.
+                let left = f64::from(u8::from(side.is_left(at)));
+                sums.0 += left * w;
+                sums.1 += left as usize;
+                self.left.iter_mut().zip(y).for_each(|(l, y)| *l += left * y);
             }
+            (weight, rows) = sums;
         }
-        let cut = self.cut(&left, weight, rows, limits);
-        self.left = left;
-        let (score, middle) = cut?;
-        Some(Cut { last, next: last + 1, missing_left, score, middle })
+        if !limits.allow_rows(rows, side.codes.len() - rows) || !self.allow(self.left[0], weight, limits) {
+            return None;
+        }
+        let score = self.score(&self.left, weight);
+        (!score.is_nan()).then(|| side.cut(score, limits.middle(|| self.values(self.left[0], weight))))
+    }
+
+    fn is_perfect(&self, _score: f64) -> bool {
+        self.rows == 2
     }
 
     fn gain(&self, score: f64) -> f64 {

@@ -10,6 +10,7 @@ mod estimator;
 mod finder;
 mod fitted;
 mod grower;
+mod lists;
 mod means;
 mod parameters;
 mod prune;

@@ -3,7 +3,6 @@
 use corten_core::{Column, Data, Result};
 use corten_kernels::parallel;
 
-use super::sort::Key;
 
 /// Columns that are read together: two cache lines of a row-major matrix.
 const GROUP: usize = 16;
@@ -16,25 +15,15 @@ pub(crate) const NO_MISSING: u32 = u32::MAX;
 
 /// A rank as it is stored.
 pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
-    /// The code with a payload below it.
-    type Key: Key;
     /// Most distinct values of a column.
     const LIMIT: usize;
-    /// Bits of a payload's weight.
-    const WEIGHT_BITS: u32;
-    /// Bits of a payload's class.
-    const CLASS_BITS: u32;
 
     fn new(rank: u32) -> Self;
     fn get(self) -> u32;
-    fn key(self, payload: u32) -> Self::Key;
 }
 
 impl Code for u16 {
-    type Key = u32;
     const LIMIT: usize = u16::MAX as usize;
-    const WEIGHT_BITS: u32 = 8;
-    const CLASS_BITS: u32 = 8;
 
     #[inline]
     fn new(rank: u32) -> Self {
@@ -45,18 +34,10 @@ impl Code for u16 {
     fn get(self) -> u32 {
         u32::from(self)
     }
-
-    #[inline]
-    fn key(self, payload: u32) -> u32 {
-        u32::from(self) << 16 | payload
-    }
 }
 
 impl Code for u32 {
-    type Key = u64;
     const LIMIT: usize = u32::MAX as usize - 1;
-    const WEIGHT_BITS: u32 = 16;
-    const CLASS_BITS: u32 = 16;
 
     #[inline]
     fn new(rank: u32) -> Self {
@@ -66,11 +47,6 @@ impl Code for u32 {
     #[inline]
     fn get(self) -> u32 {
         self
-    }
-
-    #[inline]
-    fn key(self, payload: u32) -> u64 {
-        u64::from(self) << 32 | u64::from(payload)
     }
 }
 
@@ -90,11 +66,11 @@ pub(crate) enum Ranks {
     Wide(Vec<Ranked<u32>>),
 }
 
-/// Ranks all columns of a table; `wide` asks for the wide type whatever the values are.
+/// Ranks all columns of a table.
 ///
 /// # Errors
 /// [`corten_core::Error::Column`] for text and for infinite values.
-pub(crate) fn rank(data: &Data<'_>, wide: bool, threads: usize) -> Result<Ranks> {
+pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let table = data.table()?;
     let columns = table.columns();
     let made = parallel::map_blocks(threads, columns.len(), GROUP, |_, range| group(&columns[range], table.rows()));
@@ -102,7 +78,7 @@ pub(crate) fn rank(data: &Data<'_>, wide: bool, threads: usize) -> Result<Ranks>
     for part in made {
         ranked.extend(part?);
     }
-    if wide || ranked.iter().any(|c| c.values.len() >= u16::LIMIT) {
+    if ranked.iter().any(|c| c.values.len() >= u16::LIMIT) {
         return Ok(Ranks::Wide(ranked));
     }
     let narrow = |c: Ranked<u32>| Ranked {

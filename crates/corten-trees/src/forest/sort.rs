@@ -1,49 +1,70 @@
-//! Sorting of keys by the code in their upper bits.
+//! Sorting of keys by the code in their upper half.
 
-/// A code with a payload below it.
+/// A code above a row's place.
 pub(crate) trait Key: Copy + Ord + Default + Send {
+    fn new(code: u32, place: usize) -> Self;
     fn code(self) -> u32;
-    fn payload(self) -> u32;
+    fn place(self) -> usize;
+    /// Sorts few keys.
+    fn sort(keys: &mut [Self]);
 }
 
 impl Key for u32 {
+    #[inline]
+    fn new(code: u32, place: usize) -> Self {
+        code << 16 | place as u32
+    }
+
     #[inline]
     fn code(self) -> u32 {
         self >> 16
     }
 
     #[inline]
-    fn payload(self) -> u32 {
-        self & 0xffff
+    fn place(self) -> usize {
+        self as usize & 0xffff
+    }
+
+    fn sort(keys: &mut [Self]) {
+        corten_kernels::sort::ascending(keys);
     }
 }
 
 impl Key for u64 {
+    #[inline]
+    fn new(code: u32, place: usize) -> Self {
+        u64::from(code) << 32 | place as u64
+    }
+
     #[inline]
     fn code(self) -> u32 {
         (self >> 32) as u32
     }
 
     #[inline]
-    fn payload(self) -> u32 {
-        self as u32
+    fn place(self) -> usize {
+        self as u32 as usize
+    }
+
+    fn sort(keys: &mut [Self]) {
+        keys.sort_unstable();
     }
 }
 
 /// Keys from which digits are counted instead of keys compared.
-const RADIX_FROM: usize = 160;
+const RADIX_FROM: usize = 256;
 /// Bits of a digit.
 const DIGIT: u32 = 8;
 /// Most bits of a range that is counted at once.
 const DIRECT: u32 = 11;
 
-/// Sorts keys by code; all codes lie in `low..=high`. The order among equal codes is left open.
+/// Sorts keys by code, and by place among equal codes; all codes lie in `low..=high`, and places ascend.
 pub(crate) fn by_code<K: Key>(keys: &mut Vec<K>, scratch: &mut Vec<K>, low: u32, high: u32) {
     let n = keys.len();
     let bits = u32::BITS - (high - low).leading_zeros();
-    // Passes over few keys cost less than the counters only where the range is small.
-    if n < RADIX_FROM && (bits > DIGIT || n < 48) {
-        keys.sort_unstable();
+    // Passes over few keys cost more than a network, or than comparisons.
+    if n <= RADIX_FROM {
+        K::sort(keys);
         return;
     }
     scratch.resize(n, K::default());
@@ -82,17 +103,17 @@ mod tests {
     fn sorts_by_code_whatever_the_size_and_range() {
         let mut stream = Stream::new(1, 0);
         let mut scratch = Vec::new();
-        for n in [1usize, 7, 50, 159, 160, 500, 3000] {
+        for n in [1usize, 7, 50, 159, 256, 257, 500, 3000] {
             for range in [1u64, 2, 200, 1000, 60_000] {
-                let mut keys: Vec<u32> =
-                    (0..n).map(|_| (5 + stream.below(range) as u32) << 16 | stream.below(9) as u32).collect();
+                let mut keys: Vec<u32> = (0..n).map(|i| <u32 as Key>::new(5 + stream.below(range) as u32, i)).collect();
+                let mut wide: Vec<u64> = keys.iter().map(|k| u64::new(k.code(), k.place())).collect();
                 let mut expected = keys.clone();
                 expected.sort_unstable();
                 let (low, high) = (expected[0].code(), expected[n - 1].code());
                 by_code(&mut keys, &mut scratch, low, high);
-                assert!(keys.is_sorted_by_key(|k| k.code()), "{n} keys in a range of {range}");
-                keys.sort_unstable();
-                assert_eq!(keys, expected);
+                assert_eq!(keys, expected, "{n} keys in a range of {range}");
+                by_code(&mut wide, &mut Vec::new(), low, high);
+                assert!(wide.iter().zip(&keys).all(|(w, k)| (w.code(), w.place()) == (k.code(), k.place())));
             }
         }
     }
