@@ -42,6 +42,12 @@ macro_rules! best {
     }};
 }
 
+/// `left / l + right / r`, with one division; NaN where `l` or `r` is 0.
+#[inline(always)]
+fn ratio(left: f64, right: f64, l: f64, r: f64) -> f64 {
+    (left * r + right * l) / (l * r)
+}
+
 dispatch! {
     /// The cut of rows of two classes that leaves the least Gini impurity: its place and the sum over both sides of
     /// squared class weights by weight.
@@ -55,7 +61,8 @@ dispatch! {
             let (w, one) = (f64::from(weights[i]), f64::from(ones[i]));
             let zero = w - one;
             let (right_zero, right_one) = (all_zeros - zero, all_ones - one);
-            (zero * zero + one * one) / w + (right_zero * right_zero + right_one * right_one) / (right_zero + right_one)
+            let left = zero * zero + one * one;
+            ratio(left, right_zero * right_zero + right_one * right_one, w, right_zero + right_one)
         })
     }
 }
@@ -65,7 +72,7 @@ dispatch! {
     pub fn best_ratio(left: &[f64], right: &[f64], weights: &[f64], total: f64) -> Option<(usize, f64)> {
         let n = left.len().min(right.len()).min(weights.len());
         let (left, right, weights) = (&left[..n], &right[..n], &weights[..n]);
-        best!(n, i => left[i] / weights[i] + right[i] / (total - weights[i]))
+        best!(n, i => ratio(left[i], right[i], weights[i], total - weights[i]))
     }
 }
 
@@ -76,7 +83,7 @@ dispatch! {
         let (sums, weights) = (&sums[..n], &weights[..n]);
         best!(n, i => {
             let (l, r) = (sums[i], total - sums[i]);
-            l * l / weights[i] + r * r / (weight - weights[i])
+            ratio(l * l, r * r, weights[i], weight - weights[i])
         })
     }
 }
@@ -188,7 +195,7 @@ mod tests {
             let (total, weight) = (100.0, 200.0);
             let squares = |i: usize| {
                 let (l, r) = (sums[i], total - sums[i]);
-                l * l / weights[i] + r * r / (weight - weights[i])
+                ratio(l * l, r * r, weights[i], weight - weights[i])
             };
             // A candidate of weight 0 and sum 0 is none.
             let sums: Vec<f64> = sums.iter().zip(&weights).map(|(s, w)| if *w == 0.0 { 0.0 } else { *s }).collect();

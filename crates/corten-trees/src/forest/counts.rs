@@ -12,6 +12,10 @@ use super::sort::Key;
 /// Bits of a weight in a payload; those above are the class.
 const WEIGHT_BITS: u32 = 16;
 
+/// Classes that are summed in a few copies, and how many.
+const FEW: usize = 16;
+const COPIES: usize = 4;
+
 /// How mixed classes are, from a sum over classes that changes by one term a row.
 pub(crate) trait Purity: Send + Sync {
     /// A sum of terms.
@@ -44,8 +48,9 @@ impl Purity for Gini {
 
     #[inline]
     fn change(&self, sum: &mut u64, before: u32, after: u32) {
-        let square = |x: u32| u64::from(x) * u64::from(x);
-        *sum = sum.wrapping_add(square(after)).wrapping_sub(square(before));
+        let (before, after) = (u64::from(before), u64::from(after));
+        // The difference of two squares.
+        *sum = sum.wrapping_add((after + before).wrapping_mul(after.wrapping_sub(before)));
     }
 
     #[inline]
@@ -360,6 +365,32 @@ impl<P: Purity> Counts<P> {
         }
     }
 
+    /// Sums the weights of classes on the left of a cut; gives the number of rows there.
+    fn move_left(&mut self, side: &Side<'_>) -> usize {
+        let classes = self.left.len();
+        // Rows in turn add to one of a few copies: an addition needn't wait for that of the row before.
+        let mut copies = [[0u32; FEW]; COPIES];
+        let few = classes <= FEW;
+        self.left.fill(0);
+        let mut rows = 0;
+        for (at, (&class, &w)) in self.classes.iter().zip(&self.weights).enumerate() {
+            // A weight of 0 moves nothing: no branch on the side.
+            let left = u32::from(side.is_left(at));
+            rows += left as usize;
+            if few {
+                copies[at % COPIES][class as usize % FEW] += w * left;
+            } else {
+                self.left[class as usize] += w * left;
+            }
+        }
+        if few {
+            for copy in &copies {
+                self.left.iter_mut().zip(copy).for_each(|(l, c)| *l += c);
+            }
+        }
+        rows
+    }
+
     /// Moves a row to the left.
     #[inline]
     fn add(&mut self, place: usize, sums: &mut (P::Sum, P::Sum), weight: &mut u32) {
@@ -446,20 +477,13 @@ impl<P: Purity> Finder for Counts<P> {
             }
             score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
         } else {
-            self.left.fill(0);
-            let mut count = 0;
-            for (at, (&class, &w)) in self.classes.iter().zip(&self.weights).enumerate() {
-                // A weight of 0 moves nothing: no branch on the side.
-                let left = u32::from(side.is_left(at));
-                self.left[class as usize] += w * left;
-                count += left as usize;
-            }
+            rows = self.move_left(&side);
             let mut sums = (P::Sum::default(), P::Sum::default());
             for (&l, &all) in self.left.iter().zip(&self.totals) {
                 self.purity.change(&mut sums.0, 0, l);
                 self.purity.change(&mut sums.1, 0, all - l);
             }
-            (weight, ones, rows) = (self.left.iter().sum(), self.second(), count);
+            (weight, ones) = (self.left.iter().sum(), self.second());
             score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
         }
         let may = limits.allow_rows(rows, side.codes.len() - rows) && self.allow(weight, ones, limits);

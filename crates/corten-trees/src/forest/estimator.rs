@@ -18,7 +18,7 @@ use super::grower::{Grower, Rules};
 use super::means::{Means, Poisson, Squared};
 use super::parameters::Growth;
 use super::prune::prune;
-use super::ranks::{self, Code, Ranked, Ranks};
+use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::tree::GrownTree;
 
@@ -182,8 +182,9 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     let ranks = ranks::rank(input.x, threads)?;
     input.context.cancel.check()?;
     let (trees, oob) = match &ranks {
-        Ranks::Narrow(columns) => plan.trees(columns, earlier.len(), threads)?,
-        Ranks::Wide(columns) => plan.trees(columns, earlier.len(), threads)?,
+        Ranks::Byte(table) => plan.trees(table, earlier.len(), threads)?,
+        Ranks::Narrow(table) => plan.trees(table, earlier.len(), threads)?,
+        Ranks::Wide(table) => plan.trees(table, earlier.len(), threads)?,
     };
     let added = trees.len();
     let trees: Vec<GrownTree> = earlier.iter().cloned().chain(trees).collect();
@@ -246,20 +247,20 @@ impl Plan<'_> {
     /// Grows the trees from number `first` on, and scores each row by the trees that didn't see it.
     fn trees<C: Code>(
         &self,
-        columns: &[Ranked<C>],
+        table: &Table<C>,
         first: usize,
         threads: usize,
     ) -> Result<(Vec<GrownTree>, Option<OutOfBag>)> {
         let total = self.forest.trees - first;
         let done = AtomicUsize::new(0);
         let grown = parallel::map_blocks(threads, total, 1, |i, _| {
-            let (tree, counts) = self.tree(columns, first + i)?;
+            let (tree, counts) = self.tree(table, first + i)?;
             let tree =
                 if self.forest.growth.ccp_alpha > 0.0 { prune(&tree, self.forest.growth.ccp_alpha) } else { tree };
             let leaves: Vec<(u32, u32)> = match &counts {
                 Some(counts) if self.forest.oob => {
                     let unseen = (0u32..).zip(counts).filter(|(_, c)| **c == 0);
-                    unseen.map(|(row, _)| (row, tree.leaf(columns, row as usize) as u32)).collect()
+                    unseen.map(|(row, _)| (row, tree.leaf(table, row as usize) as u32)).collect()
                 }
                 _ => Vec::new(),
             };
@@ -275,12 +276,12 @@ impl Plan<'_> {
     }
 
     /// One tree, and how often each row was drawn for it.
-    fn tree<C: Code>(&self, columns: &[Ranked<C>], number: usize) -> Result<(GrownTree, Option<Vec<u32>>)> {
+    fn tree<C: Code>(&self, table: &Table<C>, number: usize) -> Result<(GrownTree, Option<Vec<u32>>)> {
         let counts = self.bootstrap.as_ref().map(|b| b.counts(self.task.rows(), self.seed, number));
         let stream = Stream::new(self.seed, COLUMNS ^ number as u64);
         let width = self.task.width();
         let grow = |finder: &mut dyn Finder, rows: Vec<Entry>| {
-            Grower::new(columns, self.rules, finder, stream, rows, width).grow(&self.context.cancel)
+            Grower::new(table, self.rules, finder, stream, rows, width).grow(&self.context.cancel)
         };
         let tree = match self.task {
             Task::Classes { codes, .. } => {

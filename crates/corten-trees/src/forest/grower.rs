@@ -10,7 +10,7 @@ use corten_kernels::splits;
 
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span};
 use super::lists::{self, Lists};
-use super::ranks::{Code, NO_MISSING, Ranked};
+use super::ranks::{Code, NO_MISSING, Ranked, Table};
 use super::sort::{self, Key};
 use super::tree::{GrownTree, Node};
 
@@ -96,7 +96,7 @@ impl Ord for Candidate {
 
 /// Grows one tree.
 pub(crate) struct Grower<'a, C: Code> {
-    columns: &'a [Ranked<C>],
+    table: &'a Table<C>,
     rules: &'a Rules,
     finder: &'a mut dyn Finder,
     stream: Stream,
@@ -120,18 +120,18 @@ pub(crate) struct Grower<'a, C: Code> {
 
 impl<'a, C: Code> Grower<'a, C> {
     pub(crate) fn new(
-        columns: &'a [Ranked<C>],
+        table: &'a Table<C>,
         rules: &'a Rules,
         finder: &'a mut dyn Finder,
         stream: Stream,
         rows: Vec<Entry>,
         width: usize,
     ) -> Self {
-        let features: Vec<u32> = (0..columns.len() as u32).collect();
+        let features: Vec<u32> = (0..table.columns.len() as u32).collect();
         let tree = GrownTree { width, ..GrownTree::default() };
         let constant = features.clone();
         Self {
-            columns,
+            table,
             rules,
             finder,
             stream,
@@ -180,7 +180,7 @@ impl<'a, C: Code> Grower<'a, C> {
 
     /// Whether so many rows are kept in the order of each column.
     fn fits_lists(&self, rows: usize) -> bool {
-        let columns = self.columns.len();
+        let columns = self.table.columns.len();
         let all = !self.rules.random && self.rules.max_features >= columns;
         all && rows <= lists::ROWS && rows.saturating_mul(columns) <= lists::KEYS
     }
@@ -189,7 +189,7 @@ impl<'a, C: Code> Grower<'a, C> {
     fn below(&mut self, part: Part, cancel: &CancelToken) -> Result<()> {
         let rows = &self.rows[part.start..part.end];
         self.finder.load(rows);
-        self.lists = Some(Lists::new(self.columns, rows));
+        self.lists = Some(Lists::new(&self.table.columns, rows));
         let done = self.depth_first(Part { start: 0, end: rows.len(), ..part }, cancel);
         self.lists = None;
         done
@@ -310,7 +310,7 @@ impl<'a, C: Code> Grower<'a, C> {
 
     /// Looks at a column of a node.
     fn look(&mut self, feature: usize, part: &Part, limits: &Limits) -> Look {
-        let column = &self.columns[feature];
+        let column = &self.table.columns[feature];
         if let Some(lists) = &self.lists {
             let (order, span) = lists.order(feature, part.start, part.end);
             if span.is_constant() {
@@ -323,8 +323,7 @@ impl<'a, C: Code> Grower<'a, C> {
             }));
         }
         let codes = &mut self.codes;
-        codes.clear();
-        codes.extend(self.rows[part.start..part.end].iter().map(|e| column.codes[e.row as usize].get()));
+        self.table.gather(feature, &self.rows[part.start..part.end], codes);
         let (low, high, missing) = splits::span(codes, column.missing);
         let span = Span { low, high, missing };
         if span.is_constant() {
@@ -336,7 +335,7 @@ impl<'a, C: Code> Grower<'a, C> {
         let rows = codes.len();
         let cut = if missing == 0 && ((high - low) as usize) < self.finder.bins(rows) {
             self.finder.binned(codes, low, high, limits)
-        } else if C::LIMIT <= usize::from(u16::MAX) && rows <= lists::ROWS {
+        } else if C::LIMIT <= u16::LIMIT && rows <= lists::ROWS {
             self.finder.best(Keys::Narrow(sorted(codes, column.missing, &span, &mut self.narrow)), limits)
         } else {
             self.finder.best(Keys::Wide(sorted(codes, column.missing, &span, &mut self.wide)), limits)
@@ -408,15 +407,16 @@ impl<'a, C: Code> Grower<'a, C> {
 
     /// Moves the rows of a node to its sides; gives the number on the left, and whether values are missing.
     fn partition(&mut self, part: &Part, found: &Found) -> (usize, bool) {
-        let column = &self.columns[found.feature];
+        let missing = self.table.columns[found.feature].missing;
         let rows = &mut self.rows[part.start..part.end];
+        self.table.gather(found.feature, rows, &mut self.codes);
         self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
         let (mut left, mut right) = (0, 0);
         let mut any_missing = false;
         for i in 0..rows.len() {
             let entry = rows[i];
-            let code = column.codes[entry.row as usize].get();
-            let gone = code == column.missing;
+            let code = self.codes[i];
+            let gone = code == missing;
             any_missing |= gone;
             let goes_left = usize::from((code <= found.cut.last && !gone) | (gone && found.cut.missing_left));
             // Both places are written; the right one counts.

@@ -1,6 +1,6 @@
 //! Regression whose leaves are means: squared error and Poisson deviance.
 
-use corten_kernels::{special, splits};
+use corten_kernels::{special, splits, vector};
 
 use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
 use super::sort::Key;
@@ -51,6 +51,12 @@ impl Loss for Poisson {
     }
 }
 
+#[inline]
+fn add(sums: &mut [f64; 2], pair: [f64; 2]) {
+    sums[0] += pair[0];
+    sums[1] += pair[1];
+}
+
 /// See the module.
 pub(crate) struct Means<'a, L> {
     loss: std::marker::PhantomData<L>,
@@ -62,6 +68,8 @@ pub(crate) struct Means<'a, L> {
     /// Weighted targets, weights, and what they add to the impurity, of the rows that were loaded.
     local: Vec<f64>,
     weighted: Vec<f64>,
+    /// Of one output: the first two side by side.
+    pairs: Vec<[f64; 2]>,
     own: Vec<f64>,
     totals: Vec<f64>,
     rows: usize,
@@ -87,6 +95,7 @@ impl<'a, L: Loss> Means<'a, L> {
             weights,
             local: Vec::new(),
             weighted: Vec::new(),
+            pairs: Vec::new(),
             own: Vec::new(),
             totals: vec![0.0; outputs],
             rows: 0,
@@ -129,19 +138,17 @@ impl<'a, L: Loss> Means<'a, L> {
     /// Squared error of one output.
     fn squares<K: Key>(&mut self, order: Order<'_, K>, missing_left: bool, limits: &Limits) -> Option<Cut> {
         let window = order.window(missing_left, limits);
-        let (mut sum, mut weight) = (0.0, 0.0);
+        let mut sums = [0.0; 2];
         if missing_left {
             for key in order.absent {
-                sum += self.local[key.place()];
-                weight += self.weighted[key.place()];
+                add(&mut sums, self.pairs[key.place()]);
             }
         }
         self.reserve(window.end);
         let mut count = 0;
         for at in 0..window.end {
-            let place = order.present[at].place();
-            sum += self.local[place];
-            weight += self.weighted[place];
+            add(&mut sums, self.pairs[order.present[at].place()]);
+            let [sum, weight] = sums;
             // Written in any case, counted where a cut may be: no branch.
             (self.upto[0][count], self.upto[1][count]) = (sum, weight);
             self.places[count] = at as u32;
@@ -207,18 +214,27 @@ impl<L: Loss> Finder for Means<'_, L> {
             self.local.extend(targets.iter().map(|y| weight * y));
             self.own.push(weight * targets.iter().map(|y| L::own(*y)).sum::<f64>());
         }
+        if self.outputs == 1 {
+            self.pairs.clear();
+            self.pairs.extend(self.local.iter().zip(&self.weighted).map(|(&y, &w)| [y, w]));
+        }
     }
 
     fn enter(&mut self, keys: Option<&[u32]>) -> Stats {
         let (mut weight, mut own) = (0.0, 0.0);
-        self.totals.fill(0.0);
-        finder::each(self.weighted.len(), keys, |place| {
-            weight += self.weighted[place];
-            own += self.own[place];
-            for (t, y) in self.totals.iter_mut().zip(&self.local[place * self.outputs..]) {
-                *t += y;
-            }
-        });
+        if keys.is_none() && self.outputs == 1 {
+            (weight, own) = (vector::sum(&self.weighted), vector::sum(&self.own));
+            self.totals[0] = vector::sum(&self.local);
+        } else {
+            self.totals.fill(0.0);
+            finder::each(self.weighted.len(), keys, |place| {
+                weight += self.weighted[place];
+                own += self.own[place];
+                for (t, y) in self.totals.iter_mut().zip(&self.local[place * self.outputs..]) {
+                    *t += y;
+                }
+            });
+        }
         self.rows = keys.map_or(self.weighted.len(), <[u32]>::len);
         self.weight = weight;
         let sides: f64 = self.totals.iter().map(|&t| L::side(t, weight)).sum();

@@ -3,6 +3,8 @@
 use corten_core::{Column, Data, Result};
 use corten_kernels::parallel;
 
+use super::finder::Entry;
+
 
 /// Columns that are read together: two cache lines of a row-major matrix.
 const GROUP: usize = 16;
@@ -10,45 +12,41 @@ const GROUP: usize = 16;
 const BLOCK: usize = 256;
 /// Largest integers that are ranked by a table instead of a sort.
 const TABLE: usize = 1 << 16;
+/// A node that holds one of so many rows is read along columns.
+const DENSE: usize = 8;
 /// The code of a missing value in a column without one.
 pub(crate) const NO_MISSING: u32 = u32::MAX;
 
 /// A rank as it is stored.
 pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
-    /// Most distinct values of a column.
+    /// Most distinct values of a column, a missing one among them.
     const LIMIT: usize;
 
     fn new(rank: u32) -> Self;
     fn get(self) -> u32;
 }
 
-impl Code for u16 {
-    const LIMIT: usize = u16::MAX as usize;
+macro_rules! code {
+    ($type:ty, $limit:expr) => {
+        impl Code for $type {
+            const LIMIT: usize = $limit;
 
-    #[inline]
-    fn new(rank: u32) -> Self {
-        rank as u16
-    }
+            #[inline]
+            fn new(rank: u32) -> Self {
+                rank as $type
+            }
 
-    #[inline]
-    fn get(self) -> u32 {
-        u32::from(self)
-    }
+            #[inline]
+            fn get(self) -> u32 {
+                self as u32
+            }
+        }
+    };
 }
 
-impl Code for u32 {
-    const LIMIT: usize = u32::MAX as usize - 1;
-
-    #[inline]
-    fn new(rank: u32) -> Self {
-        rank
-    }
-
-    #[inline]
-    fn get(self) -> u32 {
-        self
-    }
-}
+code!(u8, 1 << 8);
+code!(u16, 1 << 16);
+code!(u32, u32::MAX as usize - 1);
 
 /// One column of ranks.
 pub(crate) struct Ranked<C> {
@@ -60,10 +58,57 @@ pub(crate) struct Ranked<C> {
     pub(crate) missing: u32,
 }
 
+/// A table of ranks, held both ways: a node of many rows reads along a column, one of few finds the columns of a row
+/// side by side.
+pub(crate) struct Table<C> {
+    pub(crate) columns: Vec<Ranked<C>>,
+    by_row: Vec<C>,
+}
+
+impl<C: Code> Table<C> {
+    fn new(ranked: Vec<Ranked<u32>>, rows: usize, threads: usize) -> Self {
+        let narrow = |c: Ranked<u32>| Ranked {
+            codes: c.codes.into_iter().map(C::new).collect(),
+            values: c.values,
+            missing: c.missing,
+        };
+        let columns: Vec<Ranked<C>> = ranked.into_iter().map(narrow).collect();
+        let width = columns.len();
+        let blocks = parallel::map_blocks(threads, rows, BLOCK, |_, range| {
+            let mut block = vec![C::new(0); range.len() * width];
+            for (at, column) in columns.iter().enumerate() {
+                for (row, code) in column.codes[range.clone()].iter().enumerate() {
+                    block[row * width + at] = *code;
+                }
+            }
+            block
+        });
+        Self { columns, by_row: blocks.concat() }
+    }
+
+    /// The code of a row in a column.
+    #[inline]
+    pub(crate) fn code(&self, row: usize, column: usize) -> u32 {
+        self.by_row[row * self.columns.len() + column].get()
+    }
+
+    /// The codes of rows in a column.
+    pub(crate) fn gather(&self, column: usize, rows: &[Entry], out: &mut Vec<u32>) {
+        let (codes, width) = (&self.columns[column].codes, self.columns.len());
+        out.clear();
+        if rows.len() * DENSE >= codes.len() {
+            out.extend(rows.iter().map(|e| codes[e.row as usize].get()));
+        } else {
+            out.extend(rows.iter().map(|e| self.by_row[e.row as usize * width + column].get()));
+        }
+    }
+}
+
 /// All columns as ranks of the narrowest type that holds them.
 pub(crate) enum Ranks {
-    Narrow(Vec<Ranked<u16>>),
-    Wide(Vec<Ranked<u32>>),
+    Byte(Table<u8>),
+    Narrow(Table<u16>),
+    Wide(Table<u32>),
 }
 
 /// Ranks all columns of a table.
@@ -72,21 +117,20 @@ pub(crate) enum Ranks {
 /// [`corten_core::Error::Column`] for text and for infinite values.
 pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let table = data.table()?;
-    let columns = table.columns();
-    let made = parallel::map_blocks(threads, columns.len(), GROUP, |_, range| group(&columns[range], table.rows()));
+    let (columns, rows) = (table.columns(), table.rows());
+    let made = parallel::map_blocks(threads, columns.len(), GROUP, |_, range| group(&columns[range], rows));
     let mut ranked = Vec::with_capacity(columns.len());
     for part in made {
         ranked.extend(part?);
     }
-    if ranked.iter().any(|c| c.values.len() >= u16::LIMIT) {
-        return Ok(Ranks::Wide(ranked));
-    }
-    let narrow = |c: Ranked<u32>| Ranked {
-        codes: c.codes.into_iter().map(u16::new).collect(),
-        values: c.values,
-        missing: c.missing,
-    };
-    Ok(Ranks::Narrow(ranked.into_iter().map(narrow).collect()))
+    let most = ranked.iter().map(|c| c.values.len() + usize::from(c.missing != NO_MISSING)).max().unwrap_or(0);
+    Ok(if most <= u8::LIMIT {
+        Ranks::Byte(Table::new(ranked, rows, threads))
+    } else if most <= u16::LIMIT {
+        Ranks::Narrow(Table::new(ranked, rows, threads))
+    } else {
+        Ranks::Wide(Table::new(ranked, rows, threads))
+    })
 }
 
 fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {

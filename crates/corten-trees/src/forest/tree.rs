@@ -2,7 +2,7 @@
 
 use corten_model::ops::{Tree, TreeNode};
 
-use super::ranks::{Code, NO_MISSING, Ranked};
+use super::ranks::{Code, NO_MISSING, Table};
 
 /// A node; a leaf has itself as its left child.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,12 +37,12 @@ impl GrownTree {
     }
 
     /// The leaf of a training row.
-    pub(crate) fn leaf<C: Code>(&self, columns: &[Ranked<C>], row: usize) -> usize {
+    pub(crate) fn leaf<C: Code>(&self, table: &Table<C>, row: usize) -> usize {
         let mut at = 0;
         while !self.is_leaf(at) {
             let node = &self.nodes[at];
-            let column = &columns[node.feature as usize];
-            let code = column.codes[row].get();
+            let column = &table.columns[node.feature as usize];
+            let code = table.code(row, node.feature as usize);
             let missing = column.missing != NO_MISSING && code == column.missing;
             let left = if missing { node.missing_left } else { column.values[code as usize] <= node.threshold };
             at = if left { node.left } else { node.right } as usize;
