@@ -163,6 +163,105 @@ dispatch! {
     }
 }
 
+/// Most columns of a row whose codes lie side by side.
+pub const WIDTH: usize = 32;
+
+/// Runs `$body` with the width of rows as a constant; widths are 8, 16 and [`WIDTH`].
+macro_rules! by_width {
+    ($width:expr, $W:ident => $body:expr) => {
+        match $width {
+            8 => {
+                const $W: usize = 8;
+                $body
+            }
+            16 => {
+                const $W: usize = 16;
+                $body
+            }
+            _ => {
+                const $W: usize = WIDTH;
+                $body
+            }
+        }
+    };
+}
+
+dispatch! {
+    /// Least and greatest code of each column, of rows of 8, 16 or [`WIDTH`] codes.
+    pub fn spans(rows: &[u16], width: usize) -> ([u16; WIDTH], [u16; WIDTH]) {
+        let (mut lows, mut highs) = ([u16::MAX; WIDTH], [0; WIDTH]);
+        by_width!(width, W => {
+            let (mut low, mut high) = ([u16::MAX; W], [0; W]);
+            for row in rows.as_chunks::<W>().0 {
+                for lane in 0..W {
+                    low[lane] = low[lane].min(row[lane]);
+                    high[lane] = high[lane].max(row[lane]);
+                }
+            }
+            lows[..W].copy_from_slice(&low);
+            highs[..W].copy_from_slice(&high);
+        });
+        (lows, highs)
+    }
+}
+
+dispatch! {
+    /// One cut a column: sums of `a` and `b` over the rows whose code is at most the column's in `last`, and their
+    /// number. Rows are of 8, 16 or [`WIDTH`] codes and add up one after the other.
+    pub fn sums_by_column(
+        rows: &[u16],
+        width: usize,
+        a: &[f64],
+        b: &[f64],
+        last: &[u16; WIDTH],
+    ) -> ([f64; WIDTH], [f64; WIDTH], [u32; WIDTH]) {
+        let (mut sums_a, mut sums_b, mut counts) = ([0.0; WIDTH], [0.0; WIDTH], [0; WIDTH]);
+        by_width!(width, W => {
+            let (mut sum_a, mut sum_b, mut count) = ([0.0; W], [0.0; W], [0u32; W]);
+            for ((row, &x), &y) in rows.as_chunks::<W>().0.iter().zip(a).zip(b) {
+                for lane in 0..W {
+                    let left = row[lane] <= last[lane];
+                    sum_a[lane] += if left { x } else { 0.0 };
+                    sum_b[lane] += if left { y } else { 0.0 };
+                    count[lane] += u32::from(left);
+                }
+            }
+            sums_a[..W].copy_from_slice(&sum_a);
+            sums_b[..W].copy_from_slice(&sum_b);
+            counts[..W].copy_from_slice(&count);
+        });
+        (sums_a, sums_b, counts)
+    }
+}
+
+dispatch! {
+    /// [`sums_by_column`] for whole numbers.
+    pub fn counts_by_column(
+        rows: &[u16],
+        width: usize,
+        a: &[u32],
+        b: &[u32],
+        last: &[u16; WIDTH],
+    ) -> ([u32; WIDTH], [u32; WIDTH], [u32; WIDTH]) {
+        let (mut sums_a, mut sums_b, mut counts) = ([0; WIDTH], [0; WIDTH], [0; WIDTH]);
+        by_width!(width, W => {
+            let (mut sum_a, mut sum_b, mut count) = ([0u32; W], [0u32; W], [0u32; W]);
+            for ((row, &x), &y) in rows.as_chunks::<W>().0.iter().zip(a).zip(b) {
+                for lane in 0..W {
+                    let mask = if row[lane] <= last[lane] { u32::MAX } else { 0 };
+                    sum_a[lane] = sum_a[lane].wrapping_add(x & mask);
+                    sum_b[lane] = sum_b[lane].wrapping_add(y & mask);
+                    count[lane] += mask & 1;
+                }
+            }
+            sums_a[..W].copy_from_slice(&sum_a);
+            sums_b[..W].copy_from_slice(&sum_b);
+            counts[..W].copy_from_slice(&count);
+        });
+        (sums_a, sums_b, counts)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +338,34 @@ mod tests {
             let there = || codes.iter().copied().filter(|c| *c != missing);
             let expected = (there().min().unwrap_or(u32::MAX), there().max().unwrap_or(0), n - there().count());
             assert_eq!(span(&codes, missing), expected);
+        }
+    }
+
+    #[test]
+    fn columns_side_by_side_sum_as_one_at_a_time() {
+        for width in [8, 16, WIDTH] {
+            for n in [0, 1, 5, 40] {
+                let rows: Vec<u16> = noise(n * width, 7).iter().map(|x| *x as u16 % 50).collect();
+                let column = |lane: usize| (0..n).map(|i| u32::from(rows[i * width + lane])).collect::<Vec<u32>>();
+                let (a, b) = (noise(n, 8), noise(n, 9));
+                let whole = |v: &[f64]| v.iter().map(|x| *x as u32 % 100).collect::<Vec<u32>>();
+                let (whole_a, whole_b) = (whole(&a), whole(&b));
+                let mut last = [0; WIDTH];
+                last.iter_mut().enumerate().for_each(|(lane, l)| *l = lane as u16 * 2);
+                let (lows, highs) = spans(&rows, width);
+                let sums = sums_by_column(&rows, width, &a, &b, &last);
+                let counts = counts_by_column(&rows, width, &whole_a, &whole_b, &last);
+                for lane in 0..width {
+                    let (codes, last) = (column(lane), u32::from(last[lane]));
+                    let (low, high, _) = span(&codes, u32::MAX);
+                    assert_eq!((u32::from(lows[lane]), u32::from(highs[lane])), (low.min(65_535), high));
+                    // Whole numbers: every order gives the same sum.
+                    let expected = sums_up_to(&codes, &a, &b, last, u32::MAX);
+                    assert_eq!((sums.0[lane], sums.1[lane], sums.2[lane] as usize), expected);
+                    let expected = counts_up_to(&codes, &whole_a, &whole_b, last, u32::MAX);
+                    assert_eq!((counts.0[lane], counts.1[lane], counts.2[lane] as usize), expected);
+                }
+            }
         }
     }
 }

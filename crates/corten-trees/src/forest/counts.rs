@@ -161,6 +161,8 @@ pub(crate) struct Counts<P: Purity> {
     /// Weights of each class, and numbers of rows, by code.
     bins: Vec<u32>,
     rows: Vec<u32>,
+    /// Weights, those of the second class, and numbers of rows on the left of one cut a column.
+    lanes: [[u32; splits::WIDTH]; 3],
 }
 
 impl<P: Purity> Counts<P> {
@@ -179,6 +181,7 @@ impl<P: Purity> Counts<P> {
             cuts: Default::default(),
             bins: Vec::new(),
             rows: Vec::new(),
+            lanes: [[0; splits::WIDTH]; 3],
         }
     }
 
@@ -365,6 +368,18 @@ impl<P: Purity> Counts<P> {
         }
     }
 
+    /// A given cut of two classes.
+    fn cut_of_two(&self, side: Side<'_>, weight: u32, ones: u32, rows: usize, limits: &Limits) -> Option<Cut> {
+        let mut sums = (P::Sum::default(), P::Sum::default());
+        for (l, all) in [weight - ones, ones].into_iter().zip(&self.totals) {
+            self.purity.change(&mut sums.0, 0, l);
+            self.purity.change(&mut sums.1, 0, all - l);
+        }
+        let may = limits.allow_rows(rows, self.weights.len() - rows) && self.allow(weight, ones, limits);
+        let score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
+        may.then(|| side.cut(score, limits.middle(|| self.values(weight, ones))))
+    }
+
     /// Sums the weights of classes on the left of a cut; gives the number of rows there.
     fn move_left(&mut self, side: &Side<'_>) -> usize {
         let classes = self.left.len();
@@ -465,29 +480,34 @@ impl<P: Purity> Finder for Counts<P> {
     }
 
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut> {
-        let (weight, ones, rows);
-        let score;
         if self.is_simple() {
-            (weight, ones, rows) =
+            let (weight, ones, rows) =
                 splits::counts_up_to(side.codes, &self.weights, &self.ones, side.last, side.also);
-            let mut sums = (P::Sum::default(), P::Sum::default());
-            for (l, all) in [weight - ones, ones].into_iter().zip(&self.totals) {
-                self.purity.change(&mut sums.0, 0, l);
-                self.purity.change(&mut sums.1, 0, all - l);
-            }
-            score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
-        } else {
-            rows = self.move_left(&side);
-            let mut sums = (P::Sum::default(), P::Sum::default());
-            for (&l, &all) in self.left.iter().zip(&self.totals) {
-                self.purity.change(&mut sums.0, 0, l);
-                self.purity.change(&mut sums.1, 0, all - l);
-            }
-            (weight, ones) = (self.left.iter().sum(), self.second());
-            score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
+            return self.cut_of_two(side, weight, ones, rows, limits);
         }
+        let rows = self.move_left(&side);
+        let mut sums = (P::Sum::default(), P::Sum::default());
+        for (&l, &all) in self.left.iter().zip(&self.totals) {
+            self.purity.change(&mut sums.0, 0, l);
+            self.purity.change(&mut sums.1, 0, all - l);
+        }
+        let (weight, ones) = (self.left.iter().sum(), self.second());
         let may = limits.allow_rows(rows, side.codes.len() - rows) && self.allow(weight, ones, limits);
+        let score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
         may.then(|| side.cut(score, limits.middle(|| self.values(weight, ones))))
+    }
+
+    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &[u16; splits::WIDTH]) -> bool {
+        if self.is_simple() {
+            let (weights, ones, rows) = splits::counts_by_column(rows, width, &self.weights, &self.ones, last);
+            self.lanes = [weights, ones, rows];
+        }
+        self.is_simple()
+    }
+
+    fn lane(&mut self, column: usize, side: Side<'_>, limits: &Limits) -> Option<Cut> {
+        let [weight, ones, rows] = self.lanes.map(|lane| lane[column]);
+        self.cut_of_two(side, weight, ones, rows as usize, limits)
     }
 
     fn gain(&self, score: f64) -> f64 {

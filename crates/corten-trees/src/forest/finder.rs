@@ -1,5 +1,7 @@
 //! What the search for a split needs to know, and what it finds.
 
+use corten_kernels::splits;
+
 use super::sort::Key;
 
 /// A row of a node: which one, and what a finder keeps beside it.
@@ -183,6 +185,16 @@ pub(crate) trait Finder {
 
     /// A given cut of all rows that were loaded.
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut>;
+
+    /// Sums the left sides of one cut a column of all rows that were loaded, for [`Finder::lane`]; says whether it can.
+    fn sum_columns(&mut self, _rows: &[u16], _width: usize, _last: &[u16; splits::WIDTH]) -> bool {
+        false
+    }
+
+    /// The cut of a column that was summed.
+    fn lane(&mut self, _column: usize, _side: Side<'_>, _limits: &Limits) -> Option<Cut> {
+        None
+    }
 
     /// By how much a cut of this score lowers the weighted impurity of the node.
     fn gain(&self, score: f64) -> f64;

@@ -11,6 +11,7 @@ use corten_kernels::splits;
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span};
 use super::lists::{self, Lists};
 use super::ranks::{Code, NO_MISSING, Ranked, Table};
+use super::records::Records;
 use super::sort::{self, Key};
 use super::tree::{GrownTree, Node};
 
@@ -53,8 +54,19 @@ struct Part {
 /// What a column offers a node.
 enum Look {
     Constant,
+    /// A cut that is weighed with those of other columns.
+    Later,
     /// The best cut, if one may be, with its threshold.
     Cut(Option<(Cut, f64)>),
+}
+
+/// A cut that was drawn.
+struct Drawn {
+    feature: usize,
+    last: u32,
+    /// The code of missing values where they go left, or [`NO_MISSING`].
+    also: u32,
+    threshold: f64,
 }
 
 /// A node that can be split, and how.
@@ -104,6 +116,9 @@ pub(crate) struct Grower<'a, C: Code> {
     buffer: Vec<Entry>,
     /// The rows below a node that is being grown, in the order of each column.
     lists: Option<Lists>,
+    /// The rows' codes side by side, where cuts are drawn.
+    records: Option<Records>,
+    drawn: Vec<Drawn>,
     /// Codes of a node's rows in a column.
     codes: Vec<u32>,
     /// Room for the rows of a node by a column: values that are there, missing ones, and a copy.
@@ -130,6 +145,7 @@ impl<'a, C: Code> Grower<'a, C> {
         let features: Vec<u32> = (0..table.columns.len() as u32).collect();
         let tree = GrownTree { width, ..GrownTree::default() };
         let constant = features.clone();
+        let records = if rules.random { Records::new(table, &rows) } else { None };
         Self {
             table,
             rules,
@@ -138,6 +154,8 @@ impl<'a, C: Code> Grower<'a, C> {
             rows,
             buffer: Vec::new(),
             lists: None,
+            records,
+            drawn: Vec::new(),
             codes: Vec::new(),
             narrow: Default::default(),
             wide: Default::default(),
@@ -260,6 +278,9 @@ impl<'a, C: Code> Grower<'a, C> {
         if let (Some(lists), Some(split)) = (&mut self.lists, part.split) {
             lists.finish(split, &self.features[known..]);
         }
+        if let Some(records) = &mut self.records {
+            records.enter(part.start, part.end);
+        }
         let (mut remaining, mut visited) = (self.features.len(), 0);
         let (mut found_constant, mut drawn_constant) = (0, 0);
         let mut best: Option<(usize, Cut, f64)> = None;
@@ -276,20 +297,15 @@ impl<'a, C: Code> Grower<'a, C> {
             }
             at += found_constant;
             let feature = self.features[at] as usize;
-            let limits = Limits {
-                min_samples: self.rules.min_samples_leaf,
-                min_weight: self.rules.min_weight_leaf,
-                monotonic: (!self.rules.monotonic.is_empty())
-                    .then(|| (part.bounds.0, part.bounds.1, self.rules.monotonic[feature])),
-            };
-            let Look::Cut(cut) = self.look(feature, part, &limits) else {
+            let look = self.look(feature, part);
+            if matches!(look, Look::Constant) {
                 self.features.swap(at, known + found_constant);
                 found_constant += 1;
                 continue;
-            };
+            }
             remaining -= 1;
             self.features.swap(at, remaining);
-            if let Some((cut, threshold)) = cut
+            if let Look::Cut(Some((cut, threshold))) = look
                 && best.is_none_or(|(_, b, _)| cut.score > b.score)
             {
                 best = Some((feature, cut, threshold));
@@ -298,6 +314,7 @@ impl<'a, C: Code> Grower<'a, C> {
                 }
             }
         }
+        best = self.weigh(part).or(best);
         let constant = known + found_constant;
         // Nodes below permute the front of the list; what was known here must stand there again for the sibling.
         self.features[..known].copy_from_slice(&self.constant[..known]);
@@ -308,9 +325,60 @@ impl<'a, C: Code> Grower<'a, C> {
         enough.then_some(Found { feature, cut, threshold, gain, constant })
     }
 
+    /// What a split of a node by a column must respect.
+    fn limits(&self, feature: usize, part: &Part) -> Limits {
+        Limits {
+            min_samples: self.rules.min_samples_leaf,
+            min_weight: self.rules.min_weight_leaf,
+            monotonic: (!self.rules.monotonic.is_empty())
+                .then(|| (part.bounds.0, part.bounds.1, self.rules.monotonic[feature])),
+        }
+    }
+
+    /// The best of the cuts that were drawn.
+    fn weigh(&mut self, part: &Part) -> Option<(usize, Cut, f64)> {
+        let records = self.records.as_ref()?;
+        if self.drawn.is_empty() {
+            return None;
+        }
+        let drawn = std::mem::take(&mut self.drawn);
+        let mut last = [0; splits::WIDTH];
+        drawn.iter().for_each(|d| last[d.feature] = d.last as u16);
+        let (rows, width) = records.node(part.start, part.end);
+        let summed = self.finder.sum_columns(rows, width, &last);
+        let mut best: Option<(usize, Cut, f64)> = None;
+        for &Drawn { feature, last, also, threshold } in &drawn {
+            let limits = self.limits(feature, part);
+            let cut = if summed {
+                self.finder.lane(feature, Side { codes: &[], last, also }, &limits)
+            } else {
+                records.gather(feature, part.start, part.end, &mut self.codes);
+                self.finder.at(Side { codes: &self.codes, last, also }, &limits)
+            };
+            if let Some(cut) = cut
+                && best.is_none_or(|(_, b, _)| cut.score > b.score)
+            {
+                best = Some((feature, cut, threshold));
+            }
+        }
+        self.drawn = drawn;
+        self.drawn.clear();
+        best
+    }
+
     /// Looks at a column of a node.
-    fn look(&mut self, feature: usize, part: &Part, limits: &Limits) -> Look {
+    fn look(&mut self, feature: usize, part: &Part) -> Look {
         let column = &self.table.columns[feature];
+        if let Some(records) = &self.records {
+            let span = records.span(feature);
+            if span.is_constant() {
+                return Look::Constant;
+            }
+            let drawn = self.draw(feature, &span);
+            self.drawn.push(drawn);
+            return Look::Later;
+        }
+        let limits = &self.limits(feature, part);
         if let Some(lists) = &self.lists {
             let (order, span) = lists.order(feature, part.start, part.end);
             if span.is_constant() {
@@ -330,7 +398,9 @@ impl<'a, C: Code> Grower<'a, C> {
             return Look::Constant;
         }
         if self.rules.random {
-            return Look::Cut(self.draw(column, &span, limits));
+            let Drawn { last, also, threshold, .. } = self.draw(feature, &span);
+            let cut = self.finder.at(Side { codes: &self.codes, last, also }, limits);
+            return Look::Cut(cut.map(|cut| (cut, threshold)));
         }
         let rows = codes.len();
         let cut = if missing == 0 && ((high - low) as usize) < self.finder.bins(rows) {
@@ -345,7 +415,8 @@ impl<'a, C: Code> Grower<'a, C> {
     }
 
     /// A cut at a value drawn evenly between the least and the greatest.
-    fn draw(&mut self, column: &Ranked<C>, span: &Span, limits: &Limits) -> Option<(Cut, f64)> {
+    fn draw(&mut self, feature: usize, span: &Span) -> Drawn {
+        let column = &self.table.columns[feature];
         let values = &column.values[span.low as usize..=span.high as usize];
         let (low, high) = (values[0], values[values.len() - 1]);
         let u = self.stream.uniform();
@@ -363,7 +434,7 @@ impl<'a, C: Code> Grower<'a, C> {
             }
         }
         let last = span.low + values.partition_point(|v| *v <= threshold).saturating_sub(1) as u32;
-        self.finder.at(Side { codes: &self.codes, last, also }, limits).map(|cut| (cut, threshold))
+        Drawn { feature, last, also, threshold }
     }
 
     /// Moves the rows of a node to its sides and describes the children.
@@ -409,8 +480,12 @@ impl<'a, C: Code> Grower<'a, C> {
     fn partition(&mut self, part: &Part, found: &Found) -> (usize, bool) {
         let missing = self.table.columns[found.feature].missing;
         let rows = &mut self.rows[part.start..part.end];
-        self.table.gather(found.feature, rows, &mut self.codes);
         self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
+        if let Some(records) = &mut self.records {
+            let place = (part.start, part.end);
+            return (records.partition(found.feature, place, found.cut.last, rows, &mut self.buffer), false);
+        }
+        self.table.gather(found.feature, rows, &mut self.codes);
         let (mut left, mut right) = (0, 0);
         let mut any_missing = false;
         for i in 0..rows.len() {

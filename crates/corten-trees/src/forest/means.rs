@@ -82,6 +82,8 @@ pub(crate) struct Means<'a, L> {
     /// Sums and weights, and numbers of rows, by code.
     bins: Vec<[f64; 2]>,
     counts: Vec<u32>,
+    /// Weights, sums and numbers of rows on the left of one cut a column.
+    lanes: ([f64; splits::WIDTH], [f64; splits::WIDTH], [u32; splits::WIDTH]),
 }
 
 impl<'a, L: Loss> Means<'a, L> {
@@ -106,6 +108,7 @@ impl<'a, L: Loss> Means<'a, L> {
             upto: Default::default(),
             bins: Vec::new(),
             counts: Vec::new(),
+            lanes: ([0.0; splits::WIDTH], [0.0; splits::WIDTH], [0; splits::WIDTH]),
         }
     }
 
@@ -169,6 +172,15 @@ impl<'a, L: Loss> Means<'a, L> {
         let [sums, weights] = &self.upto;
         let (i, score) = splits::best_squares(&sums[..count], &weights[..count], self.totals[0], self.weight)?;
         Some((self.places[i] as usize, score, limits.middle(|| self.values(sums[i], weights[i]))))
+    }
+
+    /// A given cut, from what is summed on the left.
+    fn given(&self, side: Side<'_>, weight: f64, rows: usize, limits: &Limits) -> Option<Cut> {
+        if !limits.allow_rows(rows, self.weighted.len() - rows) || !self.allow(self.left[0], weight, limits) {
+            return None;
+        }
+        let score = self.score(&self.left, weight);
+        (!score.is_nan()).then(|| side.cut(score, limits.middle(|| self.values(self.left[0], weight))))
     }
 
     /// Any loss, any number of outputs.
@@ -299,11 +311,19 @@ impl<L: Loss> Finder for Means<'_, L> {
             }
             (weight, rows) = sums;
         }
-        if !limits.allow_rows(rows, side.codes.len() - rows) || !self.allow(self.left[0], weight, limits) {
-            return None;
+        self.given(side, weight, rows, limits)
+    }
+
+    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &[u16; splits::WIDTH]) -> bool {
+        if self.outputs == 1 {
+            self.lanes = splits::sums_by_column(rows, width, &self.weighted, &self.local, last);
         }
-        let score = self.score(&self.left, weight);
-        (!score.is_nan()).then(|| side.cut(score, limits.middle(|| self.values(self.left[0], weight))))
+        self.outputs == 1
+    }
+
+    fn lane(&mut self, column: usize, side: Side<'_>, limits: &Limits) -> Option<Cut> {
+        self.left[0] = self.lanes.1[column];
+        self.given(side, self.lanes.0[column], self.lanes.2[column] as usize, limits)
     }
 
     fn is_perfect(&self, _score: f64) -> bool {

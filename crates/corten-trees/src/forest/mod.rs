@@ -15,6 +15,7 @@ mod means;
 mod parameters;
 mod prune;
 mod ranks;
+mod records;
 mod sample;
 mod sort;
 mod tree;
