@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod boost;
 pub mod cpu;
 #[cfg(feature = "dense")]
 pub mod dense;
@@ -15,4 +16,6 @@ pub mod parallel;
 pub mod sort;
 pub mod special;
 pub mod splits;
+#[cfg(feature = "parallel")]
+pub mod team;
 pub mod vector;

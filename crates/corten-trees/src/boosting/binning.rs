@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use corten_core::random::Stream;
+use corten_core::random::bits;
 use corten_core::{Column, Data, Error, Result, Values};
-use corten_kernels::parallel;
+use corten_kernels::boost::gradients;
+use corten_kernels::boost::histogram::Tile;
+use corten_kernels::boost::{TILE, WIDTH};
+use corten_kernels::team::Team;
 use corten_model::ops::CategoryValues;
 
-/// The bin of missing and unseen values, in every column.
-pub(crate) const MISSING: u8 = 255;
-/// Columns whose bins lie side by side, row by row: their histograms fit the first-level cache together.
-pub(crate) const TILE: usize = 4;
+/// Most bins of a column, that of missing values left out.
+pub(crate) const MOST: usize = WIDTH - 1;
 /// Rows that cuts are found from.
 const SAMPLE: usize = 200_000;
 /// Rows that a thread bins at a time.
-const BLOCK: usize = 16_384;
+const BLOCK: usize = 8192;
+/// Rows of a column that are read at a time: those of all columns stay in the second-level cache.
+const READ: usize = 512;
 
 /// How a column becomes bins.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub(crate) enum Bins {
 }
 
 impl Bins {
-    /// Number of bins, that of missing values left out.
+    /// Number of bins, that of missing values left out; it is also the bin of missing and unseen values.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Number { cuts } => cuts.len() + 1,
@@ -35,81 +38,174 @@ impl Bins {
     }
 }
 
-/// All columns as bins.
+/// Where the sums of a column lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) tile: usize,
+    /// Where its bins start among those of the tile.
+    pub(crate) start: usize,
+}
+
+/// The columns of the training rows as bins: row after row in tiles for sums, column after column for parting rows.
 pub(crate) struct Binned {
     pub(crate) rows: usize,
     pub(crate) features: Vec<Bins>,
-    /// Tile after tile, each row after row: `TILE` bins.
-    tiles: Vec<Vec<[u8; TILE]>>,
+    pub(crate) columns: Vec<Vec<u8>>,
+    pub(crate) tiles: Vec<Tile>,
+    pub(crate) places: Vec<Place>,
+    /// For each column of each tile where its bins start and how many there are, rounded up to eights.
+    pub(crate) widths: Vec<Vec<(usize, usize)>>,
+    /// Bins of each tile.
+    pub(crate) sizes: Vec<usize>,
 }
 
 impl Binned {
-    /// The tiles.
-    pub(crate) fn tiles(&self) -> &[Vec<[u8; TILE]>] {
-        &self.tiles
-    }
-
-    /// The bin of a value.
-    #[inline]
-    pub(crate) fn bin(&self, feature: usize, row: usize) -> u8 {
-        self.tiles[feature / TILE][row][feature % TILE]
+    /// Lays encoded columns out.
+    pub(crate) fn new(features: Vec<Bins>, columns: Vec<Vec<u8>>, team: Team<'_>) -> Self {
+        let rows = columns.first().map_or(0, Vec::len);
+        let count = columns.len();
+        // Tiles of about equal width.
+        let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
+        let (mut tiles, mut places, mut widths, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (t, group) in columns.chunks(per_tile).enumerate() {
+            tiles.push(tile(group, rows, team));
+            let (mut start, mut bins) = (0, Vec::new());
+            for f in features[t * per_tile..].iter().take(group.len()) {
+                places.push(Place { tile: t, start });
+                let width = (f.count() + 1).next_multiple_of(8);
+                bins.push((start, width));
+                start += width;
+            }
+            widths.push(bins);
+            sizes.push(start);
+        }
+        Self { rows, features, columns, tiles, places, widths, sizes }
     }
 }
 
-/// Bins all columns: cuts are found from `train`'s rows.
+/// Columns side by side.
+fn tile(columns: &[Vec<u8>], rows: usize, team: Team<'_>) -> Tile {
+    let n = columns.len();
+    let mut bins = vec![0u8; rows * n];
+    let mut blocks: Vec<&mut [u8]> = bins.chunks_mut(BLOCK * n).collect();
+    team.each(&mut blocks, |b, block| {
+        let from = b * BLOCK;
+        for (k, part) in block.chunks_mut(64 * n).enumerate() {
+            let start = from + k * 64;
+            for (j, column) in columns.iter().enumerate() {
+                for (row, &bin) in part.chunks_exact_mut(n).zip(&column[start..]) {
+                    row[j] = bin;
+                }
+            }
+        }
+    });
+    Tile::new(bins, n)
+}
+
+/// Finds how columns become bins, from some rows in ascending order.
 ///
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
-pub(crate) fn bin(
+pub(crate) fn find(
     data: &Data<'_>,
     categorical: &[bool],
     max_bins: usize,
     train: &[u32],
     seed: u64,
-    threads: usize,
-) -> Result<Binned> {
+    team: Team<'_>,
+) -> Result<Vec<Bins>> {
     let table = data.table()?;
-    let rows = table.rows();
     let sample = sample(train, seed);
-    let columns = table.columns();
-    let made = parallel::map_blocks(threads, columns.len(), 1, |i, _| {
-        let bins = bins_of(&columns[i], categorical[i], max_bins, &sample, train)?;
-        let coded = code(&columns[i], &bins, rows)?;
-        Ok((bins, coded))
+    let mut made: Vec<Option<Result<Bins>>> = table.columns().iter().map(|_| None).collect();
+    team.each(&mut made, |i, out| {
+        *out = Some(bins_of(&table.columns()[i], categorical[i], max_bins, &sample, train));
     });
-    let made = made.into_iter().collect::<Result<Vec<_>>>()?;
-    let (features, coded): (Vec<Bins>, Vec<Vec<u8>>) = made.into_iter().unzip();
-    let tiles = coded
-        .chunks(TILE)
-        .map(|group| {
-            let blocks = parallel::map_blocks(threads, rows, BLOCK, |_, range| {
-                let mut tile = vec![[0u8; TILE]; range.len()];
-                for (j, column) in group.iter().enumerate() {
-                    for (t, &b) in tile.iter_mut().zip(&column[range.clone()]) {
-                        t[j] = b;
-                    }
-                }
-                tile
-            });
-            blocks.concat()
-        })
-        .collect();
-    Ok(Binned { rows, features, tiles })
+    made.into_iter().flatten().collect()
 }
 
-/// Up to [`SAMPLE`] of the rows, the same for any thread count.
+/// The bins of some rows (in ascending order), column after column.
+///
+/// # Errors
+/// [`Error::Column`] for a column of a type that isn't taken.
+pub(crate) fn encode(data: &Data<'_>, features: &[Bins], rows: &[u32], team: Team<'_>) -> Result<Vec<Vec<u8>>> {
+    let table = data.table()?;
+    let columns = table.columns();
+    let all = rows.len() == table.rows();
+    let mut out: Vec<Vec<u8>> = features.iter().map(|_| vec![0u8; rows.len()]).collect();
+    let mut blocks: Vec<(Vec<&mut [u8]>, Result<()>)> =
+        (0..rows.len().div_ceil(BLOCK)).map(|_| (Vec::with_capacity(columns.len()), Ok(()))).collect();
+    for column in &mut out {
+        for (block, part) in blocks.iter_mut().zip(column.chunks_mut(BLOCK)) {
+            block.0.push(part);
+        }
+    }
+    team.each(&mut blocks, |b, (parts, outcome)| {
+        let mut buffer = vec![0.0; READ];
+        let wanted = &rows[b * BLOCK..][..parts.first().map_or(0, |p| p.len())];
+        let mut from = 0;
+        while from < wanted.len() && outcome.is_ok() {
+            let chunk = &wanted[from..(from + READ).min(wanted.len())];
+            for (i, part) in parts.iter_mut().enumerate() {
+                let Bins::Number { cuts } = &features[i] else { continue };
+                let values = &mut buffer[..chunk.len()];
+                *outcome = read(&columns[i], chunk, all, values);
+                if outcome.is_err() {
+                    break;
+                }
+                gradients::bins(values, cuts, features[i].count() as u8, &mut part[from..from + chunk.len()]);
+            }
+            from += chunk.len();
+        }
+    });
+    blocks.into_iter().try_for_each(|b| b.1)?;
+    let mut rest: Vec<(usize, &mut Vec<u8>, Result<()>)> = out
+        .iter_mut()
+        .enumerate()
+        .filter(|(i, _)| matches!(features[*i], Bins::Category { .. }))
+        .map(|(i, o)| (i, o, Ok(())))
+        .collect();
+    team.each(&mut rest, |_, (i, out, outcome)| match code(&columns[*i], &features[*i], table.rows()) {
+        Ok(coded) => **out = if all { coded } else { rows.iter().map(|&r| coded[r as usize]).collect() },
+        Err(error) => *outcome = Err(error),
+    });
+    rest.into_iter().try_for_each(|r| r.2)?;
+    Ok(out)
+}
+
+/// Reads some rows of a column; a run of rows at once.
+fn read(column: &Column<'_>, rows: &[u32], all: bool, out: &mut [f64]) -> Result<()> {
+    let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else { return Ok(()) };
+    let span = (last - first) as usize + 1;
+    if all || span == rows.len() {
+        return column.read_f64(first as usize, out);
+    }
+    if span <= 8 * rows.len() {
+        let mut whole = vec![0.0; span];
+        column.read_f64(first as usize, &mut whole)?;
+        for (o, &r) in out.iter_mut().zip(rows) {
+            *o = whole[(r - first) as usize];
+        }
+        return Ok(());
+    }
+    for (o, &r) in out.iter_mut().zip(rows) {
+        column.read_f64(r as usize, std::slice::from_mut(o))?;
+    }
+    Ok(())
+}
+
+/// Up to [`SAMPLE`] of the rows: one of each of as many runs of equal length.
 fn sample(train: &[u32], seed: u64) -> Vec<u32> {
     if train.len() <= SAMPLE {
         return train.to_vec();
     }
-    let mut stream = Stream::new(seed, 0x62696e);
-    let mut rows = train.to_vec();
-    for i in 0..SAMPLE {
-        let j = i + stream.below((rows.len() - i) as u64) as usize;
-        rows.swap(i, j);
-    }
-    rows.truncate(SAMPLE);
-    rows
+    let n = train.len() as u64;
+    let start = |k: u64| k * n / SAMPLE as u64;
+    (0..SAMPLE as u64)
+        .map(|k| {
+            let (from, to) = (start(k), start(k + 1));
+            train[(from + bits(seed, 0x62696e, k) % (to - from)) as usize]
+        })
+        .collect()
 }
 
 fn bins_of(column: &Column<'_>, categorical: bool, max_bins: usize, sample: &[u32], train: &[u32]) -> Result<Bins> {
@@ -122,13 +218,59 @@ fn bins_of(column: &Column<'_>, categorical: bool, max_bins: usize, sample: &[u3
         }
         return text_categories(column, max_bins, train);
     }
-    let values = column.to_f64()?;
     if categorical {
-        return Ok(number_categories(&values, max_bins, train));
+        return Ok(number_categories(&column.to_f64()?, max_bins, train));
     }
-    let mut sorted: Vec<f64> = sample.iter().map(|&r| values[r as usize]).filter(|x| !x.is_nan()).collect();
-    sorted.sort_unstable_by(f64::total_cmp);
-    Ok(Bins::Number { cuts: cuts(&sorted, max_bins) })
+    let mut values = vec![0.0; sample.len()];
+    for (rows, out) in sample.chunks(READ).zip(values.chunks_mut(READ)) {
+        read(column, rows, false, out)?;
+    }
+    values.retain(|x| !x.is_nan());
+    sort(&mut values);
+    Ok(Bins::Number { cuts: cuts(&values, max_bins) })
+}
+
+/// Sorts numbers, none of them NaN.
+fn sort(values: &mut [f64]) {
+    const DIGIT: u32 = 11;
+    const DIGITS: usize = 6;
+    if values.len() < 4096 {
+        values.sort_unstable_by(f64::total_cmp);
+        return;
+    }
+    // Bits in the order of the numbers, sorted digit by digit, the lowest first.
+    let key = |x: f64| {
+        let bits = x.to_bits();
+        bits ^ (((bits as i64 >> 63) as u64) | 1 << 63)
+    };
+    let back = |k: u64| f64::from_bits(k ^ (((!k as i64 >> 63) as u64) | 1 << 63));
+    let digit = |k: u64, d: usize| (k >> (d as u32 * DIGIT)) as usize & ((1 << DIGIT) - 1);
+    let mut keys: Vec<u64> = values.iter().map(|&x| key(x)).collect();
+    let mut counts = vec![[0u32; 1 << DIGIT]; DIGITS];
+    for &k in &keys {
+        for (d, counts) in counts.iter_mut().enumerate() {
+            counts[digit(k, d)] += 1;
+        }
+    }
+    let mut other = vec![0u64; keys.len()];
+    for (d, counts) in counts.iter_mut().enumerate() {
+        if counts.iter().any(|&c| c as usize == keys.len()) {
+            continue;
+        }
+        let mut start = 0;
+        for c in counts.iter_mut() {
+            start += std::mem::replace(c, start);
+        }
+        for &k in &keys {
+            let at = &mut counts[digit(k, d)];
+            other[*at as usize] = k;
+            *at += 1;
+        }
+        std::mem::swap(&mut keys, &mut other);
+    }
+    for (x, k) in values.iter_mut().zip(keys) {
+        *x = back(k);
+    }
 }
 
 /// Midpoints between distinct values: all of them where they are few, else those that share the rows evenly.
@@ -244,18 +386,12 @@ fn number_categories(values: &[f64], max_bins: usize, train: &[u32]) -> Bins {
     Bins::Category { values: CategoryValues::Numbers(numbers) }
 }
 
-/// The bins of a whole column.
+/// The bins of a column of categories.
 fn code(column: &Column<'_>, bins: &Bins, rows: usize) -> Result<Vec<u8>> {
-    let mut out = vec![MISSING; rows];
+    let missing = bins.count() as u8;
+    let mut out = vec![missing; rows];
     match bins {
-        Bins::Number { cuts } => {
-            let values = column.to_f64()?;
-            for (o, &x) in out.iter_mut().zip(values.iter()) {
-                if !x.is_nan() {
-                    *o = cuts.partition_point(|c| *c < x) as u8;
-                }
-            }
-        }
+        Bins::Number { .. } => return Err(Error::Internal("numbers are binned elsewhere".into())),
         Bins::Category { values: CategoryValues::Numbers(known) } => {
             let values = column.to_f64()?;
             for (o, &x) in out.iter_mut().zip(values.iter()) {
@@ -268,10 +404,10 @@ fn code(column: &Column<'_>, bins: &Bins, rows: usize) -> Result<Vec<u8>> {
         Bins::Category { values: CategoryValues::Texts(known) } => {
             let text = column.as_text()?;
             let find =
-                |value: &[u8]| known.binary_search_by(|k| k.as_bytes().cmp(value)).map_or(MISSING, |at| at as u8);
+                |value: &[u8]| known.binary_search_by(|k| k.as_bytes().cmp(value)).map_or(missing, |at| at as u8);
             match text.dictionary() {
                 Some((codes, values)) => {
-                    let by_code: Vec<u8> = (0..values.len()).map(|i| values.get(i).map_or(MISSING, find)).collect();
+                    let by_code: Vec<u8> = (0..values.len()).map(|i| values.get(i).map_or(missing, find)).collect();
                     for (row, (o, &code)) in out.iter_mut().zip(codes).enumerate() {
                         if text.get(row).is_some() {
                             *o = by_code[code as usize];
@@ -280,7 +416,7 @@ fn code(column: &Column<'_>, bins: &Bins, rows: usize) -> Result<Vec<u8>> {
                 }
                 None => {
                     for (row, o) in out.iter_mut().enumerate() {
-                        *o = text.get(row).map_or(MISSING, find);
+                        *o = text.get(row).map_or(missing, find);
                     }
                 }
             }
@@ -308,22 +444,37 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_sorted_whatever_their_sign_and_size() {
+        let mut values: Vec<f64> =
+            (0..9000u64).map(|i| f64::from_bits(bits(1, 2, i))).filter(|x| !x.is_nan()).collect();
+        values.extend([f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, 1.0]);
+        let mut want = values.clone();
+        want.sort_by(f64::total_cmp);
+        sort(&mut values);
+        assert!(values.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+
+    #[test]
     fn a_bin_holds_what_its_threshold_says() {
         let values = vec![3.0, f64::NAN, 1.0, 2.0, 2.5, -0.0];
         let column = Column::f64("a", values.clone());
+        let data = Data::Table(corten_core::Table::matrix(vec![column]).unwrap());
         let rows: Vec<u32> = (0..6).collect();
-        let bins = bins_of(&column, false, 255, &rows, &rows).unwrap();
-        let coded = code(&column, &bins, 6).unwrap();
-        let Bins::Number { cuts } = &bins else { panic!("numbers") };
+        let features = find(&data, &[false], 255, &rows, 0, Team::alone()).unwrap();
+        let coded = encode(&data, &features, &rows, Team::alone()).unwrap().remove(0);
+        let Bins::Number { cuts } = &features[0] else { panic!("numbers") };
         for (&x, &b) in values.iter().zip(&coded) {
             if x.is_nan() {
-                assert_eq!(b, MISSING);
+                assert_eq!(usize::from(b), features[0].count());
             } else {
                 for (i, &c) in cuts.iter().enumerate() {
                     assert_eq!(x <= c, usize::from(b) <= i);
                 }
             }
         }
+        // Some rows alone have the bins that they have among all.
+        let some = encode(&data, &features, &[0, 4], Team::alone()).unwrap().remove(0);
+        assert_eq!(some, [coded[0], coded[4]]);
     }
 
     #[test]
@@ -332,6 +483,6 @@ mod tests {
         let column = Column::text("t", text);
         let rows: Vec<u32> = (0..6).collect();
         let bins = bins_of(&column, true, 2, &rows, &rows).unwrap();
-        assert_eq!(code(&column, &bins, 6).unwrap(), [MISSING, 0, 0, 1, 1, MISSING]);
+        assert_eq!(code(&column, &bins, 6).unwrap(), [2, 0, 0, 1, 1, 2]);
     }
 }

@@ -4,19 +4,21 @@ use std::time::Instant;
 
 use corten_core::random::Stream;
 use corten_core::{Data, Error, Result, Values, parameter};
-use corten_kernels::parallel;
+use corten_kernels::team::Team;
 use corten_model::Labels;
 use corten_model::estimator::{Estimator, FitInput, Fitted, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::binning::{self, Bins};
+use super::binning::{self, Binned, Bins, MOST};
 use super::fitted::{Boosted, raw};
 use super::grower::{Grown, GrownTree, Shape};
 use super::objective::Objective;
 use super::splitter::Rules;
-use super::train::{Part, Plan, Trained, train};
+use super::train::{HeldOut, Part, Plan, Trained, train};
 
+/// Rows times columns below which a second thread costs more than it does.
+const SMALL: usize = 400_000;
 /// Rows from which `early_stopping='auto'` stops early.
 const AUTO_ROWS: usize = 10_000;
 /// Least hessian of a leaf, as in scikit-learn.
@@ -184,7 +186,7 @@ impl Common {
         if !(self.max_features > 0.0 && self.max_features <= 1.0) {
             return Err(Error::parameter("max_features", "a float in the range (0, 1]", self.max_features));
         }
-        if !(2..=255).contains(&self.max_bins) {
+        if !(2..=MOST).contains(&self.max_bins) {
             return Err(Error::parameter("max_bins", "an int in the range [2, 255]", self.max_bins));
         }
         if let Some(f) = self.validation_fraction
@@ -289,12 +291,8 @@ impl Common {
             (true, Some(fraction)) => split(&used, y, labels.is_some(), fraction, seed)?,
             _ => (used, Vec::new()),
         };
-        let threads = input.context.threads.max(1);
         let categorical = self.categorical(input.x)?;
-        let binned = binning::bin(input.x, &categorical, self.max_bins, &train_rows, seed, threads)?;
-        input.context.cancel.check()?;
-        let validation = (!held_out.is_empty()).then(|| Part::new(held_out, y, input.sample_weight));
-        let part = Part::new(train_rows, y, input.sample_weight);
+        let threads = if train_rows.len() * table.width() < SMALL { 1 } else { input.context.threads.max(1) };
         let rules = Rules {
             l2: self.l2_regularization,
             min_samples_leaf: self.min_samples_leaf,
@@ -314,10 +312,22 @@ impl Common {
             seed,
             losses: early,
         };
-        let trained = parallel::with_threads(threads, || {
-            train(objective, &binned, part, validation, &rules, &shape, &plan, input.context)
-        })?;
-        Ok(Box::new(boosted(objective, labels, binned.features, trained, early, start)))
+        Team::scope(threads, |team| {
+            let features = binning::find(input.x, &categorical, self.max_bins, &train_rows, seed, team)?;
+            let columns = binning::encode(input.x, &features, &train_rows, team)?;
+            input.context.cancel.check()?;
+            let held_out = if held_out.is_empty() {
+                None
+            } else {
+                let columns = binning::encode(input.x, &features, &held_out, team)?;
+                Some(HeldOut { part: Part::new(&held_out, y, input.sample_weight), columns })
+            };
+            let part = Part::new(&train_rows, y, input.sample_weight);
+            let binned = Binned::new(features, columns, team);
+            let trained = train(objective, &binned, part, held_out, &rules, &shape, &plan, input.context, team)?;
+            let fitted: Box<dyn Fitted> = Box::new(boosted(objective, labels, binned.features, trained, early, start));
+            Ok(fitted)
+        })
     }
 }
 

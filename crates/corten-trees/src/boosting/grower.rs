@@ -1,15 +1,26 @@
 //! One tree, grown leaf by leaf.
+//!
+//! The leaf whose split gains most is split next. Leaves too small to share among threads are split several at a time,
+//! each by one thread, before it is known that they are next: what a split gives depends on its leaf alone, so the tree
+//! is the one that a single thread grows.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use corten_core::random::Stream;
+use corten_core::random::{Stream, mix};
 use corten_core::{CancelToken, Result};
+use corten_kernels::boost::histogram::{Packed, Sums};
+use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
+use corten_kernels::team::Team;
 
-use super::binning::Binned;
-use super::collective::Collective;
-use super::histogram::{self, Histogram, Rounded};
-use super::splitter::{self, Left, Node, Rules, Split};
+use super::binning::Bins;
+use super::histogram::{self, Histogram, TileSums, Words};
+use super::splitter::{FREE, Left, Node, Split, Splitter};
+
+/// Rows times columns of the smaller child from which all threads work on one split.
+const SHARED: usize = 1 << 17;
+/// Rows of a node that all threads part.
+const PARTED: usize = 1 << 15;
 
 /// Limits on a tree's shape.
 #[derive(Clone, Debug)]
@@ -24,220 +35,472 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug)]
 pub(crate) enum Grown {
     Split { split: Split, left: u32, right: u32 },
-    Leaf { value: f64, start: usize, end: usize },
+    Leaf { value: f64 },
 }
 
 /// A tree over bins; children come after their parents.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct GrownTree {
     pub(crate) nodes: Vec<Grown>,
-    /// The training rows, leaf by leaf; a leaf names its range.
-    pub(crate) rows: Vec<u32>,
 }
 
 impl GrownTree {
     /// The leaf that a row falls into.
-    pub(crate) fn leaf(&self, binned: &Binned, row: usize) -> usize {
+    pub(crate) fn leaf(&self, features: &[Bins], columns: &[Vec<u8>], row: usize) -> usize {
         let mut at = 0;
         while let Grown::Split { split, left, right } = &self.nodes[at] {
-            at = if split.goes_left(binned.bin(split.feature, row)) { *left } else { *right } as usize;
+            let f = split.feature;
+            at = if split.goes_left(columns[f][row], features[f].count()) { *left } else { *right } as usize;
         }
         at
     }
 }
 
+/// A leaf with its rows.
+pub(crate) struct LeafRows<'r> {
+    pub(crate) at: usize,
+    pub(crate) rows: Rows<'r>,
+}
+
 /// A leaf that could be split.
-struct Candidate {
+struct Leaf<'r> {
     at: usize,
     depth: usize,
-    start: usize,
-    end: usize,
+    rows: Rows<'r>,
     node: Node,
     split: Split,
     histogram: Histogram,
+    /// Names the node by its path from the root, for random choices.
+    key: u64,
 }
 
-impl PartialEq for Candidate {
+/// A leaf in the queue, or what became of it.
+struct Candidate<'r> {
+    at: usize,
+    gain: f64,
+    state: State<'r>,
+}
+
+enum State<'r> {
+    Whole(Box<Leaf<'r>>),
+    /// Already split, and not yet in the tree.
+    Split(Box<Pieces<'r>>),
+}
+
+/// A leaf after its split.
+struct Pieces<'r> {
+    split: Split,
+    children: [Child<'r>; 2],
+}
+
+/// One side of a split.
+struct Child<'r> {
+    depth: usize,
+    rows: Rows<'r>,
+    node: Node,
+    key: u64,
+    next: Option<(Split, Histogram)>,
+}
+
+impl PartialEq for Candidate<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Candidate {}
+impl Eq for Candidate<'_> {}
 
-impl PartialOrd for Candidate {
+impl PartialOrd for Candidate<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Candidate {
+impl Ord for Candidate<'_> {
     /// By gain; the older node first among equals.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.split.gain.total_cmp(&other.split.gain).then(other.at.cmp(&self.at))
+        self.gain.total_cmp(&other.gain).then(other.at.cmp(&self.at))
     }
+}
+
+/// Memory that trees hand on.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    sums: Vec<Sums>,
+    spare: Vec<Histogram>,
 }
 
 /// What a tree is grown from.
 pub(crate) struct Grower<'a> {
-    pub(crate) binned: &'a Binned,
-    pub(crate) rounded: &'a Rounded,
-    pub(crate) rules: &'a Rules,
+    pub(crate) splitter: Splitter<'a>,
+    pub(crate) words: &'a Words,
     pub(crate) shape: &'a Shape,
-    pub(crate) threads: usize,
+    pub(crate) team: Team<'a>,
     pub(crate) cancel: &'a CancelToken,
-    pub(crate) collective: &'a dyn Collective,
-    /// Chooses the features of a split, where there is a choice.
-    pub(crate) stream: Stream,
-    /// Histograms of leaves that are no more.
-    pub(crate) spare: Vec<Histogram>,
+    /// Chooses the features of splits, where there is a choice.
+    pub(crate) seed: u64,
+    pub(crate) work: &'a mut Workspace,
+}
+
+/// What one thread needs to split leaves.
+struct Tools<'w> {
+    team: Team<'w>,
+    sums: Vec<Sums>,
+    spare: Vec<Histogram>,
+}
+
+/// A leaf that one thread splits.
+struct Task<'r> {
+    at: usize,
+    leaf: Option<Box<Leaf<'r>>>,
+    outcome: Option<Outcome<'r>>,
+    tools: Tools<'static>,
+}
+
+impl<'r> Task<'r> {
+    fn new(leaf: Box<Leaf<'r>>, tools: &mut Tools<'_>) -> Self {
+        let sums = tools.sums.pop().into_iter().collect();
+        let spare = tools.spare.pop().into_iter().collect();
+        Self { at: leaf.at, leaf: Some(leaf), outcome: None, tools: Tools { team: Team::alone(), sums, spare } }
+    }
+}
+
+/// The outcome of splitting a leaf.
+enum Outcome<'r> {
+    Split(Box<Pieces<'r>>),
+    /// The split leaves too few rows on a side; the leaf has another one, or none.
+    Refused(Leaf<'r>, Option<Split>),
+}
+
+/// A tile's share of a split's work.
+struct TileTask {
+    small: TileSums,
+    large: TileSums,
+    sums: Sums,
+    best: [Option<Split>; 2],
 }
 
 impl Grower<'_> {
-    /// Grows a tree on some rows (in ascending order).
+    /// Grows a tree on some rows; gives its leaves' rows too.
     ///
     /// # Errors
     /// [`corten_core::Error::Cancelled`].
-    pub(crate) fn grow(&mut self, rows: Vec<u32>) -> Result<GrownTree> {
-        let mut tree = GrownTree { nodes: Vec::new(), rows };
-        let mut open: BinaryHeap<Candidate> = BinaryHeap::new();
-        let end = tree.rows.len();
-        let histogram = self.histogram(&tree.rows)?;
-        // Every row is in exactly one bin of the first feature.
-        let total = histogram[..histogram::WIDTH].iter().fold([0i64; 2], |a, x| [a[0] + x[0], a[1] + x[1]]);
-        let bounds = (f64::NEG_INFINITY, f64::INFINITY);
-        let value = splitter::value(self.rounded.sums(total), self.rules.l2, bounds);
-        tree.nodes.push(Grown::Leaf { value, start: 0, end });
-        self.offer(&mut open, 0, 0, (0, end), Node { total, value, bounds }, histogram);
+    pub(crate) fn grow<'r>(&mut self, buffers: &'r mut Buffers) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
+        let rows = buffers.all();
+        let mut tree = GrownTree::default();
+        let mut done = Vec::new();
+        let mut open: BinaryHeap<Candidate<'r>> = BinaryHeap::new();
+        let mut tools = Tools {
+            team: self.team,
+            sums: std::mem::take(&mut self.work.sums),
+            spare: std::mem::take(&mut self.work.spare),
+        };
+        let root = self.root(rows, &mut tools);
+        tree.nodes.push(Grown::Leaf { value: root.node.value });
+        offer(&mut open, &mut done, 0, root);
         let mut leaves = 1;
-        let mut buffer = Vec::new();
         while leaves < self.shape.max_leaf_nodes
             && let Some(candidate) = open.pop()
         {
             self.cancel.check()?;
+            let pieces = match candidate.state {
+                State::Split(pieces) => pieces,
+                State::Whole(leaf) => {
+                    // A split that is refused queues its leaf again.
+                    let Some(pieces) = self.take(leaf, leaves, &mut open, &mut done, &mut tools) else { continue };
+                    pieces
+                }
+            };
             leaves += 1;
-            self.split(&mut tree, &mut open, candidate, &mut buffer, leaves)?;
-        }
-        self.spare.extend(open.into_iter().map(|c| c.histogram));
-        Ok(tree)
-    }
-
-    fn histogram(&mut self, rows: &[u32]) -> Result<Histogram> {
-        let out = self.spare.pop().unwrap_or_default();
-        histogram::build(self.binned, self.rounded, rows, self.threads, self.collective, out)
-    }
-
-    /// Puts a leaf among the candidates if a split of it gains.
-    fn offer(
-        &mut self,
-        open: &mut BinaryHeap<Candidate>,
-        at: usize,
-        depth: usize,
-        (start, end): (usize, usize),
-        node: Node,
-        histogram: Histogram,
-    ) {
-        let small = (end - start) < 2 * self.rules.min_samples_leaf.max(1) as usize;
-        let split = if small || depth >= self.shape.max_depth {
-            None
-        } else {
-            let features = self.features();
-            splitter::best(self.binned, self.rounded, self.rules, &histogram, node, &features)
-        };
-        match split {
-            Some(split) => open.push(Candidate { at, depth, start, end, node, split, histogram }),
-            None => self.spare.push(histogram),
-        }
-    }
-
-    fn features(&mut self) -> Vec<usize> {
-        let count = self.binned.features.len();
-        let mut all: Vec<usize> = (0..count).collect();
-        let wanted = self.shape.features_per_split;
-        if wanted < count {
-            for i in 0..wanted {
-                let j = i + self.stream.below((count - i) as u64) as usize;
-                all.swap(i, j);
+            let Pieces { split, children } = *pieces;
+            let left = tree.nodes.len();
+            tree.nodes[candidate.at] = Grown::Split { split, left: left as u32, right: left as u32 + 1 };
+            for (i, child) in children.into_iter().enumerate() {
+                tree.nodes.push(Grown::Leaf { value: child.node.value });
+                offer(&mut open, &mut done, left + i, child);
             }
-            all.truncate(wanted);
-            all.sort_unstable();
         }
-        all
+        for candidate in open {
+            let rows = match candidate.state {
+                State::Whole(leaf) => {
+                    tools.spare.push(leaf.histogram);
+                    vec![leaf.rows]
+                }
+                State::Split(pieces) => pieces
+                    .children
+                    .into_iter()
+                    .map(|c| {
+                        tools.spare.extend(c.next.map(|n| n.1));
+                        c.rows
+                    })
+                    .collect(),
+            };
+            done.extend(rows.into_iter().map(|rows| LeafRows { at: candidate.at, rows }));
+        }
+        (self.work.sums, self.work.spare) = (tools.sums, tools.spare);
+        Ok((tree, done))
     }
 
-    fn split(
-        &mut self,
-        tree: &mut GrownTree,
-        open: &mut BinaryHeap<Candidate>,
-        candidate: Candidate,
-        buffer: &mut Vec<u32>,
-        leaves: usize,
-    ) -> Result<()> {
-        let Candidate { at, depth, start, end, node, split, histogram } = candidate;
-        let middle = start + self.partition(&mut tree.rows[start..end], &split, buffer);
-        let left_total = split.left_sums;
-        let right_total = [node.total[0] - left_total[0], node.total[1] - left_total[1]];
-        let (left_bounds, right_bounds) = self.bounds(&split, node.bounds);
-        let left = tree.nodes.len();
-        let left_node = Node { total: left_total, value: split.left_value, bounds: left_bounds };
-        let right_node = Node { total: right_total, value: split.right_value, bounds: right_bounds };
-        tree.nodes.push(Grown::Leaf { value: left_node.value, start, end: middle });
-        tree.nodes.push(Grown::Leaf { value: right_node.value, start: middle, end });
-        tree.nodes[at] = Grown::Split { split, left: left as u32, right: left as u32 + 1 };
-        // The last split needs no histograms of its children.
-        if leaves >= self.shape.max_leaf_nodes || depth + 1 >= self.shape.max_depth {
-            self.spare.push(histogram);
-            return Ok(());
+    fn root<'r>(&self, rows: Rows<'r>, tools: &mut Tools<'_>) -> Child<'r> {
+        let binned = self.splitter.binned;
+        let mut histogram = tools.spare.pop().unwrap_or_default();
+        histogram.fit(binned, histogram::is_wide(self.words, rows.len()));
+        histogram::build(binned, self.words, &rows, tools.team, &mut tools.sums, &mut histogram);
+        // Every row is in exactly one bin of the first feature.
+        let total = (0..=binned.features[0].count()).fold((0, 0), |a, bin| {
+            let s = histogram::at(&histogram.tiles[0], binned.sizes[0], histogram.wide, bin);
+            (a.0 + s.0, a.1 + s.1)
+        });
+        let node = Node { total, rows: rows.len(), value: self.splitter.value(total, FREE), bounds: FREE };
+        let key = mix(self.seed);
+        let mut best = None;
+        if self.may_split(&node, 0) {
+            let allowed = self.allowed(key);
+            let mut found: Vec<Option<Split>> = vec![None; binned.tiles.len()];
+            tools.team.each(&mut found, |tile, best| {
+                *best = self.splitter.best(tile, &histogram.tiles[tile], histogram.wide, &node, allowed.as_deref());
+            });
+            best = better(found);
         }
-        let smaller_is_left = middle - start <= end - middle;
-        let smaller = if smaller_is_left { start..middle } else { middle..end };
-        let small = self.histogram(&tree.rows[smaller])?;
-        let mut large = histogram;
-        histogram::subtract(&mut large, &small);
-        let (left_histogram, right_histogram) = if smaller_is_left { (small, large) } else { (large, small) };
-        self.offer(open, left, depth + 1, (start, middle), left_node, left_histogram);
-        self.offer(open, left + 1, depth + 1, (middle, end), right_node, right_histogram);
-        Ok(())
+        let next = match best {
+            Some(split) => Some((split, histogram)),
+            None => {
+                tools.spare.push(histogram);
+                None
+            }
+        };
+        Child { depth: 0, rows, node, key, next }
+    }
+
+    fn may_split(&self, node: &Node, depth: usize) -> bool {
+        node.rows >= 2 * self.splitter.rules.min_samples_leaf.max(1) as usize && depth < self.shape.max_depth
+    }
+
+    /// The features that a node may be split by; all where `None`.
+    fn allowed(&self, key: u64) -> Option<Vec<bool>> {
+        let count = self.splitter.binned.features.len();
+        let wanted = self.shape.features_per_split;
+        if wanted >= count {
+            return None;
+        }
+        let mut stream = Stream::new(key, 0x66);
+        let mut all: Vec<usize> = (0..count).collect();
+        let mut allowed = vec![false; count];
+        for i in 0..wanted {
+            let j = i + stream.below((count - i) as u64) as usize;
+            all.swap(i, j);
+            allowed[all[i]] = true;
+        }
+        Some(allowed)
+    }
+
+    /// Splits the best leaf, and with it, where threads would wait, the ones that may come next.
+    fn take<'r>(
+        &self,
+        leaf: Box<Leaf<'r>>,
+        leaves: usize,
+        open: &mut BinaryHeap<Candidate<'r>>,
+        done: &mut Vec<LeafRows<'r>>,
+        tools: &mut Tools<'_>,
+    ) -> Option<Box<Pieces<'r>>> {
+        let last = leaves + 1 >= self.shape.max_leaf_nodes;
+        let small = |leaf: &Leaf<'_>| leaf.rows.len() / 2 * self.splitter.binned.features.len() < SHARED;
+        if tools.team.threads() == 1 || last || !small(&leaf) {
+            return match self.expand(*leaf, last, tools) {
+                Outcome::Split(pieces) => Some(pieces),
+                Outcome::Refused(leaf, split) => {
+                    again(open, done, leaf, split, &mut tools.spare);
+                    None
+                }
+            };
+        }
+        let room = (self.shape.max_leaf_nodes - leaves).min(tools.team.threads());
+        let mut tasks = vec![Task::new(leaf, tools)];
+        let mut passed = Vec::new();
+        while tasks.len() < room
+            && passed.len() < tools.team.threads()
+            && let Some(candidate) = open.pop()
+        {
+            match candidate.state {
+                State::Whole(leaf) if small(&leaf) => tasks.push(Task::new(leaf, tools)),
+                state => passed.push(Candidate { state, ..candidate }),
+            }
+        }
+        open.extend(passed);
+        tools.team.each(&mut tasks, |_, task| {
+            task.outcome = task.leaf.take().map(|leaf| self.expand(*leaf, false, &mut task.tools));
+        });
+        let mut first = None;
+        for (i, mut task) in tasks.into_iter().enumerate() {
+            tools.sums.append(&mut task.tools.sums);
+            tools.spare.append(&mut task.tools.spare);
+            match task.outcome {
+                Some(Outcome::Split(pieces)) if i == 0 => first = Some(pieces),
+                Some(Outcome::Split(pieces)) => {
+                    let gain = pieces.split.gain;
+                    open.push(Candidate { at: task.at, gain, state: State::Split(pieces) });
+                }
+                Some(Outcome::Refused(leaf, split)) => again(open, done, leaf, split, &mut tools.spare),
+                None => {}
+            }
+        }
+        first
+    }
+
+    /// Splits a leaf and finds the next splits of its children.
+    fn expand<'r>(&self, leaf: Leaf<'r>, last: bool, tools: &mut Tools<'_>) -> Outcome<'r> {
+        let binned = self.splitter.binned;
+        let (rules, scale) = (self.splitter.rules, self.splitter.scale);
+        let missing = binned.features[leaf.split.feature].count();
+        let set = leaf.split.set(missing);
+        let column = &binned.columns[leaf.split.feature];
+        let (left_sums, total) = (leaf.split.left_sums, leaf.node.total);
+        let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
+        // Hessians only say how many rows there are at least.
+        let least = i64::from(rules.min_samples_leaf) * scale.most;
+        if !scale.counts && left_sums.1.min(right_sums.1) < least {
+            let left = leaf.rows.count_left(column, &set);
+            if left.min(leaf.rows.len() - left) < rules.min_samples_leaf as usize {
+                let split =
+                    self.splitter.counted(&leaf.rows, &leaf.histogram, &leaf.node, self.allowed(leaf.key).as_deref());
+                return Outcome::Refused(leaf, split);
+            }
+        }
+        let Leaf { depth, rows, node, mut split, mut histogram, key, .. } = leaf;
+        let (left_rows, right_rows) = part(rows, column, &set, tools.team);
+        if !split.missing_seen {
+            split.missing_left = left_rows.len() > right_rows.len();
+        }
+        let bounds = self.bounds(&split, node.bounds);
+        let nodes = [
+            Node { total: left_sums, rows: left_rows.len(), value: split.left_value, bounds: bounds.0 },
+            Node { total: right_sums, rows: right_rows.len(), value: split.right_value, bounds: bounds.1 },
+        ];
+        let keys = [mix(key ^ 1), mix(key ^ 2)];
+        let open = nodes.each_ref().map(|n| !last && self.may_split(n, depth + 1));
+        let mut next: [Option<(Split, Histogram)>; 2] = [None, None];
+        if open[0] || open[1] {
+            let small_left = left_rows.len() <= right_rows.len();
+            let (s, l) = if small_left { (0, 1) } else { (1, 0) };
+            let small_rows = if small_left { &left_rows } else { &right_rows };
+            let allowed = keys.map(|k| self.allowed(k));
+            let mut small = tools.spare.pop().unwrap_or_default();
+            small.fit(binned, histogram::is_wide(self.words, small_rows.len()));
+            let large_wide = histogram::is_wide(self.words, nodes[l].rows);
+            let wide = [histogram.wide, small.wide, large_wide];
+            // A thread a tile where that feeds all of them; pieces of rows otherwise.
+            let shares = !small.wide && binned.tiles.len() >= tools.team.threads();
+            if !shares {
+                histogram::build(binned, self.words, small_rows, tools.team, &mut tools.sums, &mut small);
+            }
+            let mut tasks: Vec<TileTask> = Vec::with_capacity(binned.tiles.len());
+            for (small, large) in small.tiles.iter_mut().zip(&mut histogram.tiles) {
+                let (small, large) = (std::mem::take(small), std::mem::take(large));
+                tasks.push(TileTask { small, large, sums: tools.sums.pop().unwrap_or_default(), best: [None, None] });
+            }
+            tools.team.each(&mut tasks, |tile, task| {
+                if shares && let Words::Packed(words) = self.words {
+                    let words: &[Packed] = words;
+                    histogram::build_packed(binned, tile, words, small_rows, &mut task.sums, &mut task.small);
+                }
+                histogram::subtract(&mut task.large, &task.small, binned.sizes[tile], wide);
+                let found = |child: usize, sums: &TileSums, wide: bool| {
+                    let allowed = allowed[child].as_deref();
+                    open[child].then(|| self.splitter.best(tile, sums, wide, &nodes[child], allowed)).flatten()
+                };
+                task.best = [found(s, &task.small, wide[1]), found(l, &task.large, wide[2])];
+            });
+            let mut best: [Vec<Option<Split>>; 2] = [Vec::new(), Vec::new()];
+            for (i, task) in tasks.into_iter().enumerate() {
+                small.tiles[i] = task.small;
+                histogram.tiles[i] = task.large;
+                tools.sums.push(task.sums);
+                let [a, b] = task.best;
+                best[0].push(a);
+                best[1].push(b);
+            }
+            histogram.wide = large_wide;
+            let [a, b] = best.map(better);
+            for (child, split, histogram) in [(s, a, small), (l, b, histogram)] {
+                match split {
+                    Some(split) => next[child] = Some((split, histogram)),
+                    None => tools.spare.push(histogram),
+                }
+            }
+        } else {
+            tools.spare.push(histogram);
+        }
+        let [left_next, right_next] = next;
+        let depth = depth + 1;
+        let left = Child { depth, rows: left_rows, node: nodes[0], key: keys[0], next: left_next };
+        let right = Child { depth, rows: right_rows, node: nodes[1], key: keys[1], next: right_next };
+        Outcome::Split(Box::new(Pieces { split, children: [left, right] }))
     }
 
     /// The bounds of children: monotonic features keep them on their side of the middle.
     fn bounds(&self, split: &Split, bounds: (f64, f64)) -> ((f64, f64), (f64, f64)) {
         let middle = (split.left_value + split.right_value) / 2.0;
-        match self.rules.monotonic.get(split.feature).copied().unwrap_or(0) {
+        match self.splitter.rules.monotonic.get(split.feature).copied().unwrap_or(0) {
             0 => (bounds, bounds),
             sign if sign > 0 => ((bounds.0, middle), (middle, bounds.1)),
             _ => ((middle, bounds.1), (bounds.0, middle)),
         }
     }
+}
 
-    /// Left rows first, each side in its order; returns how many go left.
-    fn partition(&self, rows: &mut [u32], split: &Split, buffer: &mut Vec<u32>) -> usize {
-        buffer.clear();
-        buffer.resize(rows.len(), 0);
-        // A table by bin: no branch on how the split tells sides apart.
-        let mut right = [0u8; histogram::WIDTH];
-        for (bin, r) in right.iter_mut().enumerate() {
-            *r = u8::from(!split.goes_left(bin as u8));
+/// The best of several tiles' splits: ties keep the lowest feature.
+fn better(found: Vec<Option<Split>>) -> Option<Split> {
+    found.into_iter().flatten().reduce(|a, b| if b.gain > a.gain { b } else { a })
+}
+
+/// Queues a leaf that has a split; one that has none is done.
+fn offer<'r>(open: &mut BinaryHeap<Candidate<'r>>, done: &mut Vec<LeafRows<'r>>, at: usize, child: Child<'r>) {
+    let Child { depth, rows, node, key, next } = child;
+    match next {
+        Some((split, histogram)) => {
+            let gain = split.gain;
+            let leaf = Leaf { at, depth, rows, node, split, histogram, key };
+            open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
-        let (mut left, mut other) = (0, 0);
-        for i in 0..rows.len() {
-            let row = rows[i];
-            let goes_right = usize::from(right[self.binned.bin(split.feature, row as usize) as usize]);
-            // Both places are written; the right one counts.
-            rows[left] = row;
-            buffer[other] = row;
-            left += 1 - goes_right;
-            other += goes_right;
-        }
-        rows[left..].copy_from_slice(&buffer[..other]);
-        left
+        None => done.push(LeafRows { at, rows }),
     }
+}
+
+/// Queues a leaf again whose split was refused.
+fn again<'r>(
+    open: &mut BinaryHeap<Candidate<'r>>,
+    done: &mut Vec<LeafRows<'r>>,
+    mut leaf: Leaf<'r>,
+    split: Option<Split>,
+    spare: &mut Vec<Histogram>,
+) {
+    match split {
+        Some(split) => {
+            let gain = split.gain;
+            leaf.split = split;
+            open.push(Candidate { at: leaf.at, gain, state: State::Whole(Box::new(leaf)) });
+        }
+        None => {
+            spare.push(leaf.histogram);
+            done.push(LeafRows { at: leaf.at, rows: leaf.rows });
+        }
+    }
+}
+
+/// Parts rows, with all threads where there are many.
+fn part<'r>(rows: Rows<'r>, column: &[u8], set: &Set, team: Team<'_>) -> (Rows<'r>, Rows<'r>) {
+    if team.threads() == 1 || rows.len() < PARTED {
+        return rows.part(column, set);
+    }
+    let mut pieces = rows.pieces(2 * team.threads());
+    team.each(&mut pieces, |_, piece: &mut Piece| piece.mark(&rows, column, set));
+    rows.part_marked(&pieces, |moves| team.each(moves, |_, m| m.run()))
 }
 
 /// The bins of a set as a list.
 pub(crate) fn members(left: &Left) -> Vec<u32> {
     match left {
         Left::UpTo(last) => (0..=u32::from(*last)).collect(),
-        Left::Set(set) => (0..256).filter(|b| set[(b / 64) as usize] >> (b % 64) & 1 == 1).collect(),
+        Left::Set(set) => (0..256).filter(|b| set[(b / 32) as usize] >> (b % 32) & 1 == 1).collect(),
     }
 }

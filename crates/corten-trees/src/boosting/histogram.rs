@@ -1,165 +1,195 @@
 //! Sums of gradients and hessians by bin, in integers.
 //!
-//! A row is two integers: its gradient, and its hessian with a 1 in the low bits that counts rows. Both are rounded once
-//! at a scale that leaves room for the sum of all rows, so no sum overflows or depends on its order, and a sibling is
-//! exactly its parent less the other child.
+//! Gradients and hessians are rounded once a tree, at one scale: to 16 bits each, or to 31 where a few are so large that
+//! 16 bits wouldn't tell the others apart. Sums are exact: none depends on its order, and a sibling is exactly its parent
+//! less the other child. The scale doesn't depend on the number of rows: nodes of more than 65,536 rows keep gradients
+//! and hessians in words of their own.
 
-use corten_core::Result;
-use corten_kernels::parallel;
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
-use super::binning::{Binned, TILE};
-use super::collective::Collective;
+use corten_kernels::boost::histogram::{self, Packed, Sums, Tile, Wide, unpack};
+use corten_kernels::boost::partition::Rows;
+use corten_kernels::boost::{BLOCK, WIDTH};
+use corten_kernels::team::Team;
 
-/// Bins of a column in a histogram, that of missing values included.
-pub(crate) const WIDTH: usize = 256;
-/// Rows times tiles from which threads are worth waking.
-const PARALLEL: usize = 1 << 16;
-/// Most bits of a single rounded number.
-const BITS: u32 = 40;
+use super::binning::Binned;
 
-/// The gradients of an iteration as integers.
-pub(crate) struct Rounded {
-    /// Gradient, and hessian with the count of one row below it.
-    pub(crate) rows: Vec<[i64; 2]>,
-    count_bits: u32,
-    gradient: f64,
-    hessian: f64,
+/// The largest gradient and the largest hessian in units of a packed word.
+pub(crate) const PACKED: (f64, f64) = (32_767.0, 65_535.0);
+/// The same of a pair of words.
+pub(crate) const PAIR: (f64, f64) = (1_073_741_823.0, 1_073_741_823.0);
+
+/// One tree's gradients and hessians as integers.
+#[derive(Debug)]
+pub(crate) enum Words {
+    Packed(Vec<Packed>),
+    Wide(Vec<Wide>),
 }
 
-/// Sums in floating point.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Sums {
+impl Default for Words {
+    fn default() -> Self {
+        Self::Packed(Vec::new())
+    }
+}
+
+/// What the integers are worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scale {
+    /// One unit of gradient.
     pub(crate) gradient: f64,
+    /// One unit of hessian.
     pub(crate) hessian: f64,
-    pub(crate) count: u32,
+    /// Whether each row has a hessian of one unit, so that sums of hessians count rows.
+    pub(crate) counts: bool,
+    /// Most units of hessian of one row.
+    pub(crate) most: i64,
 }
 
-/// The power of two by which numbers up to `max` are multiplied so that `rows` of them stay below `2^bits`.
-fn scale(max: f64, bits: u32) -> f64 {
-    if max <= 0.0 || !max.is_finite() {
-        return 1.0;
-    }
-    // The exponent e with max < 2^e.
-    let exponent = ((max.to_bits() >> 52) & 0x7ff) as i32 - 1022;
-    let shift = (bits as i32 - exponent).clamp(-1000, 1000);
-    f64::from_bits(((shift + 1023).clamp(1, 2046) as u64) << 52)
+/// A sum of gradients and one of hessians.
+pub(crate) type Pair = (i64, i64);
+
+/// The sums of one tile of a node: one packed word a bin, or all gradients and then all hessians.
+pub(crate) type TileSums = Vec<i64>;
+
+/// The sums of a node, tile by tile.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    pub(crate) wide: bool,
+    pub(crate) tiles: Vec<TileSums>,
 }
 
-impl Rounded {
-    /// Rounds the gradients and hessians of an iteration (hessians are not negative); sums of `counted` rows fit.
-    pub(crate) fn new(gradients: &[f64], hessians: &[f64], counted: usize, threads: usize) -> Self {
-        let rows = gradients.len();
-        let row_bits = usize::BITS - counted.leading_zeros();
-        let largest = |x: &[f64]| {
-            parallel::map_blocks(threads, rows, 1 << 16, |_, r| x[r].iter().fold(0.0f64, |m, v| m.max(v.abs())))
-                .into_iter()
-                .fold(0.0, f64::max)
-        };
-        let gradient = scale(largest(gradients), (62 - row_bits).min(BITS));
-        let hessian = scale(largest(hessians), (62u32.saturating_sub(2 * row_bits)).clamp(1, BITS));
-        let blocks = parallel::map_blocks(threads, rows, 1 << 16, |_, range| {
-            let pairs = gradients[range.clone()].iter().zip(&hessians[range]);
-            pairs
-                .map(|(&g, &h)| {
-                    let rounded = |x: f64| (x + if x < 0.0 { -0.5 } else { 0.5 }) as i64;
-                    [rounded(g * gradient), (rounded(h * hessian) << row_bits) | 1]
-                })
-                .collect::<Vec<_>>()
-        });
-        Self { rows: blocks.concat(), count_bits: row_bits, gradient, hessian }
-    }
-
-    /// Integer sums in floating point.
-    #[inline]
-    pub(crate) fn sums(&self, x: [i64; 2]) -> Sums {
-        Sums {
-            gradient: x[0] as f64 / self.gradient,
-            hessian: (x[1] >> self.count_bits) as f64 / self.hessian,
-            count: (x[1] & ((1 << self.count_bits) - 1)) as u32,
+impl Histogram {
+    /// Makes room for a node; what is in it has no meaning.
+    pub(crate) fn fit(&mut self, binned: &Binned, wide: bool) {
+        self.wide = wide;
+        self.tiles.resize_with(binned.sizes.len(), Vec::new);
+        for (tile, &size) in self.tiles.iter_mut().zip(&binned.sizes) {
+            tile.resize(if wide { 2 * size } else { size }, 0);
         }
     }
 }
 
-/// One column of [`WIDTH`] sums a feature.
-pub(crate) type Histogram = Vec<[i64; 2]>;
+/// Whether a node's sums need words of their own.
+pub(crate) fn is_wide(words: &Words, rows: usize) -> bool {
+    matches!(words, Words::Wide(_)) || rows > BLOCK
+}
 
-/// The histogram of some rows, in ascending order.
+/// Builds the packed sums of a tile of a small node on this thread.
+pub(crate) fn build_packed(
+    binned: &Binned,
+    tile: usize,
+    words: &[Packed],
+    rows: &Rows<'_>,
+    sums: &mut Sums,
+    out: &mut [i64],
+) {
+    sums.add(&binned.tiles[tile], words, rows, 0, rows.len());
+    for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
+        sums.take(j, &mut out[start..start + width]);
+    }
+}
+
+/// Part of the sums of a tile.
+struct Piece {
+    tile: usize,
+    from: usize,
+    to: usize,
+    sums: Sums,
+}
+
+/// Builds the sums of a node with all threads: rows in pieces, whose sums are added together.
 pub(crate) fn build(
     binned: &Binned,
-    rounded: &Rounded,
-    rows: &[u32],
-    threads: usize,
-    collective: &dyn Collective,
-    mut out: Histogram,
-) -> Result<Histogram> {
-    let tiles = binned.tiles();
-    out.clear();
-    out.resize(tiles.len() * TILE * WIDTH, [0, 0]);
-    let all = rows.len() == binned.rows;
-    // Gathered once, then read in order by every tile.
-    let gathered: Vec<[i64; 2]> =
-        if all { Vec::new() } else { rows.iter().map(|&r| rounded.rows[r as usize]).collect() };
-    let fill = |(tile, sums): (&Vec<[u8; TILE]>, &mut [[[i64; 2]; WIDTH]; TILE])| {
-        if all {
-            for (bins, gh) in tile.iter().zip(&rounded.rows) {
-                add(sums, *bins, *gh);
-            }
-        } else {
-            for (&row, gh) in rows.iter().zip(&gathered) {
-                add(sums, tile[row as usize], *gh);
-            }
-        }
-    };
-    // Arrays of known size: a bin needs no check of its bounds.
-    let parts = tiles.iter().zip(out.as_chunks_mut::<WIDTH>().0.as_chunks_mut::<TILE>().0);
-    if threads > 1 && rows.len() * tiles.len() >= PARALLEL {
-        let parts: Vec<_> = parts.collect();
-        parts.into_par_iter().for_each(fill);
-    } else {
-        parts.for_each(fill);
+    words: &Words,
+    rows: &Rows<'_>,
+    team: Team<'_>,
+    scratch: &mut Vec<Sums>,
+    out: &mut Histogram,
+) {
+    let n = rows.len();
+    let wide = out.wide;
+    for tile in &mut out.tiles {
+        tile.fill(0);
     }
-    collective.sum(&mut out)?;
-    Ok(out)
-}
-
-#[inline(always)]
-fn add(sums: &mut [[[i64; 2]; WIDTH]; TILE], bins: [u8; TILE], gh: [i64; 2]) {
-    for (sums, bin) in sums.iter_mut().zip(bins) {
-        let sum = &mut sums[usize::from(bin)];
-        *sum = [sum[0] + gh[0], sum[1] + gh[1]];
-    }
-}
-
-/// What is left of a parent's histogram without one child.
-pub(crate) fn subtract(parent: &mut [[i64; 2]], child: &[[i64; 2]]) {
-    for (p, c) in parent.iter_mut().zip(child) {
-        p[0] -= c[0];
-        p[1] -= c[1];
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounding_leaves_room_for_all_rows_and_keeps_the_values() {
-        let rows = 100_000;
-        let g: Vec<f64> = (0..rows).map(|i| f64::from(i) / 1e5 - 0.3).collect();
-        let h = vec![0.25; rows as usize];
-        let rounded = Rounded::new(&g, &h, g.len(), 1);
-        let total = rounded.rows.iter().fold([0i64, 0], |a, x| [a[0] + x[0], a[1] + x[1]]);
-        let sums = rounded.sums(total);
-        assert_eq!(sums.count, rows as u32);
-        assert!((sums.gradient - g.iter().sum::<f64>()).abs() < 1e-4 && (sums.hessian - 25_000.0).abs() < 1.0);
-    }
-
-    #[test]
-    fn a_scale_brings_the_largest_value_just_below_its_bound() {
-        for max in [1.0, 0.999, 1e-7, 3e9] {
-            let s = scale(max, 20);
-            assert!(max * s < f64::from(1 << 20) && max * s >= f64::from(1 << 18), "{max} {s}");
+    let pieces = if team.threads() == 1 { 1 } else { 2 * team.threads() };
+    let size = n.div_ceil(pieces).clamp(2048, BLOCK);
+    let mut items = Vec::new();
+    for tile in 0..binned.tiles.len() {
+        for from in (0..n).step_by(size) {
+            items.push(Piece { tile, from, to: (from + size).min(n), sums: scratch.pop().unwrap_or_default() });
         }
     }
+    let shared: Vec<Mutex<&mut TileSums>> = out.tiles.iter_mut().map(Mutex::new).collect();
+    team.each(&mut items, |_, Piece { tile, from, to, sums }| {
+        let tile = *tile;
+        let size = binned.sizes[tile];
+        match words {
+            Words::Packed(words) => {
+                sums.add(&binned.tiles[tile], words, rows, *from, *to);
+                let mut guard = shared[tile].lock().unwrap_or_else(PoisonError::into_inner);
+                if wide {
+                    let (gradients, hessians) = guard.split_at_mut(size);
+                    for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
+                        sums.drain_wide(j, &mut gradients[start..start + width], &mut hessians[start..start + width]);
+                    }
+                } else {
+                    for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
+                        sums.drain(j, &mut guard[start..start + width]);
+                    }
+                }
+            }
+            Words::Wide(pairs) => {
+                let part = wide_sums(&binned.tiles[tile], pairs, rows, *from, *to);
+                let mut guard = shared[tile].lock().unwrap_or_else(PoisonError::into_inner);
+                let (gradients, hessians) = guard.split_at_mut(size);
+                for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
+                    for b in 0..width {
+                        gradients[start + b] += part.0[j * WIDTH + b];
+                        hessians[start + b] += part.1[j * WIDTH + b];
+                    }
+                }
+            }
+        }
+    });
+    scratch.extend(items.into_iter().map(|i| i.sums));
+}
+
+fn wide_sums(tile: &Tile, pairs: &[Wide], rows: &Rows<'_>, from: usize, to: usize) -> (Vec<i64>, Vec<i64>) {
+    let (mut g, mut h) = (vec![0; tile.columns() * WIDTH], vec![0; tile.columns() * WIDTH]);
+    histogram::add_wide(&mut g, &mut h, tile, pairs, rows, from, to);
+    (g, h)
+}
+
+/// Takes a child's sums of a tile from its parent's, which become those of the other child; `wide` says how each of
+/// parent, child and other child is kept.
+pub(crate) fn subtract(parent: &mut TileSums, child: &[i64], size: usize, wide: [bool; 3]) {
+    match wide {
+        [false, false, false] | [true, true, true] => {
+            for (p, c) in parent.iter_mut().zip(child) {
+                *p -= c;
+            }
+        }
+        [true, false, other] => {
+            let (gradients, hessians) = parent.split_at_mut(size);
+            for ((g, h), &c) in gradients.iter_mut().zip(hessians).zip(child) {
+                let (a, b) = unpack(c);
+                *g -= a;
+                *h -= b;
+                if !other {
+                    *g = (*g << 32) + *h;
+                }
+            }
+            if !other {
+                parent.truncate(size);
+            }
+        }
+        // The smaller child is wide only where the larger one and the parent are.
+        _ => unreachable!("a child with more rows than its parent"),
+    }
+}
+
+/// The sums of a bin.
+#[inline]
+pub(crate) fn at(tile: &[i64], size: usize, wide: bool, bin: usize) -> Pair {
+    if wide { (tile[bin], tile[size + bin]) } else { unpack(tile[bin]) }
 }

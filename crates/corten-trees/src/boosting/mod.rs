@@ -6,7 +6,6 @@
 //! and scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
 
 pub(crate) mod binning;
-pub(crate) mod collective;
 mod estimator;
 mod fitted;
 pub(crate) mod grower;

@@ -4,6 +4,8 @@
 //! the link.
 
 use corten_core::{Error, Result};
+use corten_kernels::boost::gradients;
+use corten_kernels::team::Team;
 use corten_kernels::{parallel, special, vector};
 
 /// A loss.
@@ -69,51 +71,84 @@ impl Objective {
         }
     }
 
-    /// Gradients and hessians at some scores.
+    /// Hessian of every row without weights, where all have the same.
+    pub(crate) fn constant_hessian(self) -> bool {
+        matches!(self, Self::SquaredError | Self::AbsoluteError | Self::Quantile(_))
+    }
+
+    /// Most that a gradient and a hessian can be without weights, where that is known.
+    pub(crate) fn bounds(self) -> Option<(f64, f64)> {
+        match self {
+            Self::Binary | Self::Multiclass(_) => Some((1.0, 0.25)),
+            Self::AbsoluteError | Self::Quantile(_) => Some((1.0, 1.0)),
+            _ => None,
+        }
+    }
+
+    /// Gradients and hessians of a block of rows at their scores, for an objective of one output.
     ///
-    /// Shapes: `scores`, `gradients` and `hessians` have one column of rows an output, one after the other.
-    pub(crate) fn gradients(
+    /// Shapes: all of one length.
+    pub(crate) fn block(self, y: &[f64], weights: Option<&[f64]>, scores: &[f64], g: &mut [f64], h: &mut [f64]) {
+        match self {
+            Self::Binary => gradients::logistic(y, scores, g, h),
+            Self::Poisson => {
+                h.copy_from_slice(scores);
+                gradients::exp_all(h);
+                for ((g, &h), &y) in g.iter_mut().zip(&*h).zip(y) {
+                    *g = h - y;
+                }
+            }
+            Self::Gamma => {
+                for (h, &s) in h.iter_mut().zip(scores) {
+                    *h = -s;
+                }
+                gradients::exp_all(h);
+                for ((g, h), &y) in g.iter_mut().zip(h.iter_mut()).zip(y) {
+                    *h *= y;
+                    *g = 1.0 - *h;
+                }
+            }
+            _ => {
+                for (((g, h), &y), &s) in g.iter_mut().zip(h.iter_mut()).zip(y).zip(scores) {
+                    (*g, *h) = self.one(y, s);
+                }
+            }
+        }
+        weigh(weights, g, h);
+    }
+
+    /// Gradients and hessians of a block of rows, class after class; `give` gets each class with them.
+    ///
+    /// Shapes: `scores` has a slice of the block's length for each class.
+    pub(crate) fn classes(
         self,
         y: &[f64],
         weights: Option<&[f64]>,
-        scores: &[f64],
-        gradients: &mut Vec<f64>,
-        hessians: &mut Vec<f64>,
-        threads: usize,
+        scores: &[&[f64]],
+        mut give: impl FnMut(usize, &[f64], &[f64]),
     ) {
-        let (rows, k) = (y.len(), self.outputs());
-        let parts = parallel::map_blocks(threads, rows, BLOCK * 4, |_, range| {
-            let mut g = vec![0.0; range.len() * k];
-            let mut h = vec![0.0; range.len() * k];
-            let (n, start) = (range.len(), range.start);
-            let mut p = vec![0.0; k];
-            for i in 0..n {
-                let (y, w) = (y[start + i], weights.map_or(1.0, |w| w[start + i]));
-                if let Self::Multiclass(_) = self {
-                    for (c, p) in p.iter_mut().enumerate() {
-                        *p = scores[c * rows + start + i];
-                    }
-                    special::softmax_in_place(&mut p);
-                    for (c, &p) in p.iter().enumerate() {
-                        g[c * n + i] = (p - f64::from(u8::from(c == y as usize))) * w;
-                        h[c * n + i] = p * (1.0 - p) * w;
-                    }
-                } else {
-                    let (a, b) = self.one(y, scores[start + i]);
-                    g[i] = a * w;
-                    h[i] = b * w;
-                }
+        let n = y.len();
+        let mut top = scores[0].to_vec();
+        for scores in &scores[1..] {
+            for (t, &s) in top.iter_mut().zip(*scores) {
+                *t = if s > *t { s } else { *t };
             }
-            (g, h)
-        });
-        gradients.clear();
-        hessians.clear();
-        for c in 0..k {
-            for (g, h) in &parts {
-                let n = g.len() / k;
-                gradients.extend_from_slice(&g[c * n..(c + 1) * n]);
-                hessians.extend_from_slice(&h[c * n..(c + 1) * n]);
+        }
+        let (mut exps, mut sums) = (vec![0.0; n * scores.len()], vec![0.0; n]);
+        for (e, scores) in exps.chunks_exact_mut(n).zip(scores) {
+            for ((e, &s), &t) in e.iter_mut().zip(*scores).zip(&top) {
+                *e = s - t;
             }
+            gradients::exp_all(e);
+            for (sum, &e) in sums.iter_mut().zip(&*e) {
+                *sum += e;
+            }
+        }
+        let (mut g, mut h) = (vec![0.0; n], vec![0.0; n]);
+        for (k, e) in exps.chunks_exact(n).enumerate() {
+            gradients::softmax(k as f64, y, e, &sums, &mut g, &mut h);
+            weigh(weights, &mut g, &mut h);
+            give(k, &g, &h);
         }
     }
 
@@ -149,19 +184,21 @@ impl Objective {
     }
 
     /// The mean loss, the same bits for any number of threads.
-    pub(crate) fn loss(self, y: &[f64], weights: Option<&[f64]>, scores: &[f64], threads: usize) -> f64 {
-        let (rows, k) = (y.len(), self.outputs());
-        let parts = parallel::map_blocks(threads, rows, BLOCK, |_, range| {
-            let (mut sum, mut total, mut row) = (0.0, 0.0, vec![0.0; k]);
-            for i in range {
+    ///
+    /// Shapes: `scores` has one column of rows an output.
+    pub(crate) fn loss(self, y: &[f64], weights: Option<&[f64]>, scores: &[Vec<f64>], team: Team<'_>) -> f64 {
+        let mut parts = vec![(0.0, 0.0); y.len().div_ceil(BLOCK)];
+        team.each(&mut parts, |b, part| {
+            let (mut sum, mut total, mut row) = (0.0, 0.0, vec![0.0; scores.len()]);
+            for i in b * BLOCK..((b + 1) * BLOCK).min(y.len()) {
                 let w = weights.map_or(1.0, |w| w[i]);
-                for (c, s) in row.iter_mut().enumerate() {
-                    *s = scores[c * rows + i];
+                for (s, scores) in row.iter_mut().zip(scores) {
+                    *s = scores[i];
                 }
                 sum += w * self.loss_of(y[i], &row);
                 total += w;
             }
-            (sum, total)
+            *part = (sum, total);
         });
         let (sum, total) = parallel::reduce_blocks(parts, |a, b| *a = (a.0 + b.0, a.1 + b.1)).unwrap_or((0.0, 1.0));
         sum / total
@@ -191,6 +228,14 @@ impl Objective {
             Self::Quantile(q) => Some(q),
             _ => None,
         }
+    }
+}
+
+fn weigh(weights: Option<&[f64]>, g: &mut [f64], h: &mut [f64]) {
+    let Some(weights) = weights else { return };
+    for ((g, h), &w) in g.iter_mut().zip(h).zip(weights) {
+        *g *= w;
+        *h *= w;
     }
 }
 

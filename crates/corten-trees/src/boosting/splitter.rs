@@ -1,10 +1,15 @@
 //! The best split of a node.
 
-use super::binning::{Binned, Bins, MISSING};
-use super::histogram::{Rounded, Sums, WIDTH};
+use corten_kernels::boost::partition::Rows;
+use corten_kernels::boost::scan::{self, Cut};
+
+use super::binning::{Binned, Bins};
+use super::histogram::{Histogram, Pair, Scale, TileSums, at};
 
 /// Rows, in hessian, that a category needs to take part in a split by itself.
 const CATEGORY_SUPPORT: f64 = 10.0;
+/// Gains below this share of a node's score are rounding.
+const NOISE: f64 = 1e-13;
 
 /// What splits must obey.
 #[derive(Clone, Debug)]
@@ -22,7 +27,7 @@ pub(crate) enum Left {
     /// Bins up to this one.
     UpTo(u8),
     /// A bit a bin.
-    Set([u64; 4]),
+    Set([u32; 8]),
 }
 
 /// A way to split a node.
@@ -32,169 +37,348 @@ pub(crate) struct Split {
     pub(crate) gain: f64,
     pub(crate) left: Left,
     pub(crate) missing_left: bool,
-    pub(crate) left_sums: [i64; 2],
+    /// Whether the node has missing values in this column; if not, they later go where most rows go.
+    pub(crate) missing_seen: bool,
+    pub(crate) left_sums: Pair,
     pub(crate) left_value: f64,
     pub(crate) right_value: f64,
 }
 
 impl Split {
     #[inline]
-    pub(crate) fn goes_left(&self, bin: u8) -> bool {
-        if bin == MISSING {
+    pub(crate) fn goes_left(&self, bin: u8, missing: usize) -> bool {
+        if usize::from(bin) == missing {
             return self.missing_left;
         }
         match &self.left {
             Left::UpTo(last) => bin <= *last,
-            Left::Set(set) => set[usize::from(bin >> 6)] >> (bin & 63) & 1 == 1,
+            Left::Set(set) => set[usize::from(bin >> 5)] >> (bin & 31) & 1 == 1,
         }
+    }
+
+    /// A bit a bin, that of missing values among them.
+    pub(crate) fn set(&self, missing: usize) -> [u32; 8] {
+        let mut set = [0; 8];
+        for bin in 0..=missing.min(255) {
+            set[bin >> 5] |= u32::from(self.goes_left(bin as u8, missing)) << (bin & 31);
+        }
+        set
     }
 }
 
 /// A node's totals and the bounds that monotonic features put on its values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
-    pub(crate) total: [i64; 2],
+    pub(crate) total: Pair,
+    pub(crate) rows: usize,
     pub(crate) value: f64,
     pub(crate) bounds: (f64, f64),
 }
 
-/// The value that lowers the loss most: a Newton step, without the learning rate.
-pub(crate) fn value(sums: Sums, l2: f64, bounds: (f64, f64)) -> f64 {
-    let step = -sums.gradient / (sums.hessian + l2 + 1e-15);
-    if step < bounds.0 {
-        bounds.0
-    } else if step > bounds.1 {
-        bounds.1
-    } else {
-        step
-    }
+/// No bounds.
+pub(crate) const FREE: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+
+/// Scores the splits of one tree's nodes.
+#[derive(Clone, Copy)]
+pub(crate) struct Splitter<'a> {
+    pub(crate) binned: &'a Binned,
+    pub(crate) rules: &'a Rules,
+    pub(crate) scale: Scale,
 }
 
-/// Looks for the best split of one feature.
-struct Search<'a> {
-    rounded: &'a Rounded,
-    rules: &'a Rules,
-    node: Node,
+/// A feature's bins in a node.
+struct Feature<'a> {
     feature: usize,
-    sign: i8,
-    best: Option<Split>,
+    /// Its own sums and those that lie behind all gradients, where hessians lie apart.
+    sums: &'a [i64],
+    apart: Option<&'a [i64]>,
+    count: usize,
+    /// Rows by bin, where they are counted.
+    rows: Option<&'a [u32]>,
 }
 
-impl Search<'_> {
+impl Feature<'_> {
     #[inline]
-    fn consider(&mut self, left_sums: [i64; 2], missing_left: bool, left: impl FnOnce() -> Left) {
-        let right_sums = [self.node.total[0] - left_sums[0], self.node.total[1] - left_sums[1]];
-        let (l, r) = (self.rounded.sums(left_sums), self.rounded.sums(right_sums));
-        let rules = self.rules;
-        if l.count < rules.min_samples_leaf
-            || r.count < rules.min_samples_leaf
-            || l.hessian < rules.min_hessian
-            || r.hessian < rules.min_hessian
-        {
-            return;
-        }
-        let left_value = value(l, rules.l2, self.node.bounds);
-        let right_value = value(r, rules.l2, self.node.bounds);
-        if (self.sign > 0 && left_value > right_value) || (self.sign < 0 && left_value < right_value) {
-            return;
-        }
-        let gain = self.rounded.sums(self.node.total).gradient * self.node.value
-            - l.gradient * left_value
-            - r.gradient * right_value;
-        // Ties keep the first: the lowest feature, then the lowest bin.
-        if gain > self.best.as_ref().map_or(0.0, |b| b.gain) {
-            let (feature, left) = (self.feature, left());
-            self.best = Some(Split { feature, gain, left, missing_left, left_sums, left_value, right_value });
+    fn at(&self, bin: usize) -> Pair {
+        match self.apart {
+            Some(hessians) => (self.sums[bin], hessians[bin]),
+            None => at(self.sums, 0, false, bin),
         }
     }
 
-    fn numbers(&mut self, sums: &[[i64; 2]], bins: usize) {
-        let missing = sums[MISSING as usize];
-        let has_missing = missing[1] != 0;
-        // Without missing values in the node, they later go where most rows go: set when the split is applied.
-        let mut left = [0i64; 2];
-        let last = if has_missing { bins } else { bins - 1 };
-        for (i, s) in sums[..last].iter().enumerate() {
-            left = [left[0] + s[0], left[1] + s[1]];
-            if s[1] != 0 || i + 1 == bins {
-                self.consider(left, false, || Left::UpTo(i as u8));
+    #[inline]
+    fn rows(&self, bin: usize) -> u32 {
+        self.rows.map_or(0, |r| r[bin])
+    }
+}
+
+impl Splitter<'_> {
+    /// The value that lowers the loss most: a Newton step, without the learning rate.
+    pub(crate) fn value(&self, sums: Pair, bounds: (f64, f64)) -> f64 {
+        let (g, h) = self.real(sums);
+        let step = -g / (h + self.rules.l2 + 1e-15);
+        if step < bounds.0 {
+            bounds.0
+        } else if step > bounds.1 {
+            bounds.1
+        } else {
+            step
+        }
+    }
+
+    #[inline]
+    fn real(&self, sums: Pair) -> (f64, f64) {
+        (sums.0 as f64 * self.scale.gradient, sums.1 as f64 * self.scale.hessian)
+    }
+
+    /// Least sum of hessians of a child. Where rows have different hessians, rows are taken to have equal shares.
+    fn least(&self, node: &Node) -> i64 {
+        let rows = i128::from(self.rules.min_samples_leaf.max(1));
+        let share = if self.scale.counts {
+            rows as i64
+        } else {
+            let n = node.rows.max(1) as i128;
+            ((rows * i128::from(node.total.1) + n - 1) / n) as i64
+        };
+        share.max((self.rules.min_hessian / self.scale.hessian).ceil() as i64).max(1)
+    }
+
+    /// The best split of a node over the features of a tile that are allowed, or `None` where no split gains.
+    pub(crate) fn best(
+        &self,
+        tile: usize,
+        sums: &TileSums,
+        wide: bool,
+        node: &Node,
+        allowed: Option<&[bool]>,
+    ) -> Option<Split> {
+        let scanned = scan::Node {
+            gradient: node.total.0,
+            hessian: node.total.1,
+            least: self.least(node),
+            l2: self.rules.l2 / self.scale.hessian,
+        };
+        let size = self.binned.sizes[tile];
+        let first = self.binned.places.partition_point(|p| p.tile < tile);
+        let mut best: Option<Split> = None;
+        for (feature, place) in self.binned.places.iter().enumerate().skip(first).take_while(|(_, p)| p.tile == tile) {
+            if allowed.is_some_and(|a| !a[feature]) {
+                continue;
+            }
+            let bins = &self.binned.features[feature];
+            let count = bins.count();
+            let range = place.start..place.start + count + 1;
+            let here = Feature {
+                feature,
+                sums: &sums[range.clone()],
+                apart: wide.then(|| &sums[size + range.start..size + range.end]),
+                count,
+                rows: None,
+            };
+            let sign = self.rules.monotonic.get(feature).copied().unwrap_or(0);
+            let found = match bins {
+                Bins::Number { .. } if sign == 0 && node.bounds == FREE => self.numbers(&here, node, &scanned),
+                Bins::Number { .. } => self.bounded(&here, node, &scanned, sign),
+                Bins::Category { .. } => self.categories(&here, node, &scanned, sign),
+            };
+            // Ties keep the first: the lowest feature.
+            if let Some(found) = found
+                && best.as_ref().is_none_or(|b| found.gain > b.gain)
+            {
+                best = Some(found);
             }
         }
-        if has_missing {
-            let mut left = missing;
-            for (i, s) in sums[..bins - 1].iter().enumerate() {
-                left = [left[0] + s[0], left[1] + s[1]];
-                if s[1] != 0 {
-                    self.consider(left, true, || Left::UpTo(i as u8));
+        best
+    }
+
+    /// The best split that leaves enough rows on both sides, counted one by one: for nodes where hessians mislead.
+    pub(crate) fn counted(
+        &self,
+        rows: &Rows<'_>,
+        histogram: &Histogram,
+        node: &Node,
+        allowed: Option<&[bool]>,
+    ) -> Option<Split> {
+        let least = ((self.rules.min_hessian / self.scale.hessian).ceil() as i64).max(1);
+        let scanned = scan::Node { gradient: node.total.0, hessian: node.total.1, least, l2: 0.0 };
+        let mut best: Option<Split> = None;
+        for (feature, place) in self.binned.places.iter().enumerate() {
+            if allowed.is_some_and(|a| !a[feature]) {
+                continue;
+            }
+            let mut counts = [0u32; 256];
+            let column = &self.binned.columns[feature];
+            match rows.list() {
+                None => column.iter().for_each(|&b| counts[usize::from(b)] += 1),
+                Some(list) => list.iter().for_each(|&r| counts[usize::from(column[r as usize])] += 1),
+            }
+            let bins = &self.binned.features[feature];
+            let (sums, size) = (&histogram.tiles[place.tile], self.binned.sizes[place.tile]);
+            let range = place.start..place.start + bins.count() + 1;
+            let here = Feature {
+                feature,
+                sums: &sums[range.clone()],
+                apart: histogram.wide.then(|| &sums[size + range.start..size + range.end]),
+                count: bins.count(),
+                rows: Some(&counts),
+            };
+            let sign = self.rules.monotonic.get(feature).copied().unwrap_or(0);
+            let found = match bins {
+                Bins::Number { .. } => self.bounded(&here, node, &scanned, sign),
+                Bins::Category { .. } => self.categories(&here, node, &scanned, sign),
+            };
+            if let Some(found) = found
+                && best.as_ref().is_none_or(|b| found.gain > b.gain)
+            {
+                best = Some(found);
+            }
+        }
+        best
+    }
+
+    fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
+        let count = here.count;
+        let missing = here.at(count);
+        let seen = missing.1 != 0;
+        // With missing values all others may go left, against them.
+        let last = if seen { count } else { count - 1 };
+        let search = |bins: usize, before: Pair| match here.apart {
+            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned),
+            Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned),
+        };
+        let mut best: Option<(Cut, bool)> = search(last, (0, 0)).map(|c| (c, false));
+        if seen
+            && let Some(cut) = search(count - 1, missing)
+            && best.is_none_or(|(b, _)| cut.score > b.score)
+        {
+            best = Some((cut, true));
+        }
+        let (cut, missing_left) = best?;
+        let before = scanned.score();
+        let gain = cut.score - before;
+        if gain <= before * NOISE {
+            return None;
+        }
+        let unit = self.scale.gradient * self.scale.gradient / self.scale.hessian;
+        Some(self.split(here, node, gain * unit, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
+    }
+
+    fn split(
+        &self,
+        here: &Feature<'_>,
+        node: &Node,
+        gain: f64,
+        left_sums: Pair,
+        left: Left,
+        missing_left: bool,
+        missing_seen: bool,
+    ) -> Split {
+        let right = (node.total.0 - left_sums.0, node.total.1 - left_sums.1);
+        Split {
+            feature: here.feature,
+            gain,
+            left,
+            missing_left,
+            missing_seen,
+            left_sums,
+            left_value: self.value(left_sums, node.bounds),
+            right_value: self.value(right, node.bounds),
+        }
+    }
+
+    /// The gain of a split whose children's values are bounded; `None` where it may not be.
+    fn gain(&self, node: &Node, scanned: &scan::Node, sign: i8, left: Pair, rows: Option<u32>) -> Option<f64> {
+        let right = (node.total.0 - left.0, node.total.1 - left.1);
+        if left.1 < scanned.least || right.1 < scanned.least {
+            return None;
+        }
+        if let Some(rows) = rows
+            && (rows as usize).min(node.rows - rows as usize) < self.rules.min_samples_leaf as usize
+        {
+            return None;
+        }
+        let (left_value, right_value) = (self.value(left, node.bounds), self.value(right, node.bounds));
+        if (sign > 0 && left_value > right_value) || (sign < 0 && left_value < right_value) {
+            return None;
+        }
+        // What a loss's quadratic form says of a value: also right where it is not the best one.
+        let drop = |sums: Pair, value: f64| {
+            let (g, h) = self.real(sums);
+            -(2.0 * g * value + (h + self.rules.l2) * value * value)
+        };
+        let before = drop(node.total, node.value);
+        let gain = drop(left, left_value) + drop(right, right_value) - before;
+        (gain > before.abs() * NOISE).then_some(gain)
+    }
+
+    /// Cuts of numbers under monotonic constraints.
+    fn bounded(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, sign: i8) -> Option<Split> {
+        let missing = here.at(here.count);
+        let seen = missing.1 != 0;
+        let mut best: Option<(f64, Pair, usize, bool)> = None;
+        for missing_left in [false, true] {
+            if missing_left && !seen {
+                break;
+            }
+            let mut left = if missing_left { missing } else { (0, 0) };
+            let mut rows = if missing_left { here.rows(here.count) } else { 0 };
+            let last = if seen && !missing_left { here.count } else { here.count - 1 };
+            for bin in 0..last {
+                let s = here.at(bin);
+                left = (left.0 + s.0, left.1 + s.1);
+                rows += here.rows(bin);
+                if s.1 == 0 {
+                    continue;
+                }
+                if let Some(gain) = self.gain(node, scanned, sign, left, here.rows.map(|_| rows))
+                    && best.is_none_or(|b| gain > b.0)
+                {
+                    best = Some((gain, left, bin, missing_left));
                 }
             }
         }
+        let (gain, left, bin, missing_left) = best?;
+        Some(self.split(here, node, gain, left, Left::UpTo(bin as u8), missing_left, seen))
     }
 
     /// Categories in the order of their mean gradients, from both ends (Fisher, JASA 53, 1958).
-    fn categories(&mut self, sums: &[[i64; 2]], bins: usize) {
-        let total = self.rounded.sums(self.node.total);
-        let factor = f64::from(total.count) / total.hessian.max(1e-300);
-        let mut used: Vec<(f64, u8)> = (0..bins)
-            .map(|b| b as u8)
-            .chain([MISSING])
+    fn categories(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, sign: i8) -> Option<Split> {
+        let (_, total) = self.real(node.total);
+        let factor = node.rows as f64 / total.max(1e-300);
+        let mut used: Vec<(f64, usize)> = (0..=here.count)
             .filter_map(|b| {
-                let s = self.rounded.sums(sums[b as usize]);
-                (s.count > 0 && s.hessian * factor >= CATEGORY_SUPPORT)
-                    .then(|| (s.gradient / (s.hessian + CATEGORY_SUPPORT), b))
+                let s = here.at(b);
+                let (g, h) = self.real(s);
+                (s.1 > 0 && h * factor >= CATEGORY_SUPPORT).then(|| (g / (h + CATEGORY_SUPPORT), b))
             })
             .collect();
         if used.len() < 2 {
-            return;
+            return None;
         }
         used.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let middle = used.len().div_ceil(2);
+        let mut best: Option<(f64, Pair, [u32; 8], bool)> = None;
         for reversed in [false, true] {
-            let (mut left, mut set, mut missing_left) = ([0i64; 2], [0u64; 4], false);
+            let (mut left, mut set, mut missing_left, mut rows) = ((0, 0), [0u32; 8], false, 0);
             for i in 0..middle {
                 let bin = if reversed { used[used.len() - 1 - i].1 } else { used[i].1 };
-                let s = sums[bin as usize];
-                left = [left[0] + s[0], left[1] + s[1]];
-                if bin == MISSING {
+                let s = here.at(bin);
+                left = (left.0 + s.0, left.1 + s.1);
+                rows += here.rows(bin);
+                if bin == here.count {
                     missing_left = true;
                 } else {
-                    set[usize::from(bin >> 6)] |= 1 << (bin & 63);
+                    set[bin >> 5] |= 1 << (bin & 31);
                 }
-                self.consider(left, missing_left, || Left::Set(set));
+                if let Some(gain) = self.gain(node, scanned, sign, left, here.rows.map(|_| rows))
+                    && best.is_none_or(|b| gain > b.0)
+                {
+                    best = Some((gain, left, set, missing_left));
+                }
             }
         }
+        let (gain, left, set, missing_left) = best?;
+        let seen = here.at(here.count).1 != 0;
+        Some(self.split(here, node, gain, left, Left::Set(set), missing_left, seen))
     }
-}
-
-/// The best split of a node over some features, or `None` where no split gains.
-pub(crate) fn best(
-    binned: &Binned,
-    rounded: &Rounded,
-    rules: &Rules,
-    histogram: &[[i64; 2]],
-    node: Node,
-    features: &[usize],
-) -> Option<Split> {
-    let mut found: Option<Split> = None;
-    for &feature in features {
-        let sums = &histogram[feature * WIDTH..][..WIDTH];
-        let sign = rules.monotonic.get(feature).copied().unwrap_or(0);
-        let mut search = Search { rounded, rules, node, feature, sign, best: None };
-        let bins = &binned.features[feature];
-        match bins {
-            Bins::Number { .. } => search.numbers(sums, bins.count()),
-            Bins::Category { .. } => search.categories(sums, bins.count()),
-        }
-        if let Some(split) = search.best
-            && found.as_ref().is_none_or(|f| split.gain > f.gain)
-        {
-            found = Some(split);
-        }
-    }
-    let split = found.as_mut()?;
-    if histogram[split.feature * WIDTH + MISSING as usize][1] == 0 {
-        let count = |s| rounded.sums(s).count;
-        split.missing_left = 2 * count(split.left_sums) > count(node.total);
-    }
-    found
 }

@@ -1,16 +1,27 @@
 //! The loop over iterations.
 
+use std::sync::{Mutex, PoisonError};
+
 use corten_core::Result;
-use corten_core::random::Stream;
+use corten_core::random::bits;
+use corten_kernels::boost::gradients;
+use corten_kernels::boost::partition::Buffers;
 use corten_kernels::parallel;
+use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Step};
 
-use super::binning::Binned;
-use super::collective::Solo;
-use super::grower::{Grower, Grown, GrownTree, Shape};
-use super::histogram::Rounded;
+use super::binning::{Binned, Bins};
+use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
+use super::histogram::{PACKED, PAIR, Scale, Words};
 use super::objective::{Objective, quantile};
-use super::splitter::Rules;
+use super::splitter::{Rules, Splitter};
+
+/// Rows whose gradients are computed at a time: they stay in the first-level cache.
+const STEP: usize = 512;
+/// Rows whose statistics are joined in a fixed order.
+const BLOCK: usize = 1 << 13;
+/// How many times its mean the largest gradient may be before it is kept in 31 bits.
+const TAIL: f64 = 512.0;
 
 /// How long to go on.
 #[derive(Clone, Debug)]
@@ -37,114 +48,101 @@ pub(crate) struct Trained {
 
 /// Rows with their targets.
 pub(crate) struct Part {
-    pub(crate) rows: Vec<u32>,
     pub(crate) y: Vec<f64>,
     pub(crate) weights: Option<Vec<f64>>,
     /// One column of rows an output.
-    pub(crate) scores: Vec<f64>,
+    pub(crate) scores: Vec<Vec<f64>>,
 }
 
 impl Part {
-    pub(crate) fn new(rows: Vec<u32>, y: &[f64], weights: Option<&[f64]>) -> Self {
-        let take = |v: &[f64]| rows.iter().map(|&r| v[r as usize]).collect();
-        Self { y: take(y), weights: weights.map(take), scores: Vec::new(), rows }
+    pub(crate) fn new(rows: &[u32], y: &[f64], weights: Option<&[f64]>) -> Self {
+        let take = |v: &[f64]| {
+            if rows.len() == v.len() { v.to_vec() } else { rows.iter().map(|&r| v[r as usize]).collect() }
+        };
+        Self { y: take(y), weights: weights.map(take), scores: Vec::new() }
     }
 
     fn start(&mut self, baseline: &[f64]) {
-        self.scores = baseline.iter().flat_map(|&b| std::iter::repeat_n(b, self.rows.len())).collect();
+        self.scores = baseline.iter().map(|&b| vec![b; self.y.len()]).collect();
     }
 
-    fn loss(&self, objective: Objective, threads: usize) -> f64 {
-        objective.loss(&self.y, self.weights.as_deref(), &self.scores, threads)
+    fn loss(&self, objective: Objective, team: Team<'_>) -> f64 {
+        objective.loss(&self.y, self.weights.as_deref(), &self.scores, team)
     }
 }
 
-/// Trains. `train` holds all rows of `binned` that count; trees start from its rows, by their position in `binned`.
+/// Held-out rows as bins, column after column.
+pub(crate) struct HeldOut {
+    pub(crate) part: Part,
+    pub(crate) columns: Vec<Vec<u8>>,
+}
+
+/// What a tree adds to the scores of its training rows: values of leaves with their rows in ascending order.
+type Added<'r> = [(f64, &'r [u32])];
+
+/// The integers of one output.
+#[derive(Default)]
+struct Integers {
+    words: Words,
+    scale: Option<Scale>,
+}
+
+/// Trains. All rows of `binned` count.
 ///
 /// # Errors
 /// [`corten_core::Error::Cancelled`].
 pub(crate) fn train(
     objective: Objective,
     binned: &Binned,
-    mut train: Part,
-    mut validation: Option<Part>,
+    train: Part,
+    held_out: Option<HeldOut>,
     rules: &Rules,
     shape: &Shape,
     plan: &Plan,
     context: &Context,
+    team: Team<'_>,
 ) -> Result<Trained> {
-    let threads = context.threads.max(1);
     let baseline = objective.baseline(&train.y, train.weights.as_deref());
+    let integers = (0..objective.outputs()).map(|_| Integers::default()).collect();
+    let mut run = Run { objective, binned, rules, shape, plan, context, team, train, integers };
+    run.train.start(&baseline);
     let mut out = Trained { baseline, ..Trained::default() };
-    train.start(&out.baseline);
-    if let Some(part) = &mut validation {
-        part.start(&out.baseline);
+    let mut held_out = held_out;
+    if let Some(h) = &mut held_out {
+        h.part.start(&out.baseline);
     }
     let watch = plan.losses || context.progress.is_some();
     if plan.losses {
-        out.train_loss.push(train.loss(objective, threads));
-        out.validation_loss.extend(validation.as_ref().map(|v| v.loss(objective, threads)));
+        out.train_loss.push(run.train.loss(objective, team));
+        out.validation_loss.extend(held_out.as_ref().map(|h| h.part.loss(objective, team)));
     }
-    // Trees index the whole table, so gradients are spread to its rows when some are held out.
-    let whole = train.rows.len() == binned.rows;
-    let place: Vec<u32> = if whole { Vec::new() } else { inverse(&train.rows, binned.rows) };
-    let (mut gradients, mut hessians) = (Vec::new(), Vec::new());
-    let mut spare = Vec::new();
+    let mut pool = Mutex::new(Vec::new());
+    run.round(&[]);
     for iteration in 0..plan.max_iter {
         context.cancel.check()?;
-        let weights = train.weights.as_deref();
-        objective.gradients(&train.y, weights, &train.scores, &mut gradients, &mut hessians, threads);
-        let n = train.rows.len();
-        let mut trees = Vec::with_capacity(objective.outputs());
-        for k in 0..objective.outputs() {
-            let (g, h) = (&gradients[k * n..][..n], &hessians[k * n..][..n]);
-            let rounded = if whole {
-                Rounded::new(g, h, n, threads)
-            } else {
-                let all = binned.rows;
-                Rounded::new(&spread(g, &train.rows, all), &spread(h, &train.rows, all), n, threads)
-            };
-            let mut grower = Grower {
-                binned,
-                rounded: &rounded,
-                rules,
-                shape,
-                threads,
-                cancel: &context.cancel,
-                collective: &Solo,
-                stream: Stream::new(plan.seed, (iteration * objective.outputs() + k) as u64),
-                spare: std::mem::take(&mut spare),
-            };
-            let mut tree = grower.grow(train.rows.clone())?;
-            spare = grower.spare;
-            finish(objective, &mut tree, &train, &place, k, plan.learning_rate);
-            trees.push(tree);
-        }
-        for (k, tree) in trees.iter_mut().enumerate() {
-            for node in &tree.nodes {
-                if let Grown::Leaf { value, start, end } = node {
-                    for &row in &tree.rows[*start..*end] {
-                        let at = if whole { row as usize } else { place[row as usize] as usize };
-                        train.scores[k * n + at] += value;
-                    }
-                }
+        let last = iteration + 1 == plan.max_iter;
+        let trees = if objective.outputs() == 1 {
+            vec![run.one(iteration, last, &mut pool)?]
+        } else {
+            let trees = run.several(iteration, &mut pool)?;
+            if !last {
+                run.round(&[]);
             }
-            // The rows have done their work.
-            tree.rows = Vec::new();
-        }
-        if let Some(part) = &mut validation {
-            advance(binned, part, &trees, threads);
+            trees
+        };
+        if let Some(h) = &mut held_out {
+            advance(&binned.features, h, &trees, team);
         }
         out.iterations.push(trees);
         let losses =
-            watch.then(|| (train.loss(objective, threads), validation.as_ref().map(|v| v.loss(objective, threads))));
-        if let (Some(callback), Some((loss, held_out))) = (&context.progress, losses) {
+            watch.then(|| (run.train.loss(objective, team), held_out.as_ref().map(|h| h.part.loss(objective, team))));
+        if let (Some(callback), Some((loss, validation_loss))) = (&context.progress, losses) {
             let total = Some(plan.max_iter);
-            callback(&Step { iteration: iteration + 1, total, loss: Some(loss), validation_loss: held_out });
+            callback(&Step { iteration: iteration + 1, total, loss: Some(loss), validation_loss });
         }
-        if let (true, Some((loss, held_out))) = (plan.losses, losses) {
+        if let (true, Some((loss, validation))) = (plan.losses, losses) {
             out.train_loss.push(loss);
-            out.validation_loss.extend(held_out);
+            out.validation_loss.extend(validation);
         }
         let watched = if out.validation_loss.is_empty() { &out.train_loss } else { &out.validation_loss };
         if plan.patience.is_some_and(|p| no_gain(watched, p, plan.tol)) {
@@ -154,52 +152,314 @@ pub(crate) fn train(
     Ok(out)
 }
 
-fn inverse(rows: &[u32], count: usize) -> Vec<u32> {
-    let mut place = vec![0; count];
-    for (at, &row) in rows.iter().enumerate() {
-        place[row as usize] = at as u32;
-    }
-    place
+/// Memory of the threads that grow trees.
+type Pool = Mutex<Vec<(Buffers, Workspace)>>;
+
+struct Run<'a> {
+    objective: Objective,
+    binned: &'a Binned,
+    rules: &'a Rules,
+    shape: &'a Shape,
+    plan: &'a Plan,
+    context: &'a Context,
+    team: Team<'a>,
+    train: Part,
+    integers: Vec<Integers>,
 }
 
-fn spread(values: &[f64], rows: &[u32], count: usize) -> Vec<f64> {
-    let mut out = vec![0.0; count];
-    for (&row, &v) in rows.iter().zip(values) {
-        out[row as usize] = v;
-    }
-    out
+/// A block of rows of all outputs.
+struct Block<'b> {
+    from: usize,
+    scores: Vec<&'b mut [f64]>,
+    words: Vec<Room<'b>>,
+    /// Largest and summed gradients, then hessians.
+    found: Vec<[f64; 4]>,
 }
 
-/// Gives leaves their final values: shrunk, and quantiles of residuals where the loss asks for them.
-fn finish(objective: Objective, tree: &mut GrownTree, train: &Part, place: &[u32], k: usize, rate: f64) {
-    let n = train.rows.len();
-    for node in &mut tree.nodes {
-        let Grown::Leaf { value, start, end } = node else { continue };
-        if let Some(q) = objective.leaf_quantile() {
-            let at = |row: &u32| if place.is_empty() { *row as usize } else { place[*row as usize] as usize };
-            let places: Vec<usize> = tree.rows[*start..*end].iter().map(at).collect();
-            let residuals = places.iter().map(|&i| train.y[i] - train.scores[k * n + i]).collect();
-            let weights: Option<Vec<f64>> = train.weights.as_ref().map(|w| places.iter().map(|&i| w[i]).collect());
-            *value = quantile(residuals, weights.as_deref(), q);
+enum Room<'b> {
+    Packed(&'b mut [u32]),
+    Wide(&'b mut [[i32; 2]]),
+}
+
+impl Run<'_> {
+    fn rows(&self) -> usize {
+        self.binned.rows
+    }
+
+    /// Grows the tree of an objective with one output, and makes the integers of the next.
+    fn one(&mut self, iteration: usize, last: bool, pool: &mut Pool) -> Result<GrownTree> {
+        let all = pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (mut buffers, mut work) =
+            all.pop().unwrap_or_else(|| (Buffers::new(self.binned.rows), Workspace::default()));
+        let integers = std::mem::take(&mut self.integers[0]);
+        let (mut tree, leaves) = self.grow(&integers, iteration, self.team, &mut buffers, &mut work)?;
+        self.finish(&mut tree, &leaves, &self.train.scores[0]);
+        let added = added(&tree, &leaves);
+        self.integers[0] = integers;
+        if last && !self.plan.losses && self.context.progress.is_none() {
+            // Nobody asks for the scores any more.
+        } else {
+            self.round(&added);
         }
-        *value *= rate;
+        all.push((buffers, work));
+        Ok(tree)
+    }
+
+    /// Grows the trees of all outputs: one a thread, and those that are left over by all threads.
+    fn several(&mut self, iteration: usize, pool: &mut Pool) -> Result<Vec<GrownTree>> {
+        struct Item<'i> {
+            integers: &'i Integers,
+            scores: Vec<f64>,
+            tree: Result<GrownTree>,
+        }
+        let outputs = self.objective.outputs();
+        let scores = std::mem::take(&mut self.train.scores);
+        let mut items: Vec<Item<'_>> = scores
+            .into_iter()
+            .zip(&self.integers)
+            .map(|(scores, integers)| Item { integers, scores, tree: Ok(GrownTree::default()) })
+            .collect();
+        let pool = &*pool;
+        let rows = self.binned.rows;
+        let grow = |k: usize, item: &mut Item<'_>, team: Team<'_>| {
+            let found = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let (mut buffers, mut work) = found.unwrap_or_else(|| (Buffers::new(rows), Workspace::default()));
+            let grown = self.grow(item.integers, iteration * outputs + k, team, &mut buffers, &mut work);
+            item.tree = grown.map(|(mut tree, leaves)| {
+                self.finish(&mut tree, &leaves, &item.scores);
+                for (value, rows) in added(&tree, &leaves) {
+                    add(&mut item.scores, 0, rows, value);
+                }
+                tree
+            });
+            pool.lock().unwrap_or_else(PoisonError::into_inner).push((buffers, work));
+        };
+        let whole = outputs - outputs % self.team.threads();
+        let (alone, shared) = items.split_at_mut(whole);
+        self.team.each(alone, |k, item| grow(k, item, Team::alone()));
+        for (k, item) in shared.iter_mut().enumerate() {
+            grow(whole + k, item, self.team);
+        }
+        let (mut scores, mut trees) = (Vec::with_capacity(outputs), Vec::with_capacity(outputs));
+        for item in items {
+            scores.push(item.scores);
+            trees.push(item.tree?);
+        }
+        self.train.scores = scores;
+        Ok(trees)
+    }
+
+    fn grow<'r>(
+        &self,
+        integers: &Integers,
+        tree: usize,
+        team: Team<'_>,
+        buffers: &'r mut Buffers,
+        work: &mut Workspace,
+    ) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
+        let scale = integers.scale.unwrap_or(Scale { gradient: 1.0, hessian: 1.0, counts: true, most: 1 });
+        let splitter = Splitter { binned: self.binned, rules: self.rules, scale };
+        let seed = bits(self.plan.seed, 0x7472_6565, tree as u64);
+        let cancel = &self.context.cancel;
+        Grower { splitter, words: &integers.words, shape: self.shape, team, cancel, seed, work }.grow(buffers)
+    }
+
+    /// Gives leaves their final values: shrunk, and quantiles of residuals where the loss asks for them.
+    fn finish(&self, tree: &mut GrownTree, leaves: &[LeafRows<'_>], scores: &[f64]) {
+        if let Some(q) = self.objective.leaf_quantile() {
+            let mut items: Vec<(&LeafRows<'_>, f64)> = leaves.iter().map(|l| (l, 0.0)).collect();
+            self.team.each(&mut items, |_, (leaf, value)| {
+                let whole: Vec<u32>;
+                let rows = match leaf.rows.list() {
+                    Some(list) => list,
+                    None => {
+                        whole = (0..leaf.rows.len() as u32).collect();
+                        &whole
+                    }
+                };
+                let residuals = rows.iter().map(|&r| self.train.y[r as usize] - scores[r as usize]).collect();
+                let weights: Option<Vec<f64>> =
+                    self.train.weights.as_ref().map(|w| rows.iter().map(|&r| w[r as usize]).collect());
+                *value = quantile(residuals, weights.as_deref(), q);
+            });
+            for (leaf, found) in items {
+                if let Grown::Leaf { value } = &mut tree.nodes[leaf.at] {
+                    *value = found;
+                }
+            }
+        }
+        for node in &mut tree.nodes {
+            if let Grown::Leaf { value } = node {
+                *value *= self.plan.learning_rate;
+            }
+        }
+    }
+
+    /// Adds a tree to the scores and makes the integers of the next ones.
+    fn round(&mut self, added: &Added<'_>) {
+        let wide_weights = self.train.weights.as_ref().map(|w| {
+            let top = w.iter().fold(0.0f64, |a, &b| a.max(b));
+            (top, top > TAIL * corten_kernels::vector::sum(w) / w.len() as f64)
+        });
+        let counts = self.objective.constant_hessian() && self.train.weights.is_none();
+        let (top_weight, heavy) = wide_weights.unwrap_or((1.0, false));
+        if let Some((g, h)) = self.objective.bounds() {
+            let scale = scale_of(g * top_weight, h * top_weight, counts, heavy);
+            for integers in &mut self.integers {
+                integers.scale = Some(scale);
+            }
+            self.pass(added, heavy, false);
+            return;
+        }
+        // The largest gradients have to be known before any is rounded.
+        let found = self.pass(added, false, true);
+        let n = self.rows() as f64;
+        let mut any = false;
+        let scales: Vec<(f64, f64)> = (0..self.integers.len())
+            .map(|k| {
+                let parts: Vec<[f64; 4]> = found.iter().map(|f| f[k]).collect();
+                let join = |a: &mut [f64; 4], b: [f64; 4]| {
+                    *a = [a[0].max(b[0]), a[1] + b[1], a[2].max(b[2]), a[3] + b[3]];
+                };
+                let [g, g_sum, h, h_sum] = parallel::reduce_blocks(parts, join).unwrap_or([0.0; 4]);
+                any |= g > TAIL * g_sum / n || h > TAIL * h_sum / n;
+                (g, h)
+            })
+            .collect();
+        for (integers, (g, h)) in self.integers.iter_mut().zip(scales) {
+            integers.scale = Some(scale_of(g, h, counts, any));
+        }
+        self.pass(&[], any, false);
+    }
+
+    /// One pass over all rows: adds leaves' values to scores; then looks for the largest gradients, or rounds all.
+    fn pass(&mut self, added: &Added<'_>, wide: bool, look: bool) -> Vec<Vec<[f64; 4]>> {
+        let rows = self.rows();
+        let outputs = self.integers.len();
+        let scales: Vec<Option<Scale>> = self.integers.iter().map(|i| i.scale).collect();
+        let count = rows.div_ceil(BLOCK);
+        let mut blocks: Vec<Block<'_>> = (0..count)
+            .map(|b| Block { from: b * BLOCK, scores: Vec::new(), words: Vec::new(), found: vec![[0.0; 4]; outputs] })
+            .collect();
+        for scores in &mut self.train.scores {
+            for (block, part) in blocks.iter_mut().zip(scores.chunks_mut(BLOCK)) {
+                block.scores.push(part);
+            }
+        }
+        for integers in &mut self.integers {
+            if !look {
+                make_room(&mut integers.words, rows, wide);
+            }
+            match &mut integers.words {
+                _ if look => {}
+                Words::Packed(words) => {
+                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(BLOCK)) {
+                        block.words.push(Room::Packed(part));
+                    }
+                }
+                Words::Wide(words) => {
+                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(BLOCK)) {
+                        block.words.push(Room::Wide(part));
+                    }
+                }
+            }
+        }
+        let (objective, train_y, weights) = (self.objective, &self.train.y, self.train.weights.as_deref());
+        self.team.each(&mut blocks, |_, block| {
+            let n = block.scores[0].len();
+            for (value, rows) in added {
+                let to = (block.from + n) as u32;
+                let start = rows.partition_point(|&r| (r as usize) < block.from);
+                let end = start + rows[start..].partition_point(|&r| r < to);
+                add(block.scores[0], block.from, &rows[start..end], *value);
+            }
+            let Block { from, scores, words, found } = block;
+            let (mut g, mut h) = ([0.0; STEP], [0.0; STEP]);
+            for start in (0..n).step_by(STEP) {
+                let end = (start + STEP).min(n);
+                let range = *from + start..*from + end;
+                let (y, w) = (&train_y[range.clone()], weights.map(|w| &w[range]));
+                let mut give = |k: usize, g: &[f64], h: &[f64]| {
+                    if look {
+                        let f = &mut found[k];
+                        for (&g, &h) in g.iter().zip(h) {
+                            let a = g.abs();
+                            *f = [if a > f[0] { a } else { f[0] }, f[1] + a, if h > f[2] { h } else { f[2] }, f[3] + h];
+                        }
+                        return;
+                    }
+                    let Some(s) = scales[k] else { return };
+                    let (gs, hs) = (1.0 / s.gradient, 1.0 / s.hessian);
+                    match &mut words[k] {
+                        Room::Packed(words) if s.counts => gradients::pack_ones(g, gs, &mut words[start..end]),
+                        Room::Packed(words) => gradients::pack(g, h, gs, hs, &mut words[start..end]),
+                        Room::Wide(words) => gradients::pack_wide(g, h, gs, hs, &mut words[start..end]),
+                    }
+                };
+                if outputs == 1 {
+                    let (g, h) = (&mut g[..end - start], &mut h[..end - start]);
+                    objective.block(y, w, &scores[0][start..end], g, h);
+                    give(0, g, h);
+                } else {
+                    let scores: Vec<&[f64]> = scores.iter().map(|s| &s[start..end]).collect();
+                    objective.classes(y, w, &scores, give);
+                }
+            }
+        });
+        if look { blocks.into_iter().map(|b| b.found).collect() } else { Vec::new() }
+    }
+}
+
+/// The scale at which the largest gradient and hessian just fit.
+fn scale_of(g: f64, h: f64, counts: bool, wide: bool) -> Scale {
+    let (most_g, most_h) = if wide { PAIR } else { PACKED };
+    let unit = |x: f64, most: f64| {
+        let unit = x / most;
+        // A division by the unit must not overflow either.
+        if unit > 1e-300 && unit.is_finite() { unit } else { 1.0 }
+    };
+    if counts {
+        return Scale { gradient: unit(g, most_g), hessian: 1.0, counts, most: 1 };
+    }
+    Scale { gradient: unit(g, most_g), hessian: unit(h, most_h), counts, most: most_h as i64 }
+}
+
+fn make_room(words: &mut Words, rows: usize, wide: bool) {
+    match words {
+        Words::Packed(v) if !wide => v.resize(rows, 0),
+        Words::Wide(v) if wide => v.resize(rows, [0; 2]),
+        _ => *words = if wide { Words::Wide(vec![[0; 2]; rows]) } else { Words::Packed(vec![0; rows]) },
+    }
+}
+
+/// What a tree's leaves add to which rows.
+fn added<'l>(tree: &GrownTree, leaves: &'l [LeafRows<'_>]) -> Vec<(f64, &'l [u32])> {
+    let value = |at: usize| match tree.nodes[at] {
+        Grown::Leaf { value } => value,
+        Grown::Split { .. } => 0.0,
+    };
+    leaves.iter().filter_map(|l| l.rows.list().map(|rows| (value(l.at), rows))).collect()
+}
+
+#[inline]
+fn add(scores: &mut [f64], from: usize, rows: &[u32], value: f64) {
+    for &r in rows {
+        scores[r as usize - from] += value;
     }
 }
 
 /// Adds trees to the scores of held-out rows.
-fn advance(binned: &Binned, part: &mut Part, trees: &[GrownTree], threads: usize) {
-    let n = part.rows.len();
-    for (k, tree) in trees.iter().enumerate() {
-        let added = parallel::map_blocks(threads, n, 4096, |_, range| {
-            let value = |&row: &u32| match tree.nodes[tree.leaf(binned, row as usize)] {
-                Grown::Leaf { value, .. } => value,
-                Grown::Split { .. } => 0.0,
-            };
-            part.rows[range].iter().map(value).collect::<Vec<f64>>()
+fn advance(features: &[Bins], held_out: &mut HeldOut, trees: &[GrownTree], team: Team<'_>) {
+    let HeldOut { part, columns } = held_out;
+    for (tree, scores) in trees.iter().zip(&mut part.scores) {
+        let mut blocks: Vec<&mut [f64]> = scores.chunks_mut(4096).collect();
+        team.each(&mut blocks, |b, block| {
+            for (i, score) in block.iter_mut().enumerate() {
+                if let Grown::Leaf { value } = tree.nodes[tree.leaf(features, columns, b * 4096 + i)] {
+                    *score += value;
+                }
+            }
         });
-        for (score, add) in part.scores[k * n..][..n].iter_mut().zip(added.iter().flatten()) {
-            *score += add;
-        }
     }
 }
 

@@ -1,0 +1,264 @@
+//! Sums of gradients and hessians by bin.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::partition::Rows;
+use super::{BLOCK, TILE, WIDTH};
+
+/// The bins of up to [`TILE`] columns, row after row.
+pub struct Tile {
+    bins: Vec<u8>,
+    columns: usize,
+    rows: usize,
+}
+
+impl Tile {
+    /// From `rows * columns` bins.
+    ///
+    /// # Panics
+    /// When there are no columns, more than [`TILE`], or bins don't make whole rows.
+    pub fn new(bins: Vec<u8>, columns: usize) -> Self {
+        assert!((1..=TILE).contains(&columns) && bins.len().is_multiple_of(columns), "whole rows of 1 to 16 columns");
+        Self { rows: bins.len() / columns, bins, columns }
+    }
+
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The bins, row after row.
+    pub fn bins(&self) -> &[u8] {
+        &self.bins
+    }
+}
+
+/// A gradient (16 bits with sign, high half) and a hessian (16 bits) in one word.
+pub type Packed = u32;
+
+/// What a word adds to a sum: the gradient in the high half, the hessian in the low half.
+#[inline(always)]
+fn spread(word: Packed) -> i64 {
+    (i64::from(word as i32 >> 16) << 32) + i64::from(word & 0xffff)
+}
+
+/// The gradient and the hessian of a sum of at most [`BLOCK`] rows.
+#[inline(always)]
+pub fn unpack(sum: i64) -> (i64, i64) {
+    (sum >> 32, sum & 0xffff_ffff)
+}
+
+/// Sums by column of a tile and bin, all zero between uses.
+pub struct Sums(Box<[[i64; WIDTH]; TILE]>);
+
+impl Default for Sums {
+    fn default() -> Self {
+        let zeros = vec![[0i64; WIDTH]; TILE].into_boxed_slice();
+        match zeros.try_into() {
+            Ok(sums) => Self(sums),
+            Err(_) => unreachable!("as many as asked for"),
+        }
+    }
+}
+
+impl Sums {
+    /// Adds the rows of a set at places `from..to` of its order.
+    ///
+    /// # Panics
+    /// When more than [`BLOCK`] rows come, or rows of the set lie outside the tile or the words.
+    pub fn add(&mut self, tile: &Tile, words: &[Packed], rows: &Rows<'_>, from: usize, to: usize) {
+        assert!(from <= to && to <= rows.len() && to - from <= BLOCK, "at most 65,536 rows of the set");
+        assert!(rows.below() <= tile.rows && rows.below() <= words.len(), "rows of the tile");
+        macro_rules! columns {
+            ($($n:literal)*) => {
+                match tile.columns {
+                    $($n => add::<$n>(&mut self.0, &tile.bins, words, rows, from, to),)*
+                    _ => unreachable!("1 to 16 columns"),
+                }
+            };
+        }
+        columns!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+    }
+
+    /// Moves the first `out.len()` sums of a column out, leaving zeros.
+    #[inline]
+    pub fn take(&mut self, column: usize, out: &mut [i64]) {
+        let sums = &mut self.0[column][..out.len()];
+        out.copy_from_slice(sums);
+        sums.fill(0);
+    }
+
+    /// Adds the first sums of a column onto others, leaving zeros.
+    #[inline]
+    pub fn drain(&mut self, column: usize, onto: &mut [i64]) {
+        for (o, s) in onto.iter_mut().zip(&mut self.0[column]) {
+            *o += *s;
+            *s = 0;
+        }
+    }
+
+    /// Adds the first sums of a column onto gradients and hessians of their own, leaving zeros.
+    pub fn drain_wide(&mut self, column: usize, gradients: &mut [i64], hessians: &mut [i64]) {
+        for ((g, h), s) in gradients.iter_mut().zip(hessians).zip(&mut self.0[column]) {
+            let (a, b) = unpack(*s);
+            *g += a;
+            *h += b;
+            *s = 0;
+        }
+    }
+}
+
+/// Rows ahead whose bins are fetched while earlier ones are added.
+const AHEAD: usize = 24;
+
+#[inline(always)]
+fn fetch(bins: &[u8], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "a hint has no safe form")]
+    // SAFETY: prefetching reads nothing; any address is allowed.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(bins.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bins, at);
+}
+
+#[inline(always)]
+fn one<const N: usize>(sums: &mut [[i64; WIDTH]; TILE], bins: &[u8; N], word: i64) {
+    for j in 0..N {
+        sums[j][usize::from(bins[j])] += word;
+    }
+}
+
+#[inline(never)]
+#[expect(unsafe_code, reason = "rows of a set lie in the tile and the words, as checked by the caller once")]
+fn add<const N: usize>(
+    sums: &mut [[i64; WIDTH]; TILE],
+    bins: &[u8],
+    words: &[Packed],
+    rows: &Rows<'_>,
+    from: usize,
+    to: usize,
+) {
+    let (tile, _) = bins.as_chunks::<N>();
+    let Some(list) = rows.list() else {
+        for (bins, &word) in tile[from..to].iter().zip(&words[from..to]) {
+            one(sums, bins, spread(word));
+        }
+        return;
+    };
+    let list = &list[from..to];
+    let ahead = list.len().saturating_sub(AHEAD);
+    for (i, &row) in list[..ahead].iter().enumerate() {
+        // SAFETY: `i + AHEAD` is below the length of `list`; rows of a set are below `rows.below()`, which lies within
+        // the tile and the words.
+        unsafe {
+            let next = *list.get_unchecked(i + AHEAD) as usize;
+            fetch(bins, next * N);
+            if N > 1 {
+                fetch(bins, next * N + N - 1);
+            }
+            one(sums, tile.get_unchecked(row as usize), spread(*words.get_unchecked(row as usize)));
+        }
+    }
+    for &row in &list[ahead..] {
+        // SAFETY: as above.
+        unsafe { one(sums, tile.get_unchecked(row as usize), spread(*words.get_unchecked(row as usize))) };
+    }
+}
+
+/// A gradient and a hessian of up to 31 bits.
+pub type Wide = [i32; 2];
+
+/// Adds rows of a set to gradients and hessians of their own, a column of [`WIDTH`] after the other: for objectives whose
+/// largest gradient is so far from the others that 16 bits don't tell those apart.
+///
+/// # Panics
+/// When rows of the set lie outside the tile or the pairs, or sums are too short.
+pub fn add_wide(
+    gradients: &mut [i64],
+    hessians: &mut [i64],
+    tile: &Tile,
+    pairs: &[Wide],
+    rows: &Rows<'_>,
+    from: usize,
+    to: usize,
+) {
+    let mut row = |r: usize| {
+        let [g, h] = pairs[r];
+        for (j, &bin) in tile.bins[r * tile.columns..][..tile.columns].iter().enumerate() {
+            gradients[j * WIDTH + usize::from(bin)] += i64::from(g);
+            hessians[j * WIDTH + usize::from(bin)] += i64::from(h);
+        }
+    };
+    match rows.list() {
+        None => (from..to).for_each(&mut row),
+        Some(list) => list[from..to].iter().for_each(|&r| row(r as usize)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::partition::Buffers;
+    use super::*;
+
+    /// The sums as one would write them down.
+    fn plain(tile: &Tile, words: &[Packed], rows: &[u32]) -> Vec<Vec<(i64, i64)>> {
+        let mut out = vec![vec![(0, 0); WIDTH]; tile.columns];
+        for &r in rows {
+            for j in 0..tile.columns {
+                let cell = &mut out[j][usize::from(tile.bins[r as usize * tile.columns + j])];
+                *cell = (
+                    cell.0 + i64::from(words[r as usize] as i32 >> 16),
+                    cell.1 + i64::from(words[r as usize] & 0xffff),
+                );
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn sums_are_those_of_their_plain_form() {
+        let n = 3000u32;
+        let random = |i: u64| corten_core::random::bits(1, 2, i);
+        for columns in [1usize, 3, 8, 13, 16] {
+            let tile = Tile::new((0..n as u64 * columns as u64).map(|i| random(i) as u8).collect(), columns);
+            let words: Vec<Packed> = (0..u64::from(n)).map(|i| random(i + 7) as u32).collect();
+            let some: Vec<u32> = (0..n).filter(|r| random(u64::from(*r)) % 3 != 0).collect();
+            for list in [None, Some(some)] {
+                let mut buffers = Buffers::new(n as usize);
+                let rows = match &list {
+                    None => buffers.all(),
+                    Some(list) => buffers.some(list),
+                };
+                let mut sums = Sums::default();
+                let middle = rows.len() / 3;
+                sums.add(&tile, &words, &rows, 0, middle);
+                sums.add(&tile, &words, &rows, middle, rows.len());
+                let want = plain(&tile, &words, &list.unwrap_or_else(|| (0..n).collect()));
+                for (j, want) in want.iter().enumerate() {
+                    let mut got = [0; WIDTH];
+                    sums.take(j, &mut got);
+                    assert!(got.iter().zip(want).all(|(&g, &w)| unpack(g) == w), "{columns} columns, column {j}");
+                }
+                assert!(sums.0.iter().flatten().all(|&s| s == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_words_of_a_block_do_not_overflow() {
+        let tile = Tile::new(vec![3; BLOCK], 1);
+        for gradient in [i16::MIN, i16::MAX] {
+            let word = (gradient as u16 as u32) << 16 | 0xffff;
+            let mut buffers = Buffers::new(BLOCK);
+            let mut sums = Sums::default();
+            sums.add(&tile, &vec![word; BLOCK], &buffers.all(), 0, BLOCK);
+            let (mut g, mut h) = ([0; 4], [0; 4]);
+            sums.drain_wide(0, &mut g, &mut h);
+            assert_eq!((g[3], h[3]), (i64::from(gradient) * BLOCK as i64, 0xffff * BLOCK as i64));
+        }
+    }
+}

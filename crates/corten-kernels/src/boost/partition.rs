@@ -1,0 +1,420 @@
+//! The rows of a node, and how a split parts them.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::WIDTH;
+use crate::cpu::{self, Level};
+
+/// A bit a bin: those that go left.
+pub type Set = [u32; 8];
+
+/// Two lists of rows that the nodes of a tree share: each node's rows lie in one of them and leave as much room in the
+/// other, so that parting a node never copies back.
+pub struct Buffers {
+    first: Vec<u32>,
+    second: Vec<u32>,
+}
+
+/// The rows of a node in ascending order.
+pub struct Rows<'a> {
+    /// All below `below`; not yet written when `all`.
+    list: &'a mut [u32],
+    /// As long as `list`.
+    spare: &'a mut [u32],
+    below: usize,
+    all: bool,
+}
+
+impl Buffers {
+    /// For up to `rows` rows.
+    ///
+    /// # Panics
+    /// When rows can't be counted in 32 bits.
+    pub fn new(rows: usize) -> Self {
+        assert!(u32::try_from(rows).is_ok(), "rows are counted in 32 bits");
+        Self { first: vec![0; rows], second: vec![0; rows] }
+    }
+
+    /// All rows, as many as the buffers are for.
+    pub fn all(&mut self) -> Rows<'_> {
+        let below = self.first.len();
+        Rows { list: &mut self.first, spare: &mut self.second, below, all: true }
+    }
+
+    /// Some rows.
+    ///
+    /// # Panics
+    /// When a row lies beyond the buffers, or rows don't ascend.
+    pub fn some(&mut self, rows: &[u32]) -> Rows<'_> {
+        let below = self.first.len();
+        assert!(rows.is_sorted_by(|a, b| a < b) && rows.last().is_none_or(|&r| (r as usize) < below), "ascending rows");
+        self.first[..rows.len()].copy_from_slice(rows);
+        Rows { list: &mut self.first[..rows.len()], spare: &mut self.second[..rows.len()], below, all: false }
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// What all rows are below.
+    pub fn below(&self) -> usize {
+        self.below
+    }
+
+    /// The rows; `None` stands for `0..len`.
+    pub fn list(&self) -> Option<&[u32]> {
+        (!self.all).then_some(&*self.list)
+    }
+
+    /// How many rows go left.
+    ///
+    /// # Panics
+    /// When `column` is shorter than what rows are below.
+    pub fn count_left(&self, column: &[u8], set: &Set) -> usize {
+        assert!(column.len() >= self.below, "a bin for each row");
+        let table = table(set);
+        let left = |row: usize| usize::from(table[usize::from(column[row])]);
+        match self.list() {
+            None => (0..self.len()).map(left).sum(),
+            Some(list) => list.iter().map(|&r| left(r as usize)).sum(),
+        }
+    }
+
+    /// Parts the rows: those whose bin is in `set`, and the others, each in their order.
+    ///
+    /// # Panics
+    /// When `column` is shorter than what rows are below.
+    pub fn part(self, column: &[u8], set: &Set) -> (Rows<'a>, Rows<'a>) {
+        self.part_on(cpu::level(), column, set)
+    }
+
+    /// [`Rows::part`] with the instructions of a level, which this CPU must have.
+    fn part_on(self, level: Level, column: &[u8], set: &Set) -> (Rows<'a>, Rows<'a>) {
+        assert!(column.len() >= self.below, "a bin for each row");
+        let Self { list, spare, below, all } = self;
+        let left = match level {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: the level was found on this CPU; rows are below the length of `column`; `spare` is as long.
+            Level::Avx512 => unsafe { x86::part_512(list, spare, column, set, all) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: as above.
+            Level::Avx2 => unsafe { x86::part_2(list, spare, column, set, all) },
+            _ => plain(list, spare, column, set, all, 0, 0),
+        };
+        let right = list.len() - left;
+        let (left_list, right_spare) = list.split_at_mut(left);
+        let (right_list, left_spare) = spare.split_at_mut(right);
+        (
+            Rows { list: left_list, spare: left_spare, below, all: false },
+            Rows { list: right_list, spare: right_spare, below, all: false },
+        )
+    }
+
+    /// Pieces of about equal size, to be marked and then moved side by side.
+    pub fn pieces(&self, count: usize) -> Vec<Piece> {
+        let size = self.len().div_ceil(count.max(1)).next_multiple_of(64).max(64);
+        (0..self.len())
+            .step_by(size)
+            .map(|from| Piece { from, to: (from + size).min(self.len()), left: 0, marks: Vec::new() })
+            .collect()
+    }
+
+    /// Parts the rows of pieces that were all marked, side by side: `each` calls its function with every item.
+    pub fn part_marked(self, pieces: &[Piece], each: impl FnOnce(&mut [Move<'_>])) -> (Rows<'a>, Rows<'a>) {
+        let Self { list, spare, below, all } = self;
+        let total: usize = pieces.iter().map(|p| p.left).sum();
+        {
+            let (mut left, mut right) = spare.split_at_mut(total);
+            let mut moves = Vec::with_capacity(pieces.len());
+            for piece in pieces {
+                let (l, rest) = left.split_at_mut(piece.left);
+                left = rest;
+                let (r, rest) = right.split_at_mut(piece.to - piece.from - piece.left);
+                right = rest;
+                let from = (!all).then(|| &list[piece.from..piece.to]);
+                moves.push(Move { from, start: piece.from, marks: &piece.marks, left: l, right: r });
+            }
+            each(&mut moves);
+        }
+        let (left_list, right_list) = spare.split_at_mut(total);
+        let (left_spare, right_spare) = list.split_at_mut(total);
+        (
+            Rows { list: left_list, spare: left_spare, below, all: false },
+            Rows { list: right_list, spare: right_spare, below, all: false },
+        )
+    }
+}
+
+/// Some of a node's rows with a bit each: whether it goes left.
+pub struct Piece {
+    from: usize,
+    to: usize,
+    left: usize,
+    marks: Vec<u64>,
+}
+
+impl Piece {
+    /// Finds out which rows go left.
+    ///
+    /// # Panics
+    /// When the piece is not one of `rows`, or `column` is too short.
+    pub fn mark(&mut self, rows: &Rows<'_>, column: &[u8], set: &Set) {
+        assert!(column.len() >= rows.below && self.to <= rows.len(), "a bin for each row");
+        let table = table(set);
+        let (mut marks, mut left) = (Vec::with_capacity((self.to - self.from).div_ceil(64)), 0);
+        let mut word = |bins: &mut dyn Iterator<Item = u8>| {
+            let mut mark = 0u64;
+            for (i, bin) in bins.enumerate() {
+                mark |= u64::from(table[usize::from(bin)]) << i;
+            }
+            left += mark.count_ones() as usize;
+            marks.push(mark);
+        };
+        match rows.list() {
+            None => {
+                for chunk in column[self.from..self.to].chunks(64) {
+                    word(&mut chunk.iter().copied());
+                }
+            }
+            Some(list) => {
+                for chunk in list[self.from..self.to].chunks(64) {
+                    word(&mut chunk.iter().map(|&r| column[r as usize]));
+                }
+            }
+        }
+        (self.marks, self.left) = (marks, left);
+    }
+
+    /// How many rows go left.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+}
+
+/// Where the rows of a piece go.
+pub struct Move<'m> {
+    from: Option<&'m [u32]>,
+    start: usize,
+    marks: &'m [u64],
+    left: &'m mut [u32],
+    right: &'m mut [u32],
+}
+
+impl Move<'_> {
+    /// Moves them.
+    pub fn run(&mut self) {
+        let (mut l, mut r) = (0, 0);
+        let count = self.left.len() + self.right.len();
+        let mut one = |row: u32, left: bool| {
+            if left {
+                self.left[l] = row;
+            } else {
+                self.right[r] = row;
+            }
+            l += usize::from(left);
+            r += usize::from(!left);
+        };
+        for (w, &mark) in self.marks.iter().enumerate() {
+            let base = w * 64;
+            for i in 0..64.min(count - base) {
+                let row = match self.from {
+                    Some(list) => list[base + i],
+                    None => (self.start + base + i) as u32,
+                };
+                one(row, mark >> i & 1 == 1);
+            }
+        }
+    }
+}
+
+/// One byte a bin: whether it goes left.
+fn table(set: &Set) -> [bool; WIDTH] {
+    core::array::from_fn(|b| set[b >> 5] >> (b & 31) & 1 == 1)
+}
+
+/// Left rows stay in `list`, the others go to `spare`; starts after `done` rows of which `left` went left.
+fn plain(list: &mut [u32], spare: &mut [u32], column: &[u8], set: &Set, all: bool, done: usize, left: usize) -> usize {
+    let table = table(set);
+    let (mut l, mut r) = (left, done - left);
+    for k in done..list.len() {
+        let row = if all { k as u32 } else { list[k] };
+        let goes_left = table[usize::from(column[row as usize])];
+        // Both places are written; the right one counts.
+        list[l] = row;
+        spare[r] = row;
+        l += usize::from(goes_left);
+        r += usize::from(!goes_left);
+    }
+    l
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions on raw places")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::{Set, plain, table};
+
+    /// # Safety
+    /// The CPU has AVX-512 F and VL; unless `all`, rows are below the length of `column`, else their number is;
+    /// `spare` is as long as `list`.
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,popcnt")]
+    pub(super) unsafe fn part_512(list: &mut [u32], spare: &mut [u32], column: &[u8], set: &Set, all: bool) -> usize {
+        let n = list.len();
+        let (rows, out, bins) = (list.as_mut_ptr(), spare.as_mut_ptr(), column.as_ptr());
+        let (mut l, mut r, mut k) = (0usize, 0usize, 0usize);
+        // SAFETY: `k + 16 <= n`, `l <= k` and `r <= k`, so the 16 places written from `l` and `r` on exist, and those
+        // from `l` on have been read.
+        unsafe {
+            let words = _mm512_castsi256_si512(_mm256_loadu_si256(set.as_ptr().cast()));
+            let (low, bit) = (_mm512_set1_epi32(31), _mm512_set1_epi32(1));
+            let mut ids = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let mut bytes = [0u8; 16];
+            while k + 16 <= n {
+                let b = if all {
+                    _mm512_cvtepu8_epi32(_mm_loadu_si128(bins.add(k).cast()))
+                } else {
+                    ids = _mm512_loadu_si512(rows.add(k).cast());
+                    // Loads of single bytes: as fast as a gather where that is fast, and faster elsewhere.
+                    for (i, byte) in bytes.iter_mut().enumerate() {
+                        *byte = *bins.add(*rows.add(k + i) as usize);
+                    }
+                    _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))
+                };
+                let word = _mm512_permutexvar_epi32(_mm512_srli_epi32::<5>(b), words);
+                let mask = _mm512_test_epi32_mask(_mm512_srlv_epi32(word, _mm512_and_si512(b, low)), bit);
+                // Merged into the ids rather than zeros: that form waits for nothing on any CPU.
+                _mm512_storeu_si512(out.add(r).cast(), _mm512_mask_compress_epi32(ids, !mask, ids));
+                _mm512_storeu_si512(rows.add(l).cast(), _mm512_mask_compress_epi32(ids, mask, ids));
+                let left = mask.count_ones() as usize;
+                l += left;
+                r += 16 - left;
+                k += 16;
+                if all {
+                    ids = _mm512_add_epi32(ids, _mm512_set1_epi32(16));
+                }
+            }
+        }
+        plain(list, spare, column, set, all, k, l)
+    }
+
+    /// For each pattern of 8 bits the places of its ones, then of its zeros.
+    static PLACES: [[u32; 8]; 256] = {
+        let mut out = [[0; 8]; 256];
+        let mut mask = 0;
+        while mask < 256 {
+            let (mut to, mut i) = (0, 0);
+            while i < 16 {
+                let place = i % 8;
+                if (mask >> place & 1 == 1) == (i < 8) {
+                    out[mask][to] = place as u32;
+                    to += 1;
+                }
+                i += 1;
+            }
+            mask += 1;
+        }
+        out
+    };
+
+    /// # Safety
+    /// The CPU has AVX2; the rest as [`part_512`].
+    #[target_feature(enable = "avx2,popcnt")]
+    pub(super) unsafe fn part_2(list: &mut [u32], spare: &mut [u32], column: &[u8], set: &Set, all: bool) -> usize {
+        let n = list.len();
+        let table = table(set);
+        let (rows, out, bins) = (list.as_mut_ptr(), spare.as_mut_ptr(), column.as_ptr());
+        let (mut l, mut r, mut k) = (0usize, 0usize, 0usize);
+        // SAFETY: as in `part_512`, with 8 rows a step.
+        unsafe {
+            let mut ids = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            while k + 8 <= n {
+                if !all {
+                    ids = _mm256_loadu_si256(rows.add(k).cast());
+                }
+                let mut mask = 0usize;
+                for i in 0..8 {
+                    let row = if all { k + i } else { *rows.add(k + i) as usize };
+                    mask |= usize::from(table[usize::from(*bins.add(row))]) << i;
+                }
+                let left = mask.count_ones() as usize;
+                let ones = _mm256_loadu_si256(PLACES[mask].as_ptr().cast());
+                let zeros = _mm256_loadu_si256(PLACES[!mask & 255].as_ptr().cast());
+                _mm256_storeu_si256(out.add(r).cast(), _mm256_permutevar8x32_epi32(ids, zeros));
+                _mm256_storeu_si256(rows.add(l).cast(), _mm256_permutevar8x32_epi32(ids, ones));
+                l += left;
+                r += 8 - left;
+                k += 8;
+                if all {
+                    ids = _mm256_add_epi32(ids, _mm256_set1_epi32(8));
+                }
+            }
+        }
+        plain(list, spare, column, set, all, k, l)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random(i: u64) -> u64 {
+        corten_core::random::bits(5, 6, i)
+    }
+
+    #[test]
+    fn every_level_and_any_pieces_part_alike() {
+        let n = 1237u32;
+        let column: Vec<u8> = (0..u64::from(n)).map(|i| random(i) as u8).collect();
+        let some: Vec<u32> = (0..n).filter(|r| !random(u64::from(*r) + 9999).is_multiple_of(4)).collect();
+        for round in 0..4 {
+            let set: Set = core::array::from_fn(|i| match round {
+                0 => 0,
+                1 => u32::MAX,
+                _ => random(100 * round + i as u64) as u32,
+            });
+            let table = table(&set);
+            for all in [true, false] {
+                let rows: Vec<u32> = if all { (0..n).collect() } else { some.clone() };
+                let want: (Vec<u32>, Vec<u32>) = rows.iter().partition(|r| table[usize::from(column[**r as usize])]);
+                let mut buffers = Buffers::new(n as usize);
+                for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
+                    let rows = if all { buffers.all() } else { buffers.some(&some) };
+                    assert_eq!(rows.count_left(&column, &set), want.0.len());
+                    let (left, right) = rows.part_on(level, &column, &set);
+                    assert_eq!((left.list().unwrap(), right.list().unwrap()), (&want.0[..], &want.1[..]), "{level:?}");
+                    // Again, within the rooms that are left.
+                    let flipped = set.map(|w| w.rotate_left(7));
+                    let below = |rows: &[u32], s: &Set| {
+                        let table = super::table(s);
+                        rows.iter().filter(|r| table[usize::from(column[**r as usize])]).copied().collect::<Vec<u32>>()
+                    };
+                    let (want_left, want_right) = (below(&want.0, &flipped), below(&want.1, &flipped));
+                    let (a, _) = left.part_on(level, &column, &flipped);
+                    let (b, _) = right.part_on(level, &column, &flipped);
+                    assert_eq!((a.list().unwrap(), b.list().unwrap()), (&want_left[..], &want_right[..]));
+                }
+                for pieces in [1, 3, 40] {
+                    let rows = if all { buffers.all() } else { buffers.some(&some) };
+                    let mut pieces = rows.pieces(pieces);
+                    for piece in &mut pieces {
+                        piece.mark(&rows, &column, &set);
+                    }
+                    let (left, right) = rows.part_marked(&pieces, |moves| moves.iter_mut().for_each(Move::run));
+                    assert_eq!((left.list().unwrap(), right.list().unwrap()), (&want.0[..], &want.1[..]));
+                }
+            }
+        }
+    }
+}
