@@ -44,8 +44,18 @@ macro_rules! best {
 
 /// `left / l + right / r`, with one division; NaN where `l` or `r` is 0.
 #[inline(always)]
-fn ratio(left: f64, right: f64, l: f64, r: f64) -> f64 {
+pub fn ratio(left: f64, right: f64, l: f64, r: f64) -> f64 {
     (left * r + right * l) / (l * r)
+}
+
+/// The score of [`best_gini`]: from the weight, and that of the second class, left of a cut.
+#[inline(always)]
+pub fn gini(weight: u32, ones: u32, all: [u32; 2]) -> f64 {
+    let (w, one) = (f64::from(weight), f64::from(ones));
+    let zero = w - one;
+    let (right_zero, right_one) = (f64::from(all[0]) - zero, f64::from(all[1]) - one);
+    let left = zero * zero + one * one;
+    ratio(left, right_zero * right_zero + right_one * right_one, w, right_zero + right_one)
 }
 
 dispatch! {
@@ -56,14 +66,7 @@ dispatch! {
     pub fn best_gini(weights: &[u32], ones: &[u32], all: [u32; 2]) -> Option<(usize, f64)> {
         let n = weights.len().min(ones.len());
         let (weights, ones) = (&weights[..n], &ones[..n]);
-        let (all_zeros, all_ones) = (f64::from(all[0]), f64::from(all[1]));
-        best!(n, i => {
-            let (w, one) = (f64::from(weights[i]), f64::from(ones[i]));
-            let zero = w - one;
-            let (right_zero, right_one) = (all_zeros - zero, all_ones - one);
-            let left = zero * zero + one * one;
-            ratio(left, right_zero * right_zero + right_one * right_one, w, right_zero + right_one)
-        })
+        best!(n, i => gini(weights[i], ones[i], all))
     }
 }
 
@@ -95,33 +98,68 @@ dispatch! {
     }
 }
 
+/// Codes that are looked at side by side.
+const CODES: usize = 16;
+/// A code that nothing has; the missing value of a column without one is another.
+const NOTHING: u32 = u32::MAX - 1;
+
+/// The last, incomplete chunk, filled up.
+#[inline(always)]
+fn filled(rest: &[u32], with: u32) -> [u32; CODES] {
+    let mut chunk = [with; CODES];
+    chunk[..rest.len()].copy_from_slice(rest);
+    chunk
+}
+
 dispatch! {
     /// Least and greatest code other than `missing`, and how many are `missing`; `(u32::MAX, 0, _)` where all are.
     pub fn span(codes: &[u32], missing: u32) -> (u32, u32, usize) {
-        let (mut low, mut high, mut absent) = (u32::MAX, 0u32, 0u32);
-        for &code in codes {
-            let gone = code == missing;
-            low = low.min(if gone { u32::MAX } else { code });
-            high = high.max(if gone { 0 } else { code });
-            absent += u32::from(gone);
+        let (mut low, mut high, mut absent) = ([u32::MAX; CODES], [0u32; CODES], [0u32; CODES]);
+        let (chunks, rest) = codes.as_chunks::<CODES>();
+        let mut look = |chunk: &[u32; CODES]| {
+            for lane in 0..CODES {
+                let code = chunk[lane];
+                let gone = code == missing;
+                low[lane] = low[lane].min(if gone { u32::MAX } else { code });
+                high[lane] = high[lane].max(if gone { 0 } else { code });
+                absent[lane] += u32::from(gone);
+            }
+        };
+        chunks.iter().for_each(&mut look);
+        if !rest.is_empty() {
+            // A first code again changes neither end; it is counted where it is missing.
+            look(&filled(rest, rest[0]));
         }
-        (low, high, absent as usize)
+        let filler = if rest.first() == Some(&missing) { CODES - rest.len() } else { 0 };
+        let low = low.into_iter().fold(u32::MAX, u32::min);
+        (low, high.into_iter().fold(0, u32::max), absent.iter().sum::<u32>() as usize - filler)
     }
 }
 
 dispatch! {
-    /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number.
+    /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number. Codes and `last` lie
+    /// below 2^31.
     pub fn counts_up_to(codes: &[u32], a: &[u32], b: &[u32], last: u32, also: u32) -> (u32, u32, usize) {
         let n = codes.len().min(a.len()).min(b.len());
-        let (codes, a, b) = (&codes[..n], &a[..n], &b[..n]);
-        let (mut sum_a, mut sum_b, mut count) = (0u32, 0u32, 0u32);
-        for i in 0..n {
-            let mask = if (codes[i] <= last) | (codes[i] == also) { u32::MAX } else { 0 };
-            sum_a = sum_a.wrapping_add(a[i] & mask);
-            sum_b = sum_b.wrapping_add(b[i] & mask);
-            count += mask & 1;
+        let (mut sum_a, mut sum_b, mut count) = ([0u32; CODES], [0u32; CODES], [0u32; CODES]);
+        let mut add = |codes: &[u32; CODES], a: &[u32; CODES], b: &[u32; CODES]| {
+            for lane in 0..CODES {
+                let mask = if (codes[lane] <= last) | (codes[lane] == also) { u32::MAX } else { 0 };
+                sum_a[lane] = sum_a[lane].wrapping_add(a[lane] & mask);
+                sum_b[lane] = sum_b[lane].wrapping_add(b[lane] & mask);
+                count[lane] += mask & 1;
+            }
+        };
+        let ((codes, c), (a, x), (b, y)) =
+            (codes[..n].as_chunks::<CODES>(), a[..n].as_chunks::<CODES>(), b[..n].as_chunks::<CODES>());
+        for ((codes, a), b) in codes.iter().zip(a).zip(b) {
+            add(codes, a, b);
         }
-        (sum_a, sum_b, count as usize)
+        if !c.is_empty() {
+            add(&filled(c, NOTHING), &filled(x, 0), &filled(y, 0));
+        }
+        let sum = |v: [u32; CODES]| v.into_iter().fold(0, u32::wrapping_add);
+        (sum(sum_a), sum(sum_b), sum(count) as usize)
     }
 }
 

@@ -123,8 +123,7 @@ impl<'a> Absolute<'a> {
 
     fn scan<K: Key>(&mut self, order: Order<'_, K>, missing_left: bool, limits: &Limits) -> Option<Cut> {
         let window = order.window(missing_left, limits);
-        let (first, then) =
-            if missing_left { (order.absent, order.present) } else { (order.present, order.absent) };
+        let (first, then) = if missing_left { (order.absent, order.present) } else { (order.present, order.absent) };
         let places = first.iter().chain(then).map(|key| key.place());
         let (mut before, mut after) = (std::mem::take(&mut self.before), std::mem::take(&mut self.after));
         self.errors(places.clone(), &mut before);
@@ -213,9 +212,8 @@ impl Finder for Absolute<'_> {
     }
 
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut> {
-        let sides = [true, false].map(|left| {
-            (0..side.codes.len()).filter(|&place| side.is_left(place) == left).collect::<Vec<usize>>()
-        });
+        let sides = [true, false]
+            .map(|left| (0..side.codes.len()).filter(|&place| side.is_left(place) == left).collect::<Vec<usize>>());
         let weigh = |places: &[usize]| places.iter().map(|&place| self.local_weights[place]).sum::<f64>();
         let weights = (weigh(&sides[0]), weigh(&sides[1]));
         if !limits.allow_rows(sides[0].len(), sides[1].len()) || !limits.allow_weights(weights.0, weights.1) {

@@ -16,6 +16,9 @@ const WEIGHT_BITS: u32 = 16;
 const FEW: usize = 16;
 const COPIES: usize = 4;
 
+/// Cuts that are scored one at a time.
+const FEW_CUTS: usize = 12;
+
 /// How mixed classes are, from a sum over classes that changes by one term a row.
 pub(crate) trait Purity: Send + Sync {
     /// A sum of terms.
@@ -187,8 +190,7 @@ impl<P: Purity> Counts<P> {
 
     /// What a row carries, where it fits.
     pub(crate) fn payload(class: u32, weight: u32) -> Option<u32> {
-        (class >> (u32::BITS - WEIGHT_BITS) == 0 && weight >> WEIGHT_BITS == 0)
-            .then_some(class << WEIGHT_BITS | weight)
+        (class >> (u32::BITS - WEIGHT_BITS) == 0 && weight >> WEIGHT_BITS == 0).then_some(class << WEIGHT_BITS | weight)
     }
 
     /// Whether two numbers tell all.
@@ -239,6 +241,9 @@ impl<P: Purity> Counts<P> {
             weight += self.weights[key.place()];
             ones += self.ones[key.place()];
         }
+        if window.end <= FEW_CUTS {
+            return self.few_of_two(order, window, (weight, ones), limits);
+        }
         for at in 0..window.end {
             let place = order.present[at].place();
             weight += self.weights[place];
@@ -252,11 +257,34 @@ impl<P: Purity> Counts<P> {
         self.best_of_two(count, limits)
     }
 
+    /// Two classes and few rows, without keeping cuts.
+    fn few_of_two<K: Key>(
+        &self,
+        order: Order<'_, K>,
+        window: Range<usize>,
+        (mut weight, mut ones): (u32, u32),
+        limits: &Limits,
+    ) -> Option<(usize, f64, f64)> {
+        let mut best: Option<(usize, f64, f64)> = None;
+        let mut score = f64::NEG_INFINITY;
+        for at in 0..window.end {
+            let place = order.present[at].place();
+            weight += self.weights[place];
+            ones += self.ones[place];
+            let may = order.is_end(at) & (at >= window.start) && self.allow(weight, ones, limits);
+            let new = splits::gini(weight, ones, [self.totals[0], self.totals[1]]);
+            if may & (new > score) {
+                score = new;
+                best = Some((at, score, limits.middle(|| self.values(weight, ones))));
+            }
+        }
+        best
+    }
+
     /// The best of cuts of two classes.
     fn best_of_two(&self, count: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
         let [weights, ones] = &self.upto;
-        let (i, score) =
-            splits::best_gini(&weights[..count], &ones[..count], [self.totals[0], self.totals[1]])?;
+        let (i, score) = splits::best_gini(&weights[..count], &ones[..count], [self.totals[0], self.totals[1]])?;
         Some((self.places[i] as usize, score, limits.middle(|| self.values(weights[i], ones[i]))))
     }
 
@@ -288,8 +316,7 @@ impl<P: Purity> Counts<P> {
     /// The best of cuts of any number of classes.
     fn best_of_many(&mut self, count: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
         let [left, right, weights] = &mut self.cuts;
-        let (i, score) =
-            self.purity.best(&left[..count], &mut right[..count], &weights[..count], self.weight)?;
+        let (i, score) = self.purity.best(&left[..count], &mut right[..count], &weights[..count], self.weight)?;
         let weight = weights[i] as u32;
         Some((self.places[i] as usize, score, limits.middle(|| self.values(weight, self.upto[1][i]))))
     }

@@ -1,5 +1,7 @@
 //! Regression whose leaves are means: squared error and Poisson deviance.
 
+use std::ops::Range;
+
 use corten_kernels::{special, splits, vector};
 
 use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
@@ -50,6 +52,9 @@ impl Loss for Poisson {
         if y > 0.0 { y * special::ln(y) } else { 0.0 }
     }
 }
+
+/// Cuts that are scored one at a time.
+const FEW: usize = 12;
 
 #[inline]
 fn add(sums: &mut [f64; 2], pair: [f64; 2]) {
@@ -147,6 +152,9 @@ impl<'a, L: Loss> Means<'a, L> {
                 add(&mut sums, self.pairs[key.place()]);
             }
         }
+        if window.end <= FEW {
+            return self.few(order, window, sums, missing_left, limits);
+        }
         self.reserve(window.end);
         let mut count = 0;
         for at in 0..window.end {
@@ -159,6 +167,34 @@ impl<'a, L: Loss> Means<'a, L> {
         }
         let (at, score, middle) = self.best_of(count, limits)?;
         order.cut(at, missing_left, score).map(|cut| Cut { middle, ..cut })
+    }
+
+    /// The same for few rows, without keeping cuts.
+    fn few<K: Key>(
+        &self,
+        order: Order<'_, K>,
+        window: Range<usize>,
+        mut sums: [f64; 2],
+        missing_left: bool,
+        limits: &Limits,
+    ) -> Option<Cut> {
+        let (total, all) = (self.totals[0], self.weight);
+        let (mut best, mut score, mut middle) = (usize::MAX, f64::NEG_INFINITY, 0.0);
+        for at in 0..window.end {
+            add(&mut sums, self.pairs[order.present[at].place()]);
+            let [sum, weight] = sums;
+            let may = order.is_end(at) & (at >= window.start) && self.allow(sum, weight, limits);
+            let (right, rest) = (total - sum, all - weight);
+            let new = splits::ratio(sum * sum, right * right, weight, rest);
+            if may & (new > score) {
+                (best, score) = (at, new);
+                middle = limits.middle(|| self.values(sum, weight));
+            }
+        }
+        if best == usize::MAX {
+            return None;
+        }
+        order.cut(best, missing_left, score).map(|cut| Cut { middle, ..cut })
     }
 
     /// Room for cuts.

@@ -5,7 +5,6 @@ use corten_kernels::parallel;
 
 use super::finder::Entry;
 
-
 /// Columns that are read together: two cache lines of a row-major matrix.
 const GROUP: usize = 16;
 /// Rows of a group that are read before the next column's.
