@@ -72,10 +72,13 @@ dispatch! {
 
 dispatch! {
     /// The cut of greatest `left / weight + right / (total - weight)`.
-    pub fn best_ratio(left: &[f64], right: &[f64], weights: &[f64], total: f64) -> Option<(usize, f64)> {
+    pub fn best_ratio(left: &[u64], right: &[u64], weights: &[u32], total: u32) -> Option<(usize, f64)> {
         let n = left.len().min(right.len()).min(weights.len());
         let (left, right, weights) = (&left[..n], &right[..n], &weights[..n]);
-        best!(n, i => ratio(left[i], right[i], weights[i], total - weights[i]))
+        best!(n, i => {
+            let (l, r) = (f64::from(weights[i]), f64::from(total - weights[i]));
+            ratio(left[i] as f64, right[i] as f64, l, r)
+        })
     }
 }
 
@@ -346,11 +349,10 @@ mod tests {
         let weights = [1u32, 0, 3, 5, 8];
         let ones = [0u32, 0, 1, 3, 4];
         let all = [5u32, 6];
-        let f = |x: u32| f64::from(x) * f64::from(x);
-        let left: Vec<f64> = weights.iter().zip(ones).map(|(w, o)| f(o) + f(w - o)).collect();
-        let right: Vec<f64> = weights.iter().zip(ones).map(|(w, o)| f(all[1] - o) + f(all[0] - (w - o))).collect();
-        let w: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
-        assert_eq!(best_gini(&weights, &ones, all), best_ratio(&left, &right, &w, 11.0));
+        let f = |x: u32| u64::from(x) * u64::from(x);
+        let left: Vec<u64> = weights.iter().zip(ones).map(|(w, o)| f(o) + f(w - o)).collect();
+        let right: Vec<u64> = weights.iter().zip(ones).map(|(w, o)| f(all[1] - o) + f(all[0] - (w - o))).collect();
+        assert_eq!(best_gini(&weights, &ones, all), best_ratio(&left, &right, &weights, 11));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::sort::Key;
 
 /// Bits of a weight in a payload; those above are the class.
 const WEIGHT_BITS: u32 = 16;
+const WEIGHT: u32 = (1 << WEIGHT_BITS) - 1;
 
 /// Classes that are summed in a few copies, and how many.
 const FEW: usize = 16;
@@ -22,17 +23,16 @@ const FEW_CUTS: usize = 12;
 /// How mixed classes are, from a sum over classes that changes by one term a row.
 pub(crate) trait Purity: Send + Sync {
     /// A sum of terms.
-    type Sum: Copy + Default;
+    type Sum: Copy + Default + Send + Sync;
     /// Whether the score of two classes is that of [`splits::best_gini`].
     const RATIO: bool;
 
     /// Changes a sum when the weight of one of its classes does.
     fn change(&self, sum: &mut Self::Sum, before: u32, after: u32);
-    fn number(sum: Self::Sum) -> f64;
     /// What a side of a split adds to the score.
     fn side(&self, sum: Self::Sum, weight: u32) -> f64;
     /// The best of cuts by the sums on both sides and the weights on the left.
-    fn best(&self, left: &[f64], right: &mut [f64], weights: &[f64], weight: u32) -> Option<(usize, f64)>;
+    fn best(&self, left: &[Self::Sum], right: &mut [Self::Sum], weights: &[u32], weight: u32) -> Option<(usize, f64)>;
     /// Impurity from the sum of terms and the weight.
     fn impurity(&self, sum: Self::Sum, weight: u32) -> f64;
     /// The weighted impurity of two children, from their score and their joint weight.
@@ -57,17 +57,12 @@ impl Purity for Gini {
     }
 
     #[inline]
-    fn number(sum: u64) -> f64 {
-        sum as f64
-    }
-
-    #[inline]
     fn side(&self, sum: u64, weight: u32) -> f64 {
         sum as f64 / f64::from(weight)
     }
 
-    fn best(&self, left: &[f64], right: &mut [f64], weights: &[f64], weight: u32) -> Option<(usize, f64)> {
-        splits::best_ratio(left, right, weights, f64::from(weight))
+    fn best(&self, left: &[u64], right: &mut [u64], weights: &[u32], weight: u32) -> Option<(usize, f64)> {
+        splits::best_ratio(left, right, weights, weight)
     }
 
     fn impurity(&self, sum: u64, weight: u32) -> f64 {
@@ -115,18 +110,12 @@ impl Purity for Entropy {
     }
 
     #[inline]
-    fn number(sum: f64) -> f64 {
-        sum
-    }
-
-    #[inline]
     fn side(&self, sum: f64, weight: u32) -> f64 {
         sum - self.term(weight)
     }
 
-    fn best(&self, left: &[f64], right: &mut [f64], weights: &[f64], weight: u32) -> Option<(usize, f64)> {
-        for ((r, l), w) in right.iter_mut().zip(left).zip(weights) {
-            let w = *w as u32;
+    fn best(&self, left: &[f64], right: &mut [f64], weights: &[u32], weight: u32) -> Option<(usize, f64)> {
+        for ((r, l), &w) in right.iter_mut().zip(left).zip(weights) {
             *r = (l - self.term(w)) + (*r - self.term(weight - w));
         }
         splits::best_score(right)
@@ -148,19 +137,19 @@ impl Purity for Entropy {
 /// See the module.
 pub(crate) struct Counts<P: Purity> {
     purity: P,
-    /// Classes and weights of the rows that were loaded, and the weights of those of the second class.
-    classes: Vec<u32>,
+    /// Payloads and weights of the rows that were loaded, and the weights of those of the second class.
+    payloads: Vec<u32>,
     weights: Vec<u32>,
     ones: Vec<u32>,
     totals: Vec<u32>,
     weight: u32,
     sum: P::Sum,
     left: Vec<u32>,
-    /// Places of cuts; of two classes the weights up to each; of more the sums of terms on both sides, and the weight
-    /// on the left.
+    /// Places of cuts, the weights up to each, in all and of the second class, and of more classes the sums of terms on
+    /// both sides.
     places: Vec<u32>,
     upto: [Vec<u32>; 2],
-    cuts: [Vec<f64>; 3],
+    cuts: [Vec<P::Sum>; 2],
     /// Weights of each class, and numbers of rows, by code.
     bins: Vec<u32>,
     rows: Vec<u32>,
@@ -172,7 +161,7 @@ impl<P: Purity> Counts<P> {
     pub(crate) fn new(purity: P, classes: usize) -> Self {
         Self {
             purity,
-            classes: Vec::new(),
+            payloads: Vec::new(),
             weights: Vec::new(),
             ones: Vec::new(),
             totals: vec![0; classes],
@@ -181,7 +170,7 @@ impl<P: Purity> Counts<P> {
             left: vec![0; classes],
             places: Vec::new(),
             upto: Default::default(),
-            cuts: Default::default(),
+            cuts: [Vec::new(), Vec::new()],
             bins: Vec::new(),
             rows: Vec::new(),
             lanes: [[0; splits::WIDTH]; 3],
@@ -303,11 +292,10 @@ impl<P: Purity> Counts<P> {
         }
         for at in 0..window.end {
             self.add(order.present[at].place(), &mut sums, &mut weight);
-            let ones = self.second();
-            self.upto[1][count] = ones;
+            let ones = if limits.monotonic.is_some() { self.second() } else { 0 };
+            (self.upto[0][count], self.upto[1][count]) = (weight, ones);
             self.places[count] = at as u32;
-            let sides = [P::number(sums.0), P::number(sums.1), f64::from(weight)];
-            self.cuts.iter_mut().zip(sides).for_each(|(v, x)| v[count] = x);
+            (self.cuts[0][count], self.cuts[1][count]) = sums;
             count += usize::from(order.is_end(at) & (at >= window.start) && self.allow(weight, ones, limits));
         }
         self.best_of_many(count, limits)
@@ -315,10 +303,9 @@ impl<P: Purity> Counts<P> {
 
     /// The best of cuts of any number of classes.
     fn best_of_many(&mut self, count: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
-        let [left, right, weights] = &mut self.cuts;
+        let ([left, right], [weights, ones]) = (&mut self.cuts, &self.upto);
         let (i, score) = self.purity.best(&left[..count], &mut right[..count], &weights[..count], self.weight)?;
-        let weight = weights[i] as u32;
-        Some((self.places[i] as usize, score, limits.middle(|| self.values(weight, self.upto[1][i]))))
+        Some((self.places[i] as usize, score, limits.middle(|| self.values(weights[i], ones[i]))))
     }
 
     /// Weight of the second class on the left.
@@ -342,9 +329,9 @@ impl<P: Purity> Counts<P> {
                 self.rows[bin] += 1;
             }
         } else {
-            for ((&code, &w), &class) in codes.iter().zip(&self.weights).zip(&self.classes) {
+            for (&code, &payload) in codes.iter().zip(&self.payloads) {
                 let bin = (code - low) as usize;
-                self.bins[bin * classes + class as usize] += w;
+                self.bins[bin * classes + (payload >> WEIGHT_BITS) as usize] += payload & WEIGHT;
                 self.rows[bin] += 1;
             }
         }
@@ -374,8 +361,7 @@ impl<P: Purity> Counts<P> {
                     self.purity.change(&mut sums.1, all - before, all - after);
                 }
                 ones = self.second();
-                let sides = [P::number(sums.0), P::number(sums.1), f64::from(weight)];
-                self.cuts.iter_mut().zip(sides).for_each(|(v, x)| v[count] = x);
+                (self.cuts[0][count], self.cuts[1][count]) = sums;
             }
             (self.upto[0][count], self.upto[1][count]) = (weight, ones);
             self.places[count] = bin as u32;
@@ -391,7 +377,7 @@ impl<P: Purity> Counts<P> {
             v.resize(v.len().max(cuts), 0);
         }
         if !self.is_simple() {
-            self.cuts.iter_mut().for_each(|v| v.resize(v.len().max(cuts), 0.0));
+            self.cuts.iter_mut().for_each(|v| v.resize(v.len().max(cuts), P::Sum::default()));
         }
     }
 
@@ -415,14 +401,15 @@ impl<P: Purity> Counts<P> {
         let few = classes <= FEW;
         self.left.fill(0);
         let mut rows = 0;
-        for (at, (&class, &w)) in self.classes.iter().zip(&self.weights).enumerate() {
+        for (at, &payload) in self.payloads.iter().enumerate() {
+            let (class, w) = ((payload >> WEIGHT_BITS) as usize, payload & WEIGHT);
             // A weight of 0 moves nothing: no branch on the side.
             let left = u32::from(side.is_left(at));
             rows += left as usize;
             if few {
-                copies[at % COPIES][class as usize % FEW] += w * left;
+                copies[at % COPIES][class % FEW] += w * left;
             } else {
-                self.left[class as usize] += w * left;
+                self.left[class] += w * left;
             }
         }
         if few {
@@ -436,7 +423,8 @@ impl<P: Purity> Counts<P> {
     /// Moves a row to the left.
     #[inline]
     fn add(&mut self, place: usize, sums: &mut (P::Sum, P::Sum), weight: &mut u32) {
-        let (class, w) = (self.classes[place] as usize, self.weights[place]);
+        let payload = self.payloads[place];
+        let (class, w) = ((payload >> WEIGHT_BITS) as usize, payload & WEIGHT);
         *weight += w;
         let (l, all) = (&mut self.left[class], self.totals[class]);
         let (before, after) = (*l, *l + w);
@@ -448,15 +436,15 @@ impl<P: Purity> Counts<P> {
 
 impl<P: Purity> Finder for Counts<P> {
     fn load(&mut self, rows: &[Entry]) {
-        let weight = |e: &Entry| e.payload & ((1 << WEIGHT_BITS) - 1);
+        let weight = |e: &Entry| e.payload & WEIGHT;
         let class = |e: &Entry| e.payload >> WEIGHT_BITS;
         self.weights.clear();
         self.weights.extend(rows.iter().map(weight));
         self.ones.clear();
         self.ones.extend(rows.iter().map(|e| if class(e) == 1 { weight(e) } else { 0 }));
         if !self.is_simple() {
-            self.classes.clear();
-            self.classes.extend(rows.iter().map(class));
+            self.payloads.clear();
+            self.payloads.extend(rows.iter().map(|e| e.payload));
         }
     }
 
@@ -475,7 +463,8 @@ impl<P: Purity> Finder for Counts<P> {
         } else {
             self.totals.fill(0);
             finder::each(self.weights.len(), keys, |place| {
-                self.totals[self.classes[place] as usize] += self.weights[place];
+                let payload = self.payloads[place];
+                self.totals[(payload >> WEIGHT_BITS) as usize] += payload & WEIGHT;
             });
         }
         self.weight = self.totals.iter().sum();
