@@ -204,6 +204,26 @@ dispatch! {
     }
 }
 
+/// Most classes that are summed side by side.
+pub const CLASSES: usize = 16;
+
+dispatch! {
+    /// Sums of weights, class by class, over the rows whose code is at most `last`, or `also`, and their number. A payload
+    /// is a class below [`CLASSES`] above a weight of 16 bits.
+    pub fn classes_up_to(codes: &[u32], payloads: &[u32], last: u32, also: u32) -> ([u32; CLASSES], usize) {
+        let (mut sums, mut count) = ([0u32; CLASSES], 0);
+        for (&code, &payload) in codes.iter().zip(payloads) {
+            let left = (code <= last) | (code == also);
+            let weight = if left { payload & 0xffff } else { 0 };
+            count += usize::from(left);
+            for (class, sum) in (0u32..).zip(&mut sums) {
+                *sum += if payload >> 16 == class { weight } else { 0 };
+            }
+        }
+        (sums, count)
+    }
+}
+
 /// Most columns of a row whose codes lie side by side.
 pub const WIDTH: usize = 32;
 
@@ -378,6 +398,23 @@ mod tests {
             let there = || codes.iter().copied().filter(|c| *c != missing);
             let expected = (there().min().unwrap_or(u32::MAX), there().max().unwrap_or(0), n - there().count());
             assert_eq!(span(&codes, missing), expected);
+        }
+    }
+
+    #[test]
+    fn classes_sum_as_they_do_one_at_a_time() {
+        for n in [0, 1, 9, 50] {
+            let codes: Vec<u32> = noise(n, 10).iter().map(|x| *x as u32 % 10).collect();
+            let payloads: Vec<u32> = noise(n, 11).iter().map(|x| (*x as u32 % 16) << 16 | (*x as u32 % 7)).collect();
+            for also in [u32::MAX, 9] {
+                let left = |i: &usize| codes[*i] <= 4 || codes[*i] == also;
+                let (sums, count) = classes_up_to(&codes, &payloads, 4, also);
+                assert_eq!(count, (0..n).filter(left).count());
+                for (class, &sum) in (0..).zip(&sums) {
+                    let of_class = (0..n).filter(left).filter(|&i| payloads[i] >> 16 == class);
+                    assert_eq!(sum, of_class.map(|i| payloads[i] & 0xffff).sum::<u32>());
+                }
+            }
         }
     }
 

@@ -13,10 +13,6 @@ use super::sort::Key;
 const WEIGHT_BITS: u32 = 16;
 const WEIGHT: u32 = (1 << WEIGHT_BITS) - 1;
 
-/// Classes that are summed in a few copies, and how many.
-const FEW: usize = 16;
-const COPIES: usize = 4;
-
 /// Cuts that are scored one at a time.
 const FEW_CUTS: usize = 12;
 
@@ -396,26 +392,18 @@ impl<P: Purity> Counts<P> {
     /// Sums the weights of classes on the left of a cut; gives the number of rows there.
     fn move_left(&mut self, side: &Side<'_>) -> usize {
         let classes = self.left.len();
-        // Rows in turn add to one of a few copies: an addition needn't wait for that of the row before.
-        let mut copies = [[0u32; FEW]; COPIES];
-        let few = classes <= FEW;
+        if classes <= splits::CLASSES {
+            let (sums, rows) = splits::classes_up_to(side.codes, &self.payloads, side.last, side.also);
+            self.left.copy_from_slice(&sums[..classes]);
+            return rows;
+        }
         self.left.fill(0);
         let mut rows = 0;
         for (at, &payload) in self.payloads.iter().enumerate() {
-            let (class, w) = ((payload >> WEIGHT_BITS) as usize, payload & WEIGHT);
             // A weight of 0 moves nothing: no branch on the side.
             let left = u32::from(side.is_left(at));
             rows += left as usize;
-            if few {
-                copies[at % COPIES][class % FEW] += w * left;
-            } else {
-                self.left[class] += w * left;
-            }
-        }
-        if few {
-            for copy in &copies {
-                self.left.iter_mut().zip(copy).for_each(|(l, c)| *l += c);
-            }
+            self.left[(payload >> WEIGHT_BITS) as usize] += (payload & WEIGHT) * left;
         }
         rows
     }

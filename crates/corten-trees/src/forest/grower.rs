@@ -433,7 +433,7 @@ impl<'a, C: Code> Grower<'a, C> {
                 also = column.missing;
             }
         }
-        let last = span.low + values.partition_point(|v| *v <= threshold).saturating_sub(1) as u32;
+        let last = span.low + last_up_to(values, threshold, (u * (values.len() - 1) as f64) as usize) as u32;
         Drawn { feature, last, also, threshold }
     }
 
@@ -505,6 +505,27 @@ impl<'a, C: Code> Grower<'a, C> {
     }
 }
 
+/// The place of the last of ascending values that is at most `x`, which the first one is: near `guess`, as a rule.
+fn last_up_to(values: &[f64], x: f64, guess: usize) -> usize {
+    let (mut low, mut high, mut step) = (0, values.len(), 1);
+    if values[guess] <= x {
+        low = guess;
+        while low + step < values.len() && values[low + step] <= x {
+            low += step;
+            step *= 2;
+        }
+        high = high.min(low + step);
+    } else {
+        high = guess;
+        while high > step && values[high - step] > x {
+            high -= step;
+            step *= 2;
+        }
+        low = low.max(high.saturating_sub(step));
+    }
+    low + values[low..high].partition_point(|v| *v <= x).saturating_sub(1)
+}
+
 /// A threshold between two values of a column; infinity where all values that are there go left.
 fn between<C: Code>(column: &Ranked<C>, last: u32, next: Option<u32>) -> f64 {
     let low = column.values[last as usize];
@@ -532,4 +553,18 @@ fn sorted<'a, K: Key>(
     }
     sort::by_code(present, scratch, span.low, span.high);
     Order { present, absent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_found_from_any_guess() {
+        let values: Vec<f64> = (0..40).map(|i| f64::from(i * i)).collect();
+        for x in [0.0, 0.5, 1.0, 48.0, 49.0, 50.0, 1520.5, 1521.0, f64::INFINITY] {
+            let expected = values.partition_point(|v| *v <= x) - 1;
+            assert!((0..values.len()).all(|guess| last_up_to(&values, x, guess) == expected), "{x}");
+        }
+    }
 }
