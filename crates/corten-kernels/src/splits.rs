@@ -248,40 +248,44 @@ macro_rules! by_width {
 }
 
 dispatch! {
-    /// Least and greatest code of each column, of rows of 8, 16 or [`WIDTH`] codes.
-    pub fn spans(rows: &[u16], width: usize) -> ([u16; WIDTH], [u16; WIDTH]) {
-        let (mut lows, mut highs) = ([u16::MAX; WIDTH], [0; WIDTH]);
+    /// Of each column of rows of 8, 16 or [`WIDTH`] codes: the least code, the greatest but that of missing values, and
+    /// the greatest.
+    pub fn spans(rows: &[u16], width: usize, missing: &[u16; WIDTH]) -> [[u16; WIDTH]; 3] {
+        let (mut lows, mut highs, mut tops) = ([u16::MAX; WIDTH], [0; WIDTH], [0; WIDTH]);
         by_width!(width, W => {
-            let (mut low, mut high) = ([u16::MAX; W], [0; W]);
+            let (mut low, mut high, mut top) = ([u16::MAX; W], [0; W], [0; W]);
             for row in rows.as_chunks::<W>().0 {
                 for lane in 0..W {
                     low[lane] = low[lane].min(row[lane]);
-                    high[lane] = high[lane].max(row[lane]);
+                    high[lane] = high[lane].max(if row[lane] == missing[lane] { 0 } else { row[lane] });
+                    top[lane] = top[lane].max(row[lane]);
                 }
             }
             lows[..W].copy_from_slice(&low);
             highs[..W].copy_from_slice(&high);
+            tops[..W].copy_from_slice(&top);
         });
-        (lows, highs)
+        [lows, highs, tops]
     }
 }
 
 dispatch! {
-    /// One cut a column: sums of `a` and `b` over the rows whose code is at most the column's in `last`, and their
-    /// number. Rows are of 8, 16 or [`WIDTH`] codes and add up one after the other.
+    /// One cut a column: sums of `a` and `b` over the rows whose code is at most the column's in `last`, or that in
+    /// `also`, and their number. Rows are of 8, 16 or [`WIDTH`] codes and add up one after the other.
     pub fn sums_by_column(
         rows: &[u16],
         width: usize,
         a: &[f64],
         b: &[f64],
         last: &[u16; WIDTH],
+        also: &[u16; WIDTH],
     ) -> ([f64; WIDTH], [f64; WIDTH], [u32; WIDTH]) {
         let (mut sums_a, mut sums_b, mut counts) = ([0.0; WIDTH], [0.0; WIDTH], [0; WIDTH]);
         by_width!(width, W => {
             let (mut sum_a, mut sum_b, mut count) = ([0.0; W], [0.0; W], [0u32; W]);
             for ((row, &x), &y) in rows.as_chunks::<W>().0.iter().zip(a).zip(b) {
                 for lane in 0..W {
-                    let left = row[lane] <= last[lane];
+                    let left = (row[lane] <= last[lane]) | (row[lane] == also[lane]);
                     sum_a[lane] += if left { x } else { 0.0 };
                     sum_b[lane] += if left { y } else { 0.0 };
                     count[lane] += u32::from(left);
@@ -303,13 +307,15 @@ dispatch! {
         a: &[u32],
         b: &[u32],
         last: &[u16; WIDTH],
+        also: &[u16; WIDTH],
     ) -> ([u32; WIDTH], [u32; WIDTH], [u32; WIDTH]) {
         let (mut sums_a, mut sums_b, mut counts) = ([0; WIDTH], [0; WIDTH], [0; WIDTH]);
         by_width!(width, W => {
             let (mut sum_a, mut sum_b, mut count) = ([0u32; W], [0u32; W], [0u32; W]);
             for ((row, &x), &y) in rows.as_chunks::<W>().0.iter().zip(a).zip(b) {
                 for lane in 0..W {
-                    let mask = if row[lane] <= last[lane] { u32::MAX } else { 0 };
+                    let left = (row[lane] <= last[lane]) | (row[lane] == also[lane]);
+                    let mask = if left { u32::MAX } else { 0 };
                     sum_a[lane] = sum_a[lane].wrapping_add(x & mask);
                     sum_b[lane] = sum_b[lane].wrapping_add(y & mask);
                     count[lane] += mask & 1;
@@ -429,17 +435,20 @@ mod tests {
                 let (whole_a, whole_b) = (whole(&a), whole(&b));
                 let mut last = [0; WIDTH];
                 last.iter_mut().enumerate().for_each(|(lane, l)| *l = lane as u16 * 2);
-                let (lows, highs) = spans(&rows, width);
-                let sums = sums_by_column(&rows, width, &a, &b, &last);
-                let counts = counts_by_column(&rows, width, &whole_a, &whole_b, &last);
+                let (missing, other) = ([49; WIDTH], [48; WIDTH]);
+                let [lows, highs, tops] = spans(&rows, width, &missing);
+                let sums = sums_by_column(&rows, width, &a, &b, &last, &other);
+                let counts = counts_by_column(&rows, width, &whole_a, &whole_b, &last, &other);
                 for lane in 0..width {
                     let (codes, last) = (column(lane), u32::from(last[lane]));
-                    let (low, high, _) = span(&codes, u32::MAX);
-                    assert_eq!((u32::from(lows[lane]), u32::from(highs[lane])), (low.min(65_535), high));
+                    let top = codes.iter().copied().max().unwrap_or(0);
+                    let low = codes.iter().copied().min().unwrap_or(65_535);
+                    let high = span(&codes, 49).1;
+                    assert_eq!([lows[lane], highs[lane], tops[lane]].map(u32::from), [low, high, top]);
                     // Whole numbers: every order gives the same sum.
-                    let expected = sums_up_to(&codes, &a, &b, last, u32::MAX);
+                    let expected = sums_up_to(&codes, &a, &b, last, 48);
                     assert_eq!((sums.0[lane], sums.1[lane], sums.2[lane] as usize), expected);
-                    let expected = counts_up_to(&codes, &whole_a, &whole_b, last, u32::MAX);
+                    let expected = counts_up_to(&codes, &whole_a, &whole_b, last, 48);
                     assert_eq!((counts.0[lane], counts.1[lane], counts.2[lane] as usize), expected);
                 }
             }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use corten_kernels::splits;
 
-use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
+use super::finder::{self, Cut, Entry, Finder, Keys, Lanes, Limits, Order, Side, Stats};
 use super::sort::Key;
 
 /// Bits of a weight in a payload; those above are the class.
@@ -501,9 +501,9 @@ impl<P: Purity> Finder for Counts<P> {
         may.then(|| side.cut(score, limits.middle(|| self.values(weight, ones))))
     }
 
-    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &[u16; splits::WIDTH]) -> bool {
+    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &Lanes, also: &Lanes) -> bool {
         if self.is_simple() {
-            let (weights, ones, rows) = splits::counts_by_column(rows, width, &self.weights, &self.ones, last);
+            let (weights, ones, rows) = splits::counts_by_column(rows, width, &self.weights, &self.ones, last, also);
             self.lanes = [weights, ones, rows];
         }
         self.is_simple()

@@ -166,6 +166,9 @@ pub(crate) struct Stats {
     pub(crate) impurity: f64,
 }
 
+/// A code a column.
+pub(crate) type Lanes = [u16; splits::WIDTH];
+
 /// Searches the splits of a node, column by column.
 pub(crate) trait Finder {
     /// Reads what goes with rows.
@@ -187,7 +190,7 @@ pub(crate) trait Finder {
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut>;
 
     /// Sums the left sides of one cut a column of all rows that were loaded, for [`Finder::lane`]; says whether it can.
-    fn sum_columns(&mut self, _rows: &[u16], _width: usize, _last: &[u16; splits::WIDTH]) -> bool {
+    fn sum_columns(&mut self, _rows: &[u16], _width: usize, _last: &Lanes, _also: &Lanes) -> bool {
         false
     }
 

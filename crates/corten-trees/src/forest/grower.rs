@@ -11,7 +11,7 @@ use corten_kernels::splits;
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span};
 use super::lists::{self, Lists};
 use super::ranks::{Code, NO_MISSING, Ranked, Table};
-use super::records::Records;
+use super::records::{self, Records};
 use super::sort::{self, Key};
 use super::tree::{GrownTree, Node};
 
@@ -342,10 +342,15 @@ impl<'a, C: Code> Grower<'a, C> {
             return None;
         }
         let drawn = std::mem::take(&mut self.drawn);
-        let mut last = [0; splits::WIDTH];
-        drawn.iter().for_each(|d| last[d.feature] = d.last as u16);
+        let (mut last, mut also) = ([0; splits::WIDTH], [records::NOTHING; splits::WIDTH]);
+        for d in &drawn {
+            last[d.feature] = d.last as u16;
+            if d.also != NO_MISSING {
+                also[d.feature] = d.also as u16;
+            }
+        }
         let (rows, width) = records.node(part.start, part.end);
-        let summed = self.finder.sum_columns(rows, width, &last);
+        let summed = self.finder.sum_columns(rows, width, &last, &also);
         let mut best: Option<(usize, Cut, f64)> = None;
         for &Drawn { feature, last, also, threshold } in &drawn {
             let limits = self.limits(feature, part);
@@ -483,7 +488,8 @@ impl<'a, C: Code> Grower<'a, C> {
         self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
         if let Some(records) = &mut self.records {
             let place = (part.start, part.end);
-            return (records.partition(found.feature, place, found.cut.last, rows, &mut self.buffer), false);
+            let Cut { last, missing_left, .. } = found.cut;
+            return records.partition(found.feature, place, last, missing_left, rows, &mut self.buffer);
         }
         self.table.gather(found.feature, rows, &mut self.codes);
         let (mut left, mut right) = (0, 0);

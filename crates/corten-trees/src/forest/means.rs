@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use corten_kernels::{special, splits, vector};
 
-use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
+use super::finder::{self, Cut, Entry, Finder, Keys, Lanes, Limits, Order, Side, Stats};
 use super::sort::Key;
 
 /// Which loss.
@@ -350,9 +350,9 @@ impl<L: Loss> Finder for Means<'_, L> {
         self.given(side, weight, rows, limits)
     }
 
-    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &[u16; splits::WIDTH]) -> bool {
+    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &Lanes, also: &Lanes) -> bool {
         if self.outputs == 1 {
-            self.lanes = splits::sums_by_column(rows, width, &self.weighted, &self.local, last);
+            self.lanes = splits::sums_by_column(rows, width, &self.weighted, &self.local, last, also);
         }
         self.outputs == 1
     }
