@@ -79,6 +79,11 @@ class Savable:
         metadata : dict, optional
             Facts to keep in the file, such as metrics; values as in JSON.
 
+        Notes
+        -----
+        The file also holds when and with which versions it was made, and the report of the fit. With the environment
+        variable `SOURCE_DATE_EPOCH` set, that is the time it holds, and the same fit gives the same bytes.
+
         Raises
         ------
         NotFittedError
@@ -89,7 +94,9 @@ class Savable:
         model = self._fitted_model()
         facts = {**_made(), "estimator": repr(self), **(metadata or {})}
         if report := getattr(self, "report_", None):
-            facts.setdefault("report", report)
+            # A reproducible file can't tell how long its fit took.
+            left_out = {"seconds"} if os.environ.get("SOURCE_DATE_EPOCH") else set()
+            facts.setdefault("report", {k: v for k, v in report.items() if k not in left_out})
         model.set_metadata({**model.metadata(), **facts})
         model.save(os.fspath(path))
 

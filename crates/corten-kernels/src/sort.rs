@@ -1,0 +1,174 @@
+//! Sorting of few integers in registers.
+
+/// Most integers that a network sorts.
+pub const NETWORK: usize = 256;
+
+/// Sorts integers: in a bitonic network (Batcher, AFIPS 1968) where the CPU has AVX-512 and there are at most
+/// [`NETWORK`], as the standard library does otherwise.
+#[inline]
+pub fn ascending(keys: &mut [u32]) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if keys.len() <= NETWORK && crate::cpu::level() == crate::cpu::Level::Avx512 {
+        #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+        // SAFETY: level() found AVX-512 on this CPU.
+        unsafe {
+            network::sort(keys);
+        }
+        return;
+    }
+    keys.sort_unstable();
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod network {
+    use core::arch::x86_64::{
+        __m512i, _mm512_loadu_si512, _mm512_mask_max_epu32, _mm512_max_epu32, _mm512_min_epu32,
+        _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_shuffle_epi32, _mm512_shuffle_i32x4,
+        _mm512_storeu_si512,
+    };
+
+    const LANES: usize = 16;
+
+    /// Sorts at most [`super::NETWORK`] integers.
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sort(keys: &mut [u32]) {
+        match keys.len().div_ceil(LANES) {
+            0 | 1 => padded::<1>(keys),
+            2 => padded::<2>(keys),
+            3 | 4 => padded::<4>(keys),
+            5..=8 => padded::<8>(keys),
+            _ => padded::<16>(keys),
+        }
+    }
+
+    /// Sorts in `R` registers, filled up with the greatest integer.
+    #[target_feature(enable = "avx512f")]
+    fn padded<const R: usize>(keys: &mut [u32]) {
+        let mut block = [[u32::MAX; LANES]; R];
+        let flat = block.as_flattened_mut();
+        flat[..keys.len()].copy_from_slice(keys);
+        let mut v = [_mm512_set1_epi32(0); R];
+        for (v, b) in v.iter_mut().zip(&block) {
+            *v = sorted(load(b));
+        }
+        let mut width = 1;
+        while width < R {
+            for start in (0..R).step_by(2 * width) {
+                let pair = &mut v[start..start + 2 * width];
+                pair[width..].reverse();
+                for x in &mut pair[width..] {
+                    *x = reversed(*x);
+                }
+                let mut distance = width;
+                while distance > 0 {
+                    for i in 0..2 * width {
+                        if i & distance == 0 {
+                            let (a, b) = (pair[i], pair[i + distance]);
+                            pair[i] = _mm512_min_epu32(a, b);
+                            pair[i + distance] = _mm512_max_epu32(a, b);
+                        }
+                    }
+                    distance /= 2;
+                }
+                for x in pair {
+                    *x = merged(*x);
+                }
+            }
+            width *= 2;
+        }
+        for (v, b) in v.iter().zip(&mut block) {
+            store(b, *v);
+        }
+        keys.copy_from_slice(&block.as_flattened()[..keys.len()]);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(from: &[u32; LANES]) -> __m512i {
+        #[expect(unsafe_code, reason = "a load")]
+        // SAFETY: 64 bytes are there, and no alignment is asked for.
+        unsafe {
+            _mm512_loadu_si512(from.as_ptr().cast())
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(to: &mut [u32; LANES], v: __m512i) {
+        #[expect(unsafe_code, reason = "a store")]
+        // SAFETY: 64 bytes are there, and no alignment is asked for.
+        unsafe {
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), v);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn reversed(v: __m512i) -> __m512i {
+        let order = _mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        _mm512_permutexvar_epi32(order, v)
+    }
+
+    /// Compares lanes with their partners; lanes in the mask keep the greater one.
+    macro_rules! exchange {
+        ($v:expr, 1, $greater:expr) => {{
+            let p = _mm512_shuffle_epi32::<0b10_11_00_01>($v);
+            _mm512_mask_max_epu32(_mm512_min_epu32($v, p), $greater, $v, p)
+        }};
+        ($v:expr, 2, $greater:expr) => {{
+            let p = _mm512_shuffle_epi32::<0b01_00_11_10>($v);
+            _mm512_mask_max_epu32(_mm512_min_epu32($v, p), $greater, $v, p)
+        }};
+        ($v:expr, 4, $greater:expr) => {{
+            let p = _mm512_shuffle_i32x4::<0b10_11_00_01>($v, $v);
+            _mm512_mask_max_epu32(_mm512_min_epu32($v, p), $greater, $v, p)
+        }};
+        ($v:expr, 8, $greater:expr) => {{
+            let p = _mm512_shuffle_i32x4::<0b01_00_11_10>($v, $v);
+            _mm512_mask_max_epu32(_mm512_min_epu32($v, p), $greater, $v, p)
+        }};
+    }
+
+    /// Sorts the lanes of a register.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn sorted(v: __m512i) -> __m512i {
+        let v = exchange!(v, 1, 0b0110_0110_0110_0110);
+        let v = exchange!(v, 2, 0b0011_1100_0011_1100);
+        let v = exchange!(v, 1, 0b0101_1010_0101_1010);
+        let v = exchange!(v, 4, 0b0000_1111_1111_0000);
+        let v = exchange!(v, 2, 0b0011_0011_1100_1100);
+        let v = exchange!(v, 1, 0b0101_0101_1010_1010);
+        merged(v)
+    }
+
+    /// Sorts lanes that rise and then fall, or fall and then rise.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn merged(v: __m512i) -> __m512i {
+        let v = exchange!(v, 8, 0b1111_1111_0000_0000);
+        let v = exchange!(v, 4, 0b1111_0000_1111_0000);
+        let v = exchange!(v, 2, 0b1100_1100_1100_1100);
+        exchange!(v, 1, 0b1010_1010_1010_1010)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn sorts_as_the_standard_library_does() {
+        for n in 0..NETWORK + 20 {
+            for modulus in [2u64, 100, 1 << 32] {
+                let keys: Vec<u32> =
+                    (0..n as u64).map(|i| (corten_core::random::bits(n as u64, modulus, i) % modulus) as u32).collect();
+                let (mut ours, mut theirs) = (keys.clone(), keys);
+                ascending(&mut ours);
+                theirs.sort_unstable();
+                assert_eq!(ours, theirs);
+            }
+        }
+    }
+}

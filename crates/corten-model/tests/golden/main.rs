@@ -1,0 +1,5 @@
+//! The golden files of every format version: they give the answers that they gave, and damaged they do no harm.
+
+mod answers;
+mod damage;
+mod files;
