@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use corten_core::Error;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -94,11 +94,16 @@ async fn post(request: Request<Incoming>, post: Post<'_>, store: &Store, options
         return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let limit = options.max_body;
+    let too_large = || refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes"));
+    // A length that is too great is refused before its bytes come.
+    if request.body().size_hint().lower() > limit as u64 {
+        return (route, too_large());
+    }
     let read = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), limit).collect()).await;
     let body = match read {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return (route, refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes")));
+            return (route, too_large());
         }
         Ok(Err(error)) => return (route, refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))),
         Err(_) => return (route, refuse(StatusCode::REQUEST_TIMEOUT, "the body took more than 30 s")),

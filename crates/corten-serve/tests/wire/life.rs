@@ -1,0 +1,54 @@
+//! Start and stop.
+
+use std::process::Command;
+
+use crate::server::{Server, golden, post};
+
+fn refused(arguments: &[&str]) -> (i32, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_corten-serve")).args(arguments).output().expect("corten-serve runs");
+    (done.status.code().unwrap_or(-1), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_server_stops() {
+    let mut server = Server::start(&["ridge"], &[]);
+    let mut idle = server.connect();
+    idle.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(idle.answer().status, 200);
+    let mut busy = server.connect();
+    let request = post("/predict", "{\"rows\": [{\"width\": 1, \"count\": 2}]}");
+    busy.send(&request[..request.len() - 5]);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    server.terminate();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    busy.send(&request[request.len() - 5..]);
+    let answer = busy.answer();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(idle.next().is_none());
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_start_that_can_not_be_says_why() {
+    let model = golden("ridge");
+    let model = model.to_str().expect("a path");
+    let server = Server::start(&["ridge"], &[]);
+    let (code, text) = refused(&[model, "--port", &server.port.to_string()]);
+    assert!(code == 1 && text.contains(&server.port.to_string()), "{code} {text}");
+    let (code, text) = refused(&["nowhere.corten"]);
+    assert!(code == 1 && text.contains("nowhere.corten"), "{code} {text}");
+    let (code, text) = refused(&[&golden("ridge").with_extension("json").to_string_lossy()]);
+    assert!(code == 1 && text.contains("Not a valid Corten model"), "{code} {text}");
+    let (code, text) = refused(&[model, model]);
+    assert!(code == 1 && text.contains("ridge"), "{code} {text}");
+    for (arguments, wanted) in [
+        (&[][..], "model is needed"),
+        (&[model, "--port", "x"], "--port"),
+        (&[model, "--port", "70000"], "--port"),
+        (&[model, "--what"], "--what"),
+        (&[model, "--host"], "--host"),
+    ] {
+        let (code, text) = refused(arguments);
+        assert!(code == 2 && text.contains(wanted) && text.lines().count() == 1, "{arguments:?}: {code} {text}");
+    }
+}

@@ -1,0 +1,6 @@
+//! The server over raw TCP: what it answers, to the last bit, and what it does with requests that don't fit.
+
+mod answers;
+mod faults;
+mod life;
+mod server;

@@ -1,0 +1,176 @@
+//! A server in its own process, spoken to byte by byte.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A golden model file.
+pub(crate) fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/models/1/{name}.corten"))
+}
+
+/// The rows and answers beside a golden model.
+pub(crate) fn case(name: &str) -> Value {
+    let bytes = std::fs::read(golden(name).with_extension("json")).expect("a case");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// Starts a server on a free port and waits until it listens.
+    pub(crate) fn start(models: &[&str], options: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
+            .args(models.iter().map(|m| golden(m)))
+            .args(["--port", &port.to_string(), "--workers", "2"])
+            .args(options)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("corten-serve starts");
+        let server = Self { child, port };
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "corten-serve doesn't listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+        stream.set_nodelay(true).expect("no delay");
+        Connection { stream, kept: Vec::new() }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        connection.answer()
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.send(&post(path, body));
+        connection.answer()
+    }
+
+    /// Asks the server to stop, as a container's manager does.
+    pub(crate) fn terminate(&self) {
+        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill");
+        assert!(done.success());
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "corten-serve doesn't stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The bytes of a request.
+pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    format!("{head}{body}").into_bytes()
+}
+
+pub(crate) struct Connection {
+    stream: TcpStream,
+    kept: Vec<u8>,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The sentence of an answer of this status.
+    pub(crate) fn error(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.json()["error"].as_str().expect("an error").to_owned()
+    }
+}
+
+impl Connection {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("bytes are taken");
+    }
+
+    /// Says that nothing more will come.
+    pub(crate) fn finish(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("an end");
+    }
+
+    /// The next answer, if the connection gives one before it ends.
+    pub(crate) fn next(&mut self) -> Option<Answer> {
+        let end = loop {
+            if let Some(end) = self.kept.windows(4).position(|w| w == b"\r\n\r\n") {
+                break end;
+            }
+            self.more()?;
+        };
+        let head = String::from_utf8(self.kept[..end].to_vec()).expect("a head of text");
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).expect("a status");
+        let headers: BTreeMap<String, String> = lines
+            .filter_map(|l| l.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let length: usize = headers.get("content-length").map_or(0, |l| l.parse().expect("a length"));
+        self.kept.drain(..end + 4);
+        while self.kept.len() < length {
+            self.more()?;
+        }
+        let body = self.kept.drain(..length).collect();
+        Some(Answer { status, headers, body })
+    }
+
+    pub(crate) fn answer(&mut self) -> Answer {
+        self.next().expect("an answer")
+    }
+
+    fn more(&mut self) -> Option<()> {
+        let mut bytes = [0; 8192];
+        match self.stream.read(&mut bytes) {
+            Ok(count) if count > 0 => {
+                self.kept.extend_from_slice(&bytes[..count]);
+                Some(())
+            }
+            _ => None,
+        }
+    }
+}
