@@ -77,3 +77,47 @@ fn csv_finds_columns_by_name_and_reads_quotes() {
     let missing = CsvReader::new(&model, "a\n1\n".as_bytes()).err().unwrap().to_string();
     assert!(missing.contains("ci\"ty"), "{missing}");
 }
+
+#[test]
+fn csv_rows_that_are_broken_are_told_and_the_next_ones_read() {
+    let model = model();
+    let (mut rows, mut session) = (RowReader::new(&model), model.session());
+    let text = "\u{feff}a,\"ci\"\"ty\"\r\n1,x\n2\n3,y,z\n\nlong,q\n4,\"two\nlines\"\n5,w\n6,\"open\n";
+    let mut csv = CsvReader::new(&model, text.as_bytes()).unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        let outcome = csv.read(&mut rows, &mut session).map(|more| more.then(|| session.numbers_mut()[0]));
+        seen.push((csv.line(), outcome.map_err(|e| e.to_string())));
+    }
+    let fault = |text: &str| Err(text.to_owned());
+    assert_eq!(seen[0], (2, Ok(Some(1.0))));
+    assert_eq!(seen[1], (3, fault("the record has 1 fields where the header has 2")));
+    assert_eq!(seen[2], (4, fault("the record has 3 fields where the header has 2")));
+    assert!(seen[3].0 == 6 && seen[3].1.as_ref().is_err_and(|e| e.contains("'a'")), "{:?}", seen[3]);
+    assert_eq!(seen[4], (7, Ok(Some(4.0))));
+    assert_eq!(seen[5], (9, Ok(Some(5.0))));
+    assert_eq!(seen[6], (10, fault("the CSV input ends within quotes")));
+    assert_eq!(seen[7].1, Ok(None));
+    let twice = CsvReader::new(&model, "a,\"ci\"\"ty\",a\n".as_bytes()).err().unwrap().to_string();
+    assert!(twice.contains("'a'") && twice.contains("twice"), "{twice}");
+}
+
+/// Bytes without end and without a line's end.
+struct Endless;
+
+impl std::io::Read for Endless {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        out.fill(b'1');
+        Ok(out.len())
+    }
+}
+
+#[test]
+fn a_record_without_end_is_refused() {
+    let model = model();
+    let input = std::io::BufReader::new(std::io::Read::chain("a,\"ci\"\"ty\"\n".as_bytes(), Endless));
+    let mut csv = CsvReader::new(&model, input).unwrap();
+    let (mut rows, mut session) = (RowReader::new(&model), model.session());
+    let error = csv.read(&mut rows, &mut session).unwrap_err().to_string();
+    assert!(error.contains("line 2") && error.contains("16 MiB"), "{error}");
+}

@@ -6,6 +6,8 @@ mod stream;
 
 use std::process::ExitCode;
 
+use stream::Stopped;
+
 const HELP: &str = "\
 Scores rows with one model. Without Python, without a network, without anything installed.
 
@@ -52,8 +54,8 @@ fn main() -> ExitCode {
     let done = if info { stream::info(&model) } else { stream::score(model, csv) };
     match done {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
+        Ok(_) | Err(Stopped::Unread) => ExitCode::FAILURE,
+        Err(Stopped::Fault(error)) => {
             eprintln!("corten-run: {error}");
             ExitCode::FAILURE
         }

@@ -9,15 +9,31 @@ use corten_model::{Model, Session};
 /// Longest line of JSON.
 const MAX_LINE: u64 = 16 << 20;
 
-fn gone(error: io::Error) -> Error {
-    Error::value(format!("standard output: {error}"))
+/// Why rows could not all be scored.
+pub(crate) enum Stopped {
+    /// Nobody reads the answers any more.
+    Unread,
+    Fault(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Fault(error)
+    }
+}
+
+fn gone(error: io::Error) -> Stopped {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Stopped::Unread;
+    }
+    Stopped::Fault(Error::value(format!("standard output: {error}")))
 }
 
 /// Writes what the model reads and answers.
 ///
 /// # Errors
-/// [`Error::Value`] when standard output is gone.
-pub(crate) fn info(model: &Model) -> Result<u64> {
+/// [`Stopped`] when standard output is gone.
+pub(crate) fn info(model: &Model) -> Result<u64, Stopped> {
     let mut out = io::stdout().lock();
     for input in &model.schema().inputs {
         writeln!(out, "input   {} ({:?}, {})", input.name, input.kind, input.dtype).map_err(gone)?;
@@ -31,8 +47,8 @@ pub(crate) fn info(model: &Model) -> Result<u64> {
 /// Scores all rows; returns how many failed.
 ///
 /// # Errors
-/// [`Error::Value`] when input or output break off, and for a header that doesn't fit the model.
-pub(crate) fn score(model: Model, csv: bool) -> Result<u64> {
+/// [`Stopped`] when input or output break off, for a line without end, and for a header that doesn't fit the model.
+pub(crate) fn score(model: Model, csv: bool) -> Result<u64, Stopped> {
     let mut worker = Worker {
         session: model.session(),
         rows: RowReader::new(&model),
@@ -46,14 +62,13 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64> {
     let mut output = io::stdout().lock();
     if csv {
         let mut reader = CsvReader::new(&worker.model, input)?;
-        let mut line = 1;
         loop {
-            line += 1;
             match reader.read(&mut worker.rows, &mut worker.session) {
                 Ok(false) => break,
-                // Only a value can be wrong in a row that goes on to the next one.
-                Err(error @ Error::Column { .. }) => worker.finish(line, Err(error)),
-                read => worker.finish(line, Ok(read.map(drop)?)),
+                Ok(true) => worker.finish(reader.line(), Ok(())),
+                // The row is lost, not those behind it.
+                Err(error @ (Error::Column { .. } | Error::Value(_))) => worker.finish(reader.line(), Err(error)),
+                Err(error) => return Err(error.into()),
             }
             output.write_all(&worker.out).map_err(gone)?;
             worker.out.clear();
@@ -70,7 +85,7 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64> {
         }
         line += 1;
         if text.len() as u64 > MAX_LINE {
-            return Err(Error::Limit(format!("line {line} is longer than 16 MiB")));
+            return Err(Error::Limit(format!("line {line} is longer than 16 MiB")).into());
         }
         if !text.iter().all(u8::is_ascii_whitespace) {
             let mut scanner = Scanner::new(&text);
