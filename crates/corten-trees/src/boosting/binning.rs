@@ -7,6 +7,7 @@ use corten_core::{Column, Data, Error, Result, Values};
 use corten_kernels::boost::gradients;
 use corten_kernels::boost::histogram::Tile;
 use corten_kernels::boost::{TILE, WIDTH};
+use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 use corten_model::ops::CategoryValues;
 
@@ -38,6 +39,25 @@ impl Bins {
     }
 }
 
+/// Bins, column after column.
+pub(crate) struct Columns {
+    bins: Pages<u8>,
+    rows: usize,
+}
+
+impl Columns {
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// One column.
+    #[inline]
+    pub(crate) fn get(&self, column: usize) -> &[u8] {
+        &self.bins[column * self.rows..(column + 1) * self.rows]
+    }
+}
+
 /// Where the sums of a column lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -50,7 +70,7 @@ pub(crate) struct Place {
 pub(crate) struct Binned {
     pub(crate) rows: usize,
     pub(crate) features: Vec<Bins>,
-    pub(crate) columns: Vec<Vec<u8>>,
+    pub(crate) columns: Columns,
     pub(crate) tiles: Vec<Tile>,
     pub(crate) places: Vec<Place>,
     /// For each column of each tile where its bins start and how many there are, rounded up to eights.
@@ -61,16 +81,18 @@ pub(crate) struct Binned {
 
 impl Binned {
     /// Lays encoded columns out.
-    pub(crate) fn new(features: Vec<Bins>, columns: Vec<Vec<u8>>, team: Team<'_>) -> Self {
-        let rows = columns.first().map_or(0, Vec::len);
-        let count = columns.len();
+    pub(crate) fn new(features: Vec<Bins>, columns: Columns, team: Team<'_>) -> Self {
+        let rows = columns.rows();
+        let count = features.len();
         // Tiles of about equal width.
         let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
         let (mut tiles, mut places, mut widths, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (t, group) in columns.chunks(per_tile).enumerate() {
-            tiles.push(tile(group, rows, team));
+        for (t, group) in features.chunks(per_tile).enumerate() {
+            let first = t * per_tile;
+            let parts: Vec<&[u8]> = (first..first + group.len()).map(|c| columns.get(c)).collect();
+            tiles.push(tile(&parts, rows, team));
             let (mut start, mut bins) = (0, Vec::new());
-            for f in features[t * per_tile..].iter().take(group.len()) {
+            for f in group {
                 places.push(Place { tile: t, start });
                 let width = (f.count() + 1).next_multiple_of(8);
                 bins.push((start, width));
@@ -84,9 +106,9 @@ impl Binned {
 }
 
 /// Columns side by side.
-fn tile(columns: &[Vec<u8>], rows: usize, team: Team<'_>) -> Tile {
+fn tile(columns: &[&[u8]], rows: usize, team: Team<'_>) -> Tile {
     let n = columns.len();
-    let mut bins = vec![0u8; rows * n];
+    let mut bins = Pages::zeroed(rows * n);
     let mut blocks: Vec<&mut [u8]> = bins.chunks_mut(BLOCK * n).collect();
     team.each(&mut blocks, |b, block| {
         let from = b * BLOCK;
@@ -127,14 +149,14 @@ pub(crate) fn find(
 ///
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
-pub(crate) fn encode(data: &Data<'_>, features: &[Bins], rows: &[u32], team: Team<'_>) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn encode(data: &Data<'_>, features: &[Bins], rows: &[u32], team: Team<'_>) -> Result<Columns> {
     let table = data.table()?;
     let columns = table.columns();
     let all = rows.len() == table.rows();
-    let mut out: Vec<Vec<u8>> = features.iter().map(|_| vec![0u8; rows.len()]).collect();
+    let mut bins = Pages::zeroed(features.len() * rows.len());
     let mut blocks: Vec<(Vec<&mut [u8]>, Result<()>)> =
         (0..rows.len().div_ceil(BLOCK)).map(|_| (Vec::with_capacity(columns.len()), Ok(()))).collect();
-    for column in &mut out {
+    for column in bins.chunks_mut(rows.len().max(1)) {
         for (block, part) in blocks.iter_mut().zip(column.chunks_mut(BLOCK)) {
             block.0.push(part);
         }
@@ -158,18 +180,22 @@ pub(crate) fn encode(data: &Data<'_>, features: &[Bins], rows: &[u32], team: Tea
         }
     });
     blocks.into_iter().try_for_each(|b| b.1)?;
-    let mut rest: Vec<(usize, &mut Vec<u8>, Result<()>)> = out
-        .iter_mut()
+    let mut rest: Vec<(usize, &mut [u8], Result<()>)> = bins
+        .chunks_mut(rows.len().max(1))
         .enumerate()
         .filter(|(i, _)| matches!(features[*i], Bins::Category { .. }))
         .map(|(i, o)| (i, o, Ok(())))
         .collect();
     team.each(&mut rest, |_, (i, out, outcome)| match code(&columns[*i], &features[*i], table.rows()) {
-        Ok(coded) => **out = if all { coded } else { rows.iter().map(|&r| coded[r as usize]).collect() },
+        Ok(coded) => {
+            for (o, &r) in out.iter_mut().zip(rows) {
+                *o = coded[r as usize];
+            }
+        }
         Err(error) => *outcome = Err(error),
     });
     rest.into_iter().try_for_each(|r| r.2)?;
-    Ok(out)
+    Ok(Columns { bins, rows: rows.len() })
 }
 
 /// Reads some rows of a column; a run of rows at once.
@@ -461,7 +487,7 @@ mod tests {
         let data = Data::Table(corten_core::Table::matrix(vec![column]).unwrap());
         let rows: Vec<u32> = (0..6).collect();
         let features = find(&data, &[false], 255, &rows, 0, Team::alone()).unwrap();
-        let coded = encode(&data, &features, &rows, Team::alone()).unwrap().remove(0);
+        let coded = encode(&data, &features, &rows, Team::alone()).unwrap().get(0).to_vec();
         let Bins::Number { cuts } = &features[0] else { panic!("numbers") };
         for (&x, &b) in values.iter().zip(&coded) {
             if x.is_nan() {
@@ -473,7 +499,7 @@ mod tests {
             }
         }
         // Some rows alone have the bins that they have among all.
-        let some = encode(&data, &features, &[0, 4], Team::alone()).unwrap().remove(0);
+        let some = encode(&data, &features, &[0, 4], Team::alone()).unwrap().get(0).to_vec();
         assert_eq!(some, [coded[0], coded[4]]);
     }
 

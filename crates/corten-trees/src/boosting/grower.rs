@@ -13,7 +13,7 @@ use corten_kernels::boost::histogram::{Packed, Sums};
 use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
 use corten_kernels::team::Team;
 
-use super::binning::Bins;
+use super::binning::{Bins, Columns};
 use super::histogram::{self, Histogram, TileSums, Words};
 use super::splitter::{FREE, Left, Node, Split, Splitter};
 
@@ -46,11 +46,11 @@ pub(crate) struct GrownTree {
 
 impl GrownTree {
     /// The leaf that a row falls into.
-    pub(crate) fn leaf(&self, features: &[Bins], columns: &[Vec<u8>], row: usize) -> usize {
+    pub(crate) fn leaf(&self, features: &[Bins], columns: &Columns, row: usize) -> usize {
         let mut at = 0;
         while let Grown::Split { split, left, right } = &self.nodes[at] {
             let f = split.feature;
-            at = if split.goes_left(columns[f][row], features[f].count()) { *left } else { *right } as usize;
+            at = if split.goes_left(columns.get(f)[row], features[f].count()) { *left } else { *right } as usize;
         }
         at
     }
@@ -169,7 +169,7 @@ impl<'r> Task<'r> {
 enum Outcome<'r> {
     Split(Box<Pieces<'r>>),
     /// The split leaves too few rows on a side; the leaf has another one, or none.
-    Refused(Leaf<'r>, Option<Split>),
+    Refused(Box<Leaf<'r>>, Option<Split>),
 }
 
 /// A tile's share of a split's work.
@@ -353,7 +353,7 @@ impl Grower<'_> {
         let (rules, scale) = (self.splitter.rules, self.splitter.scale);
         let missing = binned.features[leaf.split.feature].count();
         let set = leaf.split.set(missing);
-        let column = &binned.columns[leaf.split.feature];
+        let column = binned.columns.get(leaf.split.feature);
         let (left_sums, total) = (leaf.split.left_sums, leaf.node.total);
         let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
         // Hessians only say how many rows there are at least.
@@ -363,7 +363,7 @@ impl Grower<'_> {
             if left.min(leaf.rows.len() - left) < rules.min_samples_leaf as usize {
                 let split =
                     self.splitter.counted(&leaf.rows, &leaf.histogram, &leaf.node, self.allowed(leaf.key).as_deref());
-                return Outcome::Refused(leaf, split);
+                return Outcome::Refused(Box::new(leaf), split);
             }
         }
         let Leaf { depth, rows, node, mut split, mut histogram, key, .. } = leaf;
@@ -470,7 +470,7 @@ fn offer<'r>(open: &mut BinaryHeap<Candidate<'r>>, done: &mut Vec<LeafRows<'r>>,
 fn again<'r>(
     open: &mut BinaryHeap<Candidate<'r>>,
     done: &mut Vec<LeafRows<'r>>,
-    mut leaf: Leaf<'r>,
+    mut leaf: Box<Leaf<'r>>,
     split: Option<Split>,
     spare: &mut Vec<Histogram>,
 ) {
@@ -478,7 +478,7 @@ fn again<'r>(
         Some(split) => {
             let gain = split.gain;
             leaf.split = split;
-            open.push(Candidate { at: leaf.at, gain, state: State::Whole(Box::new(leaf)) });
+            open.push(Candidate { at: leaf.at, gain, state: State::Whole(leaf) });
         }
         None => {
             spare.push(leaf.histogram);

@@ -207,7 +207,7 @@ impl Splitter<'_> {
                 continue;
             }
             let mut counts = [0u32; 256];
-            let column = &self.binned.columns[feature];
+            let column = self.binned.columns.get(feature);
             match rows.list() {
                 None => column.iter().for_each(|&b| counts[usize::from(b)] += 1),
                 Some(list) => list.iter().for_each(|&r| counts[usize::from(column[r as usize])] += 1),

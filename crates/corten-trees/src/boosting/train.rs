@@ -6,11 +6,12 @@ use corten_core::Result;
 use corten_core::random::bits;
 use corten_kernels::boost::gradients;
 use corten_kernels::boost::partition::Buffers;
+use corten_kernels::pages::Pages;
 use corten_kernels::parallel;
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Step};
 
-use super::binning::{Binned, Bins};
+use super::binning::{Binned, Bins, Columns};
 use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
 use super::histogram::{PACKED, PAIR, Scale, Words};
 use super::objective::{Objective, quantile};
@@ -18,8 +19,8 @@ use super::splitter::{Rules, Splitter};
 
 /// Rows whose gradients are computed at a time: they stay in the first-level cache.
 const STEP: usize = 512;
-/// Rows whose statistics are joined in a fixed order.
-const BLOCK: usize = 1 << 13;
+/// Rows of a block, whose statistics are joined in a fixed order, are at least and at most so many.
+const BLOCKS: (usize, usize) = (1 << 12, 1 << 16);
 /// How many times its mean the largest gradient may be before it is kept in 31 bits.
 const TAIL: f64 = 512.0;
 
@@ -74,7 +75,7 @@ impl Part {
 /// Held-out rows as bins, column after column.
 pub(crate) struct HeldOut {
     pub(crate) part: Part,
-    pub(crate) columns: Vec<Vec<u8>>,
+    pub(crate) columns: Columns,
 }
 
 /// What a tree adds to the scores of its training rows: values of leaves with their rows in ascending order.
@@ -104,8 +105,15 @@ pub(crate) fn train(
 ) -> Result<Trained> {
     let baseline = objective.baseline(&train.y, train.weights.as_deref());
     let integers = (0..objective.outputs()).map(|_| Integers::default()).collect();
-    let mut run = Run { objective, binned, rules, shape, plan, context, team, train, integers };
+    let residuals = objective == Objective::SquaredError && train.weights.is_none();
+    let found = None;
+    let mut run = Run { objective, binned, rules, shape, plan, context, team, train, integers, residuals, found };
     run.train.start(&baseline);
+    if residuals {
+        for (score, y) in run.train.scores[0].iter_mut().zip(&mut run.train.y) {
+            *score -= std::mem::take(y);
+        }
+    }
     let mut out = Trained { baseline, ..Trained::default() };
     let mut held_out = held_out;
     if let Some(h) = &mut held_out {
@@ -165,6 +173,20 @@ struct Run<'a> {
     team: Team<'a>,
     train: Part,
     integers: Vec<Integers>,
+    /// Whether scores are kept less their targets: they are the gradients then.
+    residuals: bool,
+    /// Largest and mean gradient at the last pass.
+    found: Option<(f64, f64)>,
+}
+
+/// What a pass over the rows is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    /// Finding the largest gradients.
+    Look,
+    /// Rounding.
+    Round,
+    Both,
 }
 
 /// A block of rows of all outputs.
@@ -308,57 +330,78 @@ impl Run<'_> {
             for integers in &mut self.integers {
                 integers.scale = Some(scale);
             }
-            self.pass(added, heavy, false);
+            self.pass(added, heavy, Mode::Round);
+            return;
+        }
+        if self.residuals
+            && let Some((top, mean)) = self.found
+        {
+            // A residual grows by a leaf's value at most.
+            let step = added.iter().fold(0.0f64, |a, (v, _)| a.max(v.abs()));
+            let wide = top + step > TAIL * mean;
+            self.integers[0].scale = Some(scale_of(top + step, 1.0, counts, wide));
+            let found = self.pass(added, wide, Mode::Both);
+            self.found = Some(self.largest(&found, 0).0);
             return;
         }
         // The largest gradients have to be known before any is rounded.
-        let found = self.pass(added, false, true);
-        let n = self.rows() as f64;
+        let found = self.pass(added, false, Mode::Look);
         let mut any = false;
         let scales: Vec<(f64, f64)> = (0..self.integers.len())
             .map(|k| {
-                let parts: Vec<[f64; 4]> = found.iter().map(|f| f[k]).collect();
-                let join = |a: &mut [f64; 4], b: [f64; 4]| {
-                    *a = [a[0].max(b[0]), a[1] + b[1], a[2].max(b[2]), a[3] + b[3]];
-                };
-                let [g, g_sum, h, h_sum] = parallel::reduce_blocks(parts, join).unwrap_or([0.0; 4]);
-                any |= g > TAIL * g_sum / n || h > TAIL * h_sum / n;
+                let ((g, g_mean), (h, h_mean)) = self.largest(&found, k);
+                any |= g > TAIL * g_mean || h > TAIL * h_mean;
+                if self.residuals {
+                    self.found = Some((g, g_mean));
+                }
                 (g, h)
             })
             .collect();
         for (integers, (g, h)) in self.integers.iter_mut().zip(scales) {
             integers.scale = Some(scale_of(g, h, counts, any));
         }
-        self.pass(&[], any, false);
+        self.pass(&[], any, Mode::Round);
+    }
+
+    /// Largest and mean gradient and hessian of an output, from what blocks found.
+    fn largest(&self, found: &[Vec<[f64; 4]>], output: usize) -> ((f64, f64), (f64, f64)) {
+        let parts: Vec<[f64; 4]> = found.iter().map(|f| f[output]).collect();
+        let join = |a: &mut [f64; 4], b: [f64; 4]| *a = [a[0].max(b[0]), a[1] + b[1], a[2].max(b[2]), a[3] + b[3]];
+        let [g, g_sum, h, h_sum] = parallel::reduce_blocks(parts, join).unwrap_or([0.0; 4]);
+        let n = self.rows() as f64;
+        ((g, g_sum / n), (h, h_sum / n))
     }
 
     /// One pass over all rows: adds leaves' values to scores; then looks for the largest gradients, or rounds all.
-    fn pass(&mut self, added: &Added<'_>, wide: bool, look: bool) -> Vec<Vec<[f64; 4]>> {
+    fn pass(&mut self, added: &Added<'_>, wide: bool, mode: Mode) -> Vec<Vec<[f64; 4]>> {
         let rows = self.rows();
         let outputs = self.integers.len();
+        let (look, round, residuals) = (mode != Mode::Round, mode != Mode::Look, self.residuals);
         let scales: Vec<Option<Scale>> = self.integers.iter().map(|i| i.scale).collect();
-        let count = rows.div_ceil(BLOCK);
+        // By the number of rows alone: nothing else may decide the order of sums.
+        let size = (rows / 64).next_multiple_of(STEP).clamp(BLOCKS.0, BLOCKS.1);
+        let count = rows.div_ceil(size);
         let mut blocks: Vec<Block<'_>> = (0..count)
-            .map(|b| Block { from: b * BLOCK, scores: Vec::new(), words: Vec::new(), found: vec![[0.0; 4]; outputs] })
+            .map(|b| Block { from: b * size, scores: Vec::new(), words: Vec::new(), found: vec![[0.0; 4]; outputs] })
             .collect();
         for scores in &mut self.train.scores {
-            for (block, part) in blocks.iter_mut().zip(scores.chunks_mut(BLOCK)) {
+            for (block, part) in blocks.iter_mut().zip(scores.chunks_mut(size)) {
                 block.scores.push(part);
             }
         }
         for integers in &mut self.integers {
-            if !look {
+            if round {
                 make_room(&mut integers.words, rows, wide);
             }
             match &mut integers.words {
-                _ if look => {}
+                _ if !round => {}
                 Words::Packed(words) => {
-                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(BLOCK)) {
+                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(size)) {
                         block.words.push(Room::Packed(part));
                     }
                 }
                 Words::Wide(words) => {
-                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(BLOCK)) {
+                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(size)) {
                         block.words.push(Room::Wide(part));
                     }
                 }
@@ -381,11 +424,10 @@ impl Run<'_> {
                 let (y, w) = (&train_y[range.clone()], weights.map(|w| &w[range]));
                 let mut give = |k: usize, g: &[f64], h: &[f64]| {
                     if look {
-                        let f = &mut found[k];
-                        for (&g, &h) in g.iter().zip(h) {
-                            let a = g.abs();
-                            *f = [if a > f[0] { a } else { f[0] }, f[1] + a, if h > f[2] { h } else { f[2] }, f[3] + h];
-                        }
+                        let (f, a, b) = (&mut found[k], gradients::largest(g), gradients::largest(h));
+                        *f = [f[0].max(a.0), f[1] + a.1, f[2].max(b.0), f[3] + b.1];
+                    }
+                    if !round {
                         return;
                     }
                     let Some(s) = scales[k] else { return };
@@ -396,7 +438,12 @@ impl Run<'_> {
                         Room::Wide(words) => gradients::pack_wide(g, h, gs, hs, &mut words[start..end]),
                     }
                 };
-                if outputs == 1 {
+                if residuals {
+                    // Hessians are 1 each, and neither looked at nor stored apart from a wide sum.
+                    let g = &scores[0][start..end];
+                    h[..g.len()].fill(1.0);
+                    give(0, g, &h[..g.len()]);
+                } else if outputs == 1 {
                     let (g, h) = (&mut g[..end - start], &mut h[..end - start]);
                     objective.block(y, w, &scores[0][start..end], g, h);
                     give(0, g, h);
@@ -426,9 +473,9 @@ fn scale_of(g: f64, h: f64, counts: bool, wide: bool) -> Scale {
 
 fn make_room(words: &mut Words, rows: usize, wide: bool) {
     match words {
-        Words::Packed(v) if !wide => v.resize(rows, 0),
-        Words::Wide(v) if wide => v.resize(rows, [0; 2]),
-        _ => *words = if wide { Words::Wide(vec![[0; 2]; rows]) } else { Words::Packed(vec![0; rows]) },
+        Words::Packed(v) if !wide && v.len() == rows => {}
+        Words::Wide(v) if wide && v.len() == rows => {}
+        _ => *words = if wide { Words::Wide(Pages::zeroed(rows)) } else { Words::Packed(Pages::zeroed(rows)) },
     }
 }
 
