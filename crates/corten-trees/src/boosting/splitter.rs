@@ -158,29 +158,16 @@ impl Splitter<'_> {
             least: self.least(node),
             l2: self.rules.l2 / self.scale.hessian,
         };
-        let size = self.binned.sizes[tile];
         let first = self.binned.places.partition_point(|p| p.tile < tile);
         let mut best: Option<Split> = None;
-        for (feature, place) in self.binned.places.iter().enumerate().skip(first).take_while(|(_, p)| p.tile == tile) {
+        for feature in first..self.binned.places.len() {
+            if self.binned.places[feature].tile != tile {
+                break;
+            }
             if allowed.is_some_and(|a| !a[feature]) {
                 continue;
             }
-            let bins = &self.binned.features[feature];
-            let count = bins.count();
-            let range = place.start..place.start + count + 1;
-            let here = Feature {
-                feature,
-                sums: &sums[range.clone()],
-                apart: wide.then(|| &sums[size + range.start..size + range.end]),
-                count,
-                rows: None,
-            };
-            let sign = self.rules.monotonic.get(feature).copied().unwrap_or(0);
-            let found = match bins {
-                Bins::Number { .. } if sign == 0 && node.bounds == FREE => self.numbers(&here, node, &scanned),
-                Bins::Number { .. } => self.bounded(&here, node, &scanned, sign),
-                Bins::Category { .. } => self.categories(&here, node, &scanned, sign),
-            };
+            let found = self.by(&self.feature(feature, sums, wide, None), node, &scanned);
             // Ties keep the first: the lowest feature.
             if let Some(found) = found
                 && best.as_ref().is_none_or(|b| found.gain > b.gain)
@@ -189,6 +176,29 @@ impl Splitter<'_> {
             }
         }
         best
+    }
+
+    /// A feature's bins in a node.
+    fn feature<'f>(&self, feature: usize, tile: &'f [i64], wide: bool, rows: Option<&'f [u32]>) -> Feature<'f> {
+        let place = self.binned.places[feature];
+        let count = self.binned.features[feature].count();
+        let range = place.start..place.start + count + 1;
+        let size = self.binned.sizes[place.tile];
+        let apart = wide.then(|| &tile[size + range.start..size + range.end]);
+        Feature { feature, sums: &tile[range], apart, count, rows }
+    }
+
+    /// The best split by one feature.
+    fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
+        let sign = self.rules.monotonic.get(here.feature).copied().unwrap_or(0);
+        match &self.binned.features[here.feature] {
+            Bins::Number { .. } if sign == 0 && node.bounds == FREE => match here.rows {
+                None => self.numbers(here, node, scanned),
+                Some(rows) => self.numbers_counted(here, node, scanned, rows),
+            },
+            Bins::Number { .. } => self.bounded(here, node, scanned, sign),
+            Bins::Category { .. } => self.categories(here, node, scanned, sign),
+        }
     }
 
     /// The best split that leaves enough rows on both sides, counted one by one: for nodes where hessians mislead.
@@ -200,11 +210,22 @@ impl Splitter<'_> {
         allowed: Option<&[bool]>,
     ) -> Option<Split> {
         let least = ((self.rules.min_hessian / self.scale.hessian).ceil() as i64).max(1);
-        let scanned = scan::Node { gradient: node.total.0, hessian: node.total.1, least, l2: 0.0 };
+        let l2 = self.rules.l2 / self.scale.hessian;
+        let scanned = scan::Node { gradient: node.total.0, hessian: node.total.1, least, l2 };
+        let tile = |feature: usize| &histogram.tiles[self.binned.places[feature].tile];
+        // No split of a feature gains more than its best one of any number of rows.
+        let mut most: Vec<(f64, usize)> = (0..self.binned.features.len())
+            .filter(|&f| allowed.is_none_or(|a| a[f]))
+            .filter_map(|f| {
+                let here = self.feature(f, tile(f), histogram.wide, None);
+                self.by(&here, node, &scanned).map(|s| (s.gain, f))
+            })
+            .collect();
+        most.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut best: Option<Split> = None;
-        for (feature, place) in self.binned.places.iter().enumerate() {
-            if allowed.is_some_and(|a| !a[feature]) {
-                continue;
+        for (gain, feature) in most {
+            if best.as_ref().is_some_and(|b| b.gain > gain) {
+                break;
             }
             let mut counts = [0u32; 256];
             let column = self.binned.columns.get(feature);
@@ -212,28 +233,68 @@ impl Splitter<'_> {
                 None => column.iter().for_each(|&b| counts[usize::from(b)] += 1),
                 Some(list) => list.iter().for_each(|&r| counts[usize::from(column[r as usize])] += 1),
             }
-            let bins = &self.binned.features[feature];
-            let (sums, size) = (&histogram.tiles[place.tile], self.binned.sizes[place.tile]);
-            let range = place.start..place.start + bins.count() + 1;
-            let here = Feature {
-                feature,
-                sums: &sums[range.clone()],
-                apart: histogram.wide.then(|| &sums[size + range.start..size + range.end]),
-                count: bins.count(),
-                rows: Some(&counts),
-            };
-            let sign = self.rules.monotonic.get(feature).copied().unwrap_or(0);
-            let found = match bins {
-                Bins::Number { .. } => self.bounded(&here, node, &scanned, sign),
-                Bins::Category { .. } => self.categories(&here, node, &scanned, sign),
-            };
-            if let Some(found) = found
-                && best.as_ref().is_none_or(|b| found.gain > b.gain)
+            let here = self.feature(feature, tile(feature), histogram.wide, Some(&counts));
+            if let Some(found) = self.by(&here, node, &scanned)
+                && best.as_ref().is_none_or(|b| found.gain > b.gain || found.gain == b.gain && feature < b.feature)
             {
                 best = Some(found);
             }
         }
         best
+    }
+
+    /// Cuts of numbers with enough rows on both sides.
+    fn numbers_counted(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, rows: &[u32]) -> Option<Split> {
+        let count = here.count;
+        let missing = here.at(count);
+        let seen = missing.1 != 0;
+        let (least, n) = (self.rules.min_samples_leaf, node.rows as u32);
+        let mut best: Option<(Cut, bool)> = None;
+        for missing_left in [false, true] {
+            if missing_left && !seen {
+                break;
+            }
+            let (mut left, mut here_rows) = if missing_left { (missing, rows[count]) } else { ((0, 0), 0) };
+            for bin in 0..if seen && !missing_left { count } else { count - 1 } {
+                if rows[bin] == 0 {
+                    continue;
+                }
+                let s = here.at(bin);
+                left = (left.0 + s.0, left.1 + s.1);
+                here_rows += rows[bin];
+                if here_rows < least || left.1 < scanned.least {
+                    continue;
+                }
+                if n - here_rows < least || node.total.1 - left.1 < scanned.least {
+                    break;
+                }
+                let score = scanned.both(left.0 as f64, left.1 as f64);
+                if best.is_none_or(|(b, _)| score > b.score) {
+                    best = Some((Cut { score, bin, left }, missing_left));
+                }
+            }
+        }
+        let (cut, missing_left) = best?;
+        self.cut(here, node, scanned, cut, missing_left, seen)
+    }
+
+    /// A cut as a split, if it gains.
+    fn cut(
+        &self,
+        here: &Feature<'_>,
+        node: &Node,
+        scanned: &scan::Node,
+        cut: Cut,
+        missing_left: bool,
+        seen: bool,
+    ) -> Option<Split> {
+        let before = scanned.score();
+        let gain = cut.score - before;
+        if gain <= before * NOISE {
+            return None;
+        }
+        let unit = self.scale.gradient * self.scale.gradient / self.scale.hessian;
+        Some(self.split(here, node, gain * unit, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
     }
 
     fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
@@ -243,7 +304,7 @@ impl Splitter<'_> {
         // With missing values all others may go left, against them.
         let last = if seen { count } else { count - 1 };
         let search = |bins: usize, before: Pair| match here.apart {
-            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned),
+            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, node.rows),
             Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned),
         };
         let mut best: Option<(Cut, bool)> = search(last, (0, 0)).map(|c| (c, false));
@@ -254,13 +315,7 @@ impl Splitter<'_> {
             best = Some((cut, true));
         }
         let (cut, missing_left) = best?;
-        let before = scanned.score();
-        let gain = cut.score - before;
-        if gain <= before * NOISE {
-            return None;
-        }
-        let unit = self.scale.gradient * self.scale.gradient / self.scale.hessian;
-        Some(self.split(here, node, gain * unit, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
+        self.cut(here, node, scanned, cut, missing_left, seen)
     }
 
     fn split(
