@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use corten_core::{Kind, Result};
+use corten_core::{Error, Kind, Result};
 use corten_model::estimator::{Attribute, Fitted};
 use corten_model::ops::{
     Category, CategoryColumn, CategoryValues, Decide, DecideKind, Link, LinkKind, Rule, Tree, TreeNode, Trees,
@@ -15,6 +15,7 @@ use super::binning::Bins;
 use super::grower::{Grown, GrownTree, members};
 use super::objective::Objective;
 use super::splitter::Left;
+use super::train::Trained;
 
 /// What was learnt, over raw values.
 #[derive(Clone, Debug)]
@@ -28,8 +29,8 @@ pub(crate) struct Boosted {
     pub(crate) gains: Vec<f64>,
     pub(crate) iterations: usize,
     pub(crate) early_stopping: bool,
-    pub(crate) train_loss: Vec<f64>,
-    pub(crate) validation_loss: Vec<f64>,
+    /// The trees over bins, to go on from.
+    pub(crate) trained: Trained,
     pub(crate) seconds: f64,
 }
 
@@ -66,6 +67,21 @@ pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
 }
 
 impl Boosted {
+    /// # Errors
+    /// [`Error::Value`] when a fit of other columns, classes or another loss is to go on from this one.
+    pub(crate) fn continues(&self, objective: Objective, width: usize, labels: Option<&Labels>) -> Result<()> {
+        if self.features.len() != width {
+            return Err(Error::value(format!(
+                "X has {width} features, but the fit that warm_start=True goes on from had {}",
+                self.features.len()
+            )));
+        }
+        if self.objective != objective || self.labels.as_ref() != labels {
+            return Err(Error::value("warm_start=True goes on with the classes and the loss of the fit before"));
+        }
+        Ok(())
+    }
+
     /// The inputs as the trees read them: categories become codes.
     fn codes(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Slot>> {
         let mut slots = inputs.to_vec();
@@ -109,8 +125,8 @@ impl Fitted for Boosted {
             ("n_iter_", Attribute::Int(self.iterations as i64)),
             ("n_trees_per_iteration_", Attribute::Int(self.objective.outputs() as i64)),
             ("do_early_stopping_", Attribute::Bool(self.early_stopping)),
-            ("train_score_", scores(&self.train_loss)),
-            ("validation_score_", scores(&self.validation_loss)),
+            ("train_score_", scores(&self.trained.train_loss)),
+            ("validation_score_", scores(&self.trained.validation_loss)),
             ("feature_importances_", floats(&share)),
         ]
     }
@@ -152,8 +168,8 @@ impl Fitted for Boosted {
             "iterations": self.iterations,
             "trees": self.trees.len(),
             "leaves": self.trees.iter().map(|t| t.nodes.len().div_ceil(2)).sum::<usize>(),
-            "train_loss": self.train_loss,
-            "validation_loss": self.validation_loss,
+            "train_loss": self.trained.train_loss,
+            "validation_loss": self.trained.validation_loss,
             "seconds": self.seconds,
         })
     }

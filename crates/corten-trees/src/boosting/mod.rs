@@ -10,6 +10,7 @@ mod estimator;
 mod fitted;
 pub(crate) mod grower;
 pub(crate) mod histogram;
+mod metric;
 pub(crate) mod objective;
 pub(crate) mod splitter;
 mod train;

@@ -14,11 +14,37 @@ const NOISE: f64 = 1e-13;
 /// What splits must obey.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
+    pub(crate) l1: f64,
     pub(crate) l2: f64,
     pub(crate) min_samples_leaf: u32,
     pub(crate) min_hessian: f64,
+    /// Least gain of a split.
+    pub(crate) min_gain: f64,
+    /// Largest value of a leaf before the learning rate; 0 for any.
+    pub(crate) max_delta: f64,
     /// -1, 0 or 1 a feature; empty for none.
     pub(crate) monotonic: Vec<i8>,
+}
+
+impl Rules {
+    /// A Newton step.
+    pub(crate) fn step(&self, gradient: f64, hessian: f64) -> f64 {
+        // An L1 penalty draws the gradient to zero first.
+        let g = if gradient > self.l1 {
+            gradient - self.l1
+        } else if gradient < -self.l1 {
+            gradient + self.l1
+        } else {
+            0.0
+        };
+        let step = -g / (hessian + self.l2 + 1e-15);
+        if self.max_delta > 0.0 { step.clamp(-self.max_delta, self.max_delta) } else { step }
+    }
+
+    /// Whether a value is a Newton step with an L2 penalty and nothing else.
+    fn is_plain(&self) -> bool {
+        self.l1 == 0.0 && self.max_delta == 0.0
+    }
 }
 
 /// Which bins go left.
@@ -31,7 +57,7 @@ pub(crate) enum Left {
 }
 
 /// A way to split a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Split {
     pub(crate) feature: usize,
     pub(crate) gain: f64,
@@ -113,10 +139,10 @@ impl Feature<'_> {
 }
 
 impl Splitter<'_> {
-    /// The value that lowers the loss most: a Newton step, without the learning rate.
+    /// The value that lowers the loss most, without the learning rate, within bounds.
     pub(crate) fn value(&self, sums: Pair, bounds: (f64, f64)) -> f64 {
         let (g, h) = self.real(sums);
-        let step = -g / (h + self.rules.l2 + 1e-15);
+        let step = self.rules.step(g, h);
         if step < bounds.0 {
             bounds.0
         } else if step > bounds.1 {
@@ -192,7 +218,7 @@ impl Splitter<'_> {
     fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
         let sign = self.rules.monotonic.get(here.feature).copied().unwrap_or(0);
         match &self.binned.features[here.feature] {
-            Bins::Number { .. } if sign == 0 && node.bounds == FREE => match here.rows {
+            Bins::Number { .. } if sign == 0 && node.bounds == FREE && self.rules.is_plain() => match here.rows {
                 None => self.numbers(here, node, scanned),
                 Some(rows) => self.numbers_counted(here, node, scanned, rows),
             },
@@ -293,8 +319,11 @@ impl Splitter<'_> {
         if gain <= before * NOISE {
             return None;
         }
-        let unit = self.scale.gradient * self.scale.gradient / self.scale.hessian;
-        Some(self.split(here, node, gain * unit, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
+        let gain = gain * (self.scale.gradient * self.scale.gradient / self.scale.hessian);
+        if gain <= self.rules.min_gain {
+            return None;
+        }
+        Some(self.split(here, node, gain, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
     }
 
     fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
@@ -359,11 +388,11 @@ impl Splitter<'_> {
         // What a loss's quadratic form says of a value: also right where it is not the best one.
         let drop = |sums: Pair, value: f64| {
             let (g, h) = self.real(sums);
-            -(2.0 * g * value + (h + self.rules.l2) * value * value)
+            -(2.0 * g * value + (h + self.rules.l2) * value * value + 2.0 * self.rules.l1 * value.abs())
         };
         let before = drop(node.total, node.value);
         let gain = drop(left, left_value) + drop(right, right_value) - before;
-        (gain > before.abs() * NOISE).then_some(gain)
+        (gain > before.abs() * NOISE && gain > self.rules.min_gain).then_some(gain)
     }
 
     /// Cuts of numbers under monotonic constraints.
