@@ -11,6 +11,8 @@ use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 use corten_model::ops::CategoryValues;
 
+use super::bundles::{self, Member};
+
 /// Most bins of a column, that of missing values left out.
 pub(crate) const MOST: usize = WIDTH - 1;
 /// Rows that cuts are found from.
@@ -46,6 +48,11 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// From the bins of all columns, one after the other.
+    pub(crate) fn new(bins: Pages<u8>, rows: usize) -> Self {
+        Self { bins, rows }
+    }
+
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows
@@ -58,22 +65,31 @@ impl Columns {
     }
 }
 
-/// Where the sums of a column lie.
+/// Where the sums of a group of columns lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) tile: usize,
     /// Where its bins start among those of the tile.
     pub(crate) start: usize,
+    /// Number of its bins.
+    pub(crate) bins: usize,
 }
 
-/// The columns of the training rows as bins: row after row in tiles for sums, column after column for parting rows.
+/// The columns of the training rows as bins, several of few bins in one group: row after row in tiles for sums, group
+/// after group for parting rows.
 pub(crate) struct Binned {
     pub(crate) rows: usize,
     pub(crate) features: Vec<Bins>,
-    pub(crate) columns: Columns,
+    /// Each column's group and how it lies there.
+    pub(crate) members: Vec<(usize, Member)>,
+    /// The bytes of groups.
+    pub(crate) groups: Columns,
     pub(crate) tiles: Vec<Tile>,
+    /// Of each group.
     pub(crate) places: Vec<Place>,
-    /// For each column of each tile where its bins start and how many there are, rounded up to eights.
+    /// The columns of each tile's groups in ascending order.
+    pub(crate) by_tile: Vec<Vec<usize>>,
+    /// For each group of each tile where its bins start and how many there are, rounded up to eights.
     pub(crate) widths: Vec<Vec<(usize, usize)>>,
     /// Bins of each tile.
     pub(crate) sizes: Vec<usize>,
@@ -83,25 +99,38 @@ impl Binned {
     /// Lays encoded columns out.
     pub(crate) fn new(features: Vec<Bins>, columns: Columns, team: Team<'_>) -> Self {
         let rows = columns.rows();
-        let count = features.len();
+        let (groups, members) = bundles::find(&features, &columns, team);
+        let columns = bundles::columns(columns, &groups, &members, team);
+        let count = groups.len();
         // Tiles of about equal width.
         let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
         let (mut tiles, mut places, mut widths, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (t, group) in features.chunks(per_tile).enumerate() {
+        let mut by_tile = Vec::new();
+        for (t, part) in groups.chunks(per_tile).enumerate() {
             let first = t * per_tile;
-            let parts: Vec<&[u8]> = (first..first + group.len()).map(|c| columns.get(c)).collect();
+            let parts: Vec<&[u8]> = (first..first + part.len()).map(|c| columns.get(c)).collect();
             tiles.push(tile(&parts, rows, team));
             let (mut start, mut bins) = (0, Vec::new());
-            for f in group {
-                places.push(Place { tile: t, start });
-                let width = (f.count() + 1).next_multiple_of(8);
+            for group in part {
+                places.push(Place { tile: t, start, bins: group.bins });
+                let width = group.bins.next_multiple_of(8);
                 bins.push((start, width));
                 start += width;
             }
+            let mut of_tile: Vec<usize> = part.iter().flat_map(|g| g.features.iter().copied()).collect();
+            of_tile.sort_unstable();
+            by_tile.push(of_tile);
             widths.push(bins);
             sizes.push(start);
         }
-        Self { rows, features, columns, tiles, places, widths, sizes }
+        Self { rows, features, members, groups: columns, tiles, places, by_tile, widths, sizes }
+    }
+
+    /// The bin of a row in a column.
+    #[inline]
+    pub(crate) fn bin(&self, feature: usize, row: usize) -> u8 {
+        let (group, member) = self.members[feature];
+        member.bin(self.groups.get(group)[row])
     }
 }
 

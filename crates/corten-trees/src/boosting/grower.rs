@@ -13,7 +13,7 @@ use corten_kernels::boost::histogram::{Packed, Sums};
 use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
 use corten_kernels::team::Team;
 
-use super::binning::{Bins, Columns};
+use super::binning::Bins;
 use super::histogram::{self, Histogram, TileSums, Words};
 use super::splitter::{FREE, Left, Node, Split, Splitter};
 
@@ -81,12 +81,12 @@ pub(crate) struct GrownTree {
 }
 
 impl GrownTree {
-    /// The leaf that a row falls into.
-    pub(crate) fn leaf(&self, features: &[Bins], columns: &Columns, row: usize) -> usize {
+    /// The leaf that a row falls into, from its bin in a column.
+    pub(crate) fn leaf(&self, features: &[Bins], bin: impl Fn(usize) -> u8) -> usize {
         let mut at = 0;
         while let Grown::Split { split, left, right } = &self.nodes[at] {
             let f = split.feature;
-            at = if split.goes_left(columns.get(f)[row], features[f].count()) { *left } else { *right } as usize;
+            at = if split.goes_left(bin(f), features[f].count()) { *left } else { *right } as usize;
         }
         at
     }
@@ -293,8 +293,8 @@ impl Grower<'_> {
         let mut histogram = tools.spare.pop().unwrap_or_default();
         histogram.fit(binned, histogram::is_wide(self.words, rows.len()));
         histogram::build(binned, self.words, &rows, tools.team, &mut tools.sums, &mut histogram);
-        // Every row is in exactly one bin of the first feature.
-        let total = (0..=binned.features[0].count()).fold((0, 0), |a, bin| {
+        // Every row is in exactly one bin of the first group.
+        let total = (0..binned.places[0].bins).fold((0, 0), |a, bin| {
             let s = histogram::at(&histogram.tiles[0], binned.sizes[0], histogram.wide, bin);
             (a.0 + s.0, a.1 + s.1)
         });
@@ -374,7 +374,7 @@ impl Grower<'_> {
         tools: &mut Tools<'_>,
     ) -> Option<Box<Pieces<'r>>> {
         let last = leaves + 1 >= self.shape.max_leaf_nodes;
-        let small = |leaf: &Leaf<'_>| leaf.rows.len() / 2 * self.splitter.binned.features.len() < SHARED;
+        let small = |leaf: &Leaf<'_>| leaf.rows.len() / 2 * self.splitter.binned.places.len() < SHARED;
         if tools.team.threads() == 1 || last || !small(&leaf) {
             return match self.expand(*leaf, last, tools) {
                 Outcome::Split(pieces) => Some(pieces),
@@ -422,8 +422,9 @@ impl Grower<'_> {
         let binned = self.splitter.binned;
         let (rules, scale) = (self.splitter.rules, self.splitter.scale);
         let missing = binned.features[leaf.split.feature].count();
-        let set = leaf.split.set(missing);
-        let column = binned.columns.get(leaf.split.feature);
+        let (group, member) = binned.members[leaf.split.feature];
+        let set = leaf.split.set(missing, member);
+        let column = binned.groups.get(group);
         let (left_sums, total) = (leaf.split.left_sums, leaf.node.total);
         let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
         // Hessians only say how many rows there are at least.
@@ -532,7 +533,10 @@ fn draw(mut stream: Stream, mut from: Vec<usize>, wanted: usize, count: usize) -
 
 /// The best of several tiles' splits: ties keep the lowest feature.
 fn better(found: Vec<Option<Split>>) -> Option<Split> {
-    found.into_iter().flatten().reduce(|a, b| if b.gain > a.gain { b } else { a })
+    found
+        .into_iter()
+        .flatten()
+        .reduce(|a, b| if b.gain > a.gain || b.gain == a.gain && b.feature < a.feature { b } else { a })
 }
 
 /// Queues a leaf that has a split; one that has none is done.

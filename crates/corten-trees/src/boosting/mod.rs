@@ -6,6 +6,7 @@
 //! and scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
 
 pub(crate) mod binning;
+mod bundles;
 mod estimator;
 mod fitted;
 pub(crate) mod grower;

@@ -1,9 +1,11 @@
 //! The best split of a node.
 
+use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::partition::Rows;
 use corten_kernels::boost::scan::{self, Cut};
 
 use super::binning::{Binned, Bins};
+use super::bundles::Member;
 use super::histogram::{Histogram, Pair, Scale, TileSums, at};
 
 /// Rows, in hessian, that a category needs to take part in a split by itself.
@@ -82,11 +84,11 @@ impl Split {
         }
     }
 
-    /// A bit a bin, that of missing values among them.
-    pub(crate) fn set(&self, missing: usize) -> [u32; 8] {
+    /// A bit a byte of the column's group.
+    pub(crate) fn set(&self, missing: usize, member: Member) -> [u32; 8] {
         let mut set = [0; 8];
-        for bin in 0..=missing.min(255) {
-            set[bin >> 5] |= u32::from(self.goes_left(bin as u8, missing)) << (bin & 31);
+        for byte in 0..=255u8 {
+            set[usize::from(byte >> 5)] |= u32::from(self.goes_left(member.bin(byte), missing)) << (byte & 31);
         }
         set
     }
@@ -184,16 +186,14 @@ impl Splitter<'_> {
             least: self.least(node),
             l2: self.rules.l2 / self.scale.hessian,
         };
-        let first = self.binned.places.partition_point(|p| p.tile < tile);
+        let mut room = [0; 2 * WIDTH];
         let mut best: Option<Split> = None;
-        for feature in first..self.binned.places.len() {
-            if self.binned.places[feature].tile != tile {
-                break;
-            }
+        for &feature in &self.binned.by_tile[tile] {
             if allowed.is_some_and(|a| !a[feature]) {
                 continue;
             }
-            let found = self.by(&self.feature(feature, sums, wide, None), node, &scanned);
+            let here = self.feature(feature, sums, wide, node, &mut room, None);
+            let found = self.by(&here, node, &scanned);
             // Ties keep the first: the lowest feature.
             if let Some(found) = found
                 && best.as_ref().is_none_or(|b| found.gain > b.gain)
@@ -204,14 +204,36 @@ impl Splitter<'_> {
         best
     }
 
-    /// A feature's bins in a node.
-    fn feature<'f>(&self, feature: usize, tile: &'f [i64], wide: bool, rows: Option<&'f [u32]>) -> Feature<'f> {
-        let place = self.binned.places[feature];
+    /// A feature's bins in a node; those of a bundled one are written to `room`.
+    fn feature<'f>(
+        &self,
+        feature: usize,
+        tile: &'f [i64],
+        wide: bool,
+        node: &Node,
+        room: &'f mut [i64; 2 * WIDTH],
+        rows: Option<&'f [u32]>,
+    ) -> Feature<'f> {
+        let (group, member) = self.binned.members[feature];
+        let place = self.binned.places[group];
         let count = self.binned.features[feature].count();
-        let range = place.start..place.start + count + 1;
         let size = self.binned.sizes[place.tile];
-        let apart = wide.then(|| &tile[size + range.start..size + range.end]);
-        Feature { feature, sums: &tile[range], apart, count, rows }
+        if member == Member::Alone {
+            let range = place.start..place.start + count + 1;
+            let apart = wide.then(|| &tile[size + range.start..size + range.end]);
+            return Feature { feature, sums: &tile[range], apart, count, rows };
+        }
+        let range = place.start..place.start + place.bins;
+        let (first, second) = room.split_at_mut(WIDTH);
+        let (first, second) = (&mut first[..=count], &mut second[..=count]);
+        if wide {
+            member.own(&tile[range.clone()], node.total.0, first);
+            member.own(&tile[size + range.start..size + range.end], node.total.1, second);
+        } else {
+            member.own(&tile[range], (node.total.0 << 32) + node.total.1, first);
+        }
+        let apart = wide.then_some(&*second);
+        Feature { feature, sums: first, apart, count, rows }
     }
 
     /// The best split by one feature.
@@ -238,12 +260,13 @@ impl Splitter<'_> {
         let least = ((self.rules.min_hessian / self.scale.hessian).ceil() as i64).max(1);
         let l2 = self.rules.l2 / self.scale.hessian;
         let scanned = scan::Node { gradient: node.total.0, hessian: node.total.1, least, l2 };
-        let tile = |feature: usize| &histogram.tiles[self.binned.places[feature].tile];
+        let tile = |feature: usize| &histogram.tiles[self.binned.places[self.binned.members[feature].0].tile];
+        let mut room = [0; 2 * WIDTH];
         // No split of a feature gains more than its best one of any number of rows.
         let mut most: Vec<(f64, usize)> = (0..self.binned.features.len())
             .filter(|&f| allowed.is_none_or(|a| a[f]))
             .filter_map(|f| {
-                let here = self.feature(f, tile(f), histogram.wide, None);
+                let here = self.feature(f, tile(f), histogram.wide, node, &mut room, None);
                 self.by(&here, node, &scanned).map(|s| (s.gain, f))
             })
             .collect();
@@ -253,13 +276,16 @@ impl Splitter<'_> {
             if best.as_ref().is_some_and(|b| b.gain > gain) {
                 break;
             }
-            let mut counts = [0u32; 256];
-            let column = self.binned.columns.get(feature);
+            let mut counts = [0u32; WIDTH];
+            let (group, member) = self.binned.members[feature];
+            let column = self.binned.groups.get(group);
+            let bins: [u8; WIDTH] = std::array::from_fn(|byte| member.bin(byte as u8));
+            let mut count = |byte: u8| counts[usize::from(bins[usize::from(byte)])] += 1;
             match rows.list() {
-                None => column.iter().for_each(|&b| counts[usize::from(b)] += 1),
-                Some(list) => list.iter().for_each(|&r| counts[usize::from(column[r as usize])] += 1),
+                None => column.iter().for_each(|&b| count(b)),
+                Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
             }
-            let here = self.feature(feature, tile(feature), histogram.wide, Some(&counts));
+            let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
             if let Some(found) = self.by(&here, node, &scanned)
                 && best.as_ref().is_none_or(|b| found.gain > b.gain || found.gain == b.gain && feature < b.feature)
             {
@@ -332,6 +358,15 @@ impl Splitter<'_> {
         let seen = missing.1 != 0;
         // With missing values all others may go left, against them.
         let last = if seen { count } else { count - 1 };
+        if last == 1 {
+            // Two bins: one cut.
+            let left = here.at(0);
+            if left.1.min(node.total.1 - left.1) < scanned.least {
+                return None;
+            }
+            let score = scanned.both(left.0 as f64, left.1 as f64);
+            return self.cut(here, node, scanned, Cut { score, bin: 0, left }, false, seen);
+        }
         let search = |bins: usize, before: Pair| match here.apart {
             None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, node.rows),
             Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned),

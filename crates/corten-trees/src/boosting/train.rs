@@ -254,7 +254,7 @@ impl Run<'_> {
         } else if self.shape.rows < 1.0 {
             // Rows that the tree wasn't grown on get its values too.
             let scores = &mut self.train.scores[0];
-            walk(&self.binned.features, &self.binned.columns, scores, &tree, self.team);
+            walk(self.binned, scores, &tree, self.team);
             self.round(&[], largest_value(&tree));
         } else {
             self.round(&added(&tree, &leaves), largest_value(&tree));
@@ -286,7 +286,7 @@ impl Run<'_> {
             item.tree = grown.map(|(mut tree, leaves)| {
                 self.finish(&mut tree, &leaves, &item.integers.exact, &item.scores);
                 if self.shape.rows < 1.0 {
-                    walk(&self.binned.features, &self.binned.columns, &mut item.scores, &tree, team);
+                    walk(self.binned, &mut item.scores, &tree, team);
                 } else {
                     for (value, rows) in added(&tree, &leaves) {
                         add(&mut item.scores, 0, rows, value);
@@ -369,21 +369,21 @@ impl Run<'_> {
 
     /// Takes up the trees of an earlier fit; whether the next tree's integers are there then.
     fn resume(&mut self, iterations: &[Vec<GrownTree>], mut held_out: Option<&mut HeldOut>) -> bool {
-        let (features, columns) = (&self.binned.features, &self.binned.columns);
+        let binned = self.binned;
         for (i, trees) in iterations.iter().enumerate() {
             if let Some(h) = held_out.as_deref_mut() {
-                h.advance(features, trees, self.team);
+                h.advance(&binned.features, trees, self.team);
             }
             if self.residuals && i + 1 == iterations.len() {
                 // As the longer fit does it: rounded by what the gradients were before this tree, and its values.
                 let found = self.pass(&[], false, Mode::Look);
                 self.found = Some(self.largest(&found, 0).0);
-                walk(features, columns, &mut self.train.scores[0], &trees[0], self.team);
+                walk(binned, &mut self.train.scores[0], &trees[0], self.team);
                 self.round(&[], largest_value(&trees[0]));
                 return true;
             }
             for (tree, scores) in trees.iter().zip(&mut self.train.scores) {
-                walk(features, columns, scores, tree, self.team);
+                walk(binned, scores, tree, self.team);
             }
         }
         false
@@ -588,12 +588,16 @@ fn largest_value(tree: &GrownTree) -> f64 {
     tree.nodes.iter().fold(0.0, |a: f64, n| if let Grown::Leaf { value } = n { a.max(value.abs()) } else { a })
 }
 
-/// Adds a tree to scores, row by row.
-fn walk(features: &[Bins], columns: &Columns, scores: &mut [f64], tree: &GrownTree, team: Team<'_>) {
+/// Adds a tree to the scores of training rows, row by row.
+fn walk(binned: &Binned, scores: &mut [f64], tree: &GrownTree, team: Team<'_>) {
+    add_rows(scores, tree, team, |row| tree.leaf(&binned.features, |f| binned.bin(f, row)));
+}
+
+fn add_rows(scores: &mut [f64], tree: &GrownTree, team: Team<'_>, leaf: impl Fn(usize) -> usize + Sync) {
     let mut blocks: Vec<&mut [f64]> = scores.chunks_mut(4096).collect();
     team.each(&mut blocks, |b, block| {
         for (i, score) in block.iter_mut().enumerate() {
-            if let Grown::Leaf { value } = tree.nodes[tree.leaf(features, columns, b * 4096 + i)] {
+            if let Grown::Leaf { value } = tree.nodes[leaf(b * 4096 + i)] {
                 *score += value;
             }
         }
@@ -604,7 +608,7 @@ impl HeldOut {
     /// Adds trees to the scores.
     fn advance(&mut self, features: &[Bins], trees: &[GrownTree], team: Team<'_>) {
         for (tree, scores) in trees.iter().zip(&mut self.part.scores) {
-            walk(features, &self.columns, scores, tree, team);
+            add_rows(scores, tree, team, |row| tree.leaf(features, |f| self.columns.get(f)[row]));
         }
     }
 }
