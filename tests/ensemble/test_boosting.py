@@ -153,3 +153,28 @@ def test_leaves_hold_as_many_rows_as_they_must(classes: int) -> None:
     added = model.decision_function(X) - before.decision_function(X)
     for column in added.reshape(len(X), -1).T:
         assert np.unique(column.round(9), return_counts=True)[1].min() >= 40
+
+
+@pytest.mark.parametrize("kind", ["text", "number"])
+def test_columns_of_thousands_of_categories_help_and_do_not_leak(kind: str) -> None:
+    pl = pytest.importorskip("polars")
+    rng = np.random.default_rng(5)
+    effect = rng.normal(size=2000)
+    city = rng.integers(0, 2000, size=24_000)
+    noise = rng.integers(0, 12_000, size=len(city))
+    y = effect[city] + rng.normal(size=len(city))
+    values: Any = (lambda c: c.astype(float)) if kind == "number" else (lambda c: [f"c{v}" for v in c])
+    frame = pl.DataFrame({"city": values(city), "id": values(noise)})
+    train, test = np.arange(20_000), np.arange(20_000, len(city))
+    chosen: dict[str, Any] = {"categorical_features": ["city", "id"], "early_stopping": False}
+    model = HistGradientBoostingRegressor(**chosen).fit(frame[train], y[train])
+    # The best possible is 0.5; identifiers that nearly name the rows must not be learnt by heart.
+    assert model.score(frame[test], y[test]) > 0.38
+    assert model.score(frame[train], y[train]) < 0.62
+    # Most of the gain is the city's, and new cities are taken.
+    assert model.feature_importances_[0] > 0.75
+    new = pl.DataFrame({"city": values(np.array([99_999])), "id": values(np.array([99_999]))})
+    assert abs(model.predict(new)[0]) < 1
+    three = np.digitize(y, [-1, 1])
+    classes = HistGradientBoostingClassifier(max_iter=20, **chosen).fit(frame[train], three[train])
+    assert classes.score(frame[test], three[test]) > 0.55

@@ -10,7 +10,8 @@ use corten_model::estimator::{Estimator, FitInput, Fitted, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::binning::{self, Binned, Bins, MOST};
+use super::binning::{self, Binned, Features, MOST};
+use super::categories::Crossed;
 use super::fitted::{Boosted, raw};
 use super::grower::{Grown, GrownTree, Interactions, Shape};
 use super::metric::Metric;
@@ -22,6 +23,8 @@ use super::train::{HeldOut, Part, Plan, Trained, train};
 const SMALL: usize = 400_000;
 /// Rows from which `early_stopping='auto'` stops early.
 const AUTO_ROWS: usize = 10_000;
+/// Classes up to which each has a column of its own for what categories are told by.
+const MOST_CLASSES: usize = 10;
 /// Least hessian of a leaf, as in scikit-learn.
 const MIN_HESSIAN: f64 = 1e-3;
 
@@ -372,7 +375,7 @@ impl Common {
             max_leaf_nodes: self.max_leaf_nodes.unwrap_or(usize::MAX),
             max_depth: self.max_depth.unwrap_or(usize::MAX),
             features_per_split: self.max_features,
-            features_per_tree: ((self.colsample_bytree * table.width() as f64).ceil() as usize).max(1),
+            features_per_tree: self.colsample_bytree,
             interactions: self.interactions(table.width())?,
             rows: self.subsample,
         };
@@ -397,16 +400,18 @@ impl Common {
         }
         Team::scope(threads, |team| {
             // The thresholds of earlier trees lie between the bins that they were grown on.
+            let crossed = Crossed { targets: told_by(objective, y), weights: input.sample_weight, seed };
             let features = match previous {
                 Some(before) => before.features.clone(),
-                None => binning::find(input.x, &categorical, self.max_bins, &train_rows, seed, team)?,
+                None => binning::find(input.x, &categorical, self.max_bins, &train_rows, &crossed, team)?,
             };
-            let columns = binning::encode(input.x, &features, &train_rows, team)?;
+            let columns = binning::encode(input.x, &features, &train_rows, Some(&crossed), team)?;
+            drop(crossed);
             input.context.cancel.check()?;
             let held_out = if held_out.is_empty() {
                 None
             } else {
-                let columns = binning::encode(input.x, &features, &held_out, team)?;
+                let columns = binning::encode(input.x, &features, &held_out, None, team)?;
                 Some(HeldOut { part: Part::new(&held_out, y, input.sample_weight), columns })
             };
             let part = Part::new(&train_rows, y, input.sample_weight);
@@ -414,7 +419,9 @@ impl Common {
             let before = previous.map(|p| &p.trained);
             let trained =
                 train(objective, &binned, part, held_out, before, &rules, &shape, &plan, input.context, team)?;
-            let fitted: Box<dyn Fitted> = Box::new(boosted(objective, labels, binned.features, trained, early, start));
+            let features = Features { bins: binned.features, sources: binned.sources };
+            let fitted: Box<dyn Fitted> =
+                Box::new(boosted(objective, labels, table.width(), features, trained, early, start));
             Ok(fitted)
         })
     }
@@ -424,16 +431,17 @@ impl Common {
 fn boosted(
     objective: Objective,
     labels: Option<Labels>,
-    features: Vec<Bins>,
+    width: usize,
+    features: Features,
     trained: Trained,
     early_stopping: bool,
     start: Instant,
 ) -> Boosted {
-    let mut gains = vec![0.0; features.len()];
+    let mut gains = vec![0.0; width];
     let add = |gains: &mut Vec<f64>, tree: &GrownTree| {
         for node in &tree.nodes {
             if let Grown::Split { split, .. } = node {
-                gains[split.feature] += split.gain;
+                gains[features.sources[split.feature]] += split.gain;
             }
         }
     };
@@ -441,7 +449,7 @@ fn boosted(
     for iteration in &trained.iterations {
         for (k, tree) in iteration.iter().enumerate() {
             add(&mut gains, tree);
-            trees.push(raw(tree, &features, k as u32));
+            trees.push(raw(tree, &features.bins, k as u32));
         }
     }
     Boosted {
@@ -455,6 +463,18 @@ fn boosted(
         early_stopping,
         trained,
         seconds: start.elapsed().as_secs_f64(),
+    }
+}
+
+/// What categories of columns with many are told by: the target, or which class a row has.
+fn told_by(objective: Objective, y: &[f64]) -> Vec<Vec<f64>> {
+    match objective {
+        // A column a class: beyond some, the order of categories has to do.
+        Objective::Multiclass(k) if k > MOST_CLASSES => Vec::new(),
+        Objective::Multiclass(k) => {
+            (0..k).map(|c| y.iter().map(|&v| f64::from(u8::from(v as usize == c))).collect()).collect()
+        }
+        _ => vec![y.to_vec()],
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) struct Shape {
     pub(crate) max_depth: usize,
     /// Share of the features that a split may use that it chooses from.
     pub(crate) features_per_split: f64,
-    /// Features that a tree may use.
-    pub(crate) features_per_tree: usize,
+    /// Share of the features that a tree may use.
+    pub(crate) features_per_tree: f64,
     /// Which features may meet on a path.
     pub(crate) interactions: Interactions,
     /// Share of the rows that a tree is grown on.
@@ -48,11 +48,11 @@ pub(crate) enum Interactions {
 }
 
 impl Interactions {
-    /// Leaves only features that may follow those of a path.
-    fn limit(&self, path: &[usize], allowed: &mut [bool]) {
+    /// Leaves only features of columns that may follow those of a path.
+    fn limit(&self, path: &[usize], sources: &[usize], allowed: &mut [bool]) {
         let keep = |allowed: &mut [bool], may: &dyn Fn(usize) -> bool| {
-            for (f, a) in allowed.iter_mut().enumerate() {
-                *a &= may(f);
+            for (&source, a) in sources.iter().zip(allowed) {
+                *a &= may(source);
             }
         };
         match self {
@@ -114,7 +114,7 @@ struct Leaf<'r> {
 struct Way {
     /// Names the node by its path from the root, for random choices.
     key: u64,
-    /// The features on the path, where it matters which.
+    /// The columns on the path, where it matters which.
     features: Vec<usize>,
 }
 
@@ -336,20 +336,20 @@ impl Grower<'_> {
     fn allowed(&self, way: &Way) -> Option<Vec<bool>> {
         let count = self.splitter.binned.features.len();
         let shape = self.shape;
-        if shape.features_per_split >= 1.0
-            && shape.features_per_tree >= count
-            && shape.interactions == Interactions::Any
+        if shape.features_per_split >= 1.0 && shape.features_per_tree >= 1.0 && shape.interactions == Interactions::Any
         {
             return None;
         }
         let mut allowed = vec![true; count];
-        if shape.features_per_tree < count {
-            allowed = draw(Stream::new(self.seed, 0x7472_6565), (0..count).collect(), shape.features_per_tree, count);
+        let share = |share: f64, of: usize| ((share * of as f64).ceil() as usize).max(1);
+        if shape.features_per_tree < 1.0 {
+            let wanted = share(shape.features_per_tree, count);
+            allowed = draw(Stream::new(self.seed, 0x7472_6565), (0..count).collect(), wanted, count);
         }
-        shape.interactions.limit(&way.features, &mut allowed);
+        shape.interactions.limit(&way.features, &self.splitter.binned.sources, &mut allowed);
         if shape.features_per_split < 1.0 {
             let left: Vec<usize> = (0..count).filter(|&f| allowed[f]).collect();
-            let wanted = ((shape.features_per_split * left.len() as f64).ceil() as usize).max(1);
+            let wanted = share(shape.features_per_split, left.len());
             allowed = draw(Stream::new(way.key, 0x66), left, wanted, count);
         }
         Some(allowed)
@@ -358,6 +358,7 @@ impl Grower<'_> {
     /// The way to a child.
     fn way(&self, from: &Way, side: u64, feature: usize) -> Way {
         let mut features = from.features.clone();
+        let feature = self.splitter.binned.sources[feature];
         if self.shape.interactions != Interactions::Any && !features.contains(&feature) {
             features.push(feature);
         }
@@ -512,7 +513,7 @@ impl Grower<'_> {
     /// The bounds of children: monotonic features keep them on their side of the middle.
     fn bounds(&self, split: &Split, bounds: (f64, f64)) -> ((f64, f64), (f64, f64)) {
         let middle = (split.left_value + split.right_value) / 2.0;
-        match self.splitter.rules.monotonic.get(split.feature).copied().unwrap_or(0) {
+        match self.splitter.rules.sign(split.feature) {
             0 => (bounds, bounds),
             sign if sign > 0 => ((bounds.0, middle), (middle, bounds.1)),
             _ => ((middle, bounds.1), (bounds.0, middle)),

@@ -7,6 +7,7 @@
 
 pub(crate) mod binning;
 mod bundles;
+mod categories;
 mod estimator;
 mod fitted;
 pub(crate) mod grower;

@@ -43,6 +43,11 @@ impl Rules {
         if self.max_delta > 0.0 { step.clamp(-self.max_delta, self.max_delta) } else { step }
     }
 
+    /// -1, 0 or 1.
+    pub(crate) fn sign(&self, feature: usize) -> i8 {
+        self.monotonic.get(feature).copied().unwrap_or(0)
+    }
+
     /// Whether a value is a Newton step with an L2 penalty and nothing else.
     fn is_plain(&self) -> bool {
         self.l1 == 0.0 && self.max_delta == 0.0
@@ -238,14 +243,14 @@ impl Splitter<'_> {
 
     /// The best split by one feature.
     fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
-        let sign = self.rules.monotonic.get(here.feature).copied().unwrap_or(0);
+        let sign = self.rules.sign(here.feature);
         match &self.binned.features[here.feature] {
-            Bins::Number { .. } if sign == 0 && node.bounds == FREE && self.rules.is_plain() => match here.rows {
+            Bins::Category { .. } => self.categories(here, node, scanned, sign),
+            _ if sign == 0 && node.bounds == FREE && self.rules.is_plain() => match here.rows {
                 None => self.numbers(here, node, scanned),
                 Some(rows) => self.numbers_counted(here, node, scanned, rows),
             },
-            Bins::Number { .. } => self.bounded(here, node, scanned, sign),
-            Bins::Category { .. } => self.categories(here, node, scanned, sign),
+            _ => self.bounded(here, node, scanned, sign),
         }
     }
 
