@@ -7,10 +7,13 @@
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
 pub mod boost;
 pub mod cpu;
 #[cfg(feature = "dense")]
 pub mod dense;
+#[cfg(feature = "std")]
+pub mod pages;
 #[cfg(feature = "parallel")]
 pub mod parallel;
 pub mod sort;

@@ -179,6 +179,15 @@ impl Entry {
 
 /// Parameters from JSON; one that can't be read is found by trying each alone.
 fn parse<P: Serialize + DeserializeOwned + Default>(params: &Value) -> Result<P> {
+    // Serde lets unknown names pass where structs are flattened into one another.
+    if let Some(object) = params.as_object()
+        && let Ok(Value::Object(known)) = serde_json::to_value(P::default())
+        && let Some(name) = object.keys().find(|name| !known.contains_key(*name))
+    {
+        let mut all: Vec<&str> = known.keys().map(String::as_str).collect();
+        all.sort_unstable();
+        return Err(Error::value(format!("there is no parameter '{name}'; there are {}", all.join(", "))));
+    }
     P::deserialize(params).map_err(|error| {
         if let Some(object) = params.as_object() {
             let defaults = serde_json::to_value(P::default()).unwrap_or_default();

@@ -32,6 +32,8 @@ class _HistGradientBoosting(Estimator):
             for name, sign in monotonic.items():
                 signs[_inputs.positions(name, inputs, "monotonic_cst")[0]] = int(sign)
             out["monotonic_cst"] = signs
+        if callable(self.scoring):  # type: ignore[attr-defined]
+            raise ValueError("The 'scoring' parameter must be the name of a score or None. Got a callable instead.")
         interaction = self.interaction_cst  # type: ignore[attr-defined]
         if interaction is not None and not isinstance(interaction, str):
             out["interaction_cst"] = [_inputs.positions(sorted(g), inputs, "interaction_cst") for g in interaction]
@@ -76,7 +78,8 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
     early_stopping : "auto" or bool, default="auto"
         Hold out rows and stop when they no longer gain; "auto" does it from 10,000 rows on.
     scoring : str or None, default="loss"
-        What early stopping looks at.
+        What early stopping looks at: "loss", "accuracy", "balanced_accuracy", "neg_log_loss" or (two classes)
+        "roc_auc"; None is "accuracy".
     validation_fraction : int, float or None, default=0.1
         How much is held out.
     n_iter_no_change : int, default=10
@@ -89,6 +92,18 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         Seed.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class; "balanced" makes up for classes of different size.
+    l1_regularization : float, default=0.0
+        L1 penalty on the values of leaves.
+    min_child_weight : float, default=1e-3
+        Least sum of hessians of a leaf.
+    min_gain_to_split : float, default=0.0
+        Least gain of a split.
+    max_delta_step : float, default=0.0
+        Largest value of a leaf, before the learning rate; 0 for no limit.
+    subsample : float, default=1.0
+        Share of the rows that each tree is grown on.
+    colsample_bytree : float, default=1.0
+        Share of the columns that each tree may use.
 
     Attributes
     ----------
@@ -147,6 +162,12 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         verbose: int = 0,
         random_state: Any = None,
         class_weight: Any = None,
+        l1_regularization: float = 0.0,
+        min_child_weight: float = 1e-3,
+        min_gain_to_split: float = 0.0,
+        max_delta_step: float = 0.0,
+        subsample: float = 1.0,
+        colsample_bytree: float = 1.0,
     ) -> None:
         self.loss = loss
         self.learning_rate = learning_rate
@@ -169,6 +190,12 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         self.verbose = verbose
         self.random_state = random_state
         self.class_weight = class_weight
+        self.l1_regularization = l1_regularization
+        self.min_child_weight = min_child_weight
+        self.min_gain_to_split = min_gain_to_split
+        self.max_delta_step = max_delta_step
+        self.subsample = subsample
+        self.colsample_bytree = colsample_bytree
 
 
 class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
@@ -211,7 +238,8 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
     early_stopping : "auto" or bool, default="auto"
         Hold out rows and stop when they no longer gain; "auto" does it from 10,000 rows on.
     scoring : str or None, default="loss"
-        What early stopping looks at.
+        What early stopping looks at: "loss", "r2", "neg_mean_squared_error", "neg_root_mean_squared_error" or
+        "neg_mean_absolute_error"; None is "r2".
     validation_fraction : int, float or None, default=0.1
         How much is held out.
     n_iter_no_change : int, default=10
@@ -222,6 +250,18 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         Show progress on stderr.
     random_state : int, RandomState or None, default=None
         Seed.
+    l1_regularization : float, default=0.0
+        L1 penalty on the values of leaves.
+    min_child_weight : float, default=1e-3
+        Least sum of hessians of a leaf.
+    min_gain_to_split : float, default=0.0
+        Least gain of a split.
+    max_delta_step : float, default=0.0
+        Largest value of a leaf, before the learning rate; 0 for no limit.
+    subsample : float, default=1.0
+        Share of the rows that each tree is grown on.
+    colsample_bytree : float, default=1.0
+        Share of the columns that each tree may use.
 
     Attributes
     ----------
@@ -278,6 +318,12 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         tol: float = 1e-7,
         verbose: int = 0,
         random_state: Any = None,
+        l1_regularization: float = 0.0,
+        min_child_weight: float = 1e-3,
+        min_gain_to_split: float = 0.0,
+        max_delta_step: float = 0.0,
+        subsample: float = 1.0,
+        colsample_bytree: float = 1.0,
     ) -> None:
         self.loss = loss
         self.quantile = quantile
@@ -300,3 +346,9 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         self.tol = tol
         self.verbose = verbose
         self.random_state = random_state
+        self.l1_regularization = l1_regularization
+        self.min_child_weight = min_child_weight
+        self.min_gain_to_split = min_gain_to_split
+        self.max_delta_step = max_delta_step
+        self.subsample = subsample
+        self.colsample_bytree = colsample_bytree

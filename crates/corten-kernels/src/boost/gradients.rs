@@ -74,6 +74,32 @@ dispatch! {
 }
 
 dispatch! {
+    /// Largest and summed magnitude, in a fixed order.
+    pub fn largest(x: &[f64]) -> (f64, f64) {
+        const LANES: usize = 16;
+        let (mut top, mut sum) = ([0.0f64; LANES], [0.0f64; LANES]);
+        let (chunks, rest) = x.as_chunks::<LANES>();
+        for chunk in chunks {
+            for i in 0..LANES {
+                let a = chunk[i].abs();
+                top[i] = if a > top[i] { a } else { top[i] };
+                sum[i] += a;
+            }
+        }
+        for (i, x) in rest.iter().enumerate() {
+            let a = x.abs();
+            top[i] = if a > top[i] { a } else { top[i] };
+            sum[i] += a;
+        }
+        let mut out = (0.0f64, 0.0f64);
+        for i in 0..LANES {
+            out = (if top[i] > out.0 { top[i] } else { out.0 }, out.1 + sum[i]);
+        }
+        out
+    }
+}
+
+dispatch! {
     /// Rounds gradients and hessians, times their scales, to 16 bits each; hessians to 1 at least.
     ///
     /// Shapes: all of one length. Scaled gradients lie within +-32,767 and hessians within 65,535.

@@ -2,14 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
 
 use super::partition::Rows;
 use super::{BLOCK, TILE, WIDTH};
+use crate::pages::Pages;
 
 /// The bins of up to [`TILE`] columns, row after row.
 pub struct Tile {
-    bins: Vec<u8>,
+    bins: Pages<u8>,
     columns: usize,
     rows: usize,
 }
@@ -19,7 +19,7 @@ impl Tile {
     ///
     /// # Panics
     /// When there are no columns, more than [`TILE`], or bins don't make whole rows.
-    pub fn new(bins: Vec<u8>, columns: usize) -> Self {
+    pub fn new(bins: Pages<u8>, columns: usize) -> Self {
         assert!((1..=TILE).contains(&columns) && bins.len().is_multiple_of(columns), "whole rows of 1 to 16 columns");
         Self { rows: bins.len() / columns, bins, columns }
     }
@@ -114,15 +114,15 @@ impl Sums {
 const AHEAD: usize = 24;
 
 #[inline(always)]
-fn fetch(bins: &[u8], at: usize) {
+fn fetch<T>(of: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "a hint has no safe form")]
     // SAFETY: prefetching reads nothing; any address is allowed.
     unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(bins.as_ptr().wrapping_add(at).cast());
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(of.as_ptr().wrapping_add(at).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bins, at);
+    let _ = (of, at);
 }
 
 #[inline(always)]
@@ -156,6 +156,7 @@ fn add<const N: usize>(
         // the tile and the words.
         unsafe {
             let next = *list.get_unchecked(i + AHEAD) as usize;
+            fetch(words, next);
             fetch(bins, next * N);
             if N > 1 {
                 fetch(bins, next * N + N - 1);
@@ -203,6 +204,7 @@ pub fn add_wide(
 mod tests {
     use super::super::partition::Buffers;
     use super::*;
+    use alloc::vec::Vec;
 
     /// The sums as one would write them down.
     fn plain(tile: &Tile, words: &[Packed], rows: &[u32]) -> Vec<Vec<(i64, i64)>> {
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_largest_words_of_a_block_do_not_overflow() {
-        let tile = Tile::new(vec![3; BLOCK], 1);
+        let tile = Tile::new(core::iter::repeat_n(3, BLOCK).collect(), 1);
         for gradient in [i16::MIN, i16::MAX] {
             let word = (gradient as u16 as u32) << 16 | 0xffff;
             let mut buffers = Buffers::new(BLOCK);

@@ -36,6 +36,11 @@ impl Buffers {
         Self { first: vec![0; rows], second: vec![0; rows] }
     }
 
+    /// The number of rows that they are for.
+    pub fn rows(&self) -> usize {
+        self.first.len()
+    }
+
     /// All rows, as many as the buffers are for.
     pub fn all(&mut self) -> Rows<'_> {
         let below = self.first.len();

@@ -7,8 +7,12 @@ use corten_core::{Column, Data, Error, Result, Values};
 use corten_kernels::boost::gradients;
 use corten_kernels::boost::histogram::Tile;
 use corten_kernels::boost::{TILE, WIDTH};
+use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 use corten_model::ops::CategoryValues;
+
+use super::bundles::{self, Member};
+use super::categories::{self, Crossed};
 
 /// Most bins of a column, that of missing values left out.
 pub(crate) const MOST: usize = WIDTH - 1;
@@ -26,6 +30,19 @@ pub(crate) enum Bins {
     Number { cuts: Vec<f64> },
     /// Bin `i` is category `i`.
     Category { values: CategoryValues },
+    /// A column of so many categories that they are numbers: their order, or what rows of theirs have as their target.
+    Coded(Box<Coded>),
+}
+
+/// Categories as numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Coded {
+    pub(crate) values: CategoryValues,
+    /// A number a category.
+    pub(crate) codes: Vec<f64>,
+    pub(crate) cuts: Vec<f64>,
+    /// Which target the numbers are means of; `None` for the order.
+    pub(crate) target: Option<usize>,
 }
 
 impl Bins {
@@ -34,26 +51,80 @@ impl Bins {
         match self {
             Self::Number { cuts } => cuts.len() + 1,
             Self::Category { values } => values.len(),
+            Self::Coded(coded) => coded.cuts.len() + 1,
+        }
+    }
+
+    /// The cuts between bins of numbers.
+    pub(crate) fn cuts(&self) -> Option<&[f64]> {
+        match self {
+            Self::Number { cuts } => Some(cuts),
+            Self::Coded(coded) => Some(&coded.cuts),
+            Self::Category { .. } => None,
         }
     }
 }
 
-/// Where the sums of a column lie.
+/// How columns become features.
+#[derive(Clone, Debug)]
+pub(crate) struct Features {
+    /// One a column, then those that columns of many categories have besides.
+    pub(crate) bins: Vec<Bins>,
+    /// The column of each.
+    pub(crate) sources: Vec<usize>,
+}
+
+/// Bins, column after column.
+pub(crate) struct Columns {
+    bins: Pages<u8>,
+    rows: usize,
+}
+
+impl Columns {
+    /// From the bins of all columns, one after the other.
+    pub(crate) fn new(bins: Pages<u8>, rows: usize) -> Self {
+        Self { bins, rows }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// One column.
+    #[inline]
+    pub(crate) fn get(&self, column: usize) -> &[u8] {
+        &self.bins[column * self.rows..(column + 1) * self.rows]
+    }
+}
+
+/// Where the sums of a group of columns lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) tile: usize,
     /// Where its bins start among those of the tile.
     pub(crate) start: usize,
+    /// Number of its bins.
+    pub(crate) bins: usize,
 }
 
-/// The columns of the training rows as bins: row after row in tiles for sums, column after column for parting rows.
+/// The columns of the training rows as bins, several of few bins in one group: row after row in tiles for sums, group
+/// after group for parting rows.
 pub(crate) struct Binned {
     pub(crate) rows: usize,
     pub(crate) features: Vec<Bins>,
-    pub(crate) columns: Vec<Vec<u8>>,
+    /// The column of each feature.
+    pub(crate) sources: Vec<usize>,
+    /// Each column's group and how it lies there.
+    pub(crate) members: Vec<(usize, Member)>,
+    /// The bytes of groups.
+    pub(crate) groups: Columns,
     pub(crate) tiles: Vec<Tile>,
+    /// Of each group.
     pub(crate) places: Vec<Place>,
-    /// For each column of each tile where its bins start and how many there are, rounded up to eights.
+    /// The columns of each tile's groups in ascending order.
+    pub(crate) by_tile: Vec<Vec<usize>>,
+    /// For each group of each tile where its bins start and how many there are, rounded up to eights.
     pub(crate) widths: Vec<Vec<(usize, usize)>>,
     /// Bins of each tile.
     pub(crate) sizes: Vec<usize>,
@@ -61,32 +132,48 @@ pub(crate) struct Binned {
 
 impl Binned {
     /// Lays encoded columns out.
-    pub(crate) fn new(features: Vec<Bins>, columns: Vec<Vec<u8>>, team: Team<'_>) -> Self {
-        let rows = columns.first().map_or(0, Vec::len);
-        let count = columns.len();
+    pub(crate) fn new(features: Features, columns: Columns, team: Team<'_>) -> Self {
+        let Features { bins: features, sources } = features;
+        let rows = columns.rows();
+        let (groups, members) = bundles::find(&features, &columns, team);
+        let columns = bundles::columns(columns, &groups, &members, team);
+        let count = groups.len();
         // Tiles of about equal width.
         let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
         let (mut tiles, mut places, mut widths, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (t, group) in columns.chunks(per_tile).enumerate() {
-            tiles.push(tile(group, rows, team));
+        let mut by_tile = Vec::new();
+        for (t, part) in groups.chunks(per_tile).enumerate() {
+            let first = t * per_tile;
+            let parts: Vec<&[u8]> = (first..first + part.len()).map(|c| columns.get(c)).collect();
+            tiles.push(tile(&parts, rows, team));
             let (mut start, mut bins) = (0, Vec::new());
-            for f in features[t * per_tile..].iter().take(group.len()) {
-                places.push(Place { tile: t, start });
-                let width = (f.count() + 1).next_multiple_of(8);
+            for group in part {
+                places.push(Place { tile: t, start, bins: group.bins });
+                let width = group.bins.next_multiple_of(8);
                 bins.push((start, width));
                 start += width;
             }
+            let mut of_tile: Vec<usize> = part.iter().flat_map(|g| g.features.iter().copied()).collect();
+            of_tile.sort_unstable();
+            by_tile.push(of_tile);
             widths.push(bins);
             sizes.push(start);
         }
-        Self { rows, features, columns, tiles, places, widths, sizes }
+        Self { rows, features, sources, members, groups: columns, tiles, places, by_tile, widths, sizes }
+    }
+
+    /// The bin of a row in a column.
+    #[inline]
+    pub(crate) fn bin(&self, feature: usize, row: usize) -> u8 {
+        let (group, member) = self.members[feature];
+        member.bin(self.groups.get(group)[row])
     }
 }
 
 /// Columns side by side.
-fn tile(columns: &[Vec<u8>], rows: usize, team: Team<'_>) -> Tile {
+fn tile(columns: &[&[u8]], rows: usize, team: Team<'_>) -> Tile {
     let n = columns.len();
-    let mut bins = vec![0u8; rows * n];
+    let mut bins = Pages::zeroed(rows * n);
     let mut blocks: Vec<&mut [u8]> = bins.chunks_mut(BLOCK * n).collect();
     team.each(&mut blocks, |b, block| {
         let from = b * BLOCK;
@@ -102,7 +189,7 @@ fn tile(columns: &[Vec<u8>], rows: usize, team: Team<'_>) -> Tile {
     Tile::new(bins, n)
 }
 
-/// Finds how columns become bins, from some rows in ascending order.
+/// Finds how columns become bins, from some rows in ascending order; `crossed` is what categories are told by.
 ///
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
@@ -111,30 +198,53 @@ pub(crate) fn find(
     categorical: &[bool],
     max_bins: usize,
     train: &[u32],
-    seed: u64,
+    crossed: &Crossed<'_>,
     team: Team<'_>,
-) -> Result<Vec<Bins>> {
+) -> Result<Features> {
     let table = data.table()?;
-    let sample = sample(train, seed);
-    let mut made: Vec<Option<Result<Bins>>> = table.columns().iter().map(|_| None).collect();
+    let sample = sample(train, crossed.seed);
+    let mut made: Vec<Option<Result<Vec<Bins>>>> = table.columns().iter().map(|_| None).collect();
     team.each(&mut made, |i, out| {
-        *out = Some(bins_of(&table.columns()[i], categorical[i], max_bins, &sample, train));
+        let column = &table.columns()[i];
+        *out = Some(bins_of(column, categorical[i], max_bins, &sample, train).and_then(|bins| match bins {
+            Bins::Category { values } if values.len() > max_bins => many(column, values, max_bins, train, crossed),
+            bins => Ok(vec![bins]),
+        }));
     });
-    made.into_iter().flatten().collect()
+    let mut features = Features { bins: Vec::new(), sources: (0..table.width()).collect() };
+    let mut more = Vec::new();
+    for (column, bins) in made.into_iter().flatten().enumerate() {
+        let mut bins = bins?.into_iter();
+        features.bins.extend(bins.next());
+        more.extend(bins.map(|b| (column, b)));
+    }
+    for (column, bins) in more {
+        features.sources.push(column);
+        features.bins.push(bins);
+    }
+    Ok(features)
 }
 
-/// The bins of some rows (in ascending order), column after column.
+/// The bins of some rows (in ascending order), feature after feature.
+///
+/// Training rows are given `crossed`: a row's own target then has no part in what its categories are told by.
 ///
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
-pub(crate) fn encode(data: &Data<'_>, features: &[Bins], rows: &[u32], team: Team<'_>) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn encode(
+    data: &Data<'_>,
+    features: &Features,
+    rows: &[u32],
+    crossed: Option<&Crossed<'_>>,
+    team: Team<'_>,
+) -> Result<Columns> {
     let table = data.table()?;
     let columns = table.columns();
     let all = rows.len() == table.rows();
-    let mut out: Vec<Vec<u8>> = features.iter().map(|_| vec![0u8; rows.len()]).collect();
+    let mut bins = Pages::zeroed(features.bins.len() * rows.len());
     let mut blocks: Vec<(Vec<&mut [u8]>, Result<()>)> =
         (0..rows.len().div_ceil(BLOCK)).map(|_| (Vec::with_capacity(columns.len()), Ok(()))).collect();
-    for column in &mut out {
+    for column in bins.chunks_mut(rows.len().max(1)) {
         for (block, part) in blocks.iter_mut().zip(column.chunks_mut(BLOCK)) {
             block.0.push(part);
         }
@@ -146,30 +256,29 @@ pub(crate) fn encode(data: &Data<'_>, features: &[Bins], rows: &[u32], team: Tea
         while from < wanted.len() && outcome.is_ok() {
             let chunk = &wanted[from..(from + READ).min(wanted.len())];
             for (i, part) in parts.iter_mut().enumerate() {
-                let Bins::Number { cuts } = &features[i] else { continue };
+                let Bins::Number { cuts } = &features.bins[i] else { continue };
                 let values = &mut buffer[..chunk.len()];
-                *outcome = read(&columns[i], chunk, all, values);
+                *outcome = read(&columns[features.sources[i]], chunk, all, values);
                 if outcome.is_err() {
                     break;
                 }
-                gradients::bins(values, cuts, features[i].count() as u8, &mut part[from..from + chunk.len()]);
+                gradients::bins(values, cuts, features.bins[i].count() as u8, &mut part[from..from + chunk.len()]);
             }
             from += chunk.len();
         }
     });
     blocks.into_iter().try_for_each(|b| b.1)?;
-    let mut rest: Vec<(usize, &mut Vec<u8>, Result<()>)> = out
-        .iter_mut()
+    let mut rest: Vec<(usize, &mut [u8], Result<()>)> = bins
+        .chunks_mut(rows.len().max(1))
         .enumerate()
-        .filter(|(i, _)| matches!(features[*i], Bins::Category { .. }))
+        .filter(|(i, _)| !matches!(features.bins[*i], Bins::Number { .. }))
         .map(|(i, o)| (i, o, Ok(())))
         .collect();
-    team.each(&mut rest, |_, (i, out, outcome)| match code(&columns[*i], &features[*i], table.rows()) {
-        Ok(coded) => **out = if all { coded } else { rows.iter().map(|&r| coded[r as usize]).collect() },
-        Err(error) => *outcome = Err(error),
+    team.each(&mut rest, |_, (i, out, outcome)| {
+        *outcome = code(&columns[features.sources[*i]], &features.bins[*i], rows, crossed, out);
     });
     rest.into_iter().try_for_each(|r| r.2)?;
-    Ok(out)
+    Ok(Columns { bins, rows: rows.len() })
 }
 
 /// Reads some rows of a column; a run of rows at once.
@@ -216,10 +325,10 @@ fn bins_of(column: &Column<'_>, categorical: bool, max_bins: usize, sample: &[u3
                 "holds text where numbers are needed; categorical_features='from_dtype' takes text as categories",
             ));
         }
-        return text_categories(column, max_bins, train);
+        return text_categories(column, train);
     }
     if categorical {
-        return Ok(number_categories(&column.to_f64()?, max_bins, train));
+        return Ok(number_categories(&column.to_f64()?, train));
     }
     let mut values = vec![0.0; sample.len()];
     for (rows, out) in sample.chunks(READ).zip(values.chunks_mut(READ)) {
@@ -326,20 +435,7 @@ fn greedy(sorted: &[f64], distinct: &[f64], max_bins: usize) -> Vec<usize> {
     cuts
 }
 
-/// The most frequent categories, in ascending order; ties go to the lower one.
-fn frequent<K: Ord + Clone>(counts: BTreeMap<K, u64>, most: usize) -> Vec<K> {
-    if counts.len() <= most {
-        return counts.into_keys().collect();
-    }
-    let mut all: Vec<(K, u64)> = counts.into_iter().collect();
-    all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    all.truncate(most);
-    let mut kept: Vec<K> = all.into_iter().map(|a| a.0).collect();
-    kept.sort();
-    kept
-}
-
-fn text_categories(column: &Column<'_>, max_bins: usize, train: &[u32]) -> Result<Bins> {
+fn text_categories(column: &Column<'_>, train: &[u32]) -> Result<Bins> {
     let text = column.as_text()?;
     let mut counts: BTreeMap<&[u8], u64> = BTreeMap::new();
     match text.dictionary() {
@@ -361,66 +457,67 @@ fn text_categories(column: &Column<'_>, max_bins: usize, train: &[u32]) -> Resul
             }
         }
     }
-    let kept = frequent(counts, max_bins);
-    let values = kept
-        .into_iter()
+    let values = counts
+        .into_keys()
         .map(|v| String::from_utf8(v.to_vec()).map_err(|_| Error::column(&column.name, "holds text that is no UTF-8")))
         .collect::<Result<Vec<_>>>()?;
     Ok(Bins::Category { values: CategoryValues::Texts(values) })
 }
 
-fn number_categories(values: &[f64], max_bins: usize, train: &[u32]) -> Bins {
-    // Adding 0 makes -0 and 0 one category; the bits are ordered as the numbers are.
-    let key = |x: f64| {
-        let bits = (x + 0.0).to_bits() as i64;
-        if bits < 0 { !bits } else { bits ^ i64::MIN }
-    };
-    let mut counts: BTreeMap<u64, (f64, u64)> = BTreeMap::new();
-    for x in train.iter().map(|&r| values[r as usize]).filter(|x| !x.is_nan()) {
-        counts.entry(key(x) as u64).or_insert((x + 0.0, 0)).1 += 1;
-    }
-    let found: BTreeMap<u64, f64> = counts.iter().map(|(k, v)| (*k, v.0)).collect();
-    let kept = frequent(counts.into_iter().map(|(k, v)| (k, v.1)).collect(), max_bins);
-    let mut numbers: Vec<f64> = kept.iter().map(|k| found[k]).collect();
-    numbers.sort_unstable_by(f64::total_cmp);
+fn number_categories(values: &[f64], train: &[u32]) -> Bins {
+    // Adding 0 makes -0 and 0 one category.
+    let mut numbers: Vec<f64> = train.iter().map(|&r| values[r as usize] + 0.0).filter(|x| !x.is_nan()).collect();
+    sort(&mut numbers);
+    numbers.dedup();
     Bins::Category { values: CategoryValues::Numbers(numbers) }
 }
 
-/// The bins of a column of categories.
-fn code(column: &Column<'_>, bins: &Bins, rows: usize) -> Result<Vec<u8>> {
+/// Codes a column of categories at some rows.
+fn code(column: &Column<'_>, bins: &Bins, rows: &[u32], crossed: Option<&Crossed<'_>>, out: &mut [u8]) -> Result<()> {
     let missing = bins.count() as u8;
-    let mut out = vec![missing; rows];
     match bins {
-        Bins::Number { .. } => return Err(Error::Internal("numbers are binned elsewhere".into())),
-        Bins::Category { values: CategoryValues::Numbers(known) } => {
-            let values = column.to_f64()?;
-            for (o, &x) in out.iter_mut().zip(values.iter()) {
-                let at = known.partition_point(|k| *k < x);
-                if known.get(at) == Some(&x) {
-                    *o = at as u8;
-                }
+        Bins::Number { .. } => Err(Error::Internal("numbers are binned elsewhere".into())),
+        Bins::Category { values } => {
+            for (o, level) in out.iter_mut().zip(categories::levels(column, values, rows)?) {
+                *o = if level == categories::NONE { missing } else { level as u8 };
             }
+            Ok(())
         }
-        Bins::Category { values: CategoryValues::Texts(known) } => {
-            let text = column.as_text()?;
-            let find =
-                |value: &[u8]| known.binary_search_by(|k| k.as_bytes().cmp(value)).map_or(missing, |at| at as u8);
-            match text.dictionary() {
-                Some((codes, values)) => {
-                    let by_code: Vec<u8> = (0..values.len()).map(|i| values.get(i).map_or(missing, find)).collect();
-                    for (row, (o, &code)) in out.iter_mut().zip(codes).enumerate() {
-                        if text.get(row).is_some() {
-                            *o = by_code[code as usize];
-                        }
-                    }
-                }
-                None => {
-                    for (row, o) in out.iter_mut().enumerate() {
-                        *o = text.get(row).map_or(missing, find);
-                    }
-                }
-            }
+        Bins::Coded(coded) => {
+            let levels = categories::levels(column, &coded.values, rows)?;
+            let numbers = match (coded.target, crossed) {
+                (Some(target), Some(crossed)) => crossed.numbers(target, coded.values.len(), &levels, rows),
+                _ => levels.iter().map(|&l| coded.codes.get(l as usize).copied().unwrap_or(f64::NAN)).collect(),
+            };
+            gradients::bins(&numbers, &coded.cuts, missing, out);
+            Ok(())
         }
+    }
+}
+
+/// A column of many categories: their order and, for each target, what rows of theirs have.
+fn many(
+    column: &Column<'_>,
+    values: CategoryValues,
+    max_bins: usize,
+    train: &[u32],
+    crossed: &Crossed<'_>,
+) -> Result<Vec<Bins>> {
+    let levels = categories::levels(column, &values, train)?;
+    let order: Vec<f64> = (0..values.len()).map(|i| i as f64).collect();
+    let found = |mut numbers: Vec<f64>| {
+        numbers.retain(|x| !x.is_nan());
+        sort(&mut numbers);
+        cuts(&numbers, max_bins)
+    };
+    let number = |&l: &u32| if l == categories::NONE { f64::NAN } else { f64::from(l) };
+    let by_order = found(levels.iter().map(number).collect());
+    let mut out =
+        vec![Bins::Coded(Box::new(Coded { values: values.clone(), codes: order, cuts: by_order, target: None }))];
+    for target in 0..crossed.targets.len() {
+        let cuts = found(crossed.numbers(target, values.len(), &levels, train));
+        let codes = crossed.codes(target, values.len(), &levels, train);
+        out.push(Bins::Coded(Box::new(Coded { values: values.clone(), codes, cuts, target: Some(target) })));
     }
     Ok(out)
 }
@@ -460,12 +557,13 @@ mod tests {
         let column = Column::f64("a", values.clone());
         let data = Data::Table(corten_core::Table::matrix(vec![column]).unwrap());
         let rows: Vec<u32> = (0..6).collect();
-        let features = find(&data, &[false], 255, &rows, 0, Team::alone()).unwrap();
-        let coded = encode(&data, &features, &rows, Team::alone()).unwrap().remove(0);
-        let Bins::Number { cuts } = &features[0] else { panic!("numbers") };
+        let crossed = Crossed { targets: Vec::new(), weights: None, seed: 0 };
+        let features = find(&data, &[false], 255, &rows, &crossed, Team::alone()).unwrap();
+        let coded = encode(&data, &features, &rows, None, Team::alone()).unwrap().get(0).to_vec();
+        let Bins::Number { cuts } = &features.bins[0] else { panic!("numbers") };
         for (&x, &b) in values.iter().zip(&coded) {
             if x.is_nan() {
-                assert_eq!(usize::from(b), features[0].count());
+                assert_eq!(usize::from(b), features.bins[0].count());
             } else {
                 for (i, &c) in cuts.iter().enumerate() {
                     assert_eq!(x <= c, usize::from(b) <= i);
@@ -473,16 +571,34 @@ mod tests {
             }
         }
         // Some rows alone have the bins that they have among all.
-        let some = encode(&data, &features, &[0, 4], Team::alone()).unwrap().remove(0);
+        let some = encode(&data, &features, &[0, 4], None, Team::alone()).unwrap().get(0).to_vec();
         assert_eq!(some, [coded[0], coded[4]]);
     }
 
     #[test]
-    fn rare_categories_share_the_bin_of_unseen_ones() {
-        let text = corten_core::Text::from_options(["a", "b", "b", "c", "c", "d"].map(Some));
+    fn many_categories_become_numbers_that_hide_a_rows_own_target() {
+        // Each category has two rows, and the target is noise: only a leak could tell it.
+        let names: Vec<String> = (0..600).map(|i| format!("c{:03}", i / 2)).collect();
+        let text = corten_core::Text::from_options(names.iter().map(|n| Some(n.as_str())));
         let column = Column::text("t", text);
-        let rows: Vec<u32> = (0..6).collect();
-        let bins = bins_of(&column, true, 2, &rows, &rows).unwrap();
-        assert_eq!(code(&column, &bins, 6).unwrap(), [2, 0, 0, 1, 1, 2]);
+        let y: Vec<f64> = (0..600).map(|i| (bits(9, 9, i) & 1) as f64).collect();
+        let data = Data::Table(corten_core::Table::named(vec![column]).unwrap());
+        let rows: Vec<u32> = (0..600).collect();
+        let crossed = Crossed { targets: vec![y.clone()], weights: None, seed: 0 };
+        let features = find(&data, &[true], 255, &rows, &crossed, Team::alone()).unwrap();
+        assert_eq!(features.sources, [0, 0]);
+        let [Bins::Coded(order), Bins::Coded(means)] = &features.bins[..] else { panic!("numbers") };
+        assert!(order.target.is_none() && order.values.len() == 300);
+        // What new rows are told by: the mean of both rows, drawn to the mean of all.
+        let mean = y.iter().sum::<f64>() / 600.0;
+        let want = (y[0] + y[1] + categories::PRIOR * mean) / (2.0 + categories::PRIOR);
+        assert!((means.codes[0] - want).abs() < 1e-12);
+        let levels = categories::levels(&data.table().unwrap().columns()[0], &means.values, &rows).unwrap();
+        assert_eq!(levels[..4], [0, 0, 1, 1]);
+        let numbers = crossed.numbers(0, 300, &levels, &rows);
+        let together: f64 = (0..600).map(|i| (numbers[i] - mean) * (y[i] - mean)).sum();
+        assert!(together <= 0.0, "{together}");
+        let coded = encode(&data, &features, &rows, Some(&crossed), Team::alone()).unwrap();
+        assert!(coded.get(1).iter().all(|&b| usize::from(b) < features.bins[1].count()));
     }
 }

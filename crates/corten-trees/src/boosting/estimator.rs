@@ -10,9 +10,11 @@ use corten_model::estimator::{Estimator, FitInput, Fitted, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::binning::{self, Binned, Bins, MOST};
+use super::binning::{self, Binned, Features, MOST};
+use super::categories::Crossed;
 use super::fitted::{Boosted, raw};
-use super::grower::{Grown, GrownTree, Shape};
+use super::grower::{Grown, GrownTree, Interactions, Shape};
+use super::metric::Metric;
 use super::objective::Objective;
 use super::splitter::Rules;
 use super::train::{HeldOut, Part, Plan, Trained, train};
@@ -21,6 +23,8 @@ use super::train::{HeldOut, Part, Plan, Trained, train};
 const SMALL: usize = 400_000;
 /// Rows from which `early_stopping='auto'` stops early.
 const AUTO_ROWS: usize = 10_000;
+/// Classes up to which each has a column of its own for what categories are told by.
+const MOST_CLASSES: usize = 10;
 /// Least hessian of a leaf, as in scikit-learn.
 const MIN_HESSIAN: f64 = 1e-3;
 
@@ -33,12 +37,18 @@ struct Common {
     max_leaf_nodes: Option<usize>,
     max_depth: Option<usize>,
     min_samples_leaf: u32,
+    l1_regularization: f64,
     l2_regularization: f64,
+    min_child_weight: f64,
+    min_gain_to_split: f64,
+    max_delta_step: f64,
+    subsample: f64,
+    colsample_bytree: f64,
     max_features: f64,
     max_bins: usize,
     categorical_features: Categorical,
     monotonic_cst: Option<Vec<i8>>,
-    interaction_cst: Value,
+    interaction_cst: InteractionCst,
     warm_start: bool,
     early_stopping: EarlyStopping,
     scoring: Option<String>,
@@ -59,6 +69,15 @@ enum Categorical {
     Positions(Option<Vec<usize>>),
 }
 
+/// Which columns may meet on a path: any, by a name, or those of a group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum InteractionCst {
+    None(()),
+    Named(String),
+    Groups(Vec<Vec<usize>>),
+}
+
 /// `"auto"`, or yes or no.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -75,12 +94,18 @@ impl Default for Common {
             max_leaf_nodes: Some(31),
             max_depth: None,
             min_samples_leaf: 20,
+            l1_regularization: 0.0,
             l2_regularization: 0.0,
+            min_child_weight: MIN_HESSIAN,
+            min_gain_to_split: 0.0,
+            max_delta_step: 0.0,
+            subsample: 1.0,
+            colsample_bytree: 1.0,
             max_features: 1.0,
             max_bins: 255,
             categorical_features: Categorical::Named("from_dtype".into()),
             monotonic_cst: None,
-            interaction_cst: Value::Null,
+            interaction_cst: InteractionCst::None(()),
             warm_start: false,
             early_stopping: EarlyStopping::Named("auto".into()),
             scoring: Some("loss".into()),
@@ -180,7 +205,16 @@ impl Common {
         parameter::at_least("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(2) as u64, 2)?;
         parameter::at_least("max_depth", self.max_depth.unwrap_or(1) as u64, 1)?;
         parameter::at_least("min_samples_leaf", u64::from(self.min_samples_leaf), 1)?;
+        parameter::within("l1_regularization", self.l1_regularization, 0.0, f64::INFINITY)?;
         parameter::within("l2_regularization", self.l2_regularization, 0.0, f64::INFINITY)?;
+        parameter::within("min_child_weight", self.min_child_weight, 0.0, f64::INFINITY)?;
+        parameter::within("min_gain_to_split", self.min_gain_to_split, 0.0, f64::INFINITY)?;
+        parameter::within("max_delta_step", self.max_delta_step, 0.0, f64::INFINITY)?;
+        for (name, share) in [("subsample", self.subsample), ("colsample_bytree", self.colsample_bytree)] {
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(Error::parameter(name, "a float in the range (0, 1]", share));
+            }
+        }
         parameter::within("tol", self.tol, 0.0, f64::INFINITY)?;
         parameter::at_least("n_iter_no_change", self.n_iter_no_change as u64, 1)?;
         if !(self.max_features > 0.0 && self.max_features <= 1.0) {
@@ -193,16 +227,6 @@ impl Common {
             && !(f > 0.0 && (f < 1.0 || f == f.trunc()))
         {
             return Err(Error::parameter("validation_fraction", "a float in the range (0, 1), an int or None", f));
-        }
-        if let Some(scoring) = &self.scoring {
-            parameter::one_of("scoring", scoring, &["loss"])?;
-        }
-        if !self.interaction_cst.is_null() {
-            return Err(Error::parameter(
-                "interaction_cst",
-                "None: interaction constraints are not built yet",
-                "a list",
-            ));
         }
         if let Some(signs) = &self.monotonic_cst {
             if signs.len() != width {
@@ -235,6 +259,51 @@ impl Common {
                     })? = true;
                 }
                 Ok(out)
+            }
+        }
+    }
+
+    /// Which columns may meet on a path.
+    fn interactions(&self, width: usize) -> Result<Interactions> {
+        match &self.interaction_cst {
+            InteractionCst::None(()) => Ok(Interactions::Any),
+            InteractionCst::Named(name) => {
+                parameter::one_of("interaction_cst", name, &["pairwise", "no_interactions"])?;
+                Ok(Interactions::UpTo(if name == "pairwise" { 2 } else { 1 }))
+            }
+            InteractionCst::Groups(groups) => {
+                if let Some(bad) = groups.iter().flatten().find(|&&f| f >= width) {
+                    return Err(Error::parameter("interaction_cst", format!("positions below {width}"), bad));
+                }
+                let mut groups = groups.clone();
+                // Columns that no group names are one more group.
+                let rest: Vec<usize> = (0..width).filter(|f| !groups.iter().flatten().any(|g| g == f)).collect();
+                if !rest.is_empty() {
+                    groups.push(rest);
+                }
+                Ok(Interactions::Groups(groups))
+            }
+        }
+    }
+
+    /// What early stopping watches; the loss where `None`.
+    fn metric(&self, classes: Option<usize>) -> Result<Option<Metric>> {
+        let allowed = Metric::NAMES[usize::from(classes.is_none())];
+        match self.scoring.as_deref() {
+            Some("loss") => Ok(None),
+            None => Ok(Some(if classes.is_some() { Metric::Accuracy } else { Metric::R2 })),
+            Some(name) => {
+                let all: Vec<&str> = ["loss"].iter().chain(allowed).copied().collect();
+                parameter::one_of("scoring", name, &all)?;
+                let metric = Metric::named(name);
+                if metric == Some(Metric::RocAuc) && classes.is_some_and(|c| c > 2) {
+                    return Err(Error::parameter(
+                        "scoring",
+                        "another score: 'roc_auc' is for two classes",
+                        "'roc_auc'",
+                    ));
+                }
+                Ok(metric)
             }
         }
     }
@@ -294,15 +363,21 @@ impl Common {
         let categorical = self.categorical(input.x)?;
         let threads = if train_rows.len() * table.width() < SMALL { 1 } else { input.context.threads.max(1) };
         let rules = Rules {
+            l1: self.l1_regularization,
             l2: self.l2_regularization,
             min_samples_leaf: self.min_samples_leaf,
-            min_hessian: MIN_HESSIAN,
+            min_hessian: self.min_child_weight,
+            min_gain: self.min_gain_to_split,
+            max_delta: self.max_delta_step,
             monotonic: self.monotonic_cst.clone().unwrap_or_default(),
         };
         let shape = Shape {
             max_leaf_nodes: self.max_leaf_nodes.unwrap_or(usize::MAX),
             max_depth: self.max_depth.unwrap_or(usize::MAX),
-            features_per_split: ((self.max_features * table.width() as f64).ceil() as usize).max(1),
+            features_per_split: self.max_features,
+            features_per_tree: self.colsample_bytree,
+            interactions: self.interactions(table.width())?,
+            rows: self.subsample,
         };
         let plan = Plan {
             max_iter: self.max_iter,
@@ -311,21 +386,42 @@ impl Common {
             tol: self.tol,
             seed,
             losses: early,
+            metric: if early { self.metric(labels.as_ref().map(Labels::len))? } else { None },
         };
+        let previous = input.previous.and_then(|p| p.as_any().downcast_ref::<Boosted>()).filter(|_| self.warm_start);
+        if let Some(before) = previous {
+            before.continues(objective, table.width(), labels.as_ref())?;
+            if before.iterations > self.max_iter {
+                return Err(Error::value(format!(
+                    "max_iter={} should be larger than or equal to n_iter_={} when warm_start==True",
+                    self.max_iter, before.iterations
+                )));
+            }
+        }
         Team::scope(threads, |team| {
-            let features = binning::find(input.x, &categorical, self.max_bins, &train_rows, seed, team)?;
-            let columns = binning::encode(input.x, &features, &train_rows, team)?;
+            // The thresholds of earlier trees lie between the bins that they were grown on.
+            let crossed = Crossed { targets: told_by(objective, y), weights: input.sample_weight, seed };
+            let features = match previous {
+                Some(before) => before.features.clone(),
+                None => binning::find(input.x, &categorical, self.max_bins, &train_rows, &crossed, team)?,
+            };
+            let columns = binning::encode(input.x, &features, &train_rows, Some(&crossed), team)?;
+            drop(crossed);
             input.context.cancel.check()?;
             let held_out = if held_out.is_empty() {
                 None
             } else {
-                let columns = binning::encode(input.x, &features, &held_out, team)?;
+                let columns = binning::encode(input.x, &features, &held_out, None, team)?;
                 Some(HeldOut { part: Part::new(&held_out, y, input.sample_weight), columns })
             };
             let part = Part::new(&train_rows, y, input.sample_weight);
             let binned = Binned::new(features, columns, team);
-            let trained = train(objective, &binned, part, held_out, &rules, &shape, &plan, input.context, team)?;
-            let fitted: Box<dyn Fitted> = Box::new(boosted(objective, labels, binned.features, trained, early, start));
+            let before = previous.map(|p| &p.trained);
+            let trained =
+                train(objective, &binned, part, held_out, before, &rules, &shape, &plan, input.context, team)?;
+            let features = Features { bins: binned.features, sources: binned.sources };
+            let fitted: Box<dyn Fitted> =
+                Box::new(boosted(objective, labels, table.width(), features, trained, early, start));
             Ok(fitted)
         })
     }
@@ -335,16 +431,17 @@ impl Common {
 fn boosted(
     objective: Objective,
     labels: Option<Labels>,
-    features: Vec<Bins>,
+    width: usize,
+    features: Features,
     trained: Trained,
     early_stopping: bool,
     start: Instant,
 ) -> Boosted {
-    let mut gains = vec![0.0; features.len()];
+    let mut gains = vec![0.0; width];
     let add = |gains: &mut Vec<f64>, tree: &GrownTree| {
         for node in &tree.nodes {
             if let Grown::Split { split, .. } = node {
-                gains[split.feature] += split.gain;
+                gains[features.sources[split.feature]] += split.gain;
             }
         }
     };
@@ -352,21 +449,32 @@ fn boosted(
     for iteration in &trained.iterations {
         for (k, tree) in iteration.iter().enumerate() {
             add(&mut gains, tree);
-            trees.push(raw(tree, &features, k as u32));
+            trees.push(raw(tree, &features.bins, k as u32));
         }
     }
     Boosted {
         objective,
         labels,
         features,
-        baseline: trained.baseline,
+        baseline: trained.baseline.clone(),
         trees,
         gains,
         iterations: trained.iterations.len(),
         early_stopping,
-        train_loss: trained.train_loss,
-        validation_loss: trained.validation_loss,
+        trained,
         seconds: start.elapsed().as_secs_f64(),
+    }
+}
+
+/// What categories of columns with many are told by: the target, or which class a row has.
+fn told_by(objective: Objective, y: &[f64]) -> Vec<Vec<f64>> {
+    match objective {
+        // A column a class: beyond some, the order of categories has to do.
+        Objective::Multiclass(k) if k > MOST_CLASSES => Vec::new(),
+        Objective::Multiclass(k) => {
+            (0..k).map(|c| y.iter().map(|&v| f64::from(u8::from(v as usize == c))).collect()).collect()
+        }
+        _ => vec![y.to_vec()],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use corten_core::{Kind, Result};
+use corten_core::{Error, Kind, Result};
 use corten_model::estimator::{Attribute, Fitted};
 use corten_model::ops::{
     Category, CategoryColumn, CategoryValues, Decide, DecideKind, Link, LinkKind, Rule, Tree, TreeNode, Trees,
@@ -11,25 +11,26 @@ use corten_model::ops::{
 use corten_model::{Builder, Labels, Method, Output, Slot};
 use serde_json::{Value, json};
 
-use super::binning::Bins;
+use super::binning::{Bins, Features};
 use super::grower::{Grown, GrownTree, members};
 use super::objective::Objective;
 use super::splitter::Left;
+use super::train::Trained;
 
 /// What was learnt, over raw values.
 #[derive(Clone, Debug)]
 pub(crate) struct Boosted {
     pub(crate) objective: Objective,
     pub(crate) labels: Option<Labels>,
-    pub(crate) features: Vec<Bins>,
+    pub(crate) features: Features,
     pub(crate) baseline: Vec<f64>,
     /// Iteration after iteration, a tree an output.
     pub(crate) trees: Vec<Tree>,
     pub(crate) gains: Vec<f64>,
     pub(crate) iterations: usize,
     pub(crate) early_stopping: bool,
-    pub(crate) train_loss: Vec<f64>,
-    pub(crate) validation_loss: Vec<f64>,
+    /// The trees over bins, to go on from.
+    pub(crate) trained: Trained,
     pub(crate) seconds: f64,
 }
 
@@ -43,13 +44,14 @@ pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
             Grown::Split { split, left, right } => {
                 let feature = split.feature as u32;
                 let (missing_left, left, right) = (split.missing_left, *left, *right);
-                match (&features[split.feature], &split.left) {
-                    (Bins::Number { cuts }, Left::UpTo(last)) => {
+                let bins = &features[split.feature];
+                match (bins.cuts(), &split.left) {
+                    (Some(cuts), Left::UpTo(last)) => {
                         // Past the last cut all values go left, and only missing ones right.
                         let threshold = cuts.get(usize::from(*last)).copied().unwrap_or(f64::INFINITY);
                         TreeNode::Number { feature, threshold, missing_left, left, right }
                     }
-                    (bins, set) => TreeNode::Category {
+                    (_, set) => TreeNode::Category {
                         feature,
                         left_codes: members(set).into_iter().filter(|&b| (b as usize) < bins.count()).collect(),
                         levels: bins.count() as u32,
@@ -66,32 +68,59 @@ pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
 }
 
 impl Boosted {
+    /// Features beyond one a column.
+    fn extra(&self) -> usize {
+        self.features.bins.len() - 1 - self.features.sources.iter().max().copied().unwrap_or(0)
+    }
+
+    /// # Errors
+    /// [`Error::Value`] when a fit of other columns, classes or another loss is to go on from this one.
+    pub(crate) fn continues(&self, objective: Objective, width: usize, labels: Option<&Labels>) -> Result<()> {
+        if self.features.bins.len() - self.extra() != width {
+            return Err(Error::value(format!(
+                "X has {width} features, but the fit that warm_start=True goes on from had {}",
+                self.features.bins.len() - self.extra()
+            )));
+        }
+        if self.objective != objective || self.labels.as_ref() != labels {
+            return Err(Error::value("warm_start=True goes on with the classes and the loss of the fit before"));
+        }
+        Ok(())
+    }
+
     /// The inputs as the trees read them: categories become codes.
     fn codes(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Slot>> {
         let mut slots = inputs.to_vec();
         let (mut columns, mut places) = (Vec::new(), Vec::new());
-        for (i, bins) in self.features.iter().enumerate() {
-            if let Bins::Category { values } = bins {
-                columns.push(CategoryColumn {
-                    name: names[i].clone(),
-                    values: values.clone(),
-                    codes: None,
-                    missing: Rule::Code(f64::NAN),
-                    unknown: Rule::Code(-1.0),
-                });
-                places.push(i);
-            }
+        for (i, (bins, &source)) in self.features.bins.iter().zip(&self.features.sources).enumerate() {
+            let (values, codes, unknown) = match bins {
+                Bins::Number { .. } => continue,
+                Bins::Category { values } => (values, None, -1.0),
+                Bins::Coded(coded) => (&coded.values, Some(coded.codes.clone()), f64::NAN),
+            };
+            columns.push(CategoryColumn {
+                name: names[source].clone(),
+                values: values.clone(),
+                codes,
+                missing: Rule::Code(f64::NAN),
+                unknown: Rule::Code(unknown),
+            });
+            places.push((i, source));
         }
         // A column of text without a single value has no categories, and takes part in no tree.
         if !columns.is_empty() {
-            let chosen: Vec<Slot> = places.iter().map(|&i| inputs[i]).collect();
+            let chosen: Vec<Slot> = places.iter().map(|&(_, source)| inputs[source]).collect();
             let fits = |(c, s): (&CategoryColumn, &Slot)| {
                 matches!(c.values, CategoryValues::Texts(_)) == (s.kind() == Kind::Text)
             };
             debug_assert!(columns.iter().zip(&chosen).all(fits), "categories are of their column's kind");
             let codes = builder.add(Category::new(columns), &chosen)?;
-            for (place, code) in places.into_iter().zip(codes) {
-                slots[place] = code;
+            for ((place, _), code) in places.into_iter().zip(codes) {
+                // Features that a column has besides its first come behind all columns, in order.
+                match slots.get_mut(place) {
+                    Some(slot) => *slot = code,
+                    None => slots.push(code),
+                }
             }
         }
         Ok(slots)
@@ -109,8 +138,8 @@ impl Fitted for Boosted {
             ("n_iter_", Attribute::Int(self.iterations as i64)),
             ("n_trees_per_iteration_", Attribute::Int(self.objective.outputs() as i64)),
             ("do_early_stopping_", Attribute::Bool(self.early_stopping)),
-            ("train_score_", scores(&self.train_loss)),
-            ("validation_score_", scores(&self.validation_loss)),
+            ("train_score_", scores(&self.trained.train_loss)),
+            ("validation_score_", scores(&self.trained.validation_loss)),
             ("feature_importances_", floats(&share)),
         ]
     }
@@ -152,8 +181,8 @@ impl Fitted for Boosted {
             "iterations": self.iterations,
             "trees": self.trees.len(),
             "leaves": self.trees.iter().map(|t| t.nodes.len().div_ceil(2)).sum::<usize>(),
-            "train_loss": self.train_loss,
-            "validation_loss": self.validation_loss,
+            "train_loss": self.trained.train_loss,
+            "validation_loss": self.trained.validation_loss,
             "seconds": self.seconds,
         })
     }

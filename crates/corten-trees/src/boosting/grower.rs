@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use corten_core::random::{Stream, mix};
+use corten_core::random::{Stream, bits, mix};
 use corten_core::{CancelToken, Result};
 use corten_kernels::boost::histogram::{Packed, Sums};
 use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
@@ -27,30 +27,66 @@ const PARTED: usize = 1 << 15;
 pub(crate) struct Shape {
     pub(crate) max_leaf_nodes: usize,
     pub(crate) max_depth: usize,
-    /// Features that a split may choose from.
-    pub(crate) features_per_split: usize,
+    /// Share of the features that a split may use that it chooses from.
+    pub(crate) features_per_split: f64,
+    /// Share of the features that a tree may use.
+    pub(crate) features_per_tree: f64,
+    /// Which features may meet on a path.
+    pub(crate) interactions: Interactions,
+    /// Share of the rows that a tree is grown on.
+    pub(crate) rows: f64,
+}
+
+/// Which features may meet on a path from the root to a leaf.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Interactions {
+    Any,
+    /// At most so many different ones.
+    UpTo(usize),
+    /// Those of one of the groups.
+    Groups(Vec<Vec<usize>>),
+}
+
+impl Interactions {
+    /// Leaves only features of columns that may follow those of a path.
+    fn limit(&self, path: &[usize], sources: &[usize], allowed: &mut [bool]) {
+        let keep = |allowed: &mut [bool], may: &dyn Fn(usize) -> bool| {
+            for (&source, a) in sources.iter().zip(allowed) {
+                *a &= may(source);
+            }
+        };
+        match self {
+            Self::Any => {}
+            Self::UpTo(most) if path.len() < *most => {}
+            Self::UpTo(_) => keep(allowed, &|f| path.contains(&f)),
+            Self::Groups(groups) => {
+                let open: Vec<&Vec<usize>> = groups.iter().filter(|g| path.iter().all(|f| g.contains(f))).collect();
+                keep(allowed, &|f| open.iter().any(|g| g.contains(&f)));
+            }
+        }
+    }
 }
 
 /// A node of a tree over bins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Grown {
     Split { split: Split, left: u32, right: u32 },
     Leaf { value: f64 },
 }
 
 /// A tree over bins; children come after their parents.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct GrownTree {
     pub(crate) nodes: Vec<Grown>,
 }
 
 impl GrownTree {
-    /// The leaf that a row falls into.
-    pub(crate) fn leaf(&self, features: &[Bins], columns: &[Vec<u8>], row: usize) -> usize {
+    /// The leaf that a row falls into, from its bin in a column.
+    pub(crate) fn leaf(&self, features: &[Bins], bin: impl Fn(usize) -> u8) -> usize {
         let mut at = 0;
         while let Grown::Split { split, left, right } = &self.nodes[at] {
             let f = split.feature;
-            at = if split.goes_left(columns[f][row], features[f].count()) { *left } else { *right } as usize;
+            at = if split.goes_left(bin(f), features[f].count()) { *left } else { *right } as usize;
         }
         at
     }
@@ -70,8 +106,16 @@ struct Leaf<'r> {
     node: Node,
     split: Split,
     histogram: Histogram,
+    way: Way,
+}
+
+/// How a node is reached.
+#[derive(Clone)]
+struct Way {
     /// Names the node by its path from the root, for random choices.
     key: u64,
+    /// The columns on the path, where it matters which.
+    features: Vec<usize>,
 }
 
 /// A leaf in the queue, or what became of it.
@@ -98,7 +142,7 @@ struct Child<'r> {
     depth: usize,
     rows: Rows<'r>,
     node: Node,
-    key: u64,
+    way: Way,
     next: Option<(Split, Histogram)>,
 }
 
@@ -169,7 +213,7 @@ impl<'r> Task<'r> {
 enum Outcome<'r> {
     Split(Box<Pieces<'r>>),
     /// The split leaves too few rows on a side; the leaf has another one, or none.
-    Refused(Leaf<'r>, Option<Split>),
+    Refused(Box<Leaf<'r>>, Option<Split>),
 }
 
 /// A tile's share of a split's work.
@@ -186,7 +230,10 @@ impl Grower<'_> {
     /// # Errors
     /// [`corten_core::Error::Cancelled`].
     pub(crate) fn grow<'r>(&mut self, buffers: &'r mut Buffers) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
-        let rows = buffers.all();
+        let rows = match self.sample(buffers.rows()) {
+            Some(some) => buffers.some(&some),
+            None => buffers.all(),
+        };
         let mut tree = GrownTree::default();
         let mut done = Vec::new();
         let mut open: BinaryHeap<Candidate<'r>> = BinaryHeap::new();
@@ -246,16 +293,16 @@ impl Grower<'_> {
         let mut histogram = tools.spare.pop().unwrap_or_default();
         histogram.fit(binned, histogram::is_wide(self.words, rows.len()));
         histogram::build(binned, self.words, &rows, tools.team, &mut tools.sums, &mut histogram);
-        // Every row is in exactly one bin of the first feature.
-        let total = (0..=binned.features[0].count()).fold((0, 0), |a, bin| {
+        // Every row is in exactly one bin of the first group.
+        let total = (0..binned.places[0].bins).fold((0, 0), |a, bin| {
             let s = histogram::at(&histogram.tiles[0], binned.sizes[0], histogram.wide, bin);
             (a.0 + s.0, a.1 + s.1)
         });
         let node = Node { total, rows: rows.len(), value: self.splitter.value(total, FREE), bounds: FREE };
-        let key = mix(self.seed);
+        let way = Way { key: mix(self.seed), features: Vec::new() };
         let mut best = None;
         if self.may_split(&node, 0) {
-            let allowed = self.allowed(key);
+            let allowed = self.allowed(&way);
             let mut found: Vec<Option<Split>> = vec![None; binned.tiles.len()];
             tools.team.each(&mut found, |tile, best| {
                 *best = self.splitter.best(tile, &histogram.tiles[tile], histogram.wide, &node, allowed.as_deref());
@@ -269,29 +316,53 @@ impl Grower<'_> {
                 None
             }
         };
-        Child { depth: 0, rows, node, key, next }
+        Child { depth: 0, rows, node, way, next }
     }
 
     fn may_split(&self, node: &Node, depth: usize) -> bool {
         node.rows >= 2 * self.splitter.rules.min_samples_leaf.max(1) as usize && depth < self.shape.max_depth
     }
 
-    /// The features that a node may be split by; all where `None`.
-    fn allowed(&self, key: u64) -> Option<Vec<bool>> {
-        let count = self.splitter.binned.features.len();
-        let wanted = self.shape.features_per_split;
-        if wanted >= count {
+    /// The rows that the tree is grown on; all where `None`. Whether a row is among them depends on its number alone.
+    fn sample(&self, rows: usize) -> Option<Vec<u32>> {
+        if self.shape.rows >= 1.0 {
             return None;
         }
-        let mut stream = Stream::new(key, 0x66);
-        let mut all: Vec<usize> = (0..count).collect();
-        let mut allowed = vec![false; count];
-        for i in 0..wanted {
-            let j = i + stream.below((count - i) as u64) as usize;
-            all.swap(i, j);
-            allowed[all[i]] = true;
+        let most = (self.shape.rows * 2f64.powi(53)) as u64;
+        Some((0..rows as u32).filter(|&r| bits(self.seed, 0x726f_7773, u64::from(r)) >> 11 < most).collect())
+    }
+
+    /// The features that a node may be split by; all where `None`.
+    fn allowed(&self, way: &Way) -> Option<Vec<bool>> {
+        let count = self.splitter.binned.features.len();
+        let shape = self.shape;
+        if shape.features_per_split >= 1.0 && shape.features_per_tree >= 1.0 && shape.interactions == Interactions::Any
+        {
+            return None;
+        }
+        let mut allowed = vec![true; count];
+        let share = |share: f64, of: usize| ((share * of as f64).ceil() as usize).max(1);
+        if shape.features_per_tree < 1.0 {
+            let wanted = share(shape.features_per_tree, count);
+            allowed = draw(Stream::new(self.seed, 0x7472_6565), (0..count).collect(), wanted, count);
+        }
+        shape.interactions.limit(&way.features, &self.splitter.binned.sources, &mut allowed);
+        if shape.features_per_split < 1.0 {
+            let left: Vec<usize> = (0..count).filter(|&f| allowed[f]).collect();
+            let wanted = share(shape.features_per_split, left.len());
+            allowed = draw(Stream::new(way.key, 0x66), left, wanted, count);
         }
         Some(allowed)
+    }
+
+    /// The way to a child.
+    fn way(&self, from: &Way, side: u64, feature: usize) -> Way {
+        let mut features = from.features.clone();
+        let feature = self.splitter.binned.sources[feature];
+        if self.shape.interactions != Interactions::Any && !features.contains(&feature) {
+            features.push(feature);
+        }
+        Way { key: mix(from.key ^ side), features }
     }
 
     /// Splits the best leaf, and with it, where threads would wait, the ones that may come next.
@@ -304,7 +375,7 @@ impl Grower<'_> {
         tools: &mut Tools<'_>,
     ) -> Option<Box<Pieces<'r>>> {
         let last = leaves + 1 >= self.shape.max_leaf_nodes;
-        let small = |leaf: &Leaf<'_>| leaf.rows.len() / 2 * self.splitter.binned.features.len() < SHARED;
+        let small = |leaf: &Leaf<'_>| leaf.rows.len() / 2 * self.splitter.binned.places.len() < SHARED;
         if tools.team.threads() == 1 || last || !small(&leaf) {
             return match self.expand(*leaf, last, tools) {
                 Outcome::Split(pieces) => Some(pieces),
@@ -352,8 +423,9 @@ impl Grower<'_> {
         let binned = self.splitter.binned;
         let (rules, scale) = (self.splitter.rules, self.splitter.scale);
         let missing = binned.features[leaf.split.feature].count();
-        let set = leaf.split.set(missing);
-        let column = &binned.columns[leaf.split.feature];
+        let (group, member) = binned.members[leaf.split.feature];
+        let set = leaf.split.set(missing, member);
+        let column = binned.groups.get(group);
         let (left_sums, total) = (leaf.split.left_sums, leaf.node.total);
         let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
         // Hessians only say how many rows there are at least.
@@ -361,12 +433,12 @@ impl Grower<'_> {
         if !scale.counts && left_sums.1.min(right_sums.1) < least {
             let left = leaf.rows.count_left(column, &set);
             if left.min(leaf.rows.len() - left) < rules.min_samples_leaf as usize {
-                let split =
-                    self.splitter.counted(&leaf.rows, &leaf.histogram, &leaf.node, self.allowed(leaf.key).as_deref());
-                return Outcome::Refused(leaf, split);
+                let allowed = self.allowed(&leaf.way);
+                let split = self.splitter.counted(&leaf.rows, &leaf.histogram, &leaf.node, allowed.as_deref());
+                return Outcome::Refused(Box::new(leaf), split);
             }
         }
-        let Leaf { depth, rows, node, mut split, mut histogram, key, .. } = leaf;
+        let Leaf { depth, rows, node, mut split, mut histogram, way, .. } = leaf;
         let (left_rows, right_rows) = part(rows, column, &set, tools.team);
         if !split.missing_seen {
             split.missing_left = left_rows.len() > right_rows.len();
@@ -376,14 +448,14 @@ impl Grower<'_> {
             Node { total: left_sums, rows: left_rows.len(), value: split.left_value, bounds: bounds.0 },
             Node { total: right_sums, rows: right_rows.len(), value: split.right_value, bounds: bounds.1 },
         ];
-        let keys = [mix(key ^ 1), mix(key ^ 2)];
+        let ways = [1, 2].map(|side| self.way(&way, side, split.feature));
         let open = nodes.each_ref().map(|n| !last && self.may_split(n, depth + 1));
         let mut next: [Option<(Split, Histogram)>; 2] = [None, None];
         if open[0] || open[1] {
             let small_left = left_rows.len() <= right_rows.len();
             let (s, l) = if small_left { (0, 1) } else { (1, 0) };
             let small_rows = if small_left { &left_rows } else { &right_rows };
-            let allowed = keys.map(|k| self.allowed(k));
+            let allowed = ways.each_ref().map(|w| self.allowed(w));
             let mut small = tools.spare.pop().unwrap_or_default();
             small.fit(binned, histogram::is_wide(self.words, small_rows.len()));
             let large_wide = histogram::is_wide(self.words, nodes[l].rows);
@@ -432,15 +504,16 @@ impl Grower<'_> {
         }
         let [left_next, right_next] = next;
         let depth = depth + 1;
-        let left = Child { depth, rows: left_rows, node: nodes[0], key: keys[0], next: left_next };
-        let right = Child { depth, rows: right_rows, node: nodes[1], key: keys[1], next: right_next };
+        let [left_way, right_way] = ways;
+        let left = Child { depth, rows: left_rows, node: nodes[0], way: left_way, next: left_next };
+        let right = Child { depth, rows: right_rows, node: nodes[1], way: right_way, next: right_next };
         Outcome::Split(Box::new(Pieces { split, children: [left, right] }))
     }
 
     /// The bounds of children: monotonic features keep them on their side of the middle.
     fn bounds(&self, split: &Split, bounds: (f64, f64)) -> ((f64, f64), (f64, f64)) {
         let middle = (split.left_value + split.right_value) / 2.0;
-        match self.splitter.rules.monotonic.get(split.feature).copied().unwrap_or(0) {
+        match self.splitter.rules.sign(split.feature) {
             0 => (bounds, bounds),
             sign if sign > 0 => ((bounds.0, middle), (middle, bounds.1)),
             _ => ((middle, bounds.1), (bounds.0, middle)),
@@ -448,18 +521,32 @@ impl Grower<'_> {
     }
 }
 
+/// Some of the features, each as likely as the other.
+fn draw(mut stream: Stream, mut from: Vec<usize>, wanted: usize, count: usize) -> Vec<bool> {
+    let mut drawn = vec![false; count];
+    for i in 0..wanted.min(from.len()) {
+        let j = i + stream.below((from.len() - i) as u64) as usize;
+        from.swap(i, j);
+        drawn[from[i]] = true;
+    }
+    drawn
+}
+
 /// The best of several tiles' splits: ties keep the lowest feature.
 fn better(found: Vec<Option<Split>>) -> Option<Split> {
-    found.into_iter().flatten().reduce(|a, b| if b.gain > a.gain { b } else { a })
+    found
+        .into_iter()
+        .flatten()
+        .reduce(|a, b| if b.gain > a.gain || b.gain == a.gain && b.feature < a.feature { b } else { a })
 }
 
 /// Queues a leaf that has a split; one that has none is done.
 fn offer<'r>(open: &mut BinaryHeap<Candidate<'r>>, done: &mut Vec<LeafRows<'r>>, at: usize, child: Child<'r>) {
-    let Child { depth, rows, node, key, next } = child;
+    let Child { depth, rows, node, way, next } = child;
     match next {
         Some((split, histogram)) => {
             let gain = split.gain;
-            let leaf = Leaf { at, depth, rows, node, split, histogram, key };
+            let leaf = Leaf { at, depth, rows, node, split, histogram, way };
             open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
         None => done.push(LeafRows { at, rows }),
@@ -470,7 +557,7 @@ fn offer<'r>(open: &mut BinaryHeap<Candidate<'r>>, done: &mut Vec<LeafRows<'r>>,
 fn again<'r>(
     open: &mut BinaryHeap<Candidate<'r>>,
     done: &mut Vec<LeafRows<'r>>,
-    mut leaf: Leaf<'r>,
+    mut leaf: Box<Leaf<'r>>,
     split: Option<Split>,
     spare: &mut Vec<Histogram>,
 ) {
@@ -478,7 +565,7 @@ fn again<'r>(
         Some(split) => {
             let gain = split.gain;
             leaf.split = split;
-            open.push(Candidate { at: leaf.at, gain, state: State::Whole(Box::new(leaf)) });
+            open.push(Candidate { at: leaf.at, gain, state: State::Whole(leaf) });
         }
         None => {
             spare.push(leaf.histogram);

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use corten_kernels::boost::histogram::{self, Packed, Sums, Tile, Wide, unpack};
 use corten_kernels::boost::partition::Rows;
 use corten_kernels::boost::{BLOCK, WIDTH};
+use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
 use super::binning::Binned;
@@ -22,13 +23,13 @@ pub(crate) const PAIR: (f64, f64) = (1_073_741_823.0, 1_073_741_823.0);
 /// One tree's gradients and hessians as integers.
 #[derive(Debug)]
 pub(crate) enum Words {
-    Packed(Vec<Packed>),
-    Wide(Vec<Wide>),
+    Packed(Pages<Packed>),
+    Wide(Pages<Wide>),
 }
 
 impl Default for Words {
     fn default() -> Self {
-        Self::Packed(Vec::new())
+        Self::Packed(Pages::default())
     }
 }
 

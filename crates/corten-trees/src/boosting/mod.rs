@@ -6,10 +6,13 @@
 //! and scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
 
 pub(crate) mod binning;
+mod bundles;
+mod categories;
 mod estimator;
 mod fitted;
 pub(crate) mod grower;
 pub(crate) mod histogram;
+mod metric;
 pub(crate) mod objective;
 pub(crate) mod splitter;
 mod train;

@@ -204,7 +204,7 @@ impl Objective {
         sum / total
     }
 
-    fn loss_of(self, y: f64, scores: &[f64]) -> f64 {
+    pub(crate) fn loss_of(self, y: f64, scores: &[f64]) -> f64 {
         let score = scores[0];
         match self {
             Self::SquaredError => 0.5 * (score - y) * (score - y),

@@ -1,9 +1,11 @@
 //! The best split of a node.
 
+use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::partition::Rows;
 use corten_kernels::boost::scan::{self, Cut};
 
 use super::binning::{Binned, Bins};
+use super::bundles::Member;
 use super::histogram::{Histogram, Pair, Scale, TileSums, at};
 
 /// Rows, in hessian, that a category needs to take part in a split by itself.
@@ -14,11 +16,42 @@ const NOISE: f64 = 1e-13;
 /// What splits must obey.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
+    pub(crate) l1: f64,
     pub(crate) l2: f64,
     pub(crate) min_samples_leaf: u32,
     pub(crate) min_hessian: f64,
+    /// Least gain of a split.
+    pub(crate) min_gain: f64,
+    /// Largest value of a leaf before the learning rate; 0 for any.
+    pub(crate) max_delta: f64,
     /// -1, 0 or 1 a feature; empty for none.
     pub(crate) monotonic: Vec<i8>,
+}
+
+impl Rules {
+    /// A Newton step.
+    pub(crate) fn step(&self, gradient: f64, hessian: f64) -> f64 {
+        // An L1 penalty draws the gradient to zero first.
+        let g = if gradient > self.l1 {
+            gradient - self.l1
+        } else if gradient < -self.l1 {
+            gradient + self.l1
+        } else {
+            0.0
+        };
+        let step = -g / (hessian + self.l2 + 1e-15);
+        if self.max_delta > 0.0 { step.clamp(-self.max_delta, self.max_delta) } else { step }
+    }
+
+    /// -1, 0 or 1.
+    pub(crate) fn sign(&self, feature: usize) -> i8 {
+        self.monotonic.get(feature).copied().unwrap_or(0)
+    }
+
+    /// Whether a value is a Newton step with an L2 penalty and nothing else.
+    fn is_plain(&self) -> bool {
+        self.l1 == 0.0 && self.max_delta == 0.0
+    }
 }
 
 /// Which bins go left.
@@ -31,7 +64,7 @@ pub(crate) enum Left {
 }
 
 /// A way to split a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Split {
     pub(crate) feature: usize,
     pub(crate) gain: f64,
@@ -56,11 +89,11 @@ impl Split {
         }
     }
 
-    /// A bit a bin, that of missing values among them.
-    pub(crate) fn set(&self, missing: usize) -> [u32; 8] {
+    /// A bit a byte of the column's group.
+    pub(crate) fn set(&self, missing: usize, member: Member) -> [u32; 8] {
         let mut set = [0; 8];
-        for bin in 0..=missing.min(255) {
-            set[bin >> 5] |= u32::from(self.goes_left(bin as u8, missing)) << (bin & 31);
+        for byte in 0..=255u8 {
+            set[usize::from(byte >> 5)] |= u32::from(self.goes_left(member.bin(byte), missing)) << (byte & 31);
         }
         set
     }
@@ -113,10 +146,10 @@ impl Feature<'_> {
 }
 
 impl Splitter<'_> {
-    /// The value that lowers the loss most: a Newton step, without the learning rate.
+    /// The value that lowers the loss most, without the learning rate, within bounds.
     pub(crate) fn value(&self, sums: Pair, bounds: (f64, f64)) -> f64 {
         let (g, h) = self.real(sums);
-        let step = -g / (h + self.rules.l2 + 1e-15);
+        let step = self.rules.step(g, h);
         if step < bounds.0 {
             bounds.0
         } else if step > bounds.1 {
@@ -158,29 +191,14 @@ impl Splitter<'_> {
             least: self.least(node),
             l2: self.rules.l2 / self.scale.hessian,
         };
-        let size = self.binned.sizes[tile];
-        let first = self.binned.places.partition_point(|p| p.tile < tile);
+        let mut room = [0; 2 * WIDTH];
         let mut best: Option<Split> = None;
-        for (feature, place) in self.binned.places.iter().enumerate().skip(first).take_while(|(_, p)| p.tile == tile) {
+        for &feature in &self.binned.by_tile[tile] {
             if allowed.is_some_and(|a| !a[feature]) {
                 continue;
             }
-            let bins = &self.binned.features[feature];
-            let count = bins.count();
-            let range = place.start..place.start + count + 1;
-            let here = Feature {
-                feature,
-                sums: &sums[range.clone()],
-                apart: wide.then(|| &sums[size + range.start..size + range.end]),
-                count,
-                rows: None,
-            };
-            let sign = self.rules.monotonic.get(feature).copied().unwrap_or(0);
-            let found = match bins {
-                Bins::Number { .. } if sign == 0 && node.bounds == FREE => self.numbers(&here, node, &scanned),
-                Bins::Number { .. } => self.bounded(&here, node, &scanned, sign),
-                Bins::Category { .. } => self.categories(&here, node, &scanned, sign),
-            };
+            let here = self.feature(feature, sums, wide, node, &mut room, None);
+            let found = self.by(&here, node, &scanned);
             // Ties keep the first: the lowest feature.
             if let Some(found) = found
                 && best.as_ref().is_none_or(|b| found.gain > b.gain)
@@ -189,6 +207,51 @@ impl Splitter<'_> {
             }
         }
         best
+    }
+
+    /// A feature's bins in a node; those of a bundled one are written to `room`.
+    fn feature<'f>(
+        &self,
+        feature: usize,
+        tile: &'f [i64],
+        wide: bool,
+        node: &Node,
+        room: &'f mut [i64; 2 * WIDTH],
+        rows: Option<&'f [u32]>,
+    ) -> Feature<'f> {
+        let (group, member) = self.binned.members[feature];
+        let place = self.binned.places[group];
+        let count = self.binned.features[feature].count();
+        let size = self.binned.sizes[place.tile];
+        if member == Member::Alone {
+            let range = place.start..place.start + count + 1;
+            let apart = wide.then(|| &tile[size + range.start..size + range.end]);
+            return Feature { feature, sums: &tile[range], apart, count, rows };
+        }
+        let range = place.start..place.start + place.bins;
+        let (first, second) = room.split_at_mut(WIDTH);
+        let (first, second) = (&mut first[..=count], &mut second[..=count]);
+        if wide {
+            member.own(&tile[range.clone()], node.total.0, first);
+            member.own(&tile[size + range.start..size + range.end], node.total.1, second);
+        } else {
+            member.own(&tile[range], (node.total.0 << 32) + node.total.1, first);
+        }
+        let apart = wide.then_some(&*second);
+        Feature { feature, sums: first, apart, count, rows }
+    }
+
+    /// The best split by one feature.
+    fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
+        let sign = self.rules.sign(here.feature);
+        match &self.binned.features[here.feature] {
+            Bins::Category { .. } => self.categories(here, node, scanned, sign),
+            _ if sign == 0 && node.bounds == FREE && self.rules.is_plain() => match here.rows {
+                None => self.numbers(here, node, scanned),
+                Some(rows) => self.numbers_counted(here, node, scanned, rows),
+            },
+            _ => self.bounded(here, node, scanned, sign),
+        }
     }
 
     /// The best split that leaves enough rows on both sides, counted one by one: for nodes where hessians mislead.
@@ -200,40 +263,98 @@ impl Splitter<'_> {
         allowed: Option<&[bool]>,
     ) -> Option<Split> {
         let least = ((self.rules.min_hessian / self.scale.hessian).ceil() as i64).max(1);
-        let scanned = scan::Node { gradient: node.total.0, hessian: node.total.1, least, l2: 0.0 };
+        let l2 = self.rules.l2 / self.scale.hessian;
+        let scanned = scan::Node { gradient: node.total.0, hessian: node.total.1, least, l2 };
+        let tile = |feature: usize| &histogram.tiles[self.binned.places[self.binned.members[feature].0].tile];
+        let mut room = [0; 2 * WIDTH];
+        // No split of a feature gains more than its best one of any number of rows.
+        let mut most: Vec<(f64, usize)> = (0..self.binned.features.len())
+            .filter(|&f| allowed.is_none_or(|a| a[f]))
+            .filter_map(|f| {
+                let here = self.feature(f, tile(f), histogram.wide, node, &mut room, None);
+                self.by(&here, node, &scanned).map(|s| (s.gain, f))
+            })
+            .collect();
+        most.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut best: Option<Split> = None;
-        for (feature, place) in self.binned.places.iter().enumerate() {
-            if allowed.is_some_and(|a| !a[feature]) {
-                continue;
+        for (gain, feature) in most {
+            if best.as_ref().is_some_and(|b| b.gain > gain) {
+                break;
             }
-            let mut counts = [0u32; 256];
-            let column = &self.binned.columns[feature];
+            let mut counts = [0u32; WIDTH];
+            let (group, member) = self.binned.members[feature];
+            let column = self.binned.groups.get(group);
+            let bins: [u8; WIDTH] = std::array::from_fn(|byte| member.bin(byte as u8));
+            let mut count = |byte: u8| counts[usize::from(bins[usize::from(byte)])] += 1;
             match rows.list() {
-                None => column.iter().for_each(|&b| counts[usize::from(b)] += 1),
-                Some(list) => list.iter().for_each(|&r| counts[usize::from(column[r as usize])] += 1),
+                None => column.iter().for_each(|&b| count(b)),
+                Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
             }
-            let bins = &self.binned.features[feature];
-            let (sums, size) = (&histogram.tiles[place.tile], self.binned.sizes[place.tile]);
-            let range = place.start..place.start + bins.count() + 1;
-            let here = Feature {
-                feature,
-                sums: &sums[range.clone()],
-                apart: histogram.wide.then(|| &sums[size + range.start..size + range.end]),
-                count: bins.count(),
-                rows: Some(&counts),
-            };
-            let sign = self.rules.monotonic.get(feature).copied().unwrap_or(0);
-            let found = match bins {
-                Bins::Number { .. } => self.bounded(&here, node, &scanned, sign),
-                Bins::Category { .. } => self.categories(&here, node, &scanned, sign),
-            };
-            if let Some(found) = found
-                && best.as_ref().is_none_or(|b| found.gain > b.gain)
+            let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
+            if let Some(found) = self.by(&here, node, &scanned)
+                && best.as_ref().is_none_or(|b| found.gain > b.gain || found.gain == b.gain && feature < b.feature)
             {
                 best = Some(found);
             }
         }
         best
+    }
+
+    /// Cuts of numbers with enough rows on both sides.
+    fn numbers_counted(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, rows: &[u32]) -> Option<Split> {
+        let count = here.count;
+        let missing = here.at(count);
+        let seen = missing.1 != 0;
+        let (least, n) = (self.rules.min_samples_leaf, node.rows as u32);
+        let mut best: Option<(Cut, bool)> = None;
+        for missing_left in [false, true] {
+            if missing_left && !seen {
+                break;
+            }
+            let (mut left, mut here_rows) = if missing_left { (missing, rows[count]) } else { ((0, 0), 0) };
+            for bin in 0..if seen && !missing_left { count } else { count - 1 } {
+                if rows[bin] == 0 {
+                    continue;
+                }
+                let s = here.at(bin);
+                left = (left.0 + s.0, left.1 + s.1);
+                here_rows += rows[bin];
+                if here_rows < least || left.1 < scanned.least {
+                    continue;
+                }
+                if n - here_rows < least || node.total.1 - left.1 < scanned.least {
+                    break;
+                }
+                let score = scanned.both(left.0 as f64, left.1 as f64);
+                if best.is_none_or(|(b, _)| score > b.score) {
+                    best = Some((Cut { score, bin, left }, missing_left));
+                }
+            }
+        }
+        let (cut, missing_left) = best?;
+        self.cut(here, node, scanned, cut, missing_left, seen)
+    }
+
+    /// A cut as a split, if it gains.
+    fn cut(
+        &self,
+        here: &Feature<'_>,
+        node: &Node,
+        scanned: &scan::Node,
+        cut: Cut,
+        missing_left: bool,
+        seen: bool,
+    ) -> Option<Split> {
+        let before = scanned.score();
+        let gain = cut.score - before;
+        if gain <= before * NOISE {
+            return None;
+        }
+        let gain = gain * (self.scale.gradient * self.scale.gradient / self.scale.hessian);
+        if gain <= self.rules.min_gain {
+            return None;
+        }
+        Some(self.split(here, node, gain, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
     }
 
     fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
@@ -242,8 +363,17 @@ impl Splitter<'_> {
         let seen = missing.1 != 0;
         // With missing values all others may go left, against them.
         let last = if seen { count } else { count - 1 };
+        if last == 1 {
+            // Two bins: one cut.
+            let left = here.at(0);
+            if left.1.min(node.total.1 - left.1) < scanned.least {
+                return None;
+            }
+            let score = scanned.both(left.0 as f64, left.1 as f64);
+            return self.cut(here, node, scanned, Cut { score, bin: 0, left }, false, seen);
+        }
         let search = |bins: usize, before: Pair| match here.apart {
-            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned),
+            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, node.rows),
             Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned),
         };
         let mut best: Option<(Cut, bool)> = search(last, (0, 0)).map(|c| (c, false));
@@ -254,13 +384,7 @@ impl Splitter<'_> {
             best = Some((cut, true));
         }
         let (cut, missing_left) = best?;
-        let before = scanned.score();
-        let gain = cut.score - before;
-        if gain <= before * NOISE {
-            return None;
-        }
-        let unit = self.scale.gradient * self.scale.gradient / self.scale.hessian;
-        Some(self.split(here, node, gain * unit, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
+        self.cut(here, node, scanned, cut, missing_left, seen)
     }
 
     fn split(
@@ -304,11 +428,11 @@ impl Splitter<'_> {
         // What a loss's quadratic form says of a value: also right where it is not the best one.
         let drop = |sums: Pair, value: f64| {
             let (g, h) = self.real(sums);
-            -(2.0 * g * value + (h + self.rules.l2) * value * value)
+            -(2.0 * g * value + (h + self.rules.l2) * value * value + 2.0 * self.rules.l1 * value.abs())
         };
         let before = drop(node.total, node.value);
         let gain = drop(left, left_value) + drop(right, right_value) - before;
-        (gain > before.abs() * NOISE).then_some(gain)
+        (gain > before.abs() * NOISE && gain > self.rules.min_gain).then_some(gain)
     }
 
     /// Cuts of numbers under monotonic constraints.

@@ -6,20 +6,24 @@ use corten_core::Result;
 use corten_core::random::bits;
 use corten_kernels::boost::gradients;
 use corten_kernels::boost::partition::Buffers;
+use corten_kernels::pages::Pages;
 use corten_kernels::parallel;
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Step};
 
-use super::binning::{Binned, Bins};
+use super::binning::{Binned, Bins, Columns};
 use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
 use super::histogram::{PACKED, PAIR, Scale, Words};
+use super::metric::Metric;
 use super::objective::{Objective, quantile};
 use super::splitter::{Rules, Splitter};
 
 /// Rows whose gradients are computed at a time: they stay in the first-level cache.
 const STEP: usize = 512;
-/// Rows whose statistics are joined in a fixed order.
-const BLOCK: usize = 1 << 13;
+/// Rows of a block, whose statistics are joined in a fixed order, are at least and at most so many.
+const BLOCKS: (usize, usize) = (1 << 12, 1 << 16);
+/// Rows up to which gradients are kept as they are too, for the values of leaves: there rounding shows.
+const EXACT: usize = 1 << 14;
 /// How many times its mean the largest gradient may be before it is kept in 31 bits.
 const TAIL: f64 = 512.0;
 
@@ -34,10 +38,22 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Whether losses are wanted.
     pub(crate) losses: bool,
+    /// What is watched in place of the loss.
+    pub(crate) metric: Option<Metric>,
+}
+
+impl Plan {
+    /// What is watched, the lower the better.
+    fn watched(&self, objective: Objective, part: &Part, team: Team<'_>) -> f64 {
+        match self.metric {
+            Some(metric) => -metric.of(&part.y, part.weights.as_deref(), &part.scores, objective),
+            None => objective.loss(&part.y, part.weights.as_deref(), &part.scores, team),
+        }
+    }
 }
 
 /// What was trained.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Trained {
     pub(crate) baseline: Vec<f64>,
     /// One list of trees an iteration: a tree an output.
@@ -65,16 +81,12 @@ impl Part {
     fn start(&mut self, baseline: &[f64]) {
         self.scores = baseline.iter().map(|&b| vec![b; self.y.len()]).collect();
     }
-
-    fn loss(&self, objective: Objective, team: Team<'_>) -> f64 {
-        objective.loss(&self.y, self.weights.as_deref(), &self.scores, team)
-    }
 }
 
 /// Held-out rows as bins, column after column.
 pub(crate) struct HeldOut {
     pub(crate) part: Part,
-    pub(crate) columns: Vec<Vec<u8>>,
+    pub(crate) columns: Columns,
 }
 
 /// What a tree adds to the scores of its training rows: values of leaves with their rows in ascending order.
@@ -85,6 +97,8 @@ type Added<'r> = [(f64, &'r [u32])];
 struct Integers {
     words: Words,
     scale: Option<Scale>,
+    /// Gradients and hessians before they were rounded, of few rows.
+    exact: Vec<[f64; 2]>,
 }
 
 /// Trains. All rows of `binned` count.
@@ -96,29 +110,50 @@ pub(crate) fn train(
     binned: &Binned,
     train: Part,
     held_out: Option<HeldOut>,
+    previous: Option<&Trained>,
     rules: &Rules,
     shape: &Shape,
     plan: &Plan,
     context: &Context,
     team: Team<'_>,
 ) -> Result<Trained> {
-    let baseline = objective.baseline(&train.y, train.weights.as_deref());
+    let baseline = match previous {
+        Some(previous) => previous.baseline.clone(),
+        None => objective.baseline(&train.y, train.weights.as_deref()),
+    };
     let integers = (0..objective.outputs()).map(|_| Integers::default()).collect();
-    let mut run = Run { objective, binned, rules, shape, plan, context, team, train, integers };
+    let residuals = objective == Objective::SquaredError && train.weights.is_none() && plan.metric.is_none();
+    let found = None;
+    let mut run = Run { objective, binned, rules, shape, plan, context, team, train, integers, residuals, found };
     run.train.start(&baseline);
+    if residuals {
+        for (score, y) in run.train.scores[0].iter_mut().zip(&mut run.train.y) {
+            *score -= std::mem::take(y);
+        }
+    }
     let mut out = Trained { baseline, ..Trained::default() };
     let mut held_out = held_out;
     if let Some(h) = &mut held_out {
         h.part.start(&out.baseline);
     }
     let watch = plan.losses || context.progress.is_some();
-    if plan.losses {
-        out.train_loss.push(run.train.loss(objective, team));
-        out.validation_loss.extend(held_out.as_ref().map(|h| h.part.loss(objective, team)));
+    let mut begun = false;
+    if let Some(previous) = previous {
+        out = previous.clone();
+        begun = run.resume(&out.iterations, held_out.as_mut());
+    }
+    // Losses of a fit that watched from its start go on; others start here.
+    if plan.losses && out.train_loss.len() != out.iterations.len() + 1 {
+        out.train_loss.clear();
+        out.validation_loss.clear();
+        out.train_loss.push(plan.watched(objective, &run.train, team));
+        out.validation_loss.extend(held_out.as_ref().map(|h| plan.watched(objective, &h.part, team)));
     }
     let mut pool = Mutex::new(Vec::new());
-    run.round(&[]);
-    for iteration in 0..plan.max_iter {
+    if !begun {
+        run.round(&[], 0.0);
+    }
+    for iteration in out.iterations.len()..plan.max_iter {
         context.cancel.check()?;
         let last = iteration + 1 == plan.max_iter;
         let trees = if objective.outputs() == 1 {
@@ -126,16 +161,20 @@ pub(crate) fn train(
         } else {
             let trees = run.several(iteration, &mut pool)?;
             if !last {
-                run.round(&[]);
+                run.round(&[], 0.0);
             }
             trees
         };
         if let Some(h) = &mut held_out {
-            advance(&binned.features, h, &trees, team);
+            h.advance(&binned.features, &trees, team);
         }
         out.iterations.push(trees);
-        let losses =
-            watch.then(|| (run.train.loss(objective, team), held_out.as_ref().map(|h| h.part.loss(objective, team))));
+        let losses = watch.then(|| {
+            (
+                plan.watched(objective, &run.train, team),
+                held_out.as_ref().map(|h| plan.watched(objective, &h.part, team)),
+            )
+        });
         if let (Some(callback), Some((loss, validation_loss))) = (&context.progress, losses) {
             let total = Some(plan.max_iter);
             callback(&Step { iteration: iteration + 1, total, loss: Some(loss), validation_loss });
@@ -165,6 +204,20 @@ struct Run<'a> {
     team: Team<'a>,
     train: Part,
     integers: Vec<Integers>,
+    /// Whether scores are kept less their targets: they are the gradients then.
+    residuals: bool,
+    /// Largest and mean gradient at the last pass.
+    found: Option<(f64, f64)>,
+}
+
+/// What a pass over the rows is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    /// Finding the largest gradients.
+    Look,
+    /// Rounding.
+    Round,
+    Both,
 }
 
 /// A block of rows of all outputs.
@@ -172,6 +225,7 @@ struct Block<'b> {
     from: usize,
     scores: Vec<&'b mut [f64]>,
     words: Vec<Room<'b>>,
+    exact: Vec<&'b mut [[f64; 2]]>,
     /// Largest and summed gradients, then hessians.
     found: Vec<[f64; 4]>,
 }
@@ -193,13 +247,17 @@ impl Run<'_> {
             all.pop().unwrap_or_else(|| (Buffers::new(self.binned.rows), Workspace::default()));
         let integers = std::mem::take(&mut self.integers[0]);
         let (mut tree, leaves) = self.grow(&integers, iteration, self.team, &mut buffers, &mut work)?;
-        self.finish(&mut tree, &leaves, &self.train.scores[0]);
-        let added = added(&tree, &leaves);
+        self.finish(&mut tree, &leaves, &integers.exact, &self.train.scores[0]);
         self.integers[0] = integers;
         if last && !self.plan.losses && self.context.progress.is_none() {
             // Nobody asks for the scores any more.
+        } else if self.shape.rows < 1.0 {
+            // Rows that the tree wasn't grown on get its values too.
+            let scores = &mut self.train.scores[0];
+            walk(self.binned, scores, &tree, self.team);
+            self.round(&[], largest_value(&tree));
         } else {
-            self.round(&added);
+            self.round(&added(&tree, &leaves), largest_value(&tree));
         }
         all.push((buffers, work));
         Ok(tree)
@@ -226,9 +284,13 @@ impl Run<'_> {
             let (mut buffers, mut work) = found.unwrap_or_else(|| (Buffers::new(rows), Workspace::default()));
             let grown = self.grow(item.integers, iteration * outputs + k, team, &mut buffers, &mut work);
             item.tree = grown.map(|(mut tree, leaves)| {
-                self.finish(&mut tree, &leaves, &item.scores);
-                for (value, rows) in added(&tree, &leaves) {
-                    add(&mut item.scores, 0, rows, value);
+                self.finish(&mut tree, &leaves, &item.integers.exact, &item.scores);
+                if self.shape.rows < 1.0 {
+                    walk(self.binned, &mut item.scores, &tree, team);
+                } else {
+                    for (value, rows) in added(&tree, &leaves) {
+                        add(&mut item.scores, 0, rows, value);
+                    }
                 }
                 tree
             });
@@ -265,7 +327,17 @@ impl Run<'_> {
     }
 
     /// Gives leaves their final values: shrunk, and quantiles of residuals where the loss asks for them.
-    fn finish(&self, tree: &mut GrownTree, leaves: &[LeafRows<'_>], scores: &[f64]) {
+    fn finish(&self, tree: &mut GrownTree, leaves: &[LeafRows<'_>], exact: &[[f64; 2]], scores: &[f64]) {
+        if !exact.is_empty() && self.rules.monotonic.iter().all(|&s| s == 0) {
+            for leaf in leaves {
+                let join = |a: [f64; 2], b: &[f64; 2]| [a[0] + b[0], a[1] + b[1]];
+                let [g, h] = match leaf.rows.list() {
+                    Some(list) => list.iter().map(|&r| &exact[r as usize]).fold([0.0; 2], join),
+                    None => exact.iter().fold([0.0; 2], join),
+                };
+                tree.nodes[leaf.at] = Grown::Leaf { value: self.rules.step(g, h) };
+            }
+        }
         if let Some(q) = self.objective.leaf_quantile() {
             let mut items: Vec<(&LeafRows<'_>, f64)> = leaves.iter().map(|l| (l, 0.0)).collect();
             self.team.each(&mut items, |_, (leaf, value)| {
@@ -295,8 +367,30 @@ impl Run<'_> {
         }
     }
 
-    /// Adds a tree to the scores and makes the integers of the next ones.
-    fn round(&mut self, added: &Added<'_>) {
+    /// Takes up the trees of an earlier fit; whether the next tree's integers are there then.
+    fn resume(&mut self, iterations: &[Vec<GrownTree>], mut held_out: Option<&mut HeldOut>) -> bool {
+        let binned = self.binned;
+        for (i, trees) in iterations.iter().enumerate() {
+            if let Some(h) = held_out.as_deref_mut() {
+                h.advance(&binned.features, trees, self.team);
+            }
+            if self.residuals && i + 1 == iterations.len() {
+                // As the longer fit does it: rounded by what the gradients were before this tree, and its values.
+                let found = self.pass(&[], false, Mode::Look);
+                self.found = Some(self.largest(&found, 0).0);
+                walk(binned, &mut self.train.scores[0], &trees[0], self.team);
+                self.round(&[], largest_value(&trees[0]));
+                return true;
+            }
+            for (tree, scores) in trees.iter().zip(&mut self.train.scores) {
+                walk(binned, scores, tree, self.team);
+            }
+        }
+        false
+    }
+
+    /// Adds a tree to the scores and makes the integers of the next ones; `step` is the largest value added.
+    fn round(&mut self, added: &Added<'_>, step: f64) {
         let wide_weights = self.train.weights.as_ref().map(|w| {
             let top = w.iter().fold(0.0f64, |a, &b| a.max(b));
             (top, top > TAIL * corten_kernels::vector::sum(w) / w.len() as f64)
@@ -308,57 +402,89 @@ impl Run<'_> {
             for integers in &mut self.integers {
                 integers.scale = Some(scale);
             }
-            self.pass(added, heavy, false);
+            self.pass(added, heavy, Mode::Round);
+            return;
+        }
+        if self.residuals
+            && let Some((top, mean)) = self.found
+        {
+            // A residual grows by a leaf's value at most.
+            let wide = top + step > TAIL * mean;
+            self.integers[0].scale = Some(scale_of(top + step, 1.0, counts, wide));
+            let found = self.pass(added, wide, Mode::Both);
+            self.found = Some(self.largest(&found, 0).0);
             return;
         }
         // The largest gradients have to be known before any is rounded.
-        let found = self.pass(added, false, true);
-        let n = self.rows() as f64;
+        let found = self.pass(added, false, Mode::Look);
         let mut any = false;
         let scales: Vec<(f64, f64)> = (0..self.integers.len())
             .map(|k| {
-                let parts: Vec<[f64; 4]> = found.iter().map(|f| f[k]).collect();
-                let join = |a: &mut [f64; 4], b: [f64; 4]| {
-                    *a = [a[0].max(b[0]), a[1] + b[1], a[2].max(b[2]), a[3] + b[3]];
-                };
-                let [g, g_sum, h, h_sum] = parallel::reduce_blocks(parts, join).unwrap_or([0.0; 4]);
-                any |= g > TAIL * g_sum / n || h > TAIL * h_sum / n;
+                let ((g, g_mean), (h, h_mean)) = self.largest(&found, k);
+                any |= g > TAIL * g_mean || h > TAIL * h_mean;
+                if self.residuals {
+                    self.found = Some((g, g_mean));
+                }
                 (g, h)
             })
             .collect();
         for (integers, (g, h)) in self.integers.iter_mut().zip(scales) {
             integers.scale = Some(scale_of(g, h, counts, any));
         }
-        self.pass(&[], any, false);
+        self.pass(&[], any, Mode::Round);
+    }
+
+    /// Largest and mean gradient and hessian of an output, from what blocks found.
+    fn largest(&self, found: &[Vec<[f64; 4]>], output: usize) -> ((f64, f64), (f64, f64)) {
+        let parts: Vec<[f64; 4]> = found.iter().map(|f| f[output]).collect();
+        let join = |a: &mut [f64; 4], b: [f64; 4]| *a = [a[0].max(b[0]), a[1] + b[1], a[2].max(b[2]), a[3] + b[3]];
+        let [g, g_sum, h, h_sum] = parallel::reduce_blocks(parts, join).unwrap_or([0.0; 4]);
+        let n = self.rows() as f64;
+        ((g, g_sum / n), (h, h_sum / n))
     }
 
     /// One pass over all rows: adds leaves' values to scores; then looks for the largest gradients, or rounds all.
-    fn pass(&mut self, added: &Added<'_>, wide: bool, look: bool) -> Vec<Vec<[f64; 4]>> {
+    fn pass(&mut self, added: &Added<'_>, wide: bool, mode: Mode) -> Vec<Vec<[f64; 4]>> {
         let rows = self.rows();
         let outputs = self.integers.len();
+        let (look, round, residuals) = (mode != Mode::Round, mode != Mode::Look, self.residuals);
         let scales: Vec<Option<Scale>> = self.integers.iter().map(|i| i.scale).collect();
-        let count = rows.div_ceil(BLOCK);
+        // By the number of rows alone: nothing else may decide the order of sums.
+        let size = (rows / 64).next_multiple_of(STEP).clamp(BLOCKS.0, BLOCKS.1);
+        let count = rows.div_ceil(size);
         let mut blocks: Vec<Block<'_>> = (0..count)
-            .map(|b| Block { from: b * BLOCK, scores: Vec::new(), words: Vec::new(), found: vec![[0.0; 4]; outputs] })
+            .map(|b| Block {
+                from: b * size,
+                scores: Vec::new(),
+                words: Vec::new(),
+                exact: Vec::new(),
+                found: vec![[0.0; 4]; outputs],
+            })
             .collect();
         for scores in &mut self.train.scores {
-            for (block, part) in blocks.iter_mut().zip(scores.chunks_mut(BLOCK)) {
+            for (block, part) in blocks.iter_mut().zip(scores.chunks_mut(size)) {
                 block.scores.push(part);
             }
         }
         for integers in &mut self.integers {
-            if !look {
+            if round {
                 make_room(&mut integers.words, rows, wide);
+                if rows <= EXACT {
+                    integers.exact.resize(rows, [0.0; 2]);
+                    for (block, part) in blocks.iter_mut().zip(integers.exact.chunks_mut(size)) {
+                        block.exact.push(part);
+                    }
+                }
             }
             match &mut integers.words {
-                _ if look => {}
+                _ if !round => {}
                 Words::Packed(words) => {
-                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(BLOCK)) {
+                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(size)) {
                         block.words.push(Room::Packed(part));
                     }
                 }
                 Words::Wide(words) => {
-                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(BLOCK)) {
+                    for (block, part) in blocks.iter_mut().zip(words.chunks_mut(size)) {
                         block.words.push(Room::Wide(part));
                     }
                 }
@@ -373,7 +499,7 @@ impl Run<'_> {
                 let end = start + rows[start..].partition_point(|&r| r < to);
                 add(block.scores[0], block.from, &rows[start..end], *value);
             }
-            let Block { from, scores, words, found } = block;
+            let Block { from, scores, words, exact, found } = block;
             let (mut g, mut h) = ([0.0; STEP], [0.0; STEP]);
             for start in (0..n).step_by(STEP) {
                 let end = (start + STEP).min(n);
@@ -381,12 +507,16 @@ impl Run<'_> {
                 let (y, w) = (&train_y[range.clone()], weights.map(|w| &w[range]));
                 let mut give = |k: usize, g: &[f64], h: &[f64]| {
                     if look {
-                        let f = &mut found[k];
-                        for (&g, &h) in g.iter().zip(h) {
-                            let a = g.abs();
-                            *f = [if a > f[0] { a } else { f[0] }, f[1] + a, if h > f[2] { h } else { f[2] }, f[3] + h];
-                        }
+                        let (f, a, b) = (&mut found[k], gradients::largest(g), gradients::largest(h));
+                        *f = [f[0].max(a.0), f[1] + a.1, f[2].max(b.0), f[3] + b.1];
+                    }
+                    if !round {
                         return;
+                    }
+                    if let Some(exact) = exact.get_mut(k) {
+                        for ((e, &g), &h) in exact[start..end].iter_mut().zip(g).zip(h) {
+                            *e = [g, h];
+                        }
                     }
                     let Some(s) = scales[k] else { return };
                     let (gs, hs) = (1.0 / s.gradient, 1.0 / s.hessian);
@@ -396,7 +526,12 @@ impl Run<'_> {
                         Room::Wide(words) => gradients::pack_wide(g, h, gs, hs, &mut words[start..end]),
                     }
                 };
-                if outputs == 1 {
+                if residuals {
+                    // Hessians are 1 each, and neither looked at nor stored apart from a wide sum.
+                    let g = &scores[0][start..end];
+                    h[..g.len()].fill(1.0);
+                    give(0, g, &h[..g.len()]);
+                } else if outputs == 1 {
                     let (g, h) = (&mut g[..end - start], &mut h[..end - start]);
                     objective.block(y, w, &scores[0][start..end], g, h);
                     give(0, g, h);
@@ -426,9 +561,9 @@ fn scale_of(g: f64, h: f64, counts: bool, wide: bool) -> Scale {
 
 fn make_room(words: &mut Words, rows: usize, wide: bool) {
     match words {
-        Words::Packed(v) if !wide => v.resize(rows, 0),
-        Words::Wide(v) if wide => v.resize(rows, [0; 2]),
-        _ => *words = if wide { Words::Wide(vec![[0; 2]; rows]) } else { Words::Packed(vec![0; rows]) },
+        Words::Packed(v) if !wide && v.len() == rows => {}
+        Words::Wide(v) if wide && v.len() == rows => {}
+        _ => *words = if wide { Words::Wide(Pages::zeroed(rows)) } else { Words::Packed(Pages::zeroed(rows)) },
     }
 }
 
@@ -448,18 +583,33 @@ fn add(scores: &mut [f64], from: usize, rows: &[u32], value: f64) {
     }
 }
 
-/// Adds trees to the scores of held-out rows.
-fn advance(features: &[Bins], held_out: &mut HeldOut, trees: &[GrownTree], team: Team<'_>) {
-    let HeldOut { part, columns } = held_out;
-    for (tree, scores) in trees.iter().zip(&mut part.scores) {
-        let mut blocks: Vec<&mut [f64]> = scores.chunks_mut(4096).collect();
-        team.each(&mut blocks, |b, block| {
-            for (i, score) in block.iter_mut().enumerate() {
-                if let Grown::Leaf { value } = tree.nodes[tree.leaf(features, columns, b * 4096 + i)] {
-                    *score += value;
-                }
+/// The largest value of a tree's leaves.
+fn largest_value(tree: &GrownTree) -> f64 {
+    tree.nodes.iter().fold(0.0, |a: f64, n| if let Grown::Leaf { value } = n { a.max(value.abs()) } else { a })
+}
+
+/// Adds a tree to the scores of training rows, row by row.
+fn walk(binned: &Binned, scores: &mut [f64], tree: &GrownTree, team: Team<'_>) {
+    add_rows(scores, tree, team, |row| tree.leaf(&binned.features, |f| binned.bin(f, row)));
+}
+
+fn add_rows(scores: &mut [f64], tree: &GrownTree, team: Team<'_>, leaf: impl Fn(usize) -> usize + Sync) {
+    let mut blocks: Vec<&mut [f64]> = scores.chunks_mut(4096).collect();
+    team.each(&mut blocks, |b, block| {
+        for (i, score) in block.iter_mut().enumerate() {
+            if let Grown::Leaf { value } = tree.nodes[leaf(b * 4096 + i)] {
+                *score += value;
             }
-        });
+        }
+    });
+}
+
+impl HeldOut {
+    /// Adds trees to the scores.
+    fn advance(&mut self, features: &[Bins], trees: &[GrownTree], team: Team<'_>) {
+        for (tree, scores) in trees.iter().zip(&mut self.part.scores) {
+            add_rows(scores, tree, team, |row| tree.leaf(features, |f| self.columns.get(f)[row]));
+        }
     }
 }
 

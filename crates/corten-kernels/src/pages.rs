@@ -1,0 +1,152 @@
+//! Large arrays on large pages: reading them in no particular order then misses no address translations.
+
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// Size of a large page.
+const PAGE: usize = 1 << 21;
+
+/// Numbers of which all bits zero are a value.
+pub trait Plain: Copy + Send + Sync + sealed::Sealed + 'static {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! plain {
+    ($($t:ty)*) => {
+        $(impl sealed::Sealed for $t {}
+        impl Plain for $t {})*
+    };
+}
+plain!(u8 u16 u32 i32 i64 f64 [i32; 2]);
+
+/// An array that starts as zeros.
+pub struct Pages<T: Plain> {
+    start: NonNull<T>,
+    len: usize,
+    layout: Layout,
+}
+
+#[expect(unsafe_code, reason = "owns its memory as a vector does")]
+// SAFETY: the memory belongs to the value alone, and its elements may be sent.
+unsafe impl<T: Plain> Send for Pages<T> {}
+#[expect(unsafe_code, reason = "owns its memory as a vector does")]
+// SAFETY: shared access only reads.
+unsafe impl<T: Plain> Sync for Pages<T> {}
+
+impl<T: Plain> Pages<T> {
+    /// An array of `len` zeros.
+    ///
+    /// # Panics
+    /// When no address space is left.
+    pub fn zeroed(len: usize) -> Self {
+        let bytes = len.checked_mul(size_of::<T>()).filter(|b| *b < isize::MAX as usize / 2);
+        let bytes = bytes.unwrap_or_else(|| panic!("an array of {len} numbers is too large"));
+        let large = bytes >= 2 * PAGE;
+        let (size, align) = if large { (bytes.next_multiple_of(PAGE), PAGE) } else { (bytes.max(64), 64) };
+        let Ok(layout) = Layout::from_size_align(size, align) else {
+            unreachable!("the alignment is a power of two, the size below that of the address space")
+        };
+        #[expect(unsafe_code, reason = "vectors can't be aligned to pages")]
+        // SAFETY: the layout has a size; all of it is set to zero, which is a value of `T`.
+        let start = unsafe {
+            let start = if large { alloc(layout) } else { alloc_zeroed(layout) };
+            if start.is_null() {
+                handle_alloc_error(layout);
+            }
+            if large {
+                advise(start, size);
+                start.write_bytes(0, size);
+            }
+            NonNull::new_unchecked(start.cast())
+        };
+        Self { start, len, layout }
+    }
+}
+
+/// Asks for large pages; nothing depends on the answer.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "a system call")]
+fn advise(start: *mut u8, bytes: usize) {
+    unsafe extern "C" {
+        fn madvise(start: *mut core::ffi::c_void, bytes: usize, advice: i32) -> i32;
+    }
+    const HUGE_PAGE: i32 = 14;
+    // SAFETY: advice on memory of our own; it changes no content.
+    unsafe { madvise(start.cast(), bytes, HUGE_PAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise(_: *mut u8, _: usize) {}
+
+impl<T: Plain> Default for Pages<T> {
+    fn default() -> Self {
+        Self::zeroed(0)
+    }
+}
+
+impl<T: Plain> Drop for Pages<T> {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "gives the memory back")]
+        // SAFETY: allocated with this layout; elements need no drop.
+        unsafe {
+            dealloc(self.start.as_ptr().cast(), self.layout);
+        }
+    }
+}
+
+impl<T: Plain> Deref for Pages<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        #[expect(unsafe_code, reason = "owns its memory as a vector does")]
+        // SAFETY: `len` elements, all set.
+        unsafe {
+            core::slice::from_raw_parts(self.start.as_ptr(), self.len)
+        }
+    }
+}
+
+impl<T: Plain> DerefMut for Pages<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        #[expect(unsafe_code, reason = "owns its memory as a vector does")]
+        // SAFETY: `len` elements, all set, and borrowed by nobody else.
+        unsafe {
+            core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len)
+        }
+    }
+}
+
+impl<T: Plain + core::fmt::Debug> core::fmt::Debug for Pages<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: Plain> FromIterator<T> for Pages<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let items: std::vec::Vec<T> = items.into_iter().collect();
+        let mut out = Self::zeroed(items.len());
+        out.copy_from_slice(&items);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_of_any_size_start_as_zeros_and_keep_what_is_written() {
+        for len in [0usize, 1, 1000, 1 << 20, (3 << 20) + 5] {
+            let mut a = Pages::<u32>::zeroed(len);
+            assert!(a.len() == len && a.iter().all(|&x| x == 0));
+            if let Some(last) = a.last_mut() {
+                *last = 7;
+            }
+            assert_eq!(a.iter().sum::<u32>(), if len > 0 { 7 } else { 0 });
+        }
+    }
+}
