@@ -154,6 +154,15 @@ def test_a_disk_that_fills_while_saving_leaves_the_old_file(tmp_path: Path) -> N
     assert errno.EFBIG and os.name == "posix"
 
 
+def test_devices_are_written_to_and_stay() -> None:
+    model = Ridge().fit(X, X[:, 0])
+    model.save("/dev/null")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(OSError, match="/dev/full"):
+        model.save("/dev/full")
+    assert Path("/dev/full").is_char_device()
+
+
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from corten.linear_model import LogisticRegression, Ridge
-from corten.preprocessing import OneHotEncoder, StandardScaler
+from corten.linear_model import LinearRegression, LogisticRegression, Ridge
+from corten.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
 pl = pytest.importorskip("polars")
 pd = pytest.importorskip("pandas")
@@ -183,3 +183,23 @@ def test_without_pyarrow_pandas_text_still_works() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]", result.stderr
+
+
+def test_an_arrow_array_of_structs_is_a_table_unless_rows_are_missing() -> None:
+    pa = pytest.importorskip("pyarrow")
+    model = LinearRegression().fit(np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]]), [1.0, 2.0, 3.0])
+    rows = [{"a": 1.0, "b": 2.0}, {"a": 2.0, "b": 1.0}]
+    assert len(model.predict(pa.array(rows))) == 2
+    with pytest.raises(ValueError, match="rows that are missing"):
+        model.predict(pa.array([*rows, None]))
+    with pytest.raises(TypeError, match="a table is needed"):
+        model.predict(pa.array([1.0, 2.0]))
+
+
+def test_decimals_are_the_nearest_numbers() -> None:
+    pa = pytest.importorskip("pyarrow")
+    from decimal import Decimal
+
+    values = [Decimal("0.1"), Decimal("-12.34"), Decimal("1e-5")]
+    frame = pa.table({"x": pa.array(values, pa.decimal128(20, 6))})
+    assert MaxAbsScaler().fit([[1.0]]).transform(frame)[:, 0].tolist() == [0.1, -12.34, 1e-5]

@@ -82,6 +82,12 @@ def test_predict_through_standard_streams(files: Path) -> None:
     assert [line["prediction"] for line in lines] == want.tolist()
 
 
+def test_predict_into_a_device_leaves_it_there(files: Path) -> None:
+    result = _run("predict", files / "m.corten", files / "rows.parquet", "-o", "/dev/null", "--format", "csv")
+    assert result.returncode == 0, result.stderr
+    assert Path("/dev/null").is_char_device()
+
+
 def test_evaluate_and_inspect(files: Path) -> None:
     result = _run("evaluate", files / "m.corten", files / "all.parquet", "--target", "late", "--json")
     assert result.returncode == 0, result.stderr

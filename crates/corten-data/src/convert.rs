@@ -57,7 +57,8 @@ fn column_of<'a>(name: &str, array: &'a ArrayRef) -> Column<'a> {
             number(Values::F32(Strided::contiguous(values)))
         }
         DataType::Decimal128(_, scale) => {
-            let divisor = 10f64.powi(i32::from(*scale));
+            // The nearest number to the power of ten, on every platform.
+            let divisor: f64 = format!("1e{scale}").parse().unwrap_or(f64::NAN);
             let values = array.as_primitive::<Decimal128Type>().values().iter().map(|&v| v as f64 / divisor);
             number(Values::F64(Strided::contiguous(values.collect::<Vec<_>>())))
         }

@@ -45,7 +45,11 @@ impl Iterator for Reader {
     fn next(&mut self) -> Option<Self::Item> {
         // A defect in a format's library must not take the process down: it becomes an error of this file.
         let next = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.batches.next()));
-        next.unwrap_or_else(|_| Some(Err(broken(&self.path, &"the file is damaged"))))
+        next.unwrap_or_else(|_| {
+            // What it left behind is not asked again.
+            self.batches = Box::new(std::iter::empty());
+            Some(Err(broken(&self.path, &"the file is damaged")))
+        })
     }
 }
 
@@ -237,5 +241,15 @@ mod tests {
             .to_string();
         assert!(error.contains("'a'") && error.contains("'zwei'") && error.contains("row 2"), "{error}");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_reader_whose_library_panicked_has_ended() {
+        let schema = std::sync::Arc::new(arrow_schema::Schema::empty());
+        let batches = std::iter::from_fn(|| -> Option<Result<RecordBatch>> { panic!("a defect") });
+        let mut reader = Reader { path: "x.parquet".into(), schema, total: None, batches: Box::new(batches) };
+        let error = reader.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("x.parquet") && error.contains("damaged"), "{error}");
+        assert!(reader.next().is_none());
     }
 }

@@ -108,8 +108,14 @@ impl Writer {
         };
         let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
         let names: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
+        let is_device = fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
         let (target, files) = if path == "-" {
             (Target { out: Box::new(BufWriter::new(io::stdout())) }, None)
+        } else if is_device {
+            // A device or a pipe is written to where it is.
+            let file = File::options().write(true).open(path);
+            let file = file.map_err(|e| fault(path, "can't be written", Some(&e)))?;
+            (Target { out: Box::new(BufWriter::new(file)) }, None)
         } else {
             let place = Path::new(path);
             let name = place.file_name().ok_or_else(|| fault(path, "is no name of a file", None))?;

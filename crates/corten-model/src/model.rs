@@ -301,6 +301,11 @@ mod disk {
                 problem: "is no name of a file".into(),
                 not_found: false,
             })?;
+            if fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+                // A device or a pipe is written to where it is.
+                let file = fs::File::options().write(true).open(path);
+                return file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| io(path, "can't be written", &e));
+            }
             let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
             let written = fs::File::create(&temporary).and_then(|mut file| {
                 file.write_all(&bytes)?;

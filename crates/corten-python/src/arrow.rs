@@ -53,6 +53,9 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<corten_data::Frame> 
     if !matches!(data.data_type(), corten_data::arrow_schema::DataType::Struct(_)) {
         return Err(PyTypeError::new_err("a table is needed: a single Arrow array has no columns"));
     }
+    if data.null_count() > 0 {
+        return Err(PyValueError::new_err("a table is needed: this Arrow array of structs has rows that are missing"));
+    }
     Ok(corten_data::Frame::from_batch(RecordBatch::from(StructArray::from(data))))
 }
 
