@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from corten._serve import binary
+from corten.exceptions import UnsupportedError
+
 CODE = """
 import hashlib, json, sys
 import numpy as np
@@ -70,3 +73,33 @@ def test_every_cpu_path_fits_and_predicts_the_same_bits(tmp_path: Path) -> None:
     # A level that this CPU lacks falls back to the highest one it has, so these always run.
     assert _run("avx2", tmp_path / "m.corten") == plain
     assert _run("avx512", tmp_path / "m.corten") == plain
+
+
+@pytest.mark.parametrize("command", [["-c", "import corten.linear_model"], ["-m", "corten", "inspect", "m.corten"]])
+def test_an_unknown_cpu_path_is_refused_in_one_sentence(command: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, *command],
+        env={**os.environ, "CORTEN_CPU": "sse9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    message = "The environment variable CORTEN_CPU must be one of {'plain', 'avx2', 'avx512'}. Got 'sse9' instead."
+    assert result.stderr.strip().splitlines()[-1].partition(": ")[2] == message
+    assert command[0] == "-c" or len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.binaries
+@pytest.mark.parametrize("name", ["corten-run", "corten-serve"])
+def test_the_binaries_refuse_an_unknown_cpu_path(name: str) -> None:
+    try:
+        path = binary(name)
+    except UnsupportedError:
+        pytest.skip(f"{name} is not built")
+    result = subprocess.run(
+        [path, "m.corten"], env={**os.environ, "CORTEN_CPU": "sse9"}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{name}: The environment variable CORTEN_CPU must be one of")
+    assert len(result.stderr.splitlines()) == 1

@@ -21,14 +21,31 @@ impl Level {
 #[cfg(feature = "std")]
 pub fn level() -> Level {
     static LEVEL: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let asked = match std::env::var("CORTEN_CPU").as_deref() {
-            Ok("plain") => Level::Plain,
-            Ok("avx2") => Level::Avx2,
-            _ => Level::Avx512,
-        };
-        asked.min(available())
-    })
+    *LEVEL.get_or_init(|| asked().unwrap_or(Level::Avx512).min(available()))
+}
+
+/// The level that `CORTEN_CPU` allows; the highest where it isn't set.
+#[cfg(feature = "std")]
+fn asked() -> corten_core::Result<Level> {
+    let Some(value) = std::env::var_os("CORTEN_CPU") else { return Ok(Level::Avx512) };
+    match value.to_str() {
+        Some("plain") => Ok(Level::Plain),
+        Some("avx2") => Ok(Level::Avx2),
+        Some("avx512" | "") => Ok(Level::Avx512),
+        _ => Err(corten_core::Error::value(alloc::format!(
+            "The environment variable CORTEN_CPU must be one of {{'plain', 'avx2', 'avx512'}}. Got '{}' instead.",
+            value.to_string_lossy()
+        ))),
+    }
+}
+
+/// Refuses a `CORTEN_CPU` that names no level; what starts a process asks this once.
+///
+/// # Errors
+/// [`corten_core::Error::Value`].
+#[cfg(feature = "std")]
+pub fn check() -> corten_core::Result<()> {
+    asked().map(|_| ())
 }
 
 /// The level of targets without detection.

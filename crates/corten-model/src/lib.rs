@@ -20,6 +20,8 @@ pub mod rows;
 mod run;
 mod schema;
 
+#[cfg(feature = "std")]
+pub use corten_kernels::cpu::check as check_cpu;
 pub use graph::{Builder, Graph, Method, Node, Output, Slot};
 pub use model::{Model, Session};
 pub use run::{Batch, Run};

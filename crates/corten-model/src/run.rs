@@ -16,7 +16,7 @@ use crate::schema::Schema;
 
 /// Most rows of a block.
 const BLOCK: usize = 512;
-/// Bytes of number columns that a block may take: it should stay in the second-level cache.
+/// Bytes of columns that a block may take: it should stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// How a table is run.
@@ -130,8 +130,10 @@ fn all_missing(column: &Column<'_>) -> bool {
 }
 
 impl Model {
-    fn block_rows(&self) -> usize {
-        (BLOCK_BYTES / (8 * self.graph.numbers.max(1))).clamp(1, BLOCK)
+    /// Rows of a block: as many as keep its columns in the cache, and no more than there are.
+    fn block_rows(&self, rows: usize) -> usize {
+        let row = 8 * self.graph.numbers + size_of::<Option<&[u8]>>() * self.graph.texts;
+        (BLOCK_BYTES / row.max(1)).clamp(1, BLOCK).min(rows.max(1))
     }
 
     /// Runs a method on a table. The same bits for any number of threads and any way of cutting a table.
@@ -142,7 +144,8 @@ impl Model {
     pub fn run(&self, method: Method, data: &Data<'_>, options: &Run) -> Result<Batch> {
         let (output, plan) = self.answer(method)?;
         let bound = bind(&self.graph.schema, data)?;
-        let (rows, block) = (data.rows(), self.block_rows());
+        let rows = data.rows();
+        let block = self.block_rows(rows);
         let blocks: Vec<Range<usize>> =
             (0..rows.div_ceil(block)).map(|i| i * block..((i + 1) * block).min(rows)).collect();
         let width = output.columns.iter().filter(|s| matches!(s, Slot::Number(_))).count();

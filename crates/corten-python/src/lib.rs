@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
+    corten_model::check_cpu().map_err(|e| errors::to_py(module.py(), e))?;
     module.add_class::<arrow::Frame>()?;
     module.add_class::<estimator::Fitted>()?;
     module.add_class::<model::Model>()?;

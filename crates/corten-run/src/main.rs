@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             other => path = Some(other.to_owned()),
         }
     }
-    let model = match bundle::model(path.as_deref()) {
+    let model = match corten_model::check_cpu().and_then(|()| bundle::model(path.as_deref())) {
         Ok(Some(model)) => model,
         Ok(None) => {
             eprintln!("corten-run: a model is needed: corten-run MODEL.corten; see --help");

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match Store::load(&models).and_then(|store| serve(store, &options)) {
+    match corten_model::check_cpu().and_then(|()| Store::load(&models)).and_then(|store| serve(store, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("corten-serve: {error}");

@@ -56,17 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.version:
-        from .. import __version__
-
-        print(f"corten {__version__}")
-        return 0
-    if options.command is None:
-        parser.print_help()
-        return 2
     try:
+        # Commands bring the compiled module in, which may refuse to load.
+        parser = _parser()
+        options = parser.parse_args(arguments)
+        if options.version:
+            from .. import __version__
+
+            print(f"corten {__version__}")
+            return 0
+        if options.command is None:
+            parser.print_help()
+            return 2
         return int(options.run(options) or 0)
     except BrokenPipeError:
         # The reader has gone; keep the interpreter from complaining again when it flushes.

@@ -76,9 +76,13 @@ enum Table {
     Sorted(Vec<(f64, u32)>),
     /// Open addressing over a hash of the bytes; `u32::MAX` is free.
     Hashed(Vec<u32>),
+    /// Positions of the texts in ascending order: where texts were chosen so that their hashes collide.
+    Searched(Vec<u32>),
 }
 
 const FREE: u32 = u32::MAX;
+/// Most steps to a place in a table of hashes: far beyond what texts that no one chose for it need.
+const MAX_STEPS: usize = 512;
 
 impl Category {
     /// An operator over these columns.
@@ -101,24 +105,30 @@ impl Table {
                 sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
                 Self::Sorted(sorted)
             }
-            CategoryValues::Texts(values) => {
-                let size = (values.len() * 2 + 2).next_power_of_two();
-                let mut table = vec![FREE; size];
-                for (i, value) in values.iter().enumerate() {
-                    let mut at = hash(value.as_bytes()) as usize & (size - 1);
-                    while table[at] != FREE {
-                        if values[table[at] as usize] == *value {
-                            break;
-                        }
-                        at = (at + 1) & (size - 1);
-                    }
-                    if table[at] == FREE {
-                        table[at] = i as u32;
-                    }
-                }
-                Self::Hashed(table)
+            CategoryValues::Texts(values) => Self::hashed(values).unwrap_or_else(|| {
+                let mut order: Vec<u32> = (0u32..).take(values.len()).collect();
+                // Stable: of equal texts the first comes first, and is the one that is found.
+                order.sort_by(|&a, &b| values[a as usize].cmp(&values[b as usize]));
+                Self::Searched(order)
+            }),
+        }
+    }
+
+    /// `None` where some text is more than [`MAX_STEPS`] away from its place.
+    fn hashed(values: &[String]) -> Option<Self> {
+        let size = (values.len() * 2 + 2).next_power_of_two();
+        let mut table = vec![FREE; size];
+        for (i, value) in values.iter().enumerate() {
+            let start = hash(value.as_bytes()) as usize;
+            let at = (0..MAX_STEPS).map(|step| start.wrapping_add(step) & (size - 1)).find(|&at| match table[at] {
+                FREE => true,
+                position => values[position as usize] == *value,
+            })?;
+            if table[at] == FREE {
+                table[at] = i as u32;
             }
         }
+        Some(Self::Hashed(table))
     }
 }
 
@@ -200,6 +210,15 @@ impl CategoryColumn {
                 position if values[position as usize].as_bytes() == x => return Ok(self.code(position)),
                 _ => at = (at + 1) & mask,
             }
+        }
+    }
+
+    fn of_text_searched(&self, order: &[u32], values: &[String], x: Option<&[u8]>) -> Result<f64> {
+        let Some(x) = x else { return self.missing() };
+        let at = order.partition_point(|&position| values[position as usize].as_bytes() < x);
+        match order.get(at) {
+            Some(&position) if values[position as usize].as_bytes() == x => Ok(self.code(position)),
+            _ => self.unknown(|| format!("'{}'", String::from_utf8_lossy(x))),
         }
     }
 }
@@ -297,9 +316,47 @@ impl Operator for Category {
                         *o = column.of_text(table, values, x)?;
                     }
                 }
+                (Slot::Text(at), Table::Searched(order), CategoryValues::Texts(values)) => {
+                    for (o, &x) in to.iter_mut().zip(&flow.texts[at as usize * stride..][..rows]) {
+                        *o = column.of_text_searched(order, values, x)?;
+                    }
+                }
                 _ => return Err(Error::Internal("operator 'category' was given a column of another kind".into())),
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_whose_hashes_collide_are_found_all_the_same() {
+        // The hash can be turned round, so texts for one place are easy to find; here by trying.
+        let values: Vec<String> = (0u32..)
+            .map(|i| format!("{i:08}"))
+            .filter(|t| hash(t.as_bytes()).is_multiple_of(2048))
+            .take(MAX_STEPS + 1)
+            .collect();
+        assert!(Table::hashed(&values).is_none());
+        let column = |text: &[u8]| {
+            let column = CategoryColumn {
+                name: "c".into(),
+                values: CategoryValues::Texts(values.clone()),
+                codes: None,
+                missing: Rule::Code(-2.0),
+                unknown: Rule::Code(-1.0),
+            };
+            match Table::of(&column.values) {
+                Table::Searched(order) => column.of_text_searched(&order, &values, Some(text)).unwrap(),
+                _ => panic!("a table of hashes"),
+            }
+        };
+        for at in [0, 1, MAX_STEPS / 2, MAX_STEPS] {
+            assert_eq!(column(values[at].as_bytes()), at as f64);
+        }
+        assert_eq!(column(b"elsewhere"), -1.0);
     }
 }

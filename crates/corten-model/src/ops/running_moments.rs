@@ -129,6 +129,9 @@ impl Operator for RunningMoments {
         let bad = || Error::format("operator 'running_moments': its state does not fit its columns");
         let values = value.get("values").and_then(Value::as_u64).and_then(|v| u32::try_from(v).ok()).ok_or_else(bad)?;
         let keys = tensors.texts("keys")?;
+        if keys.len() > MAX_KEYS {
+            return Err(Error::format(format!("operator 'running_moments': more than {MAX_KEYS} keys")));
+        }
         let moments = tensors.f64("moments")?;
         let width = (values as usize).checked_mul(3).and_then(|w| w.checked_add(1)).ok_or_else(bad)?;
         if keys.len().checked_mul(width) != Some(moments.len()) {
@@ -138,7 +141,9 @@ impl Operator for RunningMoments {
         for (key, m) in keys.iter().zip(moments.chunks_exact(width)) {
             let key = unhex(key).ok_or_else(bad)?;
             let parts = m[1..].chunks_exact(3).map(|p| [p[0], p[1], p[2]]).collect();
-            state.insert(key, Moments { rows: m[0], parts });
+            if state.insert(key, Moments { rows: m[0], parts }).is_some() {
+                return Err(Error::format("operator 'running_moments': a key comes twice"));
+            }
         }
         Ok(Self { values, state })
     }

@@ -3,3 +3,4 @@
 mod answers;
 mod damage;
 mod files;
+mod structure;
