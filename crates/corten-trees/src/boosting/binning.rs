@@ -16,6 +16,10 @@ use super::categories::{self, Crossed};
 
 /// Most bins of a column, that of missing values left out.
 pub(crate) const MOST: usize = WIDTH - 1;
+/// Categories up to which a split always chooses among their subsets.
+const NATIVE: usize = 32;
+/// Rows a category from which it may choose among more: with fewer it would fit noise.
+const SUPPORT: usize = 4000;
 /// Rows that cuts are found from.
 const SAMPLE: usize = 200_000;
 /// Rows that a thread bins at a time.
@@ -207,7 +211,7 @@ pub(crate) fn find(
     team.each(&mut made, |i, out| {
         let column = &table.columns()[i];
         *out = Some(bins_of(column, categorical[i], max_bins, &sample, train).and_then(|bins| match bins {
-            Bins::Category { values } if values.len() > max_bins => many(column, values, max_bins, train, crossed),
+            Bins::Category { values } => category(column, values, max_bins, train, crossed),
             bins => Ok(vec![bins]),
         }));
     });
@@ -495,15 +499,25 @@ fn code(column: &Column<'_>, bins: &Bins, rows: &[u32], crossed: Option<&Crossed
     }
 }
 
-/// A column of many categories: their order and, for each target, what rows of theirs have.
-fn many(
+/// A column of categories: as they are where they are few or have many rows each, the most frequent ones then; else, or
+/// where some are left out, by their order and by what rows of theirs have.
+fn category(
     column: &Column<'_>,
     values: CategoryValues,
     max_bins: usize,
     train: &[u32],
     crossed: &Crossed<'_>,
 ) -> Result<Vec<Bins>> {
+    let count = values.len();
+    let native = count <= NATIVE.min(max_bins) || train.len() / count.clamp(1, max_bins) >= SUPPORT;
+    if native && count <= max_bins {
+        return Ok(vec![Bins::Category { values }]);
+    }
     let levels = categories::levels(column, &values, train)?;
+    let mut out = Vec::new();
+    if native {
+        out.push(Bins::Category { values: categories::most_frequent(&values, &levels, max_bins) });
+    }
     let order: Vec<f64> = (0..values.len()).map(|i| i as f64).collect();
     let found = |mut numbers: Vec<f64>| {
         numbers.retain(|x| !x.is_nan());
@@ -512,8 +526,7 @@ fn many(
     };
     let number = |&l: &u32| if l == categories::NONE { f64::NAN } else { f64::from(l) };
     let by_order = found(levels.iter().map(number).collect());
-    let mut out =
-        vec![Bins::Coded(Box::new(Coded { values: values.clone(), codes: order, cuts: by_order, target: None }))];
+    out.push(Bins::Coded(Box::new(Coded { values: values.clone(), codes: order, cuts: by_order, target: None })));
     for target in 0..crossed.targets.len() {
         let cuts = found(crossed.numbers(target, values.len(), &levels, train));
         let codes = crossed.codes(target, values.len(), &levels, train);

@@ -87,6 +87,22 @@ impl Crossed<'_> {
     }
 }
 
+/// The most frequent categories, in ascending order; ties go to the lower one.
+pub(crate) fn most_frequent(values: &CategoryValues, levels: &[u32], most: usize) -> CategoryValues {
+    let mut counts = vec![0usize; values.len()];
+    for &level in levels.iter().filter(|l| **l != NONE) {
+        counts[level as usize] += 1;
+    }
+    let mut kept: Vec<usize> = (0..counts.len()).collect();
+    kept.sort_by_key(|&i| (std::cmp::Reverse(counts[i]), i));
+    kept.truncate(most);
+    kept.sort_unstable();
+    match values {
+        CategoryValues::Numbers(v) => CategoryValues::Numbers(kept.iter().map(|&i| v[i]).collect()),
+        CategoryValues::Texts(v) => CategoryValues::Texts(kept.iter().map(|&i| v[i].clone()).collect()),
+    }
+}
+
 /// The category of each of some rows; `values` ascend.
 ///
 /// # Errors
@@ -118,5 +134,17 @@ pub(crate) fn levels(column: &Column<'_>, values: &CategoryValues, rows: &[u32])
                 None => rows.iter().map(|&r| text.get(r as usize).map_or(NONE, find)).collect(),
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_categories_keep_their_order() {
+        let values = CategoryValues::Texts(["a", "b", "c", "d"].map(String::from).to_vec());
+        let kept = most_frequent(&values, &[3, 1, 3, NONE, 0, 1, 2], 3);
+        assert_eq!(kept, CategoryValues::Texts(["a", "b", "d"].map(String::from).to_vec()));
     }
 }
