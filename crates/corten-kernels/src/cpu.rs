@@ -73,6 +73,22 @@ pub fn available() -> Level {
     Level::Plain
 }
 
+/// Whether a CPU of [`Level::Avx512`] also looks bytes up across a whole register (VBMI).
+#[cfg(feature = "std")]
+pub fn vbmi() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if available() == Level::Avx512 {
+        return std::is_x86_feature_detected!("avx512vbmi") && std::is_x86_feature_detected!("bmi2");
+    }
+    false
+}
+
+/// The answer of targets without detection.
+#[cfg(not(feature = "std"))]
+pub fn vbmi() -> bool {
+    false
+}
+
 /// Compiles one body for each level and calls the one that [`level`] allows.
 ///
 /// The body is the scalar twin itself: wider registers hold more of its fixed lanes, and Rust never contracts a

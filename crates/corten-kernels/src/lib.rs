@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod aligned;
 #[cfg(feature = "std")]
 pub mod boost;
 pub mod cpu;
@@ -21,4 +22,5 @@ pub mod special;
 pub mod splits;
 #[cfg(feature = "parallel")]
 pub mod team;
+pub mod trees;
 pub mod vector;

@@ -56,14 +56,17 @@ fn trees_model() -> Model {
     let mut random = Stream::new(1, 0);
     let mut trees = Vec::new();
     for _ in 0..21 {
-        let mut nodes = Vec::new();
+        let mut tree = Tree::new(Some(0));
         // A full tree of three levels: node i has children 2i + 1 and 2i + 2.
         for i in 0..7u32 {
             let (left, right) = (2 * i + 1, 2 * i + 2);
-            nodes.push(if random.below(3) == 0 {
+            let node = if random.below(3) == 0 {
+                let first = tree.codes.len() as u32;
+                tree.codes.extend((0..40).filter(|_| random.below(2) == 0));
                 TreeNode::Category {
                     feature: 2,
-                    left_codes: (0..40).filter(|_| random.below(2) == 0).collect(),
+                    first,
+                    count: tree.codes.len() as u32 - first,
                     levels: 40,
                     missing_left: random.below(2) == 0,
                     unseen_left: random.below(2) == 0,
@@ -75,16 +78,20 @@ fn trees_model() -> Model {
                     feature: random.below(2) as u32,
                     threshold: (random.uniform() * 8.0).round() / 4.0 - 1.0,
                     missing_left: random.below(2) == 0,
+                    zero_missing: false,
                     left,
                     right,
                 }
-            });
+            };
+            tree.nodes.push(node);
         }
-        nodes.extend((0..8).map(|_| TreeNode::Leaf { values: vec![random.uniform() - 0.5] }));
-        trees.push(Tree { output: Some(0), nodes });
+        for _ in 0..8 {
+            tree.push_leaf(&[random.uniform() - 0.5]);
+        }
+        trees.push(tree);
     }
-    let spec = TreesSpec { features: 3, outputs: 1, base: vec![0.25], average: false, trees };
-    let score = b.add(Trees::build(spec.clone()).unwrap(), &[inputs[0], inputs[2], code[0]]).unwrap();
+    let spec = TreesSpec { base: vec![0.25], trees, ..TreesSpec::new(3, 1) };
+    let score = b.add(Trees::build(spec).unwrap(), &[inputs[0], inputs[2], code[0]]).unwrap();
     let mut model = b.finish(vec![Output::new(Method::Predict, score, vec!["y".into()])]).unwrap();
     model.metadata_mut().insert("note".into(), "kept".into());
     model
@@ -156,13 +163,14 @@ fn coded_trees_equal_a_plain_walk_over_raw_values() {
                 feature: random.below(2) as u32,
                 threshold: thresholds[random.below(7) as usize],
                 missing_left: random.below(2) == 0,
+                zero_missing: false,
                 left: 2 * i + 1,
                 right: 2 * i + 2,
             })
             .collect();
-        nodes.extend((0..4).map(|i| TreeNode::Leaf { values: vec![f64::from(i)] }));
-        let tree = Tree { output: Some(0), nodes: nodes.clone() };
-        let spec = TreesSpec { features: 2, outputs: 1, base: vec![0.0], average: false, trees: vec![tree] };
+        nodes.extend((0..4).map(|value| TreeNode::Leaf { value }));
+        let tree = Tree { nodes: nodes.clone(), values: vec![0.0, 1.0, 2.0, 3.0], ..Tree::new(Some(0)) };
+        let spec = TreesSpec { trees: vec![tree], ..TreesSpec::new(2, 1) };
         let input = |name: &str| Input { name: name.into(), kind: Kind::Number, dtype: "f64".into() };
         let mut b = Builder::new(Schema { named: false, inputs: vec![input("x0"), input("x1")] });
         let inputs = b.inputs();
@@ -174,12 +182,12 @@ fn coded_trees_equal_a_plain_walk_over_raw_values() {
             let mut at = 0usize;
             let want = loop {
                 match &nodes[at] {
-                    TreeNode::Number { feature, threshold, missing_left, left, right } => {
+                    TreeNode::Number { feature, threshold, missing_left, left, right, .. } => {
                         let v = x[*feature as usize];
                         let goes_left = if v.is_nan() { *missing_left } else { v <= *threshold };
                         at = if goes_left { *left } else { *right } as usize;
                     }
-                    TreeNode::Leaf { values } => break values[0],
+                    TreeNode::Leaf { value } => break f64::from(*value),
                     TreeNode::Category { .. } => unreachable!("none was made"),
                 }
             };
@@ -337,20 +345,23 @@ fn damaged_files_are_refused_or_scored_and_never_panic() {
 
 #[test]
 fn trees_that_do_not_fit_are_refused() {
-    let leaf = || TreeNode::Leaf { values: vec![1.0] };
-    let node = |left, right| TreeNode::Number { feature: 0, threshold: 0.0, missing_left: true, left, right };
+    let leaf = || TreeNode::Leaf { value: 0 };
+    let node = |left, right| TreeNode::Number {
+        feature: 0,
+        threshold: 0.0,
+        missing_left: true,
+        zero_missing: false,
+        left,
+        right,
+    };
     let build = |nodes: Vec<TreeNode>| {
-        Trees::build(TreesSpec {
-            features: 1,
-            outputs: 1,
-            base: vec![0.0],
-            average: false,
-            trees: vec![Tree { output: Some(0), nodes }],
-        })
+        let tree = Tree { nodes, values: vec![1.0], ..Tree::new(Some(0)) };
+        Trees::build(TreesSpec { trees: vec![tree], ..TreesSpec::new(1, 1) })
     };
     assert!(build(vec![node(1, 2), leaf(), leaf()]).is_ok());
     assert!(build(vec![node(0, 2), leaf(), leaf()]).is_err(), "a loop");
     assert!(build(vec![node(1, 3), leaf(), leaf()]).is_err(), "a child beyond the tree");
     assert!(build(vec![node(1, 1), leaf(), leaf()]).is_ok_and(|t| t.len() == 1), "a shared leaf is copied");
-    assert!(build(vec![TreeNode::Leaf { values: vec![1.0, 2.0] }]).is_err(), "a vector where one value is wanted");
+    assert!(build(vec![node(2, 3), leaf(), leaf(), leaf()]).is_ok(), "a node that nothing leads to is left out");
+    assert!(build(vec![TreeNode::Leaf { value: 1 }]).is_err(), "a leaf without a value");
 }

@@ -28,7 +28,7 @@ pub use link::{Decide, DecideKind, Link, LinkKind};
 pub use one_hot::OneHot;
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
-pub use trees::{Tree, TreeNode, Trees, TreesSpec};
+pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
 
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
@@ -68,6 +68,8 @@ pub(crate) struct Flow<'a, 'd> {
 pub(crate) struct Scratch {
     /// Codes of thresholds.
     pub(crate) codes: Vec<u16>,
+    /// The leaf of each tree.
+    pub(crate) found: Vec<u32>,
     /// Offsets of columns.
     pub(crate) offsets: Vec<usize>,
     /// A row that does not lie in one piece.

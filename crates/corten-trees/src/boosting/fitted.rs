@@ -36,35 +36,40 @@ pub(crate) struct Boosted {
 
 /// A tree over bins as one over raw values.
 pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
-    let nodes = tree
-        .nodes
-        .iter()
-        .map(|node| match node {
-            Grown::Leaf { value, .. } => TreeNode::Leaf { values: vec![*value] },
+    let mut out = Tree::new(Some(output));
+    for node in &tree.nodes {
+        match node {
+            Grown::Leaf { value, .. } => out.push_leaf(&[*value]),
             Grown::Split { split, left, right } => {
                 let feature = split.feature as u32;
                 let (missing_left, left, right) = (split.missing_left, *left, *right);
                 let bins = &features[split.feature];
-                match (bins.cuts(), &split.left) {
+                let node = match (bins.cuts(), &split.left) {
                     (Some(cuts), Left::UpTo(last)) => {
                         // Past the last cut all values go left, and only missing ones right.
                         let threshold = cuts.get(usize::from(*last)).copied().unwrap_or(f64::INFINITY);
-                        TreeNode::Number { feature, threshold, missing_left, left, right }
+                        TreeNode::Number { feature, threshold, missing_left, zero_missing: false, left, right }
                     }
-                    (_, set) => TreeNode::Category {
-                        feature,
-                        left_codes: members(set).into_iter().filter(|&b| (b as usize) < bins.count()).collect(),
-                        levels: bins.count() as u32,
-                        missing_left,
-                        unseen_left: missing_left,
-                        left,
-                        right,
-                    },
-                }
+                    (_, set) => {
+                        let first = out.codes.len() as u32;
+                        out.codes.extend(members(set).into_iter().filter(|&b| (b as usize) < bins.count()));
+                        TreeNode::Category {
+                            feature,
+                            first,
+                            count: out.codes.len() as u32 - first,
+                            levels: bins.count() as u32,
+                            missing_left,
+                            unseen_left: missing_left,
+                            left,
+                            right,
+                        }
+                    }
+                };
+                out.nodes.push(node);
             }
-        })
-        .collect();
-    Tree { output: Some(output), nodes }
+        }
+    }
+    out
 }
 
 impl Boosted {
@@ -147,11 +152,9 @@ impl Fitted for Boosted {
     fn lower(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Output>> {
         let slots = self.codes(builder, inputs, names)?;
         let spec = TreesSpec {
-            features: slots.len() as u32,
-            outputs: self.objective.outputs() as u32,
             base: self.baseline.clone(),
-            average: false,
             trees: self.trees.clone(),
+            ..TreesSpec::new(slots.len() as u32, self.objective.outputs() as u32)
         };
         let scores = builder.add(Trees::build(spec)?, &slots)?;
         let Some(labels) = self.labels.clone() else {

@@ -142,11 +142,9 @@ impl Fitted for Grove {
         let checked = builder.add(CheckFinite { allow_nan: true, names: names.to_vec() }, inputs)?;
         let width = self.trees[0].width;
         let trees = Trees::build(TreesSpec {
-            features: self.features as u32,
-            outputs: width as u32,
-            base: vec![0.0; width],
             average: true,
             trees: self.trees.iter().map(GrownTree::lowered).collect(),
+            ..TreesSpec::new(self.features as u32, width as u32)
         })?;
         let answers = builder.add(trees, &checked)?;
         let Some(labels) = self.labels.clone() else {

@@ -83,13 +83,14 @@ impl GrownTree {
 
     /// As the model's operator takes it.
     pub(crate) fn lowered(&self) -> Tree {
-        let nodes = self.nodes.iter().enumerate().map(|(at, node)| {
-            if self.is_leaf(at) {
-                return TreeNode::Leaf { values: self.value(at).to_vec() };
+        let nodes = (0u32..).zip(&self.nodes).map(|(at, node)| {
+            if self.is_leaf(at as usize) {
+                return TreeNode::Leaf { value: at * self.width as u32 };
             }
             let Node { feature, threshold, missing_left, left, right, .. } = *node;
-            TreeNode::Number { feature, threshold, missing_left, left, right }
+            TreeNode::Number { feature, threshold, missing_left, zero_missing: false, left, right }
         });
-        Tree { output: None, nodes: nodes.collect() }
+        let cover = self.nodes.iter().map(|n| n.weight).collect();
+        Tree { nodes: nodes.collect(), values: self.values.clone(), cover, ..Tree::new(None) }
     }
 }

@@ -1,25 +1,42 @@
 //! From trees over raw values to trees over codes.
+//!
+//! Each feature's thresholds are sorted once, together with the nodes that they belong to, so a node's rank falls out of
+//! the sort. Trees are then written side by side, in parallel: siblings together, and four pairs of siblings that are
+//! likely to be visited together in each cache line.
 
-use alloc::collections::BTreeMap;
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use corten_core::{Error, Result};
+use corten_core::Result;
+use corten_kernels::aligned::Aligned;
+use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS, NEVER, Node, Parts, VECTOR};
 
-use super::{CATEGORY, CodeColumn, ColumnRule, MAX_THRESHOLDS, NEVER, Node, Trees, VECTOR};
+use super::linear::LinearLeaves;
+use super::{CodeColumn, ColumnRule, Precision, Rules, Trees, bad};
+
+/// Nodes from which a build uses all cores.
+const PARALLEL: usize = 1 << 16;
+/// Nodes of a tree from which trees start on cache lines.
+const LARGE: usize = 1024;
+/// Nodes of a cache line.
+const LINE: usize = 8;
 
 /// A node of a tree over raw values.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TreeNode {
-    /// `x <= threshold` goes left.
+    /// `x <= threshold` (`<` where [`TreesSpec::strict`]) goes left.
     Number {
         /// Which input.
         feature: u32,
         /// Not NaN; infinities are allowed.
         threshold: f64,
-        /// Whether NaN goes left.
+        /// Whether missing values go left.
         missing_left: bool,
+        /// Whether 0 counts as missing, as NaN does.
+        zero_missing: bool,
         /// Index of the left child, after this node.
         left: u32,
         /// Index of the right child, after this node.
@@ -27,10 +44,12 @@ pub enum TreeNode {
     },
     /// A code of a category goes left when it is listed.
     Category {
-        /// Which input; its values are codes `0..levels`.
+        /// Which input; its values are codes `0..levels`, cut to whole numbers.
         feature: u32,
-        /// The codes that go left.
-        left_codes: Vec<u32>,
+        /// The codes that go left: `first..first + count` of [`Tree::codes`].
+        first: u32,
+        /// How many go left.
+        count: u32,
         /// Number of categories; the same in every node of a feature.
         levels: u32,
         /// Whether NaN goes left.
@@ -44,9 +63,20 @@ pub enum TreeNode {
     },
     /// The end of a path.
     Leaf {
-        /// One value, or one an output where [`Tree::output`] is `None`.
-        values: Vec<f64>,
+        /// Its place in [`Tree::values`]: one value, or one an output where [`Tree::output`] is `None`.
+        value: u32,
     },
+}
+
+/// A leaf's linear model: `intercept + sum of weight * input`, or the leaf's value where one of the inputs is NaN.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeafModel {
+    /// The leaf's node.
+    pub node: u32,
+    /// Its constant.
+    pub intercept: f64,
+    /// Input and weight, in the order in which they add up.
+    pub terms: Vec<(u32, f64)>,
 }
 
 /// One tree; its root is node 0 and children come after their parents.
@@ -54,8 +84,39 @@ pub enum TreeNode {
 pub struct Tree {
     /// The output that its leaves add to; `None` when each leaf has a value for every output.
     pub output: Option<u32>,
+    /// What its leaves are multiplied with.
+    pub weight: f64,
     /// Its nodes.
     pub nodes: Vec<TreeNode>,
+    /// The values of its leaves.
+    pub values: Vec<f64>,
+    /// The codes of its category nodes.
+    pub codes: Vec<u32>,
+    /// The linear models of its leaves, where it has some.
+    pub models: Vec<LeafModel>,
+    /// Training weight that reached each node; empty where it isn't known.
+    pub cover: Vec<f64>,
+}
+
+impl Tree {
+    /// A tree without nodes yet.
+    pub fn new(output: Option<u32>) -> Self {
+        Self {
+            output,
+            weight: 1.0,
+            nodes: Vec::new(),
+            values: Vec::new(),
+            codes: Vec::new(),
+            models: Vec::new(),
+            cover: Vec::new(),
+        }
+    }
+
+    /// Appends a leaf.
+    pub fn push_leaf(&mut self, values: &[f64]) {
+        self.nodes.push(TreeNode::Leaf { value: self.values.len() as u32 });
+        self.values.extend_from_slice(values);
+    }
 }
 
 /// What an ensemble is built from.
@@ -69,155 +130,531 @@ pub struct TreesSpec {
     pub base: Vec<f64>,
     /// Whether sums are divided by the number of trees at the end.
     pub average: bool,
+    /// Whether a value equal to a threshold goes right.
+    pub strict: bool,
+    /// How inputs are compared.
+    pub input: Precision,
+    /// How leaves add up.
+    pub sum: Precision,
+    /// Inputs of at most this magnitude are 0.
+    pub zero_threshold: f64,
     /// The trees, in the order in which they add up.
     pub trees: Vec<Tree>,
 }
 
-/// The code columns of one (feature, missing rule), and its thresholds.
-type Columns = BTreeMap<(u32, bool), (Vec<f64>, u16)>;
+impl TreesSpec {
+    /// An ensemble without trees yet whose sums start from 0.
+    pub fn new(features: u32, outputs: u32) -> Self {
+        Self {
+            features,
+            outputs,
+            base: vec![0.0; outputs as usize],
+            average: false,
+            strict: false,
+            input: Precision::F64,
+            sum: Precision::F64,
+            zero_threshold: 0.0,
+            trees: Vec::new(),
+        }
+    }
+}
+
+/// A number whose order as an integer is that of the floats.
+fn ordered(x: f64) -> u64 {
+    // Adding 0 turns -0 into 0, which compares the same and sorts once.
+    let bits = (x + 0.0).to_bits();
+    if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
+}
+
+fn unordered(key: u64) -> f64 {
+    f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
+}
+
+/// Calls `f` for each item, on all cores where `parallel`.
+fn each<T: Send, R: Send>(parallel: bool, items: Vec<T>, f: impl Fn(T) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
+    #[cfg(feature = "parallel")]
+    if parallel {
+        use rayon::prelude::*;
+        let threads = corten_kernels::parallel::threads(None);
+        return corten_kernels::parallel::with_threads(threads, || items.into_par_iter().map(f).collect());
+    }
+    let _ = parallel;
+    items.into_iter().map(f).collect()
+}
+
+/// A number node in terms of `<=`: feature, threshold, rule, and whether its children change places.
+fn compared(node: &TreeNode, strict: bool) -> Option<(u32, f64, ColumnRule, bool)> {
+    let &TreeNode::Number { feature, threshold, missing_left, zero_missing, .. } = node else { return None };
+    if !strict {
+        return Some((feature, threshold, ColumnRule::number(missing_left, zero_missing), false));
+    }
+    if threshold == f64::NEG_INFINITY {
+        // Nothing is below it: all go right, as all are at most infinity and go left.
+        return Some((feature, f64::INFINITY, ColumnRule::number(!missing_left, zero_missing), true));
+    }
+    Some((feature, threshold.next_down(), ColumnRule::number(missing_left, zero_missing), false))
+}
+
+/// The numbers of nodes below each node and itself.
+fn sizes(tree: &Tree) -> Result<Vec<u32>> {
+    let count = tree.nodes.len();
+    let mut sizes = vec![1u32; count];
+    for (at, node) in tree.nodes.iter().enumerate().rev() {
+        if let TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } = *node {
+            let (l, r) = (left as usize, right as usize);
+            if l <= at || r <= at || l >= count || r >= count {
+                return Err(bad("a child doesn't follow its parent"));
+            }
+            sizes[at] = 1u32.saturating_add(sizes[l]).saturating_add(sizes[r]);
+        }
+    }
+    Ok(sizes)
+}
+
+/// The tree without nodes that nothing leads to.
+fn reachable(tree: &Tree) -> Result<Tree> {
+    let mut out = Tree { nodes: Vec::new(), models: Vec::new(), cover: Vec::new(), ..tree.clone() };
+    let mut order = vec![0u32];
+    let mut next = 0;
+    while next < order.len() {
+        let at = order[next] as usize;
+        let mut node = tree.nodes[at];
+        if let TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } = &mut node {
+            if order.len() + 2 > tree.nodes.len() {
+                return Err(bad("a node has two parents"));
+            }
+            let first = order.len() as u32;
+            order.extend([*left, *right]);
+            (*left, *right) = (first, first + 1);
+        }
+        for model in tree.models.iter().filter(|m| m.node as usize == at) {
+            out.models.push(LeafModel { node: next as u32, ..model.clone() });
+        }
+        if let Some(&cover) = tree.cover.get(at) {
+            out.cover.push(cover);
+        }
+        out.nodes.push(node);
+        next += 1;
+    }
+    Ok(out)
+}
+
+/// The code columns of an ensemble, and what its nodes compare with.
+struct Coded {
+    columns: Vec<CodeColumn>,
+    thresholds: Vec<f64>,
+    /// First column of each feature's numbers, number of rules and which they are.
+    numbers: Vec<(u32, Vec<ColumnRule>)>,
+    /// Column and levels of each feature's categories.
+    categories: Vec<Option<(u32, u32)>>,
+    /// Rank of each number node's threshold, over all trees.
+    ranks: Vec<AtomicU32>,
+}
+
+/// Sorts the thresholds.
+fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], starts: &[usize], parallel: bool) -> Result<Coded> {
+    let features = spec.features as usize;
+    let total = starts[trees.len()];
+    let mut counts = vec![0usize; features + 1];
+    let mut rules = vec![0u8; features];
+    let mut categories: Vec<Option<(u32, u32)>> = vec![None; features];
+    for node in trees.iter().flat_map(|t| &t.nodes) {
+        match node {
+            TreeNode::Category { feature, levels, .. } => {
+                if *levels as usize > MAX_THRESHOLDS - 2 {
+                    return Err(bad(&format!("{levels} categories; at most {} are possible", MAX_THRESHOLDS - 2)));
+                }
+                let known = categories
+                    .get_mut(*feature as usize)
+                    .ok_or_else(|| bad("a node reads a feature that isn't there"))?;
+                if known.is_some_and(|k| k.1 != *levels) {
+                    return Err(bad("two nodes of a feature disagree on its categories"));
+                }
+                *known = Some((0, *levels));
+            }
+            TreeNode::Leaf { .. } => {}
+            TreeNode::Number { .. } => {
+                if let Some((feature, threshold, rule, _)) = compared(node, spec.strict) {
+                    if threshold.is_nan() {
+                        return Err(bad("a threshold is NaN"));
+                    }
+                    *counts
+                        .get_mut(feature as usize + 1)
+                        .ok_or_else(|| bad("a node reads a feature that isn't there"))? += 1;
+                    rules[feature as usize] |= 1 << rule as u8;
+                }
+            }
+        }
+    }
+    for f in 0..features {
+        counts[f + 1] += counts[f];
+    }
+    let mut pairs = vec![(0u64, 0u32); counts[features]];
+    let mut next = counts.clone();
+    for (tree, &start) in trees.iter().zip(starts) {
+        for (at, node) in tree.nodes.iter().enumerate() {
+            if let Some((feature, threshold, ..)) = compared(node, spec.strict) {
+                let place = &mut next[feature as usize];
+                pairs[*place] = (ordered(threshold), (start + at) as u32);
+                *place += 1;
+            }
+        }
+    }
+    let ranks: Vec<AtomicU32> = (0..total).map(|_| AtomicU32::new(0)).collect();
+    let mut rest = &mut pairs[..];
+    let mut slices = Vec::new();
+    for f in 0..features {
+        let (one, after) = rest.split_at_mut(counts[f + 1] - counts[f]);
+        slices.push(one);
+        rest = after;
+    }
+    let values = each(parallel, slices, |pairs: &mut [(u64, u32)]| {
+        pairs.sort_unstable_by_key(|p| p.0);
+        let mut values = Vec::new();
+        let mut last = None;
+        for &(key, node) in &*pairs {
+            if last != Some(key) {
+                values.push(unordered(key));
+                last = Some(key);
+            }
+            ranks[node as usize].store(values.len() as u32 - 1, Ordering::Relaxed);
+        }
+        Ok(values)
+    })?;
+    let (mut columns, mut thresholds, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    for (feature, values) in values.iter().enumerate() {
+        let all = [ColumnRule::MissingLeft, ColumnRule::MissingRight, ColumnRule::ZeroLeft, ColumnRule::ZeroRight];
+        let used: Vec<ColumnRule> = all.into_iter().filter(|&r| rules[feature] >> r as u8 & 1 == 1).collect();
+        numbers.push((columns.len() as u32, used.clone()));
+        for chunk in values.chunks(MAX_THRESHOLDS) {
+            let start = u32::try_from(thresholds.len()).map_err(|_| bad("too many thresholds"))?;
+            let end = start.checked_add(chunk.len() as u32).ok_or_else(|| bad("too many thresholds"))?;
+            thresholds.extend_from_slice(chunk);
+            columns.extend(used.iter().map(|&rule| CodeColumn { feature: feature as u32, rule, start, end }));
+        }
+        if let Some((column, levels)) = &mut categories[feature] {
+            *column = columns.len() as u32;
+            let (rule, start) = (ColumnRule::Category, *levels);
+            columns.push(CodeColumn { feature: feature as u32, rule, start, end: start });
+        }
+        if columns.len() >= CATEGORY as usize {
+            return Err(bad("too many code columns"));
+        }
+    }
+    Ok(Coded { columns, thresholds, numbers, categories, ranks })
+}
+
+impl Coded {
+    /// Column and threshold of a number node.
+    fn compare(&self, feature: u32, rule: ColumnRule, at: usize) -> (u16, u16) {
+        let rank = self.ranks[at].load(Ordering::Relaxed) as usize;
+        let (first, rules) = &self.numbers[feature as usize];
+        let rule = rules.iter().position(|r| *r == rule).unwrap_or(0);
+        let column = *first as usize + rank / MAX_THRESHOLDS * rules.len() + rule;
+        (column as u16, (rank % MAX_THRESHOLDS) as u16)
+    }
+}
+
+/// Where one tree is written.
+struct Place<'a> {
+    tree: &'a Tree,
+    sizes: Vec<u32>,
+    /// Its first node over all trees: as given, and as written.
+    given: usize,
+    start: usize,
+    /// Its first leaf value and first word of bits.
+    leaf: usize,
+    word: usize,
+    nodes: &'a mut [u64],
+    payload: &'a mut [u32],
+    leaves: &'a mut [f64],
+    bits: &'a mut [u32],
+    cover: &'a mut [f64],
+}
+
+impl Place<'_> {
+    /// Writes the tree; returns (node as given, place in the leaves) for its linear models.
+    fn write(mut self, coded: &Coded, spec: &TreesSpec, padded: bool) -> Result<Vec<(u32, u32)>> {
+        let mut models = Vec::new();
+        let (mut next, mut leaf, mut word) = (if padded { 2 } else { 1 }, 0, 0);
+        let mut open: Vec<(u32, usize)> = Vec::new();
+        let mut frontier: Vec<(u32, usize)> = Vec::with_capacity(8);
+        let weight = |this: &Self, at: u32| this.sizes[at as usize];
+        // A node is written when its place is known; an inner one waits for the place of its children.
+        self.arrive(0, 0, &mut frontier, &mut leaf, &mut models, spec)?;
+        let mut pairs = if padded { LINE / 2 - 1 } else { LINE / 2 };
+        loop {
+            while pairs > 0 && !frontier.is_empty() {
+                pairs -= 1;
+                let best = (1..frontier.len())
+                    .fold(0, |b, i| if weight(&self, frontier[i].0) > weight(&self, frontier[b].0) { i } else { b });
+                let (source, at) = frontier.swap_remove(best);
+                let node = self.tree.nodes[source as usize];
+                let left = (self.start + next) as u32;
+                let (mut children, node) = match node {
+                    TreeNode::Number { left: l, right: r, .. } => {
+                        let Some((feature, _, rule, swapped)) = compared(&node, spec.strict) else { continue };
+                        let (column, threshold) = coded.compare(feature, rule, self.given + source as usize);
+                        (if swapped { [r, l] } else { [l, r] }, Node { left, column, threshold })
+                    }
+                    TreeNode::Category { feature, left: l, right: r, .. } => {
+                        let (column, levels) = coded.categories[feature as usize].unwrap_or_default();
+                        self.payload[at] = (self.word + word) as u32;
+                        word += self.categories(source, levels, word)?;
+                        ([l, r], Node { left, column: column as u16 | CATEGORY, threshold: 0 })
+                    }
+                    TreeNode::Leaf { .. } => continue,
+                };
+                self.nodes[at] = Parts::word(node);
+                for child in &mut children {
+                    self.arrive(*child, next, &mut frontier, &mut leaf, &mut models, spec)?;
+                    next += 1;
+                }
+            }
+            // The likeliest of the rest comes next.
+            frontier.sort_unstable_by_key(|f| (weight(&self, f.0), f.1));
+            open.append(&mut frontier);
+            let Some(node) = open.pop() else { break };
+            frontier.push(node);
+            pairs = LINE / 2;
+        }
+        // What is left over on cache lines are leaves that nothing leads to.
+        let blank = if padded { (1..2).chain(next..self.nodes.len()) } else { (0..0).chain(0..0) };
+        for at in blank {
+            self.nodes[at] = Parts::word(Node { left: (self.start + at) as u32, column: 0, threshold: NEVER });
+            self.payload[at] = self.leaf as u32;
+        }
+        Ok(models)
+    }
+
+    /// Puts a node where it belongs: leaves at once, others into the frontier.
+    fn arrive(
+        &mut self,
+        source: u32,
+        at: usize,
+        frontier: &mut Vec<(u32, usize)>,
+        leaf: &mut usize,
+        models: &mut Vec<(u32, u32)>,
+        spec: &TreesSpec,
+    ) -> Result<()> {
+        if let Some(&cover) = self.tree.cover.get(source as usize) {
+            self.cover[at] = cover;
+        }
+        let TreeNode::Leaf { value } = self.tree.nodes[source as usize] else {
+            frontier.push((source, at));
+            return Ok(());
+        };
+        let width = if self.tree.output.is_none() { spec.outputs as usize } else { 1 };
+        let values = (value as usize).checked_add(width).and_then(|e| self.tree.values.get(value as usize..e));
+        let values = values.ok_or_else(|| bad("a leaf has fewer values than its tree has outputs"))?;
+        self.nodes[at] = Parts::word(Node { left: (self.start + at) as u32, column: 0, threshold: NEVER });
+        self.payload[at] = (self.leaf + *leaf) as u32;
+        if !self.tree.models.is_empty() {
+            models.push((source, (self.leaf + *leaf) as u32));
+        }
+        for (to, &v) in self.leaves[*leaf..][..width].iter_mut().zip(values) {
+            *to = match spec.sum {
+                Precision::F64 if self.tree.weight == 1.0 => v,
+                Precision::F64 => v * self.tree.weight,
+                Precision::F32 => f64::from(v as f32 * self.tree.weight as f32),
+            };
+        }
+        *leaf += width;
+        Ok(())
+    }
+
+    /// Writes the categories of a node and returns how many words they take.
+    fn categories(&mut self, source: u32, levels: u32, word: usize) -> Result<usize> {
+        let TreeNode::Category { first, count, missing_left, unseen_left, .. } = self.tree.nodes[source as usize]
+        else {
+            return Ok(0);
+        };
+        let words = (levels as usize + 2).div_ceil(32);
+        let bits = &mut self.bits[word..word + words];
+        let codes = (first as usize).checked_add(count as usize).and_then(|e| self.tree.codes.get(first as usize..e));
+        for &code in codes.ok_or_else(|| bad("a node's categories aren't there"))? {
+            if code >= levels {
+                return Err(bad("a category that isn't there"));
+            }
+            bits[code as usize / 32] |= 1 << (code % 32);
+        }
+        for (code, left) in [(levels, unseen_left), (levels + 1, missing_left)] {
+            bits[code as usize / 32] |= u32::from(left) << (code % 32);
+        }
+        Ok(words)
+    }
+}
+
+/// Takes `count` values off the front.
+fn take<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+    let (one, after) = core::mem::take(rest).split_at_mut(count);
+    *rest = after;
+    one
+}
 
 impl Trees {
     /// Codes an ensemble.
     ///
     /// # Errors
-    /// [`Error::Format`] for indices that don't fit, a NaN threshold, or sizes beyond the limits.
+    /// [`corten_core::Error::Format`] for indices that don't fit, a NaN threshold, or sizes beyond the limits.
     pub fn build(spec: TreesSpec) -> Result<Self> {
-        let bad = |what: &str| Error::format(format!("operator 'trees': {what}"));
-        let mut numbers = Columns::new();
-        let mut categories: BTreeMap<u32, (u32, u16)> = BTreeMap::new();
-        for node in spec.trees.iter().flat_map(|t| &t.nodes) {
-            match node {
-                TreeNode::Number { feature, threshold, missing_left, .. } => {
-                    if threshold.is_nan() {
-                        return Err(bad("a threshold is NaN"));
-                    }
-                    // Adding 0 turns -0 into 0, which compares the same and sorts once.
-                    numbers.entry((*feature, *missing_left)).or_default().0.push(threshold + 0.0);
-                }
-                TreeNode::Category { feature, levels, .. } => {
-                    if *levels as usize > MAX_THRESHOLDS - 2 {
-                        return Err(bad(&format!("{levels} categories; at most {} are possible", MAX_THRESHOLDS - 2)));
-                    }
-                    let entry = categories.entry(*feature).or_insert((*levels, 0));
-                    if entry.0 != *levels {
-                        return Err(bad("two nodes of a feature disagree on its categories"));
-                    }
-                }
-                TreeNode::Leaf { .. } => {}
-            }
-        }
-        let (mut columns, mut thresholds) = (Vec::new(), Vec::new());
-        for ((feature, missing_left), (values, first)) in &mut numbers {
-            values.sort_unstable_by(f64::total_cmp);
-            values.dedup();
-            *first = u16::try_from(columns.len()).map_err(|_| bad("too many code columns"))?;
-            let rule = if *missing_left { ColumnRule::MissingLeft } else { ColumnRule::MissingRight };
-            for chunk in values.chunks(MAX_THRESHOLDS) {
-                let start = u32::try_from(thresholds.len()).map_err(|_| bad("too many thresholds"))?;
-                thresholds.extend_from_slice(chunk);
-                columns.push(CodeColumn { feature: *feature, rule, start, end: start + chunk.len() as u32 });
-            }
-        }
-        for (feature, (levels, column)) in &mut categories {
-            *column = u16::try_from(columns.len()).map_err(|_| bad("too many code columns"))?;
-            columns.push(CodeColumn { feature: *feature, rule: ColumnRule::Category, start: *levels, end: *levels });
-        }
-        if columns.len() >= CATEGORY as usize {
-            return Err(bad("too many code columns"));
-        }
-        let mut trees = Self {
-            features: spec.features,
-            outputs: spec.outputs,
-            average: spec.average,
-            base: spec.base,
-            columns,
-            thresholds,
-            bits: Vec::new(),
-            roots: vec![0],
-            nodes: Vec::new(),
-            payload: Vec::new(),
-            leaves: Vec::new(),
-            targets: Vec::new(),
-            depths: Vec::new(),
-        };
-        for tree in &spec.trees {
-            trees.push(tree, &numbers, &categories)?;
-        }
-        trees.validate()?;
-        Ok(trees)
-    }
-
-    /// Appends a tree, siblings side by side, level by level.
-    fn push(&mut self, tree: &Tree, numbers: &Columns, categories: &BTreeMap<u32, (u32, u16)>) -> Result<()> {
-        let bad = |what: &str| Error::format(format!("operator 'trees': {what}"));
-        let width = if tree.output.is_none() { self.outputs as usize } else { 1 };
-        let start = self.nodes.len();
-        if tree.nodes.is_empty() || start + tree.nodes.len() > u32::MAX as usize / 2 {
+        let total: usize = spec.trees.iter().map(|t| t.nodes.len()).sum();
+        if total > u32::MAX as usize / 2 || spec.trees.iter().any(|t| t.nodes.is_empty()) {
             return Err(bad("a tree without nodes, or too many nodes"));
         }
-        // `order[i]` is the source node of the i-th node written.
-        let mut order = Vec::with_capacity(tree.nodes.len());
-        order.push(0u32);
-        let mut next = 0;
-        while next < order.len() {
-            let source = order[next] as usize;
-            let at = start + next;
-            next += 1;
-            let node = &tree.nodes[source];
-            if let TreeNode::Leaf { values } = node {
-                if values.len() != width {
-                    return Err(bad("a leaf has another number of values than its tree has outputs"));
-                }
-                self.payload.push(u32::try_from(self.leaves.len()).map_err(|_| bad("too many leaves"))?);
-                self.leaves.extend_from_slice(values);
-                self.nodes.push(Node { left: at as u32, column: 0, threshold: NEVER });
-                continue;
+        let parallel = total >= PARALLEL;
+        let checked = each(parallel, spec.trees.iter().collect(), |tree: &Tree| {
+            let all = sizes(tree)?;
+            if all[0] as usize == tree.nodes.len() {
+                return Ok((Cow::Borrowed(tree), all));
             }
-            let (&left, &right) = match node {
-                TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } => (left, right),
-                TreeNode::Leaf { .. } => (&0, &0),
-            };
-            for child in [left, right] {
-                if child as usize <= source || child as usize >= tree.nodes.len() {
-                    return Err(bad("a child doesn't follow its parent"));
-                }
-            }
-            if order.len() + 2 > tree.nodes.len() {
-                return Err(bad("a node has two parents"));
-            }
-            let child = (start + order.len()) as u32;
-            order.extend([left, right]);
-            match node {
-                TreeNode::Number { feature, threshold, missing_left, .. } => {
-                    let (values, first) = &numbers[&(*feature, *missing_left)];
-                    let rank = values.partition_point(|v| *v < *threshold);
-                    self.nodes.push(Node {
-                        left: child,
-                        column: first + (rank / MAX_THRESHOLDS) as u16,
-                        threshold: (rank % MAX_THRESHOLDS) as u16,
-                    });
-                    self.payload.push(0);
-                }
-                TreeNode::Category { feature, left_codes, missing_left, unseen_left, .. } => {
-                    let (levels, column) = categories[feature];
-                    let word = self.bits.len();
-                    self.payload.push(u32::try_from(word).map_err(|_| bad("too many categories"))?);
-                    self.bits.resize(word + (levels as usize + 2).div_ceil(32), 0);
-                    let extra = [(levels, *unseen_left), (levels + 1, *missing_left)];
-                    let codes = left_codes.iter().copied();
-                    for code in codes.chain(extra.into_iter().filter(|e| e.1).map(|e| e.0)) {
-                        if code > levels + 1 {
-                            return Err(bad("a category that isn't there"));
-                        }
-                        self.bits[word + code as usize / 32] |= 1 << (code % 32);
-                    }
-                    self.nodes.push(Node { left: child, column: column | CATEGORY, threshold: 0 });
-                }
-                TreeNode::Leaf { .. } => {}
-            }
+            let tree = reachable(tree)?;
+            let all = sizes(&tree)?;
+            Ok((Cow::Owned(tree), all))
+        })?;
+        let (trees, sizes): (Vec<Cow<'_, Tree>>, Vec<Vec<u32>>) = checked.into_iter().unzip();
+        let padded = trees.iter().any(|t| t.nodes.len() >= LARGE);
+        let with_cover = trees.iter().any(|t| !t.cover.is_empty());
+        if trees.iter().any(|t| with_cover && t.cover.len() != t.nodes.len()) {
+            return Err(bad("cover must have one number a node in every tree, or in none"));
         }
-        self.targets.push(tree.output.unwrap_or(VECTOR));
-        self.roots.push(self.nodes.len() as u32);
-        Ok(())
+        let mut starts = vec![0];
+        starts.extend(trees.iter().scan(0, |sum, t| {
+            *sum += t.nodes.len();
+            Some(*sum)
+        }));
+        let coded = code(&spec, &trees, &starts, parallel)?;
+        let written = |t: &Tree| if padded { (t.nodes.len() + 1).next_multiple_of(LINE) } else { t.nodes.len() };
+        let width = |t: &Tree| if t.output.is_none() { spec.outputs as usize } else { 1 };
+        let leaves_of = |t: &Tree| t.nodes.len().div_ceil(2) * width(t);
+        let words_of = |t: &Tree| {
+            let words = |n: &TreeNode| match n {
+                TreeNode::Category { levels, .. } => (*levels as usize + 2).div_ceil(32),
+                _ => 0,
+            };
+            t.nodes.iter().map(words).sum::<usize>()
+        };
+        let words: Vec<usize> = trees.iter().map(|t| words_of(t)).collect();
+        let nodes: usize = trees.iter().map(|t| written(t)).sum();
+        let values: usize = trees.iter().map(|t| leaves_of(t)).sum();
+        let all_words: usize = words.iter().sum();
+        if nodes > u32::MAX as usize / 2 || values > u32::MAX as usize || all_words > u32::MAX as usize {
+            return Err(bad("too many nodes, leaves or categories"));
+        }
+        let mut parts = Parts {
+            outputs: spec.outputs,
+            roots: vec![0],
+            nodes: Aligned::zeroed(nodes),
+            payload: vec![0; nodes],
+            bits: vec![0; all_words],
+            leaves: vec![0.0; values],
+            targets: Vec::new(),
+            narrow: spec.sum == Precision::F32,
+        };
+        let mut cover = vec![0.0; if with_cover { nodes } else { 0 }];
+        let (mut node_rest, mut payload_rest) = (&mut parts.nodes[..], &mut parts.payload[..]);
+        let (mut leaf_rest, mut bit_rest, mut cover_rest) =
+            (&mut parts.leaves[..], &mut parts.bits[..], &mut cover[..]);
+        let mut places = Vec::with_capacity(trees.len());
+        let (mut start, mut leaf, mut word) = (0, 0, 0);
+        for (((tree, sizes), &given), &words) in trees.iter().zip(sizes).zip(&starts).zip(&words) {
+            let (count, values) = (written(tree), leaves_of(tree));
+            places.push(Place {
+                tree,
+                sizes,
+                given,
+                start,
+                leaf,
+                word,
+                nodes: take(&mut node_rest, count),
+                payload: take(&mut payload_rest, count),
+                leaves: take(&mut leaf_rest, values),
+                bits: take(&mut bit_rest, words),
+                cover: take(&mut cover_rest, if with_cover { count } else { 0 }),
+            });
+            (start, leaf, word) = (start + count, leaf + values, word + words);
+            parts.roots.push(start as u32);
+            parts.targets.push(tree.output.unwrap_or(VECTOR));
+        }
+        let placed = each(parallel, places, |place: Place<'_>| place.write(&coded, &spec, padded))?;
+        let linear = linear_leaves(&trees, &placed, parts.leaves.len())?;
+        if linear.is_none() {
+            share_leaves(&mut parts);
+        }
+        let rules =
+            Rules { average: spec.average, input: spec.input, sum: spec.sum, zero_threshold: spec.zero_threshold };
+        Self::checked(spec.features, rules, spec.base.clone(), coded.columns, &coded.thresholds, parts, linear, cover)
     }
+}
+
+/// Gathers the linear models of all trees in the order of their leaves.
+fn linear_leaves(trees: &[Cow<'_, Tree>], placed: &[Vec<(u32, u32)>], leaves: usize) -> Result<Option<LinearLeaves>> {
+    if trees.iter().all(|t| t.models.is_empty()) {
+        return Ok(None);
+    }
+    let mut of_leaf: Vec<Option<(&LeafModel, f64)>> = vec![None; leaves];
+    for (tree, placed) in trees.iter().zip(placed) {
+        for model in &tree.models {
+            let Some(&(_, leaf)) = placed.iter().find(|p| p.0 == model.node) else {
+                return Err(bad("a linear model of a leaf that isn't there"));
+            };
+            of_leaf[leaf as usize] = Some((model, tree.weight));
+        }
+    }
+    let mut out = LinearLeaves::default();
+    for model in of_leaf {
+        if let Some((model, weight)) = model {
+            out.features.extend(model.terms.iter().map(|t| t.0));
+            out.weights.extend(model.terms.iter().map(|t| t.1 * weight));
+        }
+        out.constants.push(model.map_or(0.0, |(m, weight)| m.intercept * weight));
+        out.ends.push(u32::try_from(out.features.len()).map_err(|_| bad("too many terms of linear leaves"))?);
+    }
+    Ok(Some(out))
+}
+
+/// Keeps each value of a leaf once where that makes the leaves much fewer: pure leaves of a deep forest are all alike.
+fn share_leaves(parts: &mut Parts) {
+    const FEW: usize = 4096;
+    let vectors = parts.targets.iter().filter(|t| **t == VECTOR).count();
+    if parts.leaves.len() < FEW || (vectors != 0 && vectors != parts.targets.len()) {
+        return;
+    }
+    let width = if vectors > 0 { parts.outputs as usize } else { 1 };
+    let count = parts.leaves.len() / width;
+    // Open addressing; distinct values stay below half of it.
+    let limit = (count / 8).max(64);
+    let mut table = vec![u32::MAX; (2 * limit).next_power_of_two()];
+    let mask = table.len() - 1;
+    let mut shared: Vec<f64> = Vec::new();
+    let mut to = Vec::with_capacity(count);
+    for (seen, leaf) in parts.leaves.chunks_exact(width).enumerate() {
+        let hash = leaf.iter().fold(0u64, |h, v| corten_core::random::mix(h ^ v.to_bits()));
+        let mut at = hash as usize & mask;
+        let found = loop {
+            let place = table[at];
+            if place == u32::MAX {
+                let place = shared.len() as u32;
+                table[at] = place;
+                shared.extend_from_slice(leaf);
+                break place;
+            }
+            if shared[place as usize..][..width].iter().zip(leaf).all(|(a, b)| a.to_bits() == b.to_bits()) {
+                break place;
+            }
+            at = (at + 1) & mask;
+        };
+        to.push(found);
+        let distinct = shared.len() / width;
+        if distinct >= limit || (seen == FEW / 4 && distinct > FEW / 8) {
+            return;
+        }
+    }
+    let words = parts.nodes.len();
+    for at in 0..words {
+        if parts.node(at).left as usize == at {
+            parts.payload[at] = to[parts.payload[at] as usize / width];
+        }
+    }
+    parts.leaves = shared;
 }

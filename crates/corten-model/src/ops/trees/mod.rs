@@ -3,39 +3,39 @@
 //! Raw values are compared once with the ensemble's own sorted thresholds and become small codes; trees are walked on
 //! codes. `x <= t[j]` is exactly `code(x) <= j` with `code(x)` the number of thresholds below `x`, so every layout of
 //! the nodes is exact (the idea of RapidScorer, KDD 2018). A code belongs to a *code column*: one feature with one rule
-//! for missing values and at most 65,534 thresholds. Leaves add up in `f64` in the order of the trees.
+//! for missing values and at most 65,534 thresholds. Leaves add up in `f64` (or the source's `f32`) in the order of the
+//! trees.
 
 mod build;
-mod walk;
+mod linear;
+mod score;
 
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use corten_core::{Error, Result};
+use corten_kernels::aligned::Aligned;
+use corten_kernels::trees::{Coder, Column, Forest, Node, Parts, Reads};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use build::{Tree, TreeNode, TreesSpec};
+pub use build::{LeafModel, Tree, TreeNode, TreesSpec};
+use linear::LinearLeaves;
 
 use super::{Flow, Operator, Shape, damaged, numbers_only};
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
 
-/// A node's column is one of categories when this bit is set.
-const CATEGORY: u16 = 1 << 15;
-/// No code lies above it: a leaf compares with it and stays where it is.
-const NEVER: u16 = u16::MAX;
-/// Most thresholds of a code column: codes `0..=MAX`, and 65,535 for a missing value that goes right.
-const MAX_THRESHOLDS: usize = 65_534;
-
-/// One node: 8 bytes. The right child follows the left one; a leaf's `left` is the leaf itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Node {
-    left: u32,
-    /// Code column, with [`CATEGORY`] where it holds categories.
-    column: u16,
-    /// Goes right when the code is above it.
-    threshold: u16,
+/// The type in which a model compares its inputs, or adds its leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// As they come.
+    #[default]
+    F64,
+    /// Rounded to `f32`: inputs before they are compared, sums after each tree.
+    F32,
 }
 
 /// What a code column reads and how.
@@ -50,153 +50,165 @@ struct CodeColumn {
     end: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ColumnRule {
     /// NaN goes left.
     MissingLeft,
     /// NaN goes right.
     MissingRight,
+    /// NaN and zero go left.
+    ZeroLeft,
+    /// NaN and zero go right.
+    ZeroRight,
     /// Codes of categories `0..levels`, then "unseen", then "missing".
     Category,
 }
 
-/// An ensemble of trees: `n` numbers in, `outputs` numbers out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trees {
-    features: u32,
-    outputs: u32,
-    average: bool,
-    base: Vec<f64>,
-    columns: Vec<CodeColumn>,
-    thresholds: Vec<f64>,
-    /// Which categories go left, 32 a word.
-    bits: Vec<u32>,
-    /// First node of each tree, and the end.
-    roots: Vec<u32>,
-    nodes: Vec<Node>,
-    /// Of a leaf: its place in `leaves`. Of a category node: its first word in `bits`.
-    payload: Vec<u32>,
-    leaves: Vec<f64>,
-    /// The output that a tree's scalar leaves add to; `u32::MAX` where leaves are vectors.
-    targets: Vec<u32>,
-    /// Steps from the root to the deepest leaf.
-    depths: Vec<u32>,
+impl ColumnRule {
+    fn number(missing_left: bool, zero_missing: bool) -> Self {
+        match (zero_missing, missing_left) {
+            (false, true) => Self::MissingLeft,
+            (false, false) => Self::MissingRight,
+            (true, true) => Self::ZeroLeft,
+            (true, false) => Self::ZeroRight,
+        }
+    }
 }
 
-const VECTOR: u32 = u32::MAX;
+impl CodeColumn {
+    fn lowered(self) -> Column {
+        let number = |missing_right, zero_missing| Reads::Number { missing_right, zero_missing };
+        let reads = match self.rule {
+            ColumnRule::MissingLeft => number(false, false),
+            ColumnRule::MissingRight => number(true, false),
+            ColumnRule::ZeroLeft => number(false, true),
+            ColumnRule::ZeroRight => number(true, true),
+            ColumnRule::Category => Reads::Category { levels: self.start },
+        };
+        Column { feature: self.feature, reads, start: self.start, end: self.end }
+    }
+}
+
+/// How the numbers of an ensemble are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Rules {
+    /// Whether sums are divided by the number of trees at the end.
+    average: bool,
+    /// How inputs are compared.
+    #[serde(default, skip_serializing_if = "is_default")]
+    input: Precision,
+    /// How leaves add up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    sum: Precision,
+    /// Inputs of at most this magnitude are 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    zero_threshold: f64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// An ensemble of trees: `n` numbers in, `outputs` numbers out. Clones share their memory.
+#[derive(Clone, Debug)]
+pub struct Trees(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    features: u32,
+    rules: Rules,
+    base: Vec<f64>,
+    columns: Vec<CodeColumn>,
+    coder: Coder,
+    forest: Forest,
+    linear: Option<LinearLeaves>,
+    /// Training weight that reached each node; empty when it isn't known.
+    cover: Vec<f64>,
+}
+
+fn bad(what: &str) -> Error {
+    Error::format(format!("operator 'trees': {what}"))
+}
 
 impl Trees {
     /// Number of trees.
     pub fn len(&self) -> usize {
-        self.targets.len()
+        self.0.forest.trees()
     }
 
     /// Whether there are no trees.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.len() == 0
     }
 
-    /// Checks every index, so that walking needs no checks, and finds the depths.
-    fn validate(&mut self) -> Result<()> {
-        let bad = |what: &str| Err(Error::format(format!("operator 'trees': {what}")));
-        let (nodes, trees) = (self.nodes.len(), self.targets.len());
-        if self.outputs == 0 || self.base.len() != self.outputs as usize {
-            return bad("as many base scores as outputs are needed");
+    /// Checks everything, so that scoring needs no checks.
+    fn checked(
+        features: u32,
+        rules: Rules,
+        base: Vec<f64>,
+        columns: Vec<CodeColumn>,
+        thresholds: &[f64],
+        parts: Parts,
+        linear: Option<LinearLeaves>,
+        cover: Vec<f64>,
+    ) -> Result<Self> {
+        if base.len() != parts.outputs as usize {
+            return Err(bad("as many base scores as outputs are needed"));
         }
-        if self.roots.len() != trees + 1
-            || self.roots.first() != Some(&0)
-            || self.roots.last().map(|&r| r as usize) != Some(nodes)
-            || self.roots.windows(2).any(|w| w[0] >= w[1])
-            || self.payload.len() != nodes
-        {
-            return bad("its trees don't cover its nodes");
+        if rules.zero_threshold.is_nan() || rules.zero_threshold < 0.0 {
+            return Err(bad("zero_threshold must be a number that is not negative"));
         }
-        if self.columns.len() >= CATEGORY as usize {
-            return bad("too many code columns");
+        if !cover.is_empty() && (cover.len() != parts.nodes.len() || cover.iter().any(|c| !c.is_finite() || *c < 0.0)) {
+            return Err(bad("cover must have one number a node, finite and not negative"));
         }
-        for column in &self.columns {
-            if column.feature >= self.features {
-                return bad("a code column reads a feature that isn't there");
-            }
-            if column.rule == ColumnRule::Category {
-                if column.start as usize > MAX_THRESHOLDS - 2 {
-                    return bad("too many categories");
-                }
-                continue;
-            }
-            let Some(t) = self.thresholds.get(column.start as usize..column.end as usize) else {
-                return bad("a code column's thresholds aren't there");
-            };
-            if t.len() > MAX_THRESHOLDS || t.iter().any(|x| x.is_nan()) || t.windows(2).any(|w| w[0] >= w[1]) {
-                return bad("thresholds are out of order");
-            }
+        let lowered: Vec<Column> = columns.iter().map(|c| c.lowered()).collect();
+        let narrow = rules.input == Precision::F32;
+        let coder = Coder::new(features as usize, &lowered, thresholds, narrow, rules.zero_threshold).map_err(bad)?;
+        if let Some(linear) = &linear {
+            linear.check(features, &parts)?;
         }
-        let mut depth: Vec<u32> = alloc::vec![0; nodes];
-        self.depths.clear();
-        for (tree, &target) in self.targets.iter().enumerate() {
-            let (start, end) = (self.roots[tree] as usize, self.roots[tree + 1] as usize);
-            let width = if target == VECTOR { self.outputs as usize } else { 1 };
-            if target != VECTOR && target >= self.outputs {
-                return bad("a tree adds to an output that isn't there");
-            }
-            let mut deepest = 0;
-            for at in start..end {
-                let Node { left, column, threshold } = self.nodes[at];
-                let left = left as usize;
-                if left == at {
-                    if column != 0 || threshold != NEVER {
-                        return bad("a leaf compares");
-                    }
-                    let leaf = self.payload[at] as usize;
-                    if leaf.checked_add(width).is_none_or(|e| e > self.leaves.len()) {
-                        return bad("a leaf's value isn't there");
-                    }
-                    deepest = deepest.max(depth[at]);
-                    continue;
-                }
-                if left < at || left + 1 >= end {
-                    return bad("a child doesn't follow its parent");
-                }
-                let Some(rule) = self.columns.get((column & !CATEGORY) as usize) else {
-                    return bad("a node reads a code column that isn't there");
-                };
-                if (column & CATEGORY != 0) != (rule.rule == ColumnRule::Category) {
-                    return bad("a node and its code column are of different kinds");
-                }
-                if rule.rule == ColumnRule::Category {
-                    let words = (rule.start as usize + 2).div_ceil(32);
-                    if (self.payload[at] as usize).checked_add(words).is_none_or(|e| e > self.bits.len()) {
-                        return bad("a node's categories aren't there");
-                    }
-                }
-                depth[left] = depth[left].max(depth[at] + 1);
-                depth[left + 1] = depth[left + 1].max(depth[at] + 1);
-            }
-            self.depths.push(deepest);
-        }
-        Ok(())
+        let forest = Forest::new(parts, &coder).map_err(bad)?;
+        Ok(Self(Arc::new(Inner { features, rules, base, columns, coder, forest, linear, cover })))
     }
 }
 
 impl Operator for Trees {
     fn check(&self, inputs: &[Slot]) -> Result<Shape> {
-        numbers_only("trees", inputs, Some(self.features as usize))?;
-        Ok(Shape::numbers(self.outputs as usize))
+        numbers_only("trees", inputs, Some(self.0.features as usize))?;
+        Ok(Shape::numbers(self.0.base.len()))
     }
 
     fn write(&self, tensors: &mut TensorWriter) -> Value {
-        tensors.f64("base", &self.base);
-        tensors.f64("thresholds", &self.thresholds);
-        tensors.f64("leaves", &self.leaves);
-        tensors.u32("bits", &self.bits);
-        tensors.u32("roots", &self.roots);
-        tensors.u32("payload", &self.payload);
-        tensors.u32("targets", &self.targets);
-        tensors.u32("left", &self.nodes.iter().map(|n| n.left).collect::<Vec<_>>());
-        tensors.u16("column", &self.nodes.iter().map(|n| n.column).collect::<Vec<_>>());
-        tensors.u16("threshold", &self.nodes.iter().map(|n| n.threshold).collect::<Vec<_>>());
-        json!({ "features": self.features, "outputs": self.outputs, "average": self.average, "columns": self.columns })
+        let Inner { features, rules, base, columns, coder, forest, linear, cover } = &*self.0;
+        let parts = forest.parts();
+        let mut thresholds = Vec::new();
+        for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.rule != ColumnRule::Category) {
+            thresholds.resize(thresholds.len().max(column.end as usize), 0.0);
+            thresholds[column.start as usize..column.end as usize].copy_from_slice(coder.thresholds(at));
+        }
+        let nodes: Vec<Node> = (0..parts.nodes.len()).map(|at| forest.node(at)).collect();
+        tensors.f64("base", base);
+        tensors.f64("thresholds", &thresholds);
+        tensors.f64("leaves", &parts.leaves);
+        tensors.u32("bits", &parts.bits);
+        tensors.u32("roots", &parts.roots);
+        tensors.u32("payload", &parts.payload);
+        tensors.u32("targets", &parts.targets);
+        tensors.u32("left", &nodes.iter().map(|n| n.left).collect::<Vec<_>>());
+        tensors.u16("column", &nodes.iter().map(|n| n.column).collect::<Vec<_>>());
+        tensors.u16("threshold", &nodes.iter().map(|n| n.threshold).collect::<Vec<_>>());
+        if !cover.is_empty() {
+            tensors.f64("cover", cover);
+        }
+        if let Some(linear) = linear {
+            linear.write(tensors);
+        }
+        let mut with = json!({ "features": features, "outputs": parts.outputs, "columns": columns });
+        if let (Value::Object(with), Ok(Value::Object(rules))) = (&mut with, serde_json::to_value(rules)) {
+            with.extend(rules);
+        }
+        with
     }
 
     fn read(value: &Value, tensors: &TensorReader<'_>) -> Result<Self> {
@@ -204,36 +216,33 @@ impl Operator for Trees {
         struct Described {
             features: u32,
             outputs: u32,
-            average: bool,
             columns: Vec<CodeColumn>,
+            #[serde(flatten)]
+            rules: Rules,
         }
         let d = Described::deserialize(value).map_err(|e| damaged("trees", &e))?;
         let (left, column, threshold) = (tensors.u32("left")?, tensors.u16("column")?, tensors.u16("threshold")?);
         if left.len() != column.len() || left.len() != threshold.len() {
-            return Err(Error::format("operator 'trees': the parts of its nodes differ in length"));
+            return Err(bad("the parts of its nodes differ in length"));
         }
-        let nodes = left
-            .into_iter()
-            .zip(column.into_iter().zip(threshold))
-            .map(|(left, (column, threshold))| Node { left, column, threshold })
-            .collect();
-        let mut trees = Self {
-            features: d.features,
+        let mut parts = Parts {
             outputs: d.outputs,
-            average: d.average,
-            columns: d.columns,
-            base: tensors.f64("base")?,
-            thresholds: tensors.f64("thresholds")?,
-            bits: tensors.u32("bits")?,
             roots: tensors.u32("roots")?,
-            nodes,
+            nodes: Aligned::zeroed(left.len()),
             payload: tensors.u32("payload")?,
+            bits: tensors.u32("bits")?,
             leaves: tensors.f64("leaves")?,
             targets: tensors.u32("targets")?,
-            depths: Vec::new(),
+            narrow: d.rules.sum == Precision::F32,
         };
-        trees.validate()?;
-        Ok(trees)
+        let fields = left.into_iter().zip(column.into_iter().zip(threshold));
+        for (at, (left, (column, threshold))) in fields.enumerate() {
+            parts.nodes[at] = Parts::word(Node { left, column, threshold });
+        }
+        let linear = LinearLeaves::read(tensors)?;
+        let cover = tensors.optional_f64("cover")?.unwrap_or_default();
+        let thresholds = tensors.f64("thresholds")?;
+        Self::checked(d.features, d.rules, tensors.f64("base")?, d.columns, &thresholds, parts, linear, cover)
     }
 
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {

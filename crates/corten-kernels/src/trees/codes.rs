@@ -1,0 +1,373 @@
+//! Raw values to codes: how many of a column's sorted thresholds lie below.
+//!
+//! The thresholds of a column are the leaves of a search tree of 16 keys a node, each level the greatest keys of the
+//! nodes of the next one: no branch depends on a value, and a level costs two compares of eight keys. A level ends with
+//! an infinity, which nothing is above.
+
+use alloc::vec::Vec;
+
+use crate::aligned::Aligned;
+use crate::cpu::Level;
+
+/// Most thresholds of a code column: codes `0..=MAX`, and [`MISSING`].
+pub const MAX_THRESHOLDS: usize = 65_534;
+/// The code of a missing value that goes right; it is above every threshold.
+pub const MISSING: u16 = u16::MAX;
+/// Keys of a node.
+const WIDTH: usize = 16;
+/// Levels that `MAX_THRESHOLDS` need.
+const LEVELS: usize = 4;
+
+/// What a code column makes of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Numbers; missing ones go right or left.
+    Number {
+        /// Whether missing values go right.
+        missing_right: bool,
+        /// Whether zero is missing too.
+        zero_missing: bool,
+    },
+    /// Codes of categories `0..levels`, cut to whole numbers; then "unseen" and "missing".
+    Category {
+        /// Number of categories.
+        levels: u32,
+    },
+}
+
+/// A code column: a feature, how it is read, and where its thresholds lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Which input.
+    pub feature: u32,
+    /// How it is read.
+    pub reads: Reads,
+    /// Its sorted thresholds, empty for categories.
+    pub start: u32,
+    /// Their end.
+    pub end: u32,
+}
+
+/// Neighbouring columns that share their thresholds.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    feature: u32,
+    /// Columns `first..end`.
+    first: u16,
+    end: u16,
+    /// Thresholds.
+    count: u16,
+    /// Levels of keys; 0 for categories.
+    levels: u8,
+    /// Where each level starts, the root first.
+    starts: [u32; LEVELS],
+}
+
+/// Codes rows of raw values.
+#[derive(Clone, Debug)]
+pub struct Coder {
+    features: usize,
+    reads: Vec<Reads>,
+    searches: Vec<Search>,
+    keys: Aligned<f64>,
+    /// Whether values are rounded to `f32` first.
+    narrow: bool,
+    /// Magnitudes up to this are zero.
+    zero: f64,
+}
+
+/// The thresholds of a column below `x`: the twin of every other search.
+#[inline(always)]
+fn search_plain(keys: &[f64], search: &Search, x: f64) -> u16 {
+    let mut node = 0;
+    for &start in &search.starts[..search.levels as usize] {
+        let keys = &keys[start as usize + node * WIDTH..][..WIDTH];
+        node = node * WIDTH + keys.iter().map(|k| usize::from(*k < x)).sum::<usize>();
+    }
+    node as u16
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::{Search, WIDTH};
+
+    /// # Safety
+    /// `search` was made with `keys`, so that every node that it reaches lies in them.
+    #[inline]
+    #[target_feature(enable = "avx2,popcnt")]
+    #[expect(unsafe_code, reason = "a search that every row pays for")]
+    pub(super) unsafe fn search_avx2(keys: &[f64], search: &Search, x: f64) -> u16 {
+        let v = _mm256_set1_pd(x);
+        let mut node = 0;
+        for &start in &search.starts[..search.levels as usize] {
+            // SAFETY: a level ends with an infinity, so `node` is one of its nodes and 16 keys lie there.
+            let p = unsafe { keys.as_ptr().add(start as usize + node * WIDTH) };
+            let mut below = 0;
+            for i in 0..4 {
+                // SAFETY: as above.
+                let k = unsafe { _mm256_loadu_pd(p.add(4 * i)) };
+                below |= _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_LT_OQ>(k, v)) << (4 * i);
+            }
+            node = node * WIDTH + below.count_ones() as usize;
+        }
+        node as u16
+    }
+
+    /// # Safety
+    /// As [`search_avx2`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+    #[expect(unsafe_code, reason = "a search that every row pays for")]
+    pub(super) unsafe fn search_avx512(keys: &[f64], search: &Search, x: f64) -> u16 {
+        let v = _mm512_set1_pd(x);
+        let mut node = 0;
+        for &start in &search.starts[..search.levels as usize] {
+            // SAFETY: a level ends with an infinity, so `node` is one of its nodes and 16 keys lie there.
+            let (a, b) = unsafe {
+                let p = keys.as_ptr().add(start as usize + node * WIDTH);
+                (_mm512_loadu_pd(p), _mm512_loadu_pd(p.add(8)))
+            };
+            let a = _mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, v);
+            let b = _mm512_cmp_pd_mask::<_CMP_LT_OQ>(b, v);
+            node = node * WIDTH + (u32::from(a) | u32::from(b) << 8).count_ones() as usize;
+        }
+        node as u16
+    }
+}
+
+/// Compiles one body for each level; `$search` is the level's search inside the body.
+macro_rules! at_level {
+    ($level:expr, $me:expr, $self:ident, $search:ident, |$($arg:ident: $type:ty),*| $body:block) => {{
+        #[inline(always)]
+        fn plain($self: &Coder, $($arg: $type),*) {
+            let $search = |s: &Search, x: f64| search_plain(&$self.keys, s, x);
+            $body
+        }
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,popcnt")]
+            #[expect(unsafe_code, reason = "the search of this level")]
+            fn avx2($self: &Coder, $($arg: $type),*) {
+                // SAFETY: the searches of a coder were made with its keys.
+                let $search = |s: &Search, x: f64| unsafe { x86::search_avx2(&$self.keys, s, x) };
+                $body
+            }
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+            #[expect(unsafe_code, reason = "the search of this level")]
+            fn avx512($self: &Coder, $($arg: $type),*) {
+                // SAFETY: the searches of a coder were made with its keys.
+                let $search = |s: &Search, x: f64| unsafe { x86::search_avx512(&$self.keys, s, x) };
+                $body
+            }
+            #[cfg(feature = "std")]
+            if $level >= Level::Avx2 {
+                let level = $level.min(crate::cpu::available());
+                if level >= Level::Avx512 {
+                    #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+                    // SAFETY: available() found AVX-512 on this CPU; such CPUs have popcnt.
+                    return unsafe { avx512($me, $($arg),*) };
+                }
+                if level >= Level::Avx2 {
+                    #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+                    // SAFETY: available() found AVX2 on this CPU; such CPUs have popcnt.
+                    return unsafe { avx2($me, $($arg),*) };
+                }
+            }
+        }
+        let _ = $level;
+        plain($me, $($arg),*);
+    }};
+}
+
+impl Coder {
+    /// For columns whose thresholds are sorted and inside `thresholds`, at most [`MAX_THRESHOLDS`] each, and whose
+    /// features are below `features`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn new(
+        features: usize,
+        columns: &[Column],
+        thresholds: &[f64],
+        narrow: bool,
+        zero: f64,
+    ) -> Result<Self, &'static str> {
+        if columns.len() >= usize::from(super::CATEGORY) {
+            return Err("too many code columns");
+        }
+        let mut searches: Vec<Search> = Vec::new();
+        // The levels of one column after the other; `shape` is written into the searches at the end.
+        let mut keys: Vec<f64> = Vec::with_capacity(thresholds.len() + thresholds.len() / 8 + 32 * columns.len());
+        for (at, column) in (0u16..).zip(columns) {
+            if column.feature as usize >= features {
+                return Err("a code column reads a feature that isn't there");
+            }
+            let before = at.checked_sub(1).map(|i| columns[usize::from(i)]);
+            if let Reads::Category { levels } = column.reads {
+                if levels as usize > MAX_THRESHOLDS - 2 {
+                    return Err("too many categories");
+                }
+                let starts = [0; LEVELS];
+                searches.push(Search { feature: column.feature, first: at, end: at + 1, count: 0, levels: 0, starts });
+                continue;
+            }
+            let same = |b: Column| {
+                (b.feature, b.start, b.end) == (column.feature, column.start, column.end)
+                    && matches!(b.reads, Reads::Number { .. })
+            };
+            if before.is_some_and(same)
+                && let Some(last) = searches.last_mut()
+            {
+                last.end = at + 1;
+                continue;
+            }
+            let t = thresholds
+                .get(column.start as usize..column.end as usize)
+                .ok_or("a code column's thresholds aren't there")?;
+            // One pass without a way out runs in vector registers. NaN fails the compare.
+            let in_order = t.windows(2).fold(true, |ok, w| ok & (w[0] < w[1]));
+            if t.len() > MAX_THRESHOLDS || !in_order || t.first().is_some_and(|x| x.is_nan()) {
+                return Err("thresholds are out of order");
+            }
+            let mut counts = [0usize; LEVELS];
+            let mut levels = 0;
+            let mut count = t.len() + 1;
+            loop {
+                counts[levels] = count.next_multiple_of(WIDTH);
+                levels += 1;
+                if count <= WIDTH {
+                    break;
+                }
+                count = count.div_ceil(WIDTH);
+            }
+            let mut starts = [0; LEVELS];
+            let base = keys.len();
+            let total: usize = counts[..levels].iter().sum();
+            if base + total > u32::MAX as usize {
+                return Err("too many thresholds");
+            }
+            // The root first, the thresholds themselves last.
+            let mut start = base + total;
+            keys.resize(start, f64::INFINITY);
+            for level in 0..levels {
+                start -= counts[level];
+                starts[levels - 1 - level] = start as u32;
+                if level == 0 {
+                    keys[start..][..t.len()].copy_from_slice(t);
+                } else {
+                    let (upper, lower) = keys.split_at_mut(start + counts[level]);
+                    let nodes = lower[..counts[level - 1]].chunks_exact(WIDTH);
+                    upper[start..].iter_mut().zip(nodes).for_each(|(key, node)| *key = node[WIDTH - 1]);
+                }
+            }
+            let (count, levels) = (t.len() as u16, levels as u8);
+            searches.push(Search { feature: column.feature, first: at, end: at + 1, count, levels, starts });
+        }
+        let reads = columns.iter().map(|c| c.reads).collect();
+        Ok(Self { features, reads, searches, keys: Aligned::of(&keys), narrow, zero })
+    }
+
+    /// Number of code columns.
+    pub fn columns(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// The thresholds of a column; none for categories.
+    pub fn thresholds(&self, column: usize) -> &[f64] {
+        let search = self.searches.partition_point(|s| usize::from(s.end) <= column);
+        match self.searches[search] {
+            Search { levels: 0, .. } => &[],
+            Search { levels, starts, count, .. } => {
+                &self.keys[starts[usize::from(levels) - 1] as usize..][..count as usize]
+            }
+        }
+    }
+
+    /// How a column reads its feature.
+    pub fn reads(&self, column: usize) -> Reads {
+        self.reads[column]
+    }
+
+    /// The value that is compared, and whether it is missing as NaN and as zero.
+    #[inline(always)]
+    fn value(&self, x: f64) -> (f64, bool, bool) {
+        let x = if self.narrow { f64::from(x as f32) } else { x };
+        let x = if x.abs() <= self.zero { 0.0 } else { x };
+        (x, x.is_nan(), x == 0.0)
+    }
+
+    #[inline(always)]
+    fn code_of(reads: Reads, rank: u16, nan: bool, zero: bool) -> u16 {
+        match reads {
+            Reads::Number { missing_right, zero_missing } if nan | (zero_missing & zero) => {
+                if missing_right {
+                    MISSING
+                } else {
+                    0
+                }
+            }
+            _ => rank,
+        }
+    }
+
+    #[inline(always)]
+    fn category(levels: u32, x: f64) -> u16 {
+        if x.is_nan() {
+            (levels + 1) as u16
+        } else if x > -1.0 && x < f64::from(levels) {
+            x as u16
+        } else {
+            levels as u16
+        }
+    }
+
+    /// The codes of a row: `codes[c]` of column `c`.
+    pub fn row(&self, level: Level, row: &[f64], codes: &mut [u16]) {
+        assert!(row.len() >= self.features && codes.len() >= self.reads.len(), "a row of every feature and column");
+        at_level!(level, self, this, search, |row: &[f64], codes: &mut [u16]| {
+            for s in &this.searches {
+                let raw = row[s.feature as usize];
+                let (first, end) = (usize::from(s.first), usize::from(s.end));
+                if let Reads::Category { levels } = this.reads[first] {
+                    codes[first] = Coder::category(levels, raw);
+                    continue;
+                }
+                let (x, nan, zero) = this.value(raw);
+                let rank = search(s, x);
+                for (code, &reads) in codes[first..end].iter_mut().zip(&this.reads[first..end]) {
+                    *code = Coder::code_of(reads, rank, nan, zero);
+                }
+            }
+        })
+    }
+
+    /// The codes of a block of rows: row `r` of `feature` is `value(feature)[r]`, its code in column `c` goes to
+    /// `codes[c * rows + r]`.
+    pub fn block<'x>(&self, level: Level, rows: usize, value: impl Fn(usize) -> &'x [f64], codes: &mut [u16]) {
+        for s in &self.searches {
+            let x = &value(s.feature as usize)[..rows];
+            let (first, end) = (usize::from(s.first), usize::from(s.end));
+            let out = &mut codes[first * rows..end * rows];
+            if let Reads::Category { levels } = self.reads[first] {
+                out.iter_mut().zip(x).for_each(|(code, &x)| *code = Self::category(levels, x));
+                continue;
+            }
+            self.search_block(level, s, x, out, &self.reads[first..end]);
+        }
+    }
+
+    fn search_block(&self, level: Level, s: &Search, x: &[f64], out: &mut [u16], reads: &[Reads]) {
+        at_level!(level, self, this, search, |s: &Search, x: &[f64], out: &mut [u16], reads: &[Reads]| {
+            let rows = x.len();
+            for (r, &raw) in x.iter().enumerate() {
+                let (x, nan, zero) = this.value(raw);
+                let rank = search(s, x);
+                for (column, &reads) in reads.iter().enumerate() {
+                    out[column * rows + r] = Coder::code_of(reads, rank, nan, zero);
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! Ensembles of trees over codes: checked once, then walked without a check.
+//!
+//! A [`Coder`] turns raw values into codes; a [`Forest`] holds the trees. Every layout and every level of instructions
+//! finds the same leaves and adds them in the order of the trees, so all give the same bits. [`walk`] is the scalar
+//! twin of all others.
+
+pub mod codes;
+mod walk;
+
+use alloc::vec::Vec;
+
+use crate::aligned::Aligned;
+
+pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
+
+/// A node's column is one of categories when this bit is set.
+pub const CATEGORY: u16 = 1 << 15;
+/// No code lies above it: a leaf compares with it and stays where it is.
+pub const NEVER: u16 = u16::MAX;
+/// The target of a tree whose leaves have a value for every output.
+pub const VECTOR: u32 = u32::MAX;
+
+/// A node in 8 bytes: where it leads (low half), its code column and its threshold.
+///
+/// The right child follows the left one; a leaf leads to itself. A node goes right when the code is above its
+/// threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The left child.
+    pub left: u32,
+    /// Code column, with [`CATEGORY`] where it holds categories.
+    pub column: u16,
+    /// Goes right when the code is above it.
+    pub threshold: u16,
+}
+
+impl Node {
+    #[inline(always)]
+    const fn pack(self) -> u64 {
+        self.left as u64 | (self.column as u64) << 32 | (self.threshold as u64) << 48
+    }
+
+    #[inline(always)]
+    const fn unpack(word: u64) -> Self {
+        Self { left: word as u32, column: (word >> 32) as u16, threshold: (word >> 48) as u16 }
+    }
+}
+
+/// What a [`Forest`] is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// Number of outputs.
+    pub outputs: u32,
+    /// First node of each tree, and the end.
+    pub roots: Vec<u32>,
+    /// Each node as a word: see [`Parts::word`].
+    pub nodes: Aligned<u64>,
+    /// Of a leaf: its place in `leaves`. Of a category node: its first word in `bits`.
+    pub payload: Vec<u32>,
+    /// Which categories go left, 32 a word.
+    pub bits: Vec<u32>,
+    /// Values of leaves.
+    pub leaves: Vec<f64>,
+    /// The output that a tree's scalar leaves add to, or [`VECTOR`].
+    pub targets: Vec<u32>,
+    /// Whether sums are rounded to `f32` after each tree.
+    pub narrow: bool,
+}
+
+impl Parts {
+    /// A node as a word.
+    #[inline]
+    pub const fn word(node: Node) -> u64 {
+        node.pack()
+    }
+
+    /// A node.
+    #[inline]
+    pub fn node(&self, at: usize) -> Node {
+        Node::unpack(self.nodes[at])
+    }
+}
+
+/// Trees whose every index has been checked.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    parts: Parts,
+    /// Number of code columns.
+    columns: usize,
+    /// Steps from the root to the deepest leaf.
+    depths: Vec<u32>,
+    /// Whether some node reads categories.
+    categories: bool,
+}
+
+impl Forest {
+    /// Checks every index, so that walking needs no checks, and finds the depths.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn new(parts: Parts, coder: &Coder) -> Result<Self, &'static str> {
+        let (nodes, trees, outputs) = (parts.nodes.len(), parts.targets.len(), parts.outputs as usize);
+        if outputs == 0 {
+            return Err("there are no outputs");
+        }
+        if parts.roots.len() != trees + 1
+            || parts.roots.first() != Some(&0)
+            || parts.roots.last().map(|&r| r as usize) != Some(nodes)
+            || parts.roots.windows(2).any(|w| w[0] >= w[1])
+            || parts.payload.len() != nodes
+        {
+            return Err("its trees don't cover its nodes");
+        }
+        let columns = coder.columns();
+        // Words that a node's categories take; numbers have none.
+        let words: Vec<Option<usize>> = (0..columns)
+            .map(|c| match coder.reads(c) {
+                Reads::Category { levels } => Some((levels as usize + 2).div_ceil(32)),
+                Reads::Number { .. } => None,
+            })
+            .collect();
+        let mut depths = Vec::with_capacity(trees);
+        let mut depth: Vec<u32> = Vec::new();
+        let mut categories = false;
+        for (tree, &target) in parts.targets.iter().enumerate() {
+            let (start, end) = (parts.roots[tree] as usize, parts.roots[tree + 1] as usize);
+            if target != VECTOR && target >= parts.outputs {
+                return Err("a tree adds to an output that isn't there");
+            }
+            let width = if target == VECTOR { outputs } else { 1 };
+            let last_leaf = parts.leaves.len().checked_sub(width);
+            depth.clear();
+            depth.resize(end - start, 0);
+            let mut deepest = 0;
+            for at in 0..end - start {
+                let node = Node::unpack(parts.nodes[start + at]);
+                let payload = parts.payload[start + at] as usize;
+                let left = (node.left as usize).wrapping_sub(start);
+                if left == at {
+                    if node.column != 0 || node.threshold != NEVER {
+                        return Err("a leaf compares");
+                    }
+                    if last_leaf.is_none_or(|last| payload > last) {
+                        return Err("a leaf's value isn't there");
+                    }
+                    deepest = deepest.max(depth[at]);
+                    continue;
+                }
+                if left < at || left >= end - start - 1 {
+                    return Err("a child doesn't follow its parent");
+                }
+                let category = node.column & CATEGORY != 0;
+                let Some(words) = words.get((node.column & !CATEGORY) as usize) else {
+                    return Err("a node reads a code column that isn't there");
+                };
+                if category != words.is_some() {
+                    return Err("a node and its code column are of different kinds");
+                }
+                if let Some(words) = words {
+                    categories = true;
+                    if payload.checked_add(*words).is_none_or(|e| e > parts.bits.len()) {
+                        return Err("a node's categories aren't there");
+                    }
+                }
+                let below = depth[at] + 1;
+                depth[left] = depth[left].max(below);
+                depth[left + 1] = depth[left + 1].max(below);
+            }
+            depths.push(deepest);
+        }
+        Ok(Self { parts, columns, depths, categories })
+    }
+
+    /// What it was made of.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Number of trees.
+    pub fn trees(&self) -> usize {
+        self.depths.len()
+    }
+
+    /// Number of code columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// A node.
+    pub fn node(&self, at: usize) -> Node {
+        self.parts.node(at)
+    }
+
+    /// Steps from a tree's root to its deepest leaf.
+    pub fn depth(&self, tree: usize) -> usize {
+        self.depths[tree] as usize
+    }
+
+    /// Whether some node reads categories.
+    pub fn has_categories(&self) -> bool {
+        self.categories
+    }
+
+    /// Whether a category node sends a code right.
+    #[inline(always)]
+    fn category_right(&self, at: usize, code: usize) -> bool {
+        let word = self.parts.bits.get(self.parts.payload[at] as usize + code / 32).copied().unwrap_or(0);
+        word >> (code % 32) & 1 == 0
+    }
+
+    /// Adds a leaf's values to a row's sums: `out[k * stride]` for output `k`.
+    #[inline(always)]
+    fn add(&self, tree: usize, leaf: u32, out: &mut [f64], stride: usize) {
+        let leaf = leaf as usize;
+        let narrow = self.parts.narrow;
+        match self.parts.targets[tree] {
+            VECTOR => {
+                let values = &self.parts.leaves[leaf..][..self.parts.outputs as usize];
+                for (sum, &v) in out.iter_mut().step_by(stride).zip(values) {
+                    *sum = rounded(*sum + v, narrow);
+                }
+            }
+            target => {
+                let sum = &mut out[target as usize * stride];
+                *sum = rounded(*sum + self.parts.leaves[leaf], narrow);
+            }
+        }
+    }
+
+    /// Adds the leaves of all trees, in their order, to a row's sums.
+    ///
+    /// Shapes: `found` has each tree's place in the leaves, `out[k * stride]` is output `k`.
+    pub fn add_up(&self, found: &[u32], out: &mut [f64], stride: usize) {
+        let Parts { leaves, targets, narrow, outputs, .. } = &self.parts;
+        if *outputs == 1 && !narrow {
+            let mut sum = out[0];
+            for &leaf in &found[..self.trees()] {
+                sum += leaves[leaf as usize];
+            }
+            out[0] = sum;
+            return;
+        }
+        for (tree, &leaf) in found[..targets.len()].iter().enumerate() {
+            self.add(tree, leaf, out, stride);
+        }
+    }
+}
+
+/// A sum as it is kept: of two `f32`, the `f64` sum rounded once more is the `f32` sum.
+#[inline(always)]
+fn rounded(sum: f64, narrow: bool) -> f64 {
+    if narrow { f64::from(sum as f32) } else { sum }
+}

@@ -1,0 +1,110 @@
+//! From a block of rows to sums of leaves.
+
+use corten_kernels::cpu;
+use corten_kernels::trees::VECTOR;
+
+use super::super::Flow;
+use super::{Inner, Precision, Trees};
+use crate::graph::Slot;
+
+/// Rows from which a block is scored tree by tree.
+const BLOCK: usize = 8;
+
+impl Trees {
+    /// Scores a block: codes its rows, then finds and adds up leaves.
+    pub(super) fn score(&self, flow: &mut Flow<'_, '_>, inputs: &[Slot], first: u32) {
+        let inner = &*self.0;
+        let (rows, stride) = (flow.rows, flow.stride);
+        let mut scratch = core::mem::take(flow.scratch);
+        let (before, after) = flow.split(first);
+        for (k, &base) in inner.base.iter().enumerate() {
+            after[k * stride..][..rows].fill(base);
+        }
+        if inner.linear.is_some() || rows < BLOCK {
+            inner.score_rows(before, after, rows, stride, inputs, &mut scratch);
+        } else {
+            inner.score_block(before, after, rows, stride, inputs, &mut scratch);
+        }
+        if inner.rules.average && !self.is_empty() {
+            let count = self.len() as f64;
+            for k in 0..inner.base.len() {
+                after[k * stride..][..rows].iter_mut().for_each(|y| *y /= count);
+            }
+        }
+        *flow.scratch = scratch;
+    }
+}
+
+fn place(slot: Slot) -> usize {
+    match slot {
+        Slot::Number(at) | Slot::Text(at) => at as usize,
+    }
+}
+
+impl Inner {
+    /// Row by row.
+    fn score_rows(
+        &self,
+        before: &[f64],
+        after: &mut [f64],
+        rows: usize,
+        stride: usize,
+        inputs: &[Slot],
+        scratch: &mut super::super::Scratch,
+    ) {
+        let columns = self.coder.columns().max(1);
+        let level = cpu::level();
+        scratch.codes.resize(columns.max(scratch.codes.len()), 0);
+        scratch.found.resize(self.forest.trees().max(scratch.found.len()), 0);
+        scratch.row.clear();
+        scratch.row.resize(inputs.len(), 0.0);
+        for r in 0..rows {
+            for (x, &slot) in scratch.row.iter_mut().zip(inputs) {
+                *x = before[place(slot) * stride + r];
+            }
+            self.coder.row(level, &scratch.row, &mut scratch.codes);
+            self.forest.walk_row(&scratch.codes, &mut scratch.found);
+            if self.linear.is_some() {
+                self.add_linear(&scratch.found, &scratch.row, &mut after[r..], stride);
+            } else {
+                self.forest.add_up(&scratch.found, &mut after[r..], stride);
+            }
+        }
+    }
+
+    /// Adds leaves that hold linear models.
+    fn add_linear(&self, found: &[u32], row: &[f64], out: &mut [f64], stride: usize) {
+        let Some(linear) = &self.linear else { return };
+        let parts = self.forest.parts();
+        for (&leaf, &target) in found.iter().zip(&parts.targets) {
+            debug_assert_ne!(target, VECTOR, "linear leaves belong to one output");
+            let leaf = leaf as usize;
+            let sum = &mut out[target as usize * stride];
+            *sum += linear.value(leaf, parts.leaves[leaf], row);
+            if self.rules.sum == Precision::F32 {
+                *sum = f64::from(*sum as f32);
+            }
+        }
+    }
+
+    /// Tree by tree.
+    fn score_block(
+        &self,
+        before: &[f64],
+        after: &mut [f64],
+        rows: usize,
+        stride: usize,
+        inputs: &[Slot],
+        scratch: &mut super::super::Scratch,
+    ) {
+        let (columns, level) = (self.coder.columns(), cpu::level());
+        let width = columns.max(1);
+        scratch.codes.resize((2 * rows * width).max(scratch.codes.len()), 0);
+        let (by_column, by_row) = scratch.codes.split_at_mut(rows * width);
+        self.coder.block(level, rows, |f| &before[place(inputs[f]) * stride..][..rows], by_column);
+        for (c, codes) in by_column[..rows * columns].chunks_exact(rows).enumerate() {
+            codes.iter().enumerate().for_each(|(r, &code)| by_row[r * width + c] = code);
+        }
+        self.forest.walk_block(by_row, width, rows, after, stride);
+    }
+}
