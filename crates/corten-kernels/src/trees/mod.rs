@@ -5,6 +5,7 @@
 //! twin of all others.
 
 pub mod codes;
+mod lanes;
 mod walk;
 
 use alloc::vec::Vec;
@@ -12,6 +13,7 @@ use alloc::vec::Vec;
 use crate::aligned::Aligned;
 
 pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
+pub use lanes::Lanes;
 
 /// A node's column is one of categories when this bit is set.
 pub const CATEGORY: u16 = 1 << 15;

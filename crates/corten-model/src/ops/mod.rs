@@ -70,6 +70,8 @@ pub(crate) struct Scratch {
     pub(crate) codes: Vec<u16>,
     /// The leaf of each tree.
     pub(crate) found: Vec<u32>,
+    /// Trees that have not arrived at a leaf, and where they are.
+    pub(crate) work: Vec<(u32, u32)>,
     /// Offsets of columns.
     pub(crate) offsets: Vec<usize>,
     /// A row that does not lie in one piece.

@@ -125,6 +125,8 @@ struct Inner {
     linear: Option<LinearLeaves>,
     /// Training weight that reached each node; empty when it isn't known.
     cover: Vec<f64>,
+    #[cfg(feature = "std")]
+    lanes: std::sync::OnceLock<Option<corten_kernels::trees::Lanes>>,
 }
 
 fn bad(what: &str) -> Error {
@@ -169,7 +171,18 @@ impl Trees {
             linear.check(features, &parts)?;
         }
         let forest = Forest::new(parts, &coder).map_err(bad)?;
-        Ok(Self(Arc::new(Inner { features, rules, base, columns, coder, forest, linear, cover })))
+        Ok(Self(Arc::new(Inner {
+            features,
+            rules,
+            base,
+            columns,
+            coder,
+            forest,
+            linear,
+            cover,
+            #[cfg(feature = "std")]
+            lanes: std::sync::OnceLock::new(),
+        })))
     }
 }
 
@@ -180,7 +193,7 @@ impl Operator for Trees {
     }
 
     fn write(&self, tensors: &mut TensorWriter) -> Value {
-        let Inner { features, rules, base, columns, coder, forest, linear, cover } = &*self.0;
+        let Inner { features, rules, base, columns, coder, forest, linear, cover, .. } = &*self.0;
         let parts = forest.parts();
         let mut thresholds = Vec::new();
         for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.rule != ColumnRule::Category) {

@@ -1,7 +1,7 @@
 //! From a block of rows to sums of leaves.
 
 use corten_kernels::cpu;
-use corten_kernels::trees::VECTOR;
+use corten_kernels::trees::{Lanes, VECTOR};
 
 use super::super::Flow;
 use super::{Inner, Precision, Trees};
@@ -42,6 +42,18 @@ fn place(slot: Slot) -> usize {
 }
 
 impl Inner {
+    /// The layout in registers, made when it is first asked for.
+    #[cfg(feature = "std")]
+    fn lanes(&self) -> Option<&Lanes> {
+        let wanted = cpu::level() == cpu::Level::Avx512;
+        self.lanes.get_or_init(|| if wanted { Lanes::new(&self.forest, &self.coder) } else { None }).as_ref()
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn lanes(&self) -> Option<&Lanes> {
+        None
+    }
+
     /// Row by row.
     fn score_rows(
         &self,
@@ -53,6 +65,7 @@ impl Inner {
         scratch: &mut super::super::Scratch,
     ) {
         let columns = self.coder.columns().max(1);
+        let lanes = if self.linear.is_none() { self.lanes() } else { None };
         let level = cpu::level();
         scratch.codes.resize(columns.max(scratch.codes.len()), 0);
         scratch.found.resize(self.forest.trees().max(scratch.found.len()), 0);
@@ -63,6 +76,11 @@ impl Inner {
                 *x = before[place(slot) * stride + r];
             }
             self.coder.row(level, &scratch.row, &mut scratch.codes);
+            if let Some(lanes) = lanes {
+                let (codes, out) = (&scratch.codes, &mut after[r..]);
+                lanes.row(&self.forest, codes, &mut scratch.work, &mut scratch.found, out, stride);
+                continue;
+            }
             self.forest.walk_row(&scratch.codes, &mut scratch.found);
             if self.linear.is_some() {
                 self.add_linear(&scratch.found, &scratch.row, &mut after[r..], stride);

@@ -1,0 +1,450 @@
+//! One row against a whole tree at a time, in registers: needs AVX-512 with VBMI.
+//!
+//! A register holds up to 64 inner nodes, a byte lane each, in preorder: a left child is the next lane. One shuffle
+//! fetches every node's code and one compare decides all nodes. Each lane then names the inner node that its decision
+//! leads to, itself where that is none, and pointer doubling (a register shuffled by itself) follows eight decisions at
+//! once. The last inner node and its own decision are the leaf. No branch depends on the row.
+//!
+//! Larger trees are cut into pieces of 64 nodes; a row goes from piece to piece.
+
+use alloc::collections::BinaryHeap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Coder, Forest, Reads, VECTOR};
+use crate::aligned::Aligned;
+
+/// Lanes of a register.
+const LANES: usize = 64;
+/// Thresholds of a slot: codes `0..=254`, and 255 for a missing value that goes right.
+const CHUNK: usize = 254;
+/// Most slots: four registers of codes.
+const MAX_SLOTS: usize = 256;
+/// Most inner nodes of a tree: larger ones are walked sooner.
+const MAX_NODES: usize = 1024;
+/// Bytes of a vector: the slot, the threshold and the right child of each lane.
+const BYTES: usize = 3 * LANES;
+/// A right child's bit that says that the left child is none of the piece.
+const NO_LEFT: u8 = 1 << 7;
+/// An exit that is a leaf.
+const LEAF: u32 = 1 << 31;
+/// Steps of a look-up after doubling three times, and look-ups that every piece takes.
+const JUMP: usize = 8;
+const LOOKS: usize = 2;
+
+/// Bytes of a row: a code column's thresholds in chunks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slots {
+    /// Column and first threshold of each slot.
+    slots: Vec<(u16, u16)>,
+    /// First slot of each column.
+    first: Vec<u16>,
+    /// Whether slot `i` is column `i`.
+    plain: bool,
+}
+
+impl Slots {
+    /// None where there are more than `limit`.
+    pub(super) fn new(coder: &Coder, limit: usize) -> Option<Self> {
+        let mut out = Self { plain: true, ..Self::default() };
+        for column in 0..coder.columns() {
+            out.first.push(out.slots.len() as u16);
+            if matches!(coder.reads(column), Reads::Category { .. }) {
+                continue;
+            }
+            let chunks = coder.thresholds(column).len().div_ceil(CHUNK).max(1);
+            if out.slots.len() + chunks > limit {
+                return None;
+            }
+            out.slots.extend((0..chunks).map(|c| (column as u16, (c * CHUNK) as u16)));
+        }
+        out.plain = out.slots.iter().enumerate().all(|(i, s)| *s == (i as u16, 0));
+        Some(out)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Slot and threshold of a number node.
+    pub(super) fn of(&self, column: u16, threshold: u16) -> (u16, u8) {
+        let threshold = usize::from(threshold);
+        (self.first[usize::from(column)] + (threshold / CHUNK) as u16, (threshold % CHUNK) as u8)
+    }
+
+    /// A row's slots from its codes.
+    #[inline]
+    fn row(&self, codes: &[u16], bytes: &mut [u8]) {
+        if self.plain {
+            bytes.iter_mut().zip(&codes[..self.slots.len()]).for_each(|(b, &c)| *b = c.min(255) as u8);
+            return;
+        }
+        for (byte, &(column, base)) in bytes.iter_mut().zip(&self.slots) {
+            *byte = codes[usize::from(column)].saturating_sub(base).min(255) as u8;
+        }
+    }
+
+    #[expect(dead_code)]
+    /// Many rows' codes of a slot: `codes[column * rows ..]` to `bytes`.
+    pub(super) fn block(&self, slot: usize, codes: &[u16], rows: usize, bytes: &mut [u8]) {
+        let (column, base) = self.slots[slot];
+        let codes = &codes[usize::from(column) * rows..][..rows];
+        bytes.iter_mut().zip(codes).for_each(|(b, &c)| *b = c.saturating_sub(base).min(255) as u8);
+    }
+}
+
+/// An ensemble in registers.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    slots: Slots,
+    /// `BYTES` a vector.
+    vectors: Aligned<u8>,
+    /// Where decision `d` of lane `l` of vector `v` leads when it leaves the piece: `[(v * 64 + l) * 2 + d]` is a leaf's
+    /// place with [`LEAF`], or `vector * 64 + lane` of another piece.
+    exits: Vec<u32>,
+    /// The leaves' values in the same places, where every tree has one vector and there is one output.
+    values: Vec<f64>,
+    /// `vector * 64 + lane` of each tree's root.
+    roots: Vec<u32>,
+    /// Look-ups beyond [`LOOKS`] that a vector's deepest piece takes.
+    more: Vec<u8>,
+}
+
+/// Inner nodes of a tree, cut into pieces.
+struct Cut {
+    /// Nodes of each piece in preorder.
+    pieces: Vec<Vec<u32>>,
+    /// Piece and place in it of each node of the tree.
+    place: Vec<(u32, u32)>,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Cuts a tree: the root's piece takes the nodes with most nodes below, and so on.
+fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
+    let left = |at: usize| forest.node(start + at).left as usize - start;
+    let count = end - start;
+    let mut below = vec![0u32; count];
+    for at in (0..count).rev() {
+        if left(at) != at {
+            below[at] = 1 + below[left(at)] + below[left(at) + 1];
+        }
+    }
+    let mut out = Cut { pieces: Vec::new(), place: vec![(NONE, 0); count] };
+    let mut roots: Vec<usize> = if below[0] > 0 { vec![0] } else { Vec::new() };
+    while let Some(root) = roots.pop() {
+        let piece = out.pieces.len() as u32;
+        let mut frontier = BinaryHeap::from([(below[root], root)]);
+        let mut size = 0;
+        while size < LANES
+            && let Some((_, at)) = frontier.pop()
+        {
+            out.place[at].0 = piece;
+            size += 1;
+            frontier.extend([left(at), left(at) + 1].into_iter().filter(|&c| below[c] > 0).map(|c| (below[c], c)));
+        }
+        roots.extend(frontier.into_iter().map(|f| f.1));
+        let mut order = Vec::with_capacity(size);
+        let mut open = vec![root];
+        while let Some(at) = open.pop() {
+            out.place[at].1 = order.len() as u32;
+            order.push(at as u32);
+            open.extend([left(at) + 1, left(at)].into_iter().filter(|&c| out.place[c].0 == piece));
+        }
+        out.pieces.push(order);
+    }
+    out
+}
+
+impl Lanes {
+    /// `None` where the CPU lacks the instructions, or the ensemble has categories, too many thresholds or too large
+    /// trees.
+    pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
+        if !crate::cpu::vbmi() || forest.has_categories() || forest.trees() == 0 {
+            return None;
+        }
+        let parts = forest.parts();
+        if parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * MAX_NODES) {
+            return None;
+        }
+        let slots = Slots::new(coder, MAX_SLOTS)?;
+        let cuts: Vec<Cut> = parts.roots.windows(2).map(|w| cut(forest, w[0] as usize, w[1] as usize)).collect();
+        let single = cuts.iter().all(|c| c.pieces.len() <= 1);
+        // Lanes used of each vector, and where each piece lies.
+        let mut used: Vec<usize> = Vec::new();
+        let mut places: Vec<Vec<(usize, usize)>> = Vec::with_capacity(cuts.len());
+        for cut in &cuts {
+            let mut of_tree = Vec::with_capacity(cut.pieces.len().max(1));
+            for size in cut.pieces.iter().map(Vec::len).chain(cut.pieces.is_empty().then_some(1)) {
+                let open = if single { used.len() } else { used.len().saturating_sub(8) };
+                let vector = (open..used.len()).find(|&v| used[v] + size <= LANES).unwrap_or_else(|| {
+                    used.push(0);
+                    used.len() - 1
+                });
+                of_tree.push((vector, used[vector]));
+                used[vector] += size;
+            }
+            places.push(of_tree);
+        }
+        let mut out = Self {
+            slots,
+            vectors: Aligned::zeroed(used.len() * BYTES),
+            exits: vec![0; used.len() * LANES * 2],
+            values: Vec::new(),
+            roots: Vec::with_capacity(cuts.len()),
+            more: vec![0; used.len()],
+        };
+        for ((cut, of_tree), range) in cuts.iter().zip(&places).zip(parts.roots.windows(2)) {
+            out.roots.push((of_tree[0].0 * LANES + of_tree[0].1) as u32);
+            out.fill(forest, range[0] as usize, cut, of_tree);
+        }
+        let scalar = parts.outputs == 1 && !parts.narrow && !parts.targets.contains(&VECTOR);
+        if single && scalar {
+            let value = |&e: &u32| parts.leaves.get((e & !LEAF) as usize).copied().unwrap_or(0.0);
+            out.values = out.exits.iter().map(value).collect();
+        }
+        Some(out)
+    }
+
+    /// Writes the pieces of a tree.
+    fn fill(&mut self, forest: &Forest, start: usize, cut: &Cut, of_tree: &[(usize, usize)]) {
+        if cut.pieces.is_empty() {
+            // A tree of one leaf: whatever is decided leads there.
+            let (vector, lane) = of_tree[0];
+            self.vectors[vector * BYTES + 2 * LANES + lane] = NO_LEFT | lane as u8;
+            let exit = (vector * LANES + lane) * 2;
+            self.exits[exit..exit + 2].fill(LEAF | forest.parts().payload[start]);
+            return;
+        }
+        for (piece, (nodes, &(vector, offset))) in cut.pieces.iter().zip(of_tree).enumerate() {
+            let mut depth = vec![1usize; nodes.len()];
+            let mut deepest = 1;
+            for (i, &at) in nodes.iter().enumerate() {
+                let node = forest.node(start + at as usize);
+                let (slot, threshold) = self.slots.of(node.column, node.threshold);
+                let lane = offset + i;
+                let left = node.left as usize - start;
+                let mut right = lane as u8;
+                for (decision, child) in [left, left + 1].into_iter().enumerate() {
+                    let (of_piece, place) = cut.place[child];
+                    if of_piece as usize == piece {
+                        depth[place as usize] = depth[i] + 1;
+                        deepest = deepest.max(depth[i] + 1);
+                        if decision == 1 {
+                            right = (right & NO_LEFT) | (offset + place as usize) as u8;
+                        }
+                        continue;
+                    }
+                    if decision == 0 {
+                        right |= NO_LEFT;
+                    }
+                    self.exits[(vector * LANES + lane) * 2 + decision] = if of_piece == NONE {
+                        LEAF | forest.parts().payload[start + child]
+                    } else {
+                        let (vector, lane) = of_tree[of_piece as usize];
+                        (vector * LANES + lane) as u32
+                    };
+                }
+                let at = vector * BYTES + lane;
+                self.vectors[at] = slot as u8;
+                self.vectors[at + LANES] = threshold;
+                self.vectors[at + 2 * LANES] = right;
+            }
+            let looks = (deepest - 1).div_ceil(JUMP).saturating_sub(LOOKS) as u8;
+            self.more[vector] = self.more[vector].max(looks);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::{BYTES, Forest, LANES, LEAF, LOOKS, Lanes, Vec};
+
+    /// Bytes that start on a line.
+    #[repr(C, align(64))]
+    struct Bytes<const N: usize>([u8; N]);
+
+    /// Registers of shuffled lanes that are in memory at a time: a load must not wait for another vector's store.
+    const RING: usize = 16;
+
+    /// A row's codes and the lane numbers.
+    struct Row {
+        codes: [__m512i; 4],
+        lane: __m512i,
+        next: __m512i,
+    }
+
+    impl Row {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+        fn new(bytes: &Bytes<256>) -> Self {
+            let mut lane = Bytes([0; LANES]);
+            lane.0.iter_mut().enumerate().for_each(|(i, l)| *l = i as u8);
+            let lane = load(&lane.0, 0);
+            let codes = [0, 1, 2, 3].map(|i| load(&bytes.0, i * LANES));
+            Self { codes, lane, next: _mm512_add_epi8(lane, _mm512_set1_epi8(1)) }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    #[expect(unsafe_code, reason = "64 bytes as a register")]
+    fn load(bytes: &[u8], at: usize) -> __m512i {
+        debug_assert!(at + LANES <= bytes.len(), "a whole register");
+        // SAFETY: callers name vectors that are there; the constructor made the bytes of all.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().add(at).cast()) }
+    }
+
+    impl Lanes {
+        /// Where a row leaves the piece at `lane` of `vector`: place in the exits.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
+        #[expect(unsafe_code, reason = "the innermost loop; the constructor made the indices")]
+        unsafe fn leave<const N: usize>(
+            &self,
+            row: &Row,
+            ring: &mut Bytes<{ RING * LANES }>,
+            turn: usize,
+            vector: usize,
+            lane: usize,
+        ) -> usize {
+            let at = vector * BYTES;
+            let slot = load(&self.vectors, at);
+            let [a, b, c, d] = row.codes;
+            let codes = match N {
+                1 => _mm512_permutexvar_epi8(slot, a),
+                2 => _mm512_permutex2var_epi8(a, slot, b),
+                _ => {
+                    let (low, high) = (_mm512_permutex2var_epi8(a, slot, b), _mm512_permutex2var_epi8(c, slot, d));
+                    _mm512_mask_blend_epi8(_mm512_movepi8_mask(slot), low, high)
+                }
+            };
+            let right = _mm512_cmpgt_epu8_mask(codes, load(&self.vectors, at + LANES));
+            let child = load(&self.vectors, at + 2 * LANES);
+            let left = _mm512_mask_blend_epi8(_mm512_movepi8_mask(child), row.next, row.lane);
+            let mut to = _mm512_mask_mov_epi8(left, right, child);
+            for _ in 0..3 {
+                to = _mm512_permutexvar_epi8(to, to);
+            }
+            let place = turn % RING * LANES;
+            let ring = &mut ring.0[place..place + LANES];
+            // SAFETY: the place in the ring has 64 bytes; lanes are below 64 after the mask; `more` has each vector.
+            unsafe {
+                _mm512_storeu_si512(ring.as_mut_ptr().cast(), to);
+                let mut node = lane;
+                for _ in 0..LOOKS {
+                    node = usize::from(*ring.get_unchecked(node)) & 63;
+                }
+                for _ in 0..*self.more.get_unchecked(vector) {
+                    node = usize::from(*ring.get_unchecked(node)) & 63;
+                }
+                (vector * LANES + node) * 2 + (right >> node & 1) as usize
+            }
+        }
+
+        /// The sum of one output of trees of one vector each.
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
+        #[expect(unsafe_code, reason = "the innermost loop; the constructor made the indices")]
+        fn sum<const N: usize>(&self, row: &Row, mut sum: f64) -> f64 {
+            let mut ring = Bytes([0; RING * LANES]);
+            for vector in 0..self.roots.len() {
+                // SAFETY: there is a vector a tree here, whose root is lane 0, and a value an exit.
+                sum += unsafe {
+                    let exit = self.leave::<N>(row, &mut ring, vector, vector, 0);
+                    *self.values.get_unchecked(exit)
+                };
+            }
+            sum
+        }
+
+        /// The leaf of each tree.
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
+        #[expect(unsafe_code, reason = "the innermost loop; the constructor made the indices")]
+        fn find<const N: usize>(&self, row: &Row, work: &mut Vec<(u32, u32)>, found: &mut [u32]) {
+            let mut ring = Bytes([0; RING * LANES]);
+            work.clear();
+            work.extend((0u32..).zip(self.roots.iter().copied()));
+            while !work.is_empty() {
+                let mut left = 0;
+                for i in 0..work.len() {
+                    let (tree, place) = work[i];
+                    let (vector, lane) = (place as usize / LANES, place as usize % LANES);
+                    // SAFETY: roots and exits name vectors that are there.
+                    let exit = unsafe { *self.exits.get_unchecked(self.leave::<N>(row, &mut ring, i, vector, lane)) };
+                    found[tree as usize] = exit & !LEAF;
+                    // Kept, and written over by the next one where it is a leaf.
+                    work[left] = (tree, exit);
+                    left += usize::from(exit & LEAF == 0);
+                }
+                work.truncate(left);
+            }
+        }
+
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
+        pub(super) fn row_x86(
+            &self,
+            forest: &Forest,
+            codes: &[u16],
+            work: &mut Vec<(u32, u32)>,
+            found: &mut [u32],
+            out: &mut [f64],
+            stride: usize,
+        ) {
+            let mut bytes = Bytes([0; 256]);
+            self.slots.row(codes, &mut bytes.0);
+            let row = Row::new(&bytes);
+            let slots = self.slots.len();
+            if !self.values.is_empty() {
+                out[0] = match slots {
+                    0..=64 => self.sum::<1>(&row, out[0]),
+                    65..=128 => self.sum::<2>(&row, out[0]),
+                    _ => self.sum::<4>(&row, out[0]),
+                };
+                return;
+            }
+            match slots {
+                0..=64 => self.find::<1>(&row, work, found),
+                65..=128 => self.find::<2>(&row, work, found),
+                _ => self.find::<4>(&row, work, found),
+            }
+            forest.add_up(found, out, stride);
+        }
+    }
+}
+
+impl Lanes {
+    /// Adds all trees to a row's sums.
+    ///
+    /// Shapes: `codes` of the coder that the ensemble was laid out with; `found` a place a tree; `out[k * stride]` is
+    /// output `k`.
+    pub fn row(
+        &self,
+        forest: &Forest,
+        codes: &[u16],
+        work: &mut Vec<(u32, u32)>,
+        found: &mut [u32],
+        out: &mut [f64],
+        stride: usize,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: the constructor found AVX-512 with VBMI on this CPU.
+            unsafe {
+                self.row_x86(forest, codes, work, found, out, stride);
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = work;
+            forest.walk_row(codes, found);
+            forest.add_up(found, out, stride);
+        }
+    }
+
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.vectors.len() + 4 * self.exits.len() + 8 * self.values.len()
+    }
+}
