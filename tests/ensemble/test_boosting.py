@@ -214,3 +214,23 @@ def test_the_huber_loss_shrugs_off_wild_targets() -> None:
     assert np.abs(HistGradientBoostingRegressor(**params).fit(X, wild).predict(T) - t).mean() > 10
     with pytest.raises(ValueError, match="huber_delta"):
         HistGradientBoostingRegressor("huber", huber_delta=0.0).fit(X, y)
+
+
+@pytest.mark.parametrize("rows", [25, 3000])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "cross_entropy"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_model_gives_training_rows_the_scores_it_was_trained_to(rows: int, loss: str, weighted: bool) -> None:
+    X, y = _data(rows)
+    X[::7, 1] = np.nan
+    y = 1 / (1 + np.exp(-y))
+    weights = np.linspace(0.5, 2, rows) if weighted else None
+    model = HistGradientBoostingRegressor(
+        loss, max_iter=12, early_stopping=True, validation_fraction=None, l2_regularization=3.0
+    ).fit(X, y, sample_weight=weights)
+    p = model.predict(X)
+    losses = {
+        "squared_error": 0.5 * (p - y) ** 2,
+        "poisson": p - y * np.log(p),
+        "cross_entropy": -y * np.log(p) - (1 - y) * np.log(1 - p),
+    }
+    assert model.train_score_[-1] == pytest.approx(-np.average(losses[loss], weights=weights), rel=1e-9)
