@@ -26,7 +26,10 @@ BOOSTING = {
     "min_gain_to_split",
     "subsample",
 }
-MORE = {f"ensemble.HistGradientBoosting{kind}": BOOSTING for kind in ("Classifier", "Regressor")}
+MORE = {
+    "ensemble.HistGradientBoostingClassifier": BOOSTING,
+    "ensemble.HistGradientBoostingRegressor": BOOSTING | {"huber_delta", "tweedie_power"},
+}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -178,3 +178,59 @@ def test_columns_of_thousands_of_categories_help_and_do_not_leak(kind: str) -> N
     three = np.digitize(y, [-1, 1])
     classes = HistGradientBoostingClassifier(max_iter=20, **chosen).fit(frame[train], three[train])
     assert classes.score(frame[test], three[test]) > 0.55
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"loss": "tweedie", "tweedie_power": 1.3}, {"objective": "tweedie", "tweedie_variance_power": 1.3}),
+        ({"loss": "cross_entropy"}, {"objective": "cross_entropy"}),
+    ],
+)
+def test_losses_beyond_scikit_learn_are_those_of_lightgbm(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    lgb = pytest.importorskip("lightgbm")
+    rng = np.random.default_rng(4)
+    X = rng.integers(0, 12, size=(3000, 4)).astype(float)
+    y = X[:, 0] - (X[:, 1] - 6) ** 2 / 5 + rng.normal(size=3000)
+    y = 1 / (1 + np.exp(-y)) if ours["loss"] == "cross_entropy" else np.exp(y / 8)
+    params: dict[str, Any] = {"max_iter": 5, "max_leaf_nodes": 8, "min_samples_leaf": 1, "l2_regularization": 1.0}
+    model = HistGradientBoostingRegressor(**params, **ours).fit(X, y)
+    other = lgb.LGBMRegressor(
+        n_estimators=5, num_leaves=8, min_child_samples=1, reg_lambda=1.0, n_jobs=1, verbose=-1, **theirs
+    ).fit(X, y)
+    # Equal splits; the rest is rounding of gradients.
+    np.testing.assert_allclose(model.predict(X), other.predict(X), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"tweedie|cross_entropy"):
+        HistGradientBoostingRegressor(**ours).fit(X, y - 5)
+
+
+def test_the_huber_loss_shrugs_off_wild_targets() -> None:
+    X, y = _data(3000)
+    wild = np.where(np.arange(3000) % 20 == 0, y + 1000, y)
+    params: dict[str, Any] = {"random_state": 0, "max_iter": 200}
+    huber = HistGradientBoostingRegressor("huber", huber_delta=0.5, **params).fit(X, wild)
+    T, t = _data(2000, seed=1)
+    assert np.abs(huber.predict(T) - t).mean() < 0.6
+    assert np.abs(HistGradientBoostingRegressor(**params).fit(X, wild).predict(T) - t).mean() > 10
+    with pytest.raises(ValueError, match="huber_delta"):
+        HistGradientBoostingRegressor("huber", huber_delta=0.0).fit(X, y)
+
+
+@pytest.mark.parametrize("rows", [25, 3000])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "cross_entropy"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_model_gives_training_rows_the_scores_it_was_trained_to(rows: int, loss: str, weighted: bool) -> None:
+    X, y = _data(rows)
+    X[::7, 1] = np.nan
+    y = 1 / (1 + np.exp(-y))
+    weights = np.linspace(0.5, 2, rows) if weighted else None
+    model = HistGradientBoostingRegressor(
+        loss, max_iter=12, early_stopping=True, validation_fraction=None, l2_regularization=3.0
+    ).fit(X, y, sample_weight=weights)
+    p = model.predict(X)
+    losses = {
+        "squared_error": 0.5 * (p - y) ** 2,
+        "poisson": p - y * np.log(p),
+        "cross_entropy": -y * np.log(p) - (1 - y) * np.log(1 - p),
+    }
+    assert model.train_score_[-1] == pytest.approx(-np.average(losses[loss], weights=weights), rel=1e-9)

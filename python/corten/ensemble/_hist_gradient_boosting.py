@@ -206,8 +206,9 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
 
     Parameters
     ----------
-    loss : {"squared_error", "absolute_error", "gamma", "poisson", "quantile"}, default="squared_error"
-        The loss.
+    loss : {"squared_error", "absolute_error", "gamma", "poisson", "quantile", "huber", "tweedie", \
+            "cross_entropy"}, default="squared_error"
+        The loss; "cross_entropy" takes targets from 0 to 1.
     quantile : float, default=None
         The quantile between 0 and 1 for the loss "quantile".
     learning_rate : float, default=0.1
@@ -262,6 +263,10 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         Share of the rows that each tree is grown on.
     colsample_bytree : float, default=1.0
         Share of the columns that each tree may use.
+    huber_delta : float, default=1.0
+        Distance from the target beyond which the loss "huber" is linear.
+    tweedie_power : float, default=1.5
+        Power of the mean that the variance of the loss "tweedie" grows with, between 1 and 2.
 
     Attributes
     ----------
@@ -324,6 +329,8 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         max_delta_step: float = 0.0,
         subsample: float = 1.0,
         colsample_bytree: float = 1.0,
+        huber_delta: float = 1.0,
+        tweedie_power: float = 1.5,
     ) -> None:
         self.loss = loss
         self.quantile = quantile
@@ -352,3 +359,5 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         self.max_delta_step = max_delta_step
         self.subsample = subsample
         self.colsample_bytree = colsample_bytree
+        self.huber_delta = huber_delta
+        self.tweedie_power = tweedie_power

@@ -133,6 +133,8 @@ pub struct HistGradientBoostingClassifier {
 pub struct HistGradientBoostingRegressor {
     loss: String,
     quantile: Option<f64>,
+    huber_delta: f64,
+    tweedie_power: f64,
     #[serde(flatten)]
     common: Common,
 }
@@ -145,7 +147,13 @@ impl Default for HistGradientBoostingClassifier {
 
 impl Default for HistGradientBoostingRegressor {
     fn default() -> Self {
-        Self { loss: "squared_error".into(), quantile: None, common: Common::default() }
+        Self {
+            loss: "squared_error".into(),
+            quantile: None,
+            huber_delta: 1.0,
+            tweedie_power: 1.5,
+            common: Common::default(),
+        }
     }
 }
 
@@ -184,8 +192,28 @@ impl Estimator for HistGradientBoostingRegressor {
                 parameter::within("quantile", q, 0.0, 1.0)?;
                 Objective::Quantile(q)
             }
+            "huber" => {
+                parameter::above("huber_delta", self.huber_delta, 0.0)?;
+                Objective::Huber(self.huber_delta)
+            }
+            "tweedie" => {
+                if !(self.tweedie_power > 1.0 && self.tweedie_power < 2.0) {
+                    return Err(Error::parameter("tweedie_power", "a float in the range (1, 2)", self.tweedie_power));
+                }
+                Objective::Tweedie(self.tweedie_power)
+            }
+            "cross_entropy" => Objective::CrossEntropy,
             other => {
-                let allowed = ["squared_error", "absolute_error", "gamma", "poisson", "quantile"];
+                let allowed = [
+                    "squared_error",
+                    "absolute_error",
+                    "gamma",
+                    "poisson",
+                    "quantile",
+                    "huber",
+                    "tweedie",
+                    "cross_entropy",
+                ];
                 return parameter::one_of("loss", other, &allowed)
                     .and(Err(Error::Internal("a loss that is allowed but not known".into())));
             }

@@ -159,10 +159,13 @@ impl Fitted for Boosted {
         let scores = builder.add(Trees::build(spec)?, &slots)?;
         let Some(labels) = self.labels.clone() else {
             let kind = match self.objective {
-                Objective::Poisson | Objective::Gamma => LinkKind::Exp,
+                Objective::Poisson | Objective::Gamma | Objective::Tweedie(_) => LinkKind::Exp,
+                Objective::CrossEntropy => LinkKind::Sigmoid,
                 _ => return Ok(vec![Output::new(Method::Predict, scores, vec!["prediction".into()])]),
             };
-            let predicted = builder.add(Link { kind }, &scores)?;
+            let mut predicted = builder.add(Link { kind }, &scores)?;
+            // A sigmoid gives both probabilities.
+            predicted.drain(..predicted.len() - 1);
             return Ok(vec![Output::new(Method::Predict, predicted, vec!["prediction".into()])]);
         };
         let (link, decide, score_names) = if self.objective == Objective::Binary {

@@ -55,7 +55,8 @@ impl Metric {
             best as f64
         };
         let number = |i: usize| match objective {
-            Objective::Poisson | Objective::Gamma => special::exp(scores[0][i]),
+            Objective::Poisson | Objective::Gamma | Objective::Tweedie(_) => special::exp(scores[0][i]),
+            Objective::CrossEntropy => special::sigmoid(scores[0][i]),
             _ => scores[0][i],
         };
         match self {

@@ -8,13 +8,15 @@
 pub(crate) mod binning;
 mod bundles;
 mod categories;
+mod cuts;
 mod estimator;
 mod fitted;
 pub(crate) mod grower;
 pub(crate) mod histogram;
 mod metric;
 pub(crate) mod objective;
+mod rounding;
 pub(crate) mod splitter;
-mod train;
+pub(crate) mod train;
 
 pub use estimator::{HistGradientBoostingClassifier, HistGradientBoostingRegressor};

@@ -16,6 +16,12 @@ pub(crate) enum Objective {
     Quantile(f64),
     Poisson,
     Gamma,
+    /// Squared near the target, linear beyond this distance.
+    Huber(f64),
+    /// Variance that grows with this power of the mean, between 1 and 2.
+    Tweedie(f64),
+    /// Targets between 0 and 1, one score before the sigmoid.
+    CrossEntropy,
     /// Two classes, one score.
     Binary,
     /// One score a class.
@@ -38,6 +44,12 @@ impl Objective {
             Self::Poisson if y.iter().any(|&v| v < 0.0) || y.iter().all(|&v| v == 0.0) => {
                 Err(Error::value("loss='poisson' requires non-negative y and sum(y) > 0."))
             }
+            Self::Tweedie(_) if y.iter().any(|&v| v < 0.0) || y.iter().all(|&v| v == 0.0) => {
+                Err(Error::value("loss='tweedie' requires non-negative y and sum(y) > 0."))
+            }
+            Self::CrossEntropy if y.iter().any(|&v| !(0.0..=1.0).contains(&v)) => {
+                Err(Error::value("loss='cross_entropy' requires y between 0 and 1."))
+            }
             Self::Gamma if y.iter().any(|&v| v <= 0.0) => {
                 Err(Error::value("loss='gamma' requires strictly positive y."))
             }
@@ -51,10 +63,10 @@ impl Objective {
         let mean = || weights.map_or_else(|| vector::sum(y), |w| vector::dot(y, w)) / total;
         match self {
             Self::SquaredError => vec![mean()],
-            Self::AbsoluteError => vec![quantile(y.to_vec(), weights, 0.5)],
+            Self::AbsoluteError | Self::Huber(_) => vec![quantile(y.to_vec(), weights, 0.5)],
             Self::Quantile(q) => vec![quantile(y.to_vec(), weights, q)],
-            Self::Poisson | Self::Gamma => vec![special::ln(mean().max(f64::EPSILON))],
-            Self::Binary => {
+            Self::Poisson | Self::Gamma | Self::Tweedie(_) => vec![special::ln(mean().max(f64::EPSILON))],
+            Self::Binary | Self::CrossEntropy => {
                 let p = mean().clamp(f64::EPSILON, 1.0 - f64::EPSILON);
                 vec![special::ln(p / (1.0 - p))]
             }
@@ -73,13 +85,14 @@ impl Objective {
 
     /// Hessian of every row without weights, where all have the same.
     pub(crate) fn constant_hessian(self) -> bool {
-        matches!(self, Self::SquaredError | Self::AbsoluteError | Self::Quantile(_))
+        matches!(self, Self::SquaredError | Self::AbsoluteError | Self::Quantile(_) | Self::Huber(_))
     }
 
     /// Most that a gradient and a hessian can be without weights, where that is known.
     pub(crate) fn bounds(self) -> Option<(f64, f64)> {
         match self {
-            Self::Binary | Self::Multiclass(_) => Some((1.0, 0.25)),
+            Self::Binary | Self::CrossEntropy | Self::Multiclass(_) => Some((1.0, 0.25)),
+            Self::Huber(delta) => Some((delta, 1.0)),
             Self::AbsoluteError | Self::Quantile(_) => Some((1.0, 1.0)),
             _ => None,
         }
@@ -90,7 +103,7 @@ impl Objective {
     /// Shapes: all of one length.
     pub(crate) fn block(self, y: &[f64], weights: Option<&[f64]>, scores: &[f64], g: &mut [f64], h: &mut [f64]) {
         match self {
-            Self::Binary => gradients::logistic(y, scores, g, h),
+            Self::Binary | Self::CrossEntropy => gradients::logistic(y, scores, g, h),
             Self::Poisson => {
                 h.copy_from_slice(scores);
                 gradients::exp_all(h);
@@ -176,7 +189,15 @@ impl Objective {
                 let e = y * special::exp(-score);
                 (1.0 - e, e)
             }
-            Self::Binary | Self::Multiclass(_) => {
+            Self::Huber(delta) => {
+                let residual = score - y;
+                (residual.clamp(-delta, delta), 1.0)
+            }
+            Self::Tweedie(power) => {
+                let (a, b) = (special::exp((1.0 - power) * score), special::exp((2.0 - power) * score));
+                (b - y * a, (2.0 - power) * b - (1.0 - power) * y * a)
+            }
+            Self::Binary | Self::CrossEntropy | Self::Multiclass(_) => {
                 let p = special::sigmoid(score);
                 (p - y, p * (1.0 - p))
             }
@@ -212,7 +233,15 @@ impl Objective {
             Self::Quantile(q) => (y - score) * if y >= score { q } else { q - 1.0 },
             Self::Poisson => special::exp(score) - y * score,
             Self::Gamma => score + y * special::exp(-score),
-            Self::Binary => {
+            Self::Huber(delta) => {
+                let residual = (score - y).abs();
+                if residual <= delta { 0.5 * residual * residual } else { delta * (residual - 0.5 * delta) }
+            }
+            Self::Tweedie(power) => {
+                let (a, b) = (special::exp((1.0 - power) * score), special::exp((2.0 - power) * score));
+                b / (2.0 - power) - y * a / (1.0 - power)
+            }
+            Self::Binary | Self::CrossEntropy => {
                 // log(1 + e^s) - y s, from the side where the exponential is small.
                 let positive = if score > 0.0 { score } else { 0.0 };
                 positive + special::log1p(special::exp(-score.abs())) - y * score
@@ -279,6 +308,9 @@ mod tests {
             (Objective::Poisson, 2.0),
             (Objective::Gamma, 1.7),
             (Objective::Binary, 1.0),
+            (Objective::CrossEntropy, 0.3),
+            (Objective::Huber(0.8), 1.3),
+            (Objective::Tweedie(1.4), 2.5),
             (Objective::Quantile(0.3), 2.0),
         ];
         for (objective, y) in objectives {
@@ -288,7 +320,7 @@ mod tests {
                 let (g, h) = objective.one(y, score);
                 assert!((slope - g).abs() < 1e-6, "{objective:?} {slope} {g}");
                 let bend = (objective.one(y, score + d).0 - objective.one(y, score - d).0) / (2.0 * d);
-                if !matches!(objective, Objective::Quantile(_)) {
+                if !matches!(objective, Objective::Quantile(_) | Objective::Huber(_)) {
                     assert!((bend - h).abs() < 1e-5, "{objective:?} {bend} {h}");
                 }
             }
@@ -298,7 +330,7 @@ mod tests {
     #[test]
     fn baselines_are_where_gradients_add_to_zero() {
         let y = [1.0, 2.0, 4.0, 9.0];
-        for objective in [Objective::SquaredError, Objective::Poisson, Objective::Gamma] {
+        for objective in [Objective::SquaredError, Objective::Poisson, Objective::Gamma, Objective::Tweedie(1.5)] {
             let score = objective.baseline(&y, None)[0];
             let sum: f64 = y.iter().map(|&y| objective.one(y, score).0).sum();
             assert!(sum.abs() < 1e-9, "{objective:?} {sum}");
