@@ -21,7 +21,7 @@ def estimators() -> dict[str, type]:
     out = {}
     for module in MODULES:
         loaded = importlib.import_module(f"corten.{module}")
-        for name in loaded.__all__:
+        for name in (n for n in loaded.__all__ if isinstance(getattr(loaded, n), type)):
             out[f"{module}.{name}"] = getattr(loaded, name)
     return out
 
