@@ -29,7 +29,7 @@ def estimators() -> dict[str, type]:
 def small(cls: type) -> Any:
     """An estimator of a class that fits fast."""
     fast = {"max_iter": 10} if "Hist" in cls.__name__ else {}
-    if "Forest" in cls.__name__ or "ExtraTrees" in cls.__name__:
+    if "Forest" in cls.__name__ or "Bagging" in cls.__name__ or "ExtraTrees" in cls.__name__:
         fast = {"n_estimators": 5}
     estimator = cls(**fast)
     if "random_state" in estimator.get_params():

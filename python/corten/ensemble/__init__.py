@@ -2,6 +2,7 @@
 
 from ._extra_trees import ExtraTreesClassifier, ExtraTreesRegressor
 from ._hist_gradient_boosting import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from ._isolation_forest import IsolationForest
 from ._random_forest import RandomForestClassifier, RandomForestRegressor
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "ExtraTreesRegressor",
     "HistGradientBoostingClassifier",
     "HistGradientBoostingRegressor",
+    "IsolationForest",
     "RandomForestClassifier",
     "RandomForestRegressor",
 ]
