@@ -26,11 +26,25 @@ def estimators() -> dict[str, type]:
     return out
 
 
+def _members(name: str) -> list[tuple[str, Any]]:
+    """Two members of an ensemble of this name."""
+    from corten import linear_model, tree
+
+    if name.endswith("Classifier"):
+        return [
+            ("linear", linear_model.LogisticRegression()),
+            ("tree", tree.DecisionTreeClassifier(max_depth=3, random_state=0)),
+        ]
+    return [("linear", linear_model.Ridge()), ("tree", tree.DecisionTreeRegressor(max_depth=3, random_state=0))]
+
+
 def small(cls: type) -> Any:
     """An estimator of a class that fits fast."""
     fast = {"max_iter": 10} if "Hist" in cls.__name__ else {}
     if "Forest" in cls.__name__ or "Bagging" in cls.__name__ or "ExtraTrees" in cls.__name__:
         fast = {"n_estimators": 5}
+    if cls.__name__.startswith(("Voting", "Stacking")):
+        fast = {"estimators": _members(cls.__name__)}
     estimator = cls(**fast)
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=0)

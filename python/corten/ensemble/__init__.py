@@ -4,6 +4,7 @@ from ._extra_trees import ExtraTreesClassifier, ExtraTreesRegressor
 from ._hist_gradient_boosting import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from ._isolation_forest import IsolationForest
 from ._random_forest import RandomForestClassifier, RandomForestRegressor
+from ._voting import VotingClassifier, VotingRegressor
 
 __all__ = [
     "ExtraTreesClassifier",
@@ -13,4 +14,6 @@ __all__ = [
     "IsolationForest",
     "RandomForestClassifier",
     "RandomForestRegressor",
+    "VotingClassifier",
+    "VotingRegressor",
 ]

@@ -27,9 +27,11 @@ class ForestMixin:
             params["oob_score"] = True
         return params
 
-    def _fit_core(self, inputs: Input, target: Target, sample_weight: Any = None, **kwargs: Any) -> Self:
+    def _fit_core(
+        self, inputs: Input, target: Target | None = None, sample_weight: Any = None, *, partial: bool = False
+    ) -> Self:
         self.__dict__.pop("_members", None)
-        super()._fit_core(inputs, target, sample_weight, **kwargs)  # type: ignore[misc]
+        super()._fit_core(inputs, target, sample_weight, partial=partial)  # type: ignore[misc]
         report = self.report_  # type: ignore[attr-defined]
         if self.warm_start and not report["added"]:
             warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=4)
@@ -39,7 +41,7 @@ class ForestMixin:
                 "reliable OOB estimates.",
                 stacklevel=4,
             )
-        if callable(self.oob_score) and report["out_of_bag_score"] is not None:
+        if callable(self.oob_score) and target is not None and report["out_of_bag_score"] is not None:
             if target.classes is None:
                 truth, answers = target.values, self.oob_prediction_  # type: ignore[attr-defined]
             else:
@@ -81,7 +83,7 @@ class ForestMixin:
         return tree
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc]
+        state = dict(super().__getstate__())  # type: ignore[call-overload]
         state.pop("_members", None)
         return state
 
