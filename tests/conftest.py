@@ -21,16 +21,30 @@ def estimators() -> dict[str, type]:
     out = {}
     for module in MODULES:
         loaded = importlib.import_module(f"corten.{module}")
-        for name in loaded.__all__:
+        for name in (n for n in loaded.__all__ if isinstance(getattr(loaded, n), type)):
             out[f"{module}.{name}"] = getattr(loaded, name)
     return out
+
+
+def _members(name: str) -> list[tuple[str, Any]]:
+    """Two members of an ensemble of this name."""
+    from corten import linear_model, tree
+
+    if name.endswith("Classifier"):
+        return [
+            ("linear", linear_model.LogisticRegression()),
+            ("tree", tree.DecisionTreeClassifier(max_depth=3, random_state=0)),
+        ]
+    return [("linear", linear_model.Ridge()), ("tree", tree.DecisionTreeRegressor(max_depth=3, random_state=0))]
 
 
 def small(cls: type) -> Any:
     """An estimator of a class that fits fast."""
     fast = {"max_iter": 10} if "Hist" in cls.__name__ else {}
-    if "Forest" in cls.__name__ or "ExtraTrees" in cls.__name__:
+    if "Forest" in cls.__name__ or "Bagging" in cls.__name__ or "ExtraTrees" in cls.__name__:
         fast = {"n_estimators": 5}
+    if cls.__name__.startswith(("Voting", "Stacking")):
+        fast = {"estimators": _members(cls.__name__)}
     estimator = cls(**fast)
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=0)

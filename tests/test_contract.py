@@ -19,6 +19,7 @@ _SHARED = {
             for kind in ("dense", "sparse")
         }
         for name in (
+            "IsolationForest",
             "RandomForestClassifier",
             "RandomForestRegressor",
         )

@@ -45,6 +45,8 @@ def test_constructor_is_that_of_scikit_learn(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_rust_knows_the_same_defaults(name: str) -> None:
+    if name not in _core.estimators():
+        pytest.skip("composed in Python")
     known = core_defaults(name)
     ours = {k: plain(v) for k, v in signature(ALL[name]).items()}
     assert set(known) <= set(ours)

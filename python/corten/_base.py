@@ -138,6 +138,8 @@ class Estimator(Savable, Parameters, Routing):
     _allow_nan = False
     _takes_text = False
     _categorical = False
+    #: Whether the state of the fit is kept beside the model.
+    _keeps_handle = False
     n_features_in_: int
     feature_names_in_: np.ndarray
     report_: dict[str, Any]
@@ -208,14 +210,19 @@ class Estimator(Savable, Parameters, Routing):
             if line is not None:
                 line.close()
         self._remember(inputs)
-        for name, value in handle.attributes().items():
-            self._set_attribute(name, value)
+        self._take(handle)
         if target is not None and target.classes is not None:
             self.classes_ = target.classes
+        kept = partial or self._keeps_handle or hasattr(self, "partial_fit") or getattr(self, "warm_start", False)
+        self._handle = handle if kept else None
+        return self
+
+    def _take(self, handle: Any) -> None:
+        """Takes over what was fitted."""
+        for name, value in handle.attributes().items():
+            self._set_attribute(name, value)
         self.report_ = dict(handle.report())
         self._model = handle.model()
-        self._handle = handle if partial or hasattr(self, "partial_fit") or getattr(self, "warm_start", False) else None
-        return self
 
     def _set_attribute(self, name: str, value: Any) -> None:
         setattr(self, name, value)

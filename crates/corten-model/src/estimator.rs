@@ -129,6 +129,11 @@ pub trait Fitted: Any + Send + Sync {
 
     /// For a warm start of the same type.
     fn as_any(&self) -> &dyn Any;
+
+    /// The members of an ensemble, each on all columns; none for what has no members.
+    fn members(&self) -> Vec<Box<dyn Fitted>> {
+        Vec::new()
+    }
 }
 
 impl dyn Fitted {

@@ -147,6 +147,12 @@ impl Fitted {
         json::to_py(py, &self.inner.report())
     }
 
+    /// The members of an ensemble.
+    fn members(&self) -> Vec<Self> {
+        let members = self.inner.members().into_iter();
+        members.map(|inner| Self { inner: Arc::from(inner), schema: self.schema.clone() }).collect()
+    }
+
     /// The model over the columns that it was fitted on.
     fn model(&self, py: Python<'_>) -> PyResult<Model> {
         let cancel = CancelToken::new();

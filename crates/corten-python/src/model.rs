@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use corten_core::CancelToken;
 use corten_kernels::parallel;
-use corten_model::compose::{self, Part};
+use corten_model::compose::{self, Member, Part, Rule};
 use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use serde::Deserialize;
 
 use crate::door::{self, Size};
+use crate::estimator::labels_of;
 use crate::inputs::Input;
 use crate::row::Rows;
 use crate::{arrays, errors, json};
@@ -241,5 +242,48 @@ pub(crate) fn columns(py: Python<'_>, schema: &Bound<'_, PyDict>, parts: &Bound<
         })
         .collect();
     let model = compose::columns(&schema, &parts).map_err(|e| errors::to_py(py, e))?;
+    Model::new(py, model)
+}
+
+/// Several models on the same table, and one answer: `rule` is "mean", "soft", "hard" or "stack".
+#[pyfunction]
+#[pyo3(signature = (schema, members, rule, *, classes = None, methods = None, passthrough = false))]
+pub(crate) fn ensemble(
+    py: Python<'_>,
+    schema: &Bound<'_, PyDict>,
+    members: &Bound<'_, PyAny>,
+    rule: &str,
+    classes: Option<&Bound<'_, PyList>>,
+    methods: Option<Vec<(String, bool)>>,
+    passthrough: bool,
+) -> PyResult<Model> {
+    let schema = Schema::deserialize(&json::of_py(schema)?)
+        .map_err(|e| PyTypeError::new_err(format!("the schema can't be read: {e}")))?;
+    type Given<'py> = (Bound<'py, Model>, Vec<usize>, Option<Vec<usize>>, f64);
+    let given: Vec<Given<'_>> = members.extract()?;
+    let guards: Vec<_> = given.iter().map(|m| m.0.get().read()).collect();
+    let members: Vec<Member<'_>> = given
+        .iter()
+        .zip(&guards)
+        .map(|((_, columns, classes, weight), model)| Member {
+            model,
+            columns: columns.clone(),
+            classes: classes.clone(),
+            weight: *weight,
+        })
+        .collect();
+    let labels = || match classes {
+        Some(classes) => labels_of(classes),
+        None => Ok(Labels::Int(Vec::new())),
+    };
+    let method = |(name, skip): (String, bool)| Ok((Method::parse(&name).map_err(|e| errors::to_py(py, e))?, skip));
+    let rule = match rule {
+        "mean" => Rule::Mean,
+        "soft" => Rule::Soft(labels()?),
+        "hard" => Rule::Hard(labels()?),
+        "stack" => Rule::Stack(methods.unwrap_or_default().into_iter().map(method).collect::<PyResult<_>>()?),
+        _ => return Err(PyTypeError::new_err(format!("no rule '{rule}'"))),
+    };
+    let model = compose::ensemble(&schema, &members, &rule, passthrough).map_err(|e| errors::to_py(py, e))?;
     Model::new(py, model)
 }

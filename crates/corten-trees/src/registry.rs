@@ -5,7 +5,7 @@ use corten_model::estimator::Entry;
 use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRegressor};
 use crate::forest::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
-    ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor,
+    ExtraTreesRegressor, IsolationForest, RandomForestClassifier, RandomForestRegressor,
 };
 
 /// One entry an estimator.
@@ -19,6 +19,7 @@ pub fn estimators() -> Vec<Entry> {
         Entry::of::<ExtraTreesRegressor>("ensemble.ExtraTreesRegressor"),
         Entry::of::<HistGradientBoostingClassifier>("ensemble.HistGradientBoostingClassifier"),
         Entry::of::<HistGradientBoostingRegressor>("ensemble.HistGradientBoostingRegressor"),
+        Entry::of::<IsolationForest>("ensemble.IsolationForest"),
         Entry::of::<RandomForestClassifier>("ensemble.RandomForestClassifier"),
         Entry::of::<RandomForestRegressor>("ensemble.RandomForestRegressor"),
     ]

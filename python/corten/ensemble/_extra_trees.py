@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from .._base import ClassifierMixin, Estimator, RegressorMixin
+from ..tree import ExtraTreeClassifier, ExtraTreeRegressor
+from ._forest import ForestMixin
 
 
-class ExtraTreesClassifier(ClassifierMixin, Estimator):
+class ExtraTreesClassifier(ForestMixin, ClassifierMixin, Estimator):
     """A forest of classification trees whose thresholds are drawn at random.
 
     Answers are the mean of the trees' class frequencies. Missing values are taken as they are.
@@ -36,8 +38,8 @@ class ExtraTreesClassifier(ClassifierMixin, Estimator):
         Least gain of a split.
     bootstrap : bool, default=False
         Draw rows with replacement for each tree; all rows otherwise.
-    oob_score : bool, default=False
-        Score each row by the trees that didn't see it.
+    oob_score : bool or callable, default=False
+        Score each row by the trees that didn't see it; a callable gets the true and the predicted target.
     n_jobs : int, default=None
         Threads; None and -1 stand for all. The model is the same for any number.
     random_state : int, RandomState or None, default=None
@@ -65,6 +67,8 @@ class ExtraTreesClassifier(ClassifierMixin, Estimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, after a fit on a frame with named columns.
+    estimators_ : list of estimators
+        The trees; not there in a forest that was unpickled.
     report_ : dict
         How the fit went.
 
@@ -84,6 +88,7 @@ class ExtraTreesClassifier(ClassifierMixin, Estimator):
 
     _core_name = "ensemble.ExtraTreesClassifier"
     _allow_nan = True
+    _tree = ExtraTreeClassifier
     feature_importances_: np.ndarray
 
     def __init__(
@@ -99,7 +104,7 @@ class ExtraTreesClassifier(ClassifierMixin, Estimator):
         max_leaf_nodes: int | None = None,
         min_impurity_decrease: float = 0.0,
         bootstrap: bool = False,
-        oob_score: bool = False,
+        oob_score: Any = False,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -130,7 +135,7 @@ class ExtraTreesClassifier(ClassifierMixin, Estimator):
         self.monotonic_cst = monotonic_cst
 
 
-class ExtraTreesRegressor(RegressorMixin, Estimator):
+class ExtraTreesRegressor(ForestMixin, RegressorMixin, Estimator):
     """A forest of regression trees whose thresholds are drawn at random.
 
     Answers are the mean of the trees' answers. Missing values are taken as they are.
@@ -157,8 +162,8 @@ class ExtraTreesRegressor(RegressorMixin, Estimator):
         Least gain of a split.
     bootstrap : bool, default=False
         Draw rows with replacement for each tree; all rows otherwise.
-    oob_score : bool, default=False
-        Score each row by the trees that didn't see it.
+    oob_score : bool or callable, default=False
+        Score each row by the trees that didn't see it; a callable gets the true and the predicted target.
     n_jobs : int, default=None
         Threads; None and -1 stand for all. The model is the same for any number.
     random_state : int, RandomState or None, default=None
@@ -182,6 +187,8 @@ class ExtraTreesRegressor(RegressorMixin, Estimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, after a fit on a frame with named columns.
+    estimators_ : list of estimators
+        The trees; not there in a forest that was unpickled.
     report_ : dict
         How the fit went.
 
@@ -202,6 +209,7 @@ class ExtraTreesRegressor(RegressorMixin, Estimator):
     _core_name = "ensemble.ExtraTreesRegressor"
     _multi_output = True
     _allow_nan = True
+    _tree = ExtraTreeRegressor
     feature_importances_: np.ndarray
 
     def __init__(
@@ -217,7 +225,7 @@ class ExtraTreesRegressor(RegressorMixin, Estimator):
         max_leaf_nodes: int | None = None,
         min_impurity_decrease: float = 0.0,
         bootstrap: bool = False,
-        oob_score: bool = False,
+        oob_score: Any = False,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._base import ClassifierMixin, Estimator, RegressorMixin
+from ._structure import TreeMixin
 
 
-class DecisionTreeClassifier(ClassifierMixin, Estimator):
+class DecisionTreeClassifier(TreeMixin, ClassifierMixin, Estimator):
     """One classification tree.
 
     Missing values are taken as they are.
@@ -53,6 +54,8 @@ class DecisionTreeClassifier(ClassifierMixin, Estimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, after a fit on a frame with named columns.
+    tree_ : Tree
+        The nodes, in arrays of scikit-learn's names.
     report_ : dict
         How the fit went.
 
@@ -106,7 +109,7 @@ class DecisionTreeClassifier(ClassifierMixin, Estimator):
         self.monotonic_cst = monotonic_cst
 
 
-class DecisionTreeRegressor(RegressorMixin, Estimator):
+class DecisionTreeRegressor(TreeMixin, RegressorMixin, Estimator):
     """One regression tree.
 
     Missing values are taken as they are.
@@ -146,6 +149,8 @@ class DecisionTreeRegressor(RegressorMixin, Estimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, after a fit on a frame with named columns.
+    tree_ : Tree
+        The nodes, in arrays of scikit-learn's names.
     report_ : dict
         How the fit went.
 

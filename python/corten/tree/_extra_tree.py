@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._base import ClassifierMixin, Estimator, RegressorMixin
+from ._structure import TreeMixin
 
 
-class ExtraTreeClassifier(ClassifierMixin, Estimator):
+class ExtraTreeClassifier(TreeMixin, ClassifierMixin, Estimator):
     """One classification tree whose thresholds are drawn at random.
 
     Missing values are taken as they are.
@@ -53,6 +54,8 @@ class ExtraTreeClassifier(ClassifierMixin, Estimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, after a fit on a frame with named columns.
+    tree_ : Tree
+        The nodes, in arrays of scikit-learn's names.
     report_ : dict
         How the fit went.
 
@@ -107,7 +110,7 @@ class ExtraTreeClassifier(ClassifierMixin, Estimator):
         self.monotonic_cst = monotonic_cst
 
 
-class ExtraTreeRegressor(RegressorMixin, Estimator):
+class ExtraTreeRegressor(TreeMixin, RegressorMixin, Estimator):
     """One regression tree whose thresholds are drawn at random.
 
     Missing values are taken as they are.
@@ -147,6 +150,8 @@ class ExtraTreeRegressor(RegressorMixin, Estimator):
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, after a fit on a frame with named columns.
+    tree_ : Tree
+        The nodes, in arrays of scikit-learn's names.
     report_ : dict
         How the fit went.
 

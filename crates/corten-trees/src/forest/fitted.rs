@@ -174,4 +174,14 @@ impl Fitted for Grove {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    fn members(&self) -> Vec<Box<dyn Fitted>> {
+        let member = |tree: &GrownTree| -> Box<dyn Fitted> {
+            let mut importances = vec![0.0; self.features];
+            tree.add_importances(&mut importances);
+            let (labels, trees) = (self.labels.clone(), vec![tree.clone()]);
+            Box::new(Self { labels, single: true, trees, added: 1, importances, oob: None, seconds: 0.0, ..*self })
+        };
+        self.trees.iter().map(member).collect()
+    }
 }

@@ -10,6 +10,7 @@ mod estimator;
 mod finder;
 mod fitted;
 mod grower;
+mod isolation;
 mod lists;
 mod means;
 mod parameters;
@@ -20,6 +21,7 @@ mod sample;
 mod sort;
 mod tree;
 
+pub use isolation::IsolationForest;
 pub use parameters::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
     ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor,
