@@ -99,6 +99,9 @@ impl<'a, T: Copy> Strided<'a, T> {
             for (o, &v) in out.iter_mut().zip(from) {
                 *o = to(v);
             }
+        } else if self.stride == 0 && !out.is_empty() {
+            // One value stands for all rows.
+            out.fill(to(self.data[self.offset]));
         } else if !out.is_empty() {
             let from = &self.data[self.offset + start * self.stride..];
             for (o, &v) in out.iter_mut().zip(from.iter().step_by(self.stride)) {

@@ -66,7 +66,11 @@ fn column_of<'a>(name: &str, array: &'a ArrayRef) -> Column<'a> {
             let values: Vec<u8> = array.as_boolean().values().iter().map(u8::from).collect();
             number(Values::Bool(Strided::contiguous(values)))
         }
-        DataType::Null => Column::f64(name, vec![f64::NAN; array.len()]),
+        // One value stands for all rows.
+        DataType::Null => match Strided::new(vec![f64::NAN], 0, 0, array.len()) {
+            Ok(values) => number(Values::F64(values)),
+            Err(_) => unsupported(name, array),
+        },
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => match text_of(array) {
             Some(text) => Column::text(name, text),
             None => unsupported(name, array),

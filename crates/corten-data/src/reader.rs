@@ -1,12 +1,13 @@
 //! Reading tables block by block.
 
+mod footer;
+mod ipc;
 mod text;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
-use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::SchemaRef;
 use corten_core::{Error, Kind, Result};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -97,7 +98,10 @@ fn parquet(path: &str) -> Result<Reader> {
     if path == "-" {
         return Err(Error::parameter("format", "'csv', 'arrow' or 'jsonl' on standard input", "'parquet'"));
     }
-    let file = File::open(path).map_err(|e| io_error(path, &e))?;
+    let mut file = File::open(path).map_err(|e| io_error(path, &e))?;
+    if !footer::fits(&mut file).map_err(|e| io_error(path, &e))? {
+        return Err(broken(path, &"it is no Parquet file, or its footer is damaged"));
+    }
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(path, &e))?;
     let total = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
     let reader = builder.with_batch_size(BATCH).build().map_err(|e| broken(path, &e))?;
@@ -106,19 +110,16 @@ fn parquet(path: &str) -> Result<Reader> {
 
 fn arrow_ipc(path: &str) -> Result<Reader> {
     if path == "-" {
-        let reader = StreamReader::try_new(io::stdin(), None).map_err(|e| broken(path, &e))?;
-        return Ok(arrow(path, RecordBatchReader::schema(&reader), None, reader));
+        let reader = ipc::Stream::new(BufReader::new(io::stdin())).map_err(|e| broken(path, &e))?;
+        return Ok(arrow(path, reader.schema(), None, reader));
     }
     let mut file = BufReader::new(File::open(path).map_err(|e| io_error(path, &e))?);
-    let mut magic = [0; 6];
-    let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
-    file.rewind().map_err(|e| io_error(path, &e))?;
-    if is_file {
-        let reader = FileReader::try_new(file, None).map_err(|e| broken(path, &e))?;
-        Ok(arrow(path, RecordBatchReader::schema(&reader), None, reader))
+    if ipc::is_file(&mut file).map_err(|e| io_error(path, &e))? {
+        let reader = ipc::Blocks::new(file).map_err(|e| broken(path, &e))?;
+        Ok(arrow(path, reader.schema(), None, reader))
     } else {
-        let reader = StreamReader::try_new(file, None).map_err(|e| broken(path, &e))?;
-        Ok(arrow(path, RecordBatchReader::schema(&reader), None, reader))
+        let reader = ipc::Stream::new(file).map_err(|e| broken(path, &e))?;
+        Ok(arrow(path, reader.schema(), None, reader))
     }
 }
 

@@ -239,6 +239,35 @@ impl Builder {
             .collect())
     }
 
+    /// The input whose values a column has, be they shifted and scaled: its place among the inputs of numbers.
+    fn origin(&self, slot: Slot) -> Option<usize> {
+        let Slot::Number(mut at) = slot else { return None };
+        let inputs = self.graph.schema.counts().0;
+        for node in self.graph.nodes.iter().rev() {
+            if node.shape.kind == Kind::Number && at >= node.first && at - node.first < node.shape.columns {
+                let (Op::CheckFinite(_) | Op::Scale(_)) = node.op else { return None };
+                let Some(&Slot::Number(from)) = node.inputs.get((at - node.first) as usize) else { return None };
+                at = from;
+            }
+        }
+        Some(at as usize).filter(|&at| at < inputs)
+    }
+
+    /// An operator that names the table's own columns, where it knew those of the step before by their places.
+    fn named(&self, op: &Op, inputs: &[Slot]) -> Op {
+        let mut op = op.clone();
+        if let Op::CheckFinite(check) = &mut op {
+            let numbers: Vec<&String> =
+                self.graph.schema.inputs.iter().filter(|i| i.kind == Kind::Number).map(|i| &i.name).collect();
+            for (name, &slot) in check.names.iter_mut().zip(inputs) {
+                if let Some(at) = self.origin(slot) {
+                    name.clone_from(numbers[at]);
+                }
+            }
+        }
+        op
+    }
+
     /// Puts another graph on top of some columns and returns its answers in this graph's slots.
     ///
     /// # Errors
@@ -266,7 +295,7 @@ impl Builder {
         };
         for node in &graph.nodes {
             let inputs: Vec<Slot> = node.inputs.iter().map(|&s| find(s, &numbers, &texts)).collect();
-            let made = self.add(node.op.clone(), &inputs)?;
+            let made = self.add(self.named(&node.op, &inputs), &inputs)?;
             match node.shape.kind {
                 Kind::Number => numbers.extend(made),
                 Kind::Text => texts.extend(made),

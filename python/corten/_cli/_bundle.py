@@ -53,8 +53,11 @@ def bundle(model: Path, runner: Path, output: Path) -> int:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o755)
         os.replace(temporary, output)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            # Writing fails without a name, renaming with that of the temporary file.
+            raise OSError(error.errno, os.strerror(error.errno), str(output)) from error
         raise
     return offset + len(body) + len(trailer)
 

@@ -1,7 +1,9 @@
 //! Rows of text, from CSV or JSON lines, to typed columns.
 
-use std::io::{BufRead, Read};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -12,8 +14,10 @@ use super::{BATCH, MAX_COLUMNS};
 
 /// Rows that types are told from.
 const LOOK_AT: usize = 1000;
-/// Longest line of JSON.
+/// Longest line of JSON and record of CSV.
 const MAX_LINE: u64 = 16 << 20;
+/// Bytes of rows that a block may take before it is turned into columns.
+const MAX_BLOCK: usize = 128 << 20;
 
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,15 @@ pub(super) enum Cell {
     Text(String),
 }
 
+/// What a row takes in memory.
+fn size(row: &[Cell]) -> usize {
+    let text = |cell: &Cell| match cell {
+        Cell::Number(t) | Cell::Text(t) => t.len(),
+        Cell::Missing | Cell::Bool(_) => 0,
+    };
+    size_of_val(row) + row.iter().map(text).sum::<usize>()
+}
+
 /// Where rows come from.
 pub(super) trait Rows {
     /// The names, when the source has them before the first row.
@@ -34,20 +47,45 @@ pub(super) trait Rows {
     fn untyped(&self) -> bool;
     /// The next row as (name or position, value); `None` at the end.
     fn next_row(&mut self, names: &mut Vec<String>, row: &mut Vec<Cell>) -> Result<bool>;
+    /// Leaves out members that come from now on under new names.
+    fn fix_names(&mut self) {}
+}
+
+/// An input that gives so many bytes and no more.
+struct Metered {
+    input: Box<dyn BufRead + Send>,
+    left: Arc<AtomicU64>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(out)?;
+        match self.left.load(Ordering::Relaxed).checked_sub(count as u64) {
+            Some(left) => self.left.store(left, Ordering::Relaxed),
+            None => return Err(io::Error::other("a record is longer than 16 MiB")),
+        }
+        Ok(count)
+    }
 }
 
 pub(super) struct CsvRows {
-    reader: csv::Reader<Box<dyn BufRead + Send>>,
+    reader: csv::Reader<Metered>,
+    /// What a record may still take.
+    left: Arc<AtomicU64>,
     record: csv::StringRecord,
     names: Vec<String>,
 }
 
 impl CsvRows {
     pub(super) fn new(path: &str, input: Box<dyn BufRead + Send>) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new().from_reader(input);
+        let left = Arc::new(AtomicU64::new(MAX_LINE));
+        let mut reader = csv::ReaderBuilder::new().from_reader(Metered { input, left: left.clone() });
         let headers = reader.headers().map_err(|e| super::broken(path, &e))?;
+        if headers.len() > MAX_COLUMNS {
+            return Err(Error::Limit(format!("{path}: more than {MAX_COLUMNS} columns")));
+        }
         let names = headers.iter().map(|n| n.trim_start_matches('\u{feff}').to_owned()).collect();
-        Ok(Self { reader, record: csv::StringRecord::new(), names })
+        Ok(Self { reader, left, record: csv::StringRecord::new(), names })
     }
 }
 
@@ -61,6 +99,7 @@ impl Rows for CsvRows {
     }
 
     fn next_row(&mut self, _: &mut Vec<String>, row: &mut Vec<Cell>) -> Result<bool> {
+        self.left.store(MAX_LINE, Ordering::Relaxed);
         if !self.reader.read_record(&mut self.record).map_err(Error::value)? {
             return Ok(false);
         }
@@ -74,11 +113,14 @@ pub(super) struct JsonRows {
     input: Box<dyn BufRead + Send>,
     line: Vec<u8>,
     number: u64,
+    /// The positions of the names.
+    places: HashMap<String, usize>,
+    fixed: bool,
 }
 
 impl JsonRows {
     pub(super) fn new(input: Box<dyn BufRead + Send>) -> Self {
-        Self { input, line: Vec::new(), number: 0 }
+        Self { input, line: Vec::new(), number: 0, places: HashMap::new(), fixed: false }
     }
 }
 
@@ -110,9 +152,17 @@ impl Rows for JsonRows {
             let Value::Object(object) = serde_json::from_slice(&self.line).map_err(|e| fault(&e, n))? else {
                 return Err(fault(&"must be a JSON object", n));
             };
+            // Names may have been added elsewhere too.
+            for at in self.places.len()..names.len() {
+                self.places.insert(names[at].clone(), at);
+            }
             row.clear();
             row.resize(names.len(), Cell::Missing);
             for (name, value) in object {
+                let place = self.places.get(&name).copied();
+                if place.is_none() && self.fixed {
+                    continue;
+                }
                 let cell = match value {
                     Value::Null => Cell::Missing,
                     Value::Bool(b) => Cell::Bool(b),
@@ -120,10 +170,11 @@ impl Rows for JsonRows {
                     Value::String(s) => Cell::Text(s),
                     _ => return Err(fault(&format!("'{name}' must be a number, text, a boolean or null"), n)),
                 };
-                match names.iter().position(|k| *k == name) {
+                match place {
                     Some(at) => row[at] = cell,
                     None if names.len() >= MAX_COLUMNS => return Err(fault(&"too many columns", n)),
                     None => {
+                        self.places.insert(name.clone(), names.len());
                         names.push(name);
                         row.push(cell);
                     }
@@ -131,6 +182,10 @@ impl Rows for JsonRows {
             }
             return Ok(true);
         }
+    }
+
+    fn fix_names(&mut self) {
+        self.fixed = true;
     }
 }
 
@@ -204,15 +259,17 @@ impl<R: Rows> TextReader<R> {
     pub(super) fn new(path: &str, mut rows: R, kinds: Option<&[(String, Kind)]>) -> Result<Self> {
         let mut names = rows.names().unwrap_or_default();
         let named = |e: Error| Error::value(format!("{path}: {e}"));
-        let mut first = Vec::new();
-        let mut row = Vec::new();
-        while first.len() < LOOK_AT && rows.next_row(&mut names, &mut row).map_err(named)? {
+        let (mut first, mut row, mut taken) = (Vec::new(), Vec::new(), 0);
+        while first.len() < LOOK_AT && taken < MAX_BLOCK && rows.next_row(&mut names, &mut row).map_err(named)? {
+            taken += size(&row);
             first.push(row.clone());
         }
+        rows.fix_names();
         // JSON rows leave members out: a model's columns are there all the same.
         if !rows.untyped() {
+            let mut known: HashSet<String> = names.iter().cloned().collect();
             for (name, _) in kinds.unwrap_or_default() {
-                if !names.contains(name) {
+                if known.insert(name.clone()) {
                     names.push(name.clone());
                 }
             }
@@ -223,12 +280,12 @@ impl<R: Rows> TextReader<R> {
             return Err(Error::value(format!("{path}: two columns named '{}'", twice[0])));
         }
         let untyped = rows.untyped();
-        let types =
-            names.iter().enumerate().map(|(i, name)| match kinds.and_then(|k| k.iter().find(|(n, _)| n == name)) {
-                Some((_, Kind::Number)) => Type::Float,
-                Some((_, Kind::Text)) => Type::Text,
-                None => type_of(first.iter().filter_map(|r| r.get(i)), untyped),
-            });
+        let kinds: HashMap<&str, Kind> = kinds.unwrap_or_default().iter().map(|(n, k)| (n.as_str(), *k)).collect();
+        let types = names.iter().enumerate().map(|(i, name)| match kinds.get(name.as_str()) {
+            Some(Kind::Number) => Type::Float,
+            Some(Kind::Text) => Type::Text,
+            None => type_of(first.iter().filter_map(|r| r.get(i)), untyped),
+        });
         let types = types.collect();
         Ok(Self { path: path.to_owned(), rows, names, types, first, read: 0, done: false })
     }
@@ -249,13 +306,12 @@ impl<R: Rows> TextReader<R> {
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         let mut rows = std::mem::take(&mut self.first);
         let (mut row, width) = (Vec::new(), self.names.len());
-        while rows.len() < BATCH {
-            let known = self.names.len();
+        let mut taken: usize = rows.iter().map(|r| size(r)).sum();
+        while rows.len() < BATCH && taken < MAX_BLOCK {
             if !self.rows.next_row(&mut self.names, &mut row)? {
                 break;
             }
-            // A member that first comes late is no column of this table.
-            self.names.truncate(known);
+            taken += size(&row);
             rows.push(row.clone());
         }
         if rows.is_empty() {

@@ -144,7 +144,8 @@ impl<'a> Scanner<'a> {
     /// [`Error::Value`] for anything else.
     pub fn number(&mut self) -> Result<f64> {
         self.peek();
-        let rest = &self.bytes[self.at..];
+        // A broken escape may have led beyond the end.
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
         let stop = rest.iter().position(|b| !matches!(b, b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'));
         let token = &rest[..stop.unwrap_or(rest.len())];
         let value = match token {
