@@ -129,19 +129,20 @@ impl Plan<'_> {
             stream.shuffle(&mut features);
             features.truncate(self.features);
         }
-        let mut nodes: Vec<TreeNode> = Vec::new();
+        let mut tree = Tree::new(None);
         let mut open = vec![(0usize, rows.len(), 0usize, None)];
         while let Some((start, end, depth, above)) = open.pop() {
-            let at = nodes.len() as u32;
+            let at = tree.nodes.len() as u32;
             if let Some((parent, is_left)) = above
-                && let TreeNode::Number { left, right, .. } = &mut nodes[parent as usize]
+                && let TreeNode::Number { left, right, .. } = &mut tree.nodes[parent as usize]
             {
                 *(if is_left { left } else { right }) = at;
             }
             let part = &mut rows[start..end];
+            tree.cover.push(part.len() as f64);
             let cut = if depth < self.max_depth { self.cut(part, &mut features, &mut stream) } else { None };
             let Some((feature, threshold, missing_left)) = cut else {
-                nodes.push(TreeNode::Leaf { values: vec![depth as f64 + mean_depth(part.len())] });
+                tree.push_leaf(&[depth as f64 + mean_depth(part.len())]);
                 continue;
             };
             let column = &self.columns[feature as usize];
@@ -153,11 +154,12 @@ impl Plan<'_> {
                     middle += 1;
                 }
             }
-            nodes.push(TreeNode::Number { feature, threshold, missing_left, left: 0, right: 0 });
+            let zero_missing = false;
+            tree.nodes.push(TreeNode::Number { feature, threshold, missing_left, zero_missing, left: 0, right: 0 });
             open.push((start + middle, end, depth + 1, Some((at, false))));
             open.push((start, start + middle, depth + 1, Some((at, true))));
         }
-        Tree { output: None, nodes }
+        tree
     }
 
     /// A cut of some rows by a column that varies among them; `None` where none does.
@@ -319,11 +321,11 @@ impl Isolation {
             let mut at = 0;
             loop {
                 match &tree.nodes[at] {
-                    TreeNode::Leaf { values } => {
-                        sum += values[0];
+                    TreeNode::Leaf { value } => {
+                        sum += tree.values[*value as usize];
                         break;
                     }
-                    TreeNode::Number { feature, threshold, missing_left, left, right } => {
+                    TreeNode::Number { feature, threshold, missing_left, left, right, .. } => {
                         let x = value(*feature);
                         let is_left = if x.is_nan() { *missing_left } else { x <= *threshold };
                         at = if is_left { *left } else { *right } as usize;
@@ -349,11 +351,9 @@ impl Fitted for Isolation {
     fn lower(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Output>> {
         let checked = builder.add(CheckFinite { allow_nan: true, names: names.to_vec() }, inputs)?;
         let trees = Ensemble::build(TreesSpec {
-            features: self.features as u32,
-            outputs: 1,
-            base: vec![0.0],
             average: true,
             trees: self.trees.clone(),
+            ..TreesSpec::new(self.features as u32, 1)
         })?;
         let depth = builder.add(trees, &checked)?;
         let rate = Linear { outputs: 1, weights: vec![self.rate()], intercept: vec![self.constant()] };
