@@ -1,9 +1,11 @@
 //! Gradient boosting of trees on binned columns.
 //!
-//! Columns become at most 255 bins once; trees are grown on bins, leaf by leaf, by the split that gains most. Gradients
-//! and hessians are rounded once a row to integers at one scale, so sums of them don't depend on their order: any number
-//! of threads, and later of machines, gives the same model to the last bit. Sources: LightGBM (Ke et al., NeurIPS 2017),
-//! and scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
+//! Columns become at most 255 bins once (`binning`), those of few bins share a byte (`bundles`), and those of many
+//! categories become numbers (`categories`). Gradients are rounded once a tree to integers at one scale (`rounding`), so
+//! sums of them don't depend on their order: any number of threads, and later of machines, gives the same model to the
+//! last bit. Trees are grown on bins, leaf by leaf, by the split that gains most (`grower`, `splitter`). The inner loops
+//! are in `corten_kernels::boost`. Sources: LightGBM (Ke et al., NeurIPS 2017; Shi et al., NeurIPS 2022), and
+//! scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
 
 pub(crate) mod binning;
 mod bundles;
@@ -15,6 +17,8 @@ pub(crate) mod grower;
 pub(crate) mod histogram;
 mod metric;
 pub(crate) mod objective;
+#[cfg(test)]
+mod reference;
 mod rounding;
 pub(crate) mod splitter;
 pub(crate) mod train;

@@ -1,0 +1,164 @@
+//! The slow, obvious way to grow a tree on bins, for the tests of the fast one.
+
+use corten_core::random::bits;
+use corten_core::{CancelToken, random::Stream};
+use corten_kernels::boost::partition::Buffers;
+use corten_kernels::team::Team;
+
+use super::binning::{Binned, Bins, Columns, Features};
+use super::grower::{Grower, Grown, GrownTree, Interactions, Shape, Workspace};
+use super::histogram::{Scale, Words};
+use super::splitter::{Left, Rules, Splitter};
+
+/// A split as both growers see it: feature, last bin on the left, whether missing values go left, gain.
+type Found = (usize, u8, bool, f64);
+
+struct Table {
+    counts: Vec<usize>,
+    bins: Vec<Vec<u8>>,
+    gradients: Vec<i64>,
+}
+
+fn goes_left(table: &Table, split: &Found, row: usize) -> bool {
+    let bin = table.bins[split.0][row];
+    if usize::from(bin) == table.counts[split.0] { split.2 } else { bin <= split.1 }
+}
+
+/// The best split of some rows, by trying all.
+fn best(table: &Table, rows: &[usize], least: usize, l2: f64) -> Option<Found> {
+    let score = |sum: i64, n: usize| (sum as f64) * (sum as f64) / (n as f64 + l2);
+    let sum = |rows: &[usize]| rows.iter().map(|&r| table.gradients[r]).sum::<i64>();
+    let before = score(sum(rows), rows.len());
+    let mut found: Option<Found> = None;
+    for feature in 0..table.counts.len() {
+        let missing = |r: &usize| usize::from(table.bins[feature][*r]) == table.counts[feature];
+        let seen = rows.iter().any(|r| missing(r));
+        for missing_left in [false, true].into_iter().take(1 + usize::from(seen)) {
+            for bin in 0..table.counts[feature] as u8 {
+                let split = (feature, bin, missing_left, 0.0);
+                let (left, right): (Vec<usize>, Vec<usize>) = rows.iter().partition(|r| goes_left(table, &split, **r));
+                if left.len().min(right.len()) < least.max(1) {
+                    continue;
+                }
+                let gain = score(sum(&left), left.len()) + score(sum(&right), right.len()) - before;
+                // Ties, up to rounding, go to the first.
+                if gain > found.map_or(1e-9 * before.abs(), |f| f.3 * (1.0 + 1e-12)) {
+                    found = Some((feature, bin, missing_left, gain));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Splits in the order in which they are made: the leaf that gains most next.
+fn grow(table: &Table, rows: Vec<usize>, leaves: usize, least: usize, l2: f64) -> Vec<Found> {
+    let mut open = vec![(best(table, &rows, least, l2), rows)];
+    let mut made = Vec::new();
+    while open.len() < leaves {
+        let gain = |o: &(Option<Found>, Vec<usize>)| o.0.map_or(f64::NEG_INFINITY, |f| f.3);
+        let next = (0..open.len()).reduce(|a, b| if gain(&open[b]) > gain(&open[a]) { b } else { a });
+        let Some((Some(split), rows)) = next.map(|at| open.remove(at)) else { break };
+        let (left, right): (Vec<usize>, Vec<usize>) = rows.iter().partition(|r| goes_left(table, &split, **r));
+        made.push(split);
+        open.push((best(table, &left, least, l2), left));
+        open.push((best(table, &right, least, l2), right));
+    }
+    made
+}
+
+/// The splits of a grown tree in the order of their children's numbers, which is that of the splits; whether a node has
+/// missing values beside each.
+fn splits(tree: &GrownTree) -> Vec<(Found, bool)> {
+    let mut found: Vec<(u32, (Found, bool))> = tree
+        .nodes
+        .iter()
+        .filter_map(|node| match node {
+            Grown::Split { split, left, .. } => {
+                let Left::UpTo(bin) = split.left else { panic!("numbers are cut") };
+                Some((*left, ((split.feature, bin, split.missing_left, split.gain), split.missing_seen)))
+            }
+            Grown::Leaf { .. } => None,
+        })
+        .collect();
+    found.sort_by_key(|f| f.0);
+    found.into_iter().map(|f| f.1).collect()
+}
+
+#[test]
+fn trees_are_those_of_trying_every_split_of_every_leaf() {
+    for seed in 0..12u64 {
+        let mut stream = Stream::new(seed, 1);
+        let rows = 60 + stream.below(240) as usize;
+        // Wide columns, columns of few bins that share bytes, and one-hot columns.
+        let counts: Vec<usize> = vec![40, 3, 2, 2, 2, 100, 5];
+        let kind = |row: usize| bits(seed, 77, row as u64) % 4;
+        let bins: Vec<Vec<u8>> = counts
+            .iter()
+            .enumerate()
+            .map(|(f, &count)| {
+                let own = |row: usize| {
+                    let random = bits(seed, f as u64, row as u64);
+                    if f == 5 && random % 5 == 0 { count as u8 } else { ((random >> 8) % count as u64) as u8 }
+                };
+                (0..rows)
+                    .map(|r| if (2..5).contains(&f) { u8::from(kind(r) == f as u64 - 2) } else { own(r) })
+                    .collect()
+            })
+            .collect();
+        let gradients: Vec<i64> = (0..rows)
+            .map(|r| i64::from(bins[0][r]) * 97 - i64::from(bins[2][r]) * 2000 + (stream.below(3001) as i64 - 1500))
+            .collect();
+        let table = Table { counts, bins, gradients };
+        let (least, l2, leaves) = (1 + seed as usize % 9, if seed % 2 == 0 { 0.0 } else { 3.0 }, 12);
+
+        let number = |&count: &usize| Bins::Number { cuts: (1..count).map(|c| c as f64).collect() };
+        let features =
+            Features { bins: table.counts.iter().map(number).collect(), sources: (0..table.counts.len()).collect() };
+        let columns = Columns::new(table.bins.iter().flatten().copied().collect(), rows);
+        let binned = Binned::new(features, columns, Team::alone());
+        let words = Words::Packed(table.gradients.iter().map(|&g| (g as u32) << 16 | 1).collect());
+        let rules = Rules {
+            l1: 0.0,
+            l2,
+            min_samples_leaf: least as u32,
+            min_hessian: 0.0,
+            min_gain: 0.0,
+            max_delta: 0.0,
+            monotonic: Vec::new(),
+        };
+        let shape = Shape {
+            max_leaf_nodes: leaves,
+            max_depth: usize::MAX,
+            features_per_split: 1.0,
+            features_per_tree: 1.0,
+            interactions: Interactions::Any,
+            rows: 1.0,
+        };
+        let scale = Scale { gradient: 1.0, hessian: 1.0, counts: true, most: 1 };
+        let want = grow(&table, (0..rows).collect(), leaves, least, l2);
+        assert!(want.len() > 2, "seed {seed}");
+        for threads in [1, 3] {
+            Team::scope(threads, |team| {
+                let mut work = Workspace::default();
+                let splitter = Splitter { binned: &binned, rules: &rules, scale };
+                let cancel = CancelToken::new();
+                let mut grower =
+                    Grower { splitter, words: &words, shape: &shape, team, cancel: &cancel, seed, work: &mut work };
+                let mut buffers = Buffers::new(rows);
+                let (tree, leaves) = grower.grow(&mut buffers).unwrap();
+                let got = splits(&tree);
+                assert_eq!(got.len(), want.len(), "seed {seed}");
+                for ((g, seen), w) in got.iter().zip(&want) {
+                    assert_eq!((g.0, g.1, g.2 && *seen), (w.0, w.1, w.2 && *seen), "seed {seed}");
+                    assert!((g.3 - w.3).abs() <= 1e-9 * w.3, "seed {seed}: {} {}", g.3, w.3);
+                }
+                assert!(got.iter().any(|(g, seen)| *seen && g.0 == 5) || seed > 0, "some node has missing values");
+                let mut all: Vec<u32> =
+                    leaves.iter().flat_map(|l| l.rows.list().unwrap_or_default().to_vec()).collect();
+                all.sort_unstable();
+                assert!(all.iter().copied().eq(0..rows as u32));
+            });
+        }
+    }
+}
