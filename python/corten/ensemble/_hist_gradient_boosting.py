@@ -68,7 +68,9 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         Most bins of a column, besides that of missing values.
     categorical_features : "from_dtype", array-like of str, int or bool, or None, default="from_dtype"
         Columns whose values are categories: by the frame's own types (text and categorical), by names, positions or a
-        mask.
+        mask. A split chooses among the subsets of up to 32 categories, of more where each has thousands of rows. Others
+        are told by their order and by the mean target of their rows, which for training leaves a row's own part of the
+        rows out.
     monotonic_cst : array-like of int, dict or None, default=None
         1, 0 or -1 for each column: predictions rise, are free or fall with it.
     interaction_cst : {"pairwise", "no_interactions"}, sequence of sets or None, default=None
@@ -229,7 +231,9 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         Most bins of a column, besides that of missing values.
     categorical_features : "from_dtype", array-like of str, int or bool, or None, default="from_dtype"
         Columns whose values are categories: by the frame's own types (text and categorical), by names, positions or a
-        mask.
+        mask. A split chooses among the subsets of up to 32 categories, of more where each has thousands of rows. Others
+        are told by their order and by the mean target of their rows, which for training leaves a row's own part of the
+        rows out.
     monotonic_cst : array-like of int, dict or None, default=None
         1, 0 or -1 for each column: predictions rise, are free or fall with it.
     interaction_cst : {"pairwise", "no_interactions"}, sequence of sets or None, default=None

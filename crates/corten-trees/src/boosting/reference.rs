@@ -32,7 +32,7 @@ fn best(table: &Table, rows: &[usize], least: usize, l2: f64) -> Option<Found> {
     let mut found: Option<Found> = None;
     for feature in 0..table.counts.len() {
         let missing = |r: &usize| usize::from(table.bins[feature][*r]) == table.counts[feature];
-        let seen = rows.iter().any(|r| missing(r));
+        let seen = rows.iter().any(missing);
         for missing_left in [false, true].into_iter().take(1 + usize::from(seen)) {
             for bin in 0..table.counts[feature] as u8 {
                 let split = (feature, bin, missing_left, 0.0);
@@ -99,7 +99,7 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
             .map(|(f, &count)| {
                 let own = |row: usize| {
                     let random = bits(seed, f as u64, row as u64);
-                    if f == 5 && random % 5 == 0 { count as u8 } else { ((random >> 8) % count as u64) as u8 }
+                    if f == 5 && random.is_multiple_of(5) { count as u8 } else { ((random >> 8) % count as u64) as u8 }
                 };
                 (0..rows)
                     .map(|r| if (2..5).contains(&f) { u8::from(kind(r) == f as u64 - 2) } else { own(r) })
