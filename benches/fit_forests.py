@@ -41,7 +41,8 @@ def main() -> None:
     xt, yt = data(options.rows, 1)
     rows = []
     for module, kind in KINDS:
-        seconds, scores = {}, {}
+        seconds: dict[str, float] = {}
+        scores: dict[str, Any] = {}
         for library in ["corten", "sklearn"] * options.repeat:
             cls = getattr(importlib.import_module(f"{library}.{module}"), kind)
             extra: dict[str, Any] = {"random_state": 0}
@@ -52,7 +53,7 @@ def main() -> None:
             start = time.perf_counter()
             model.fit(x, target)
             seconds[library] = min(seconds.get(library, np.inf), time.perf_counter() - start)
-            scores[library] = model.score(xt, truth) if hasattr(model, "score") else float("nan")
+            scores[library] = model.score(xt, truth) if hasattr(model, "score") else "-"
         ratio = seconds["sklearn"] / seconds["corten"]
         rows.append([kind, seconds["corten"], seconds["sklearn"], ratio, scores["corten"], scores["sklearn"]])
     print(f"{options.rows:,} rows, 20 columns, {options.trees} trees, {options.threads} threads")
