@@ -118,3 +118,43 @@ def test_members_of_others_are_refused() -> None:
     X, y = _data()
     with pytest.raises(ValueError, match="LogisticRegression is no Corten estimator"):
         ensemble.VotingClassifier([("a", LogisticRegression())]).fit(X, y)
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_stacked_classifiers_answer_as_in_scikit_learn(classes: int, passthrough: bool, tmp_path: Path) -> None:
+    X, y = _data()
+    y = np.where(y == "c", "b", y) if classes == 2 else y
+    params = {"final_estimator": linear_model.LogisticRegression(), "passthrough": passthrough}
+    ours = ensemble.StackingClassifier(_classifiers(), **params).fit(X, y)
+    other = theirs.StackingClassifier(_classifiers(), **params).fit(X, y)
+    np.testing.assert_allclose(ours.predict_proba(X), other.predict_proba(X), rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(ours.predict(X), other.predict(X))
+    assert ours.stack_method_ == ["predict_proba"] * 3
+    _same_in_a_file(ours, X, tmp_path)
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_stacked_regressors_answer_as_in_scikit_learn(passthrough: bool, tmp_path: Path) -> None:
+    X, y = _data(0)
+    params = {"final_estimator": linear_model.Ridge(), "passthrough": passthrough, "cv": 3}
+    ours = ensemble.StackingRegressor(_regressors(), **params).fit(X, y)
+    other = theirs.StackingRegressor(_regressors(), **params).fit(X, y)
+    np.testing.assert_allclose(ours.predict(X), other.predict(X), rtol=1e-9)
+    _same_in_a_file(ours, X, tmp_path)
+
+
+def test_members_fitted_before_are_stacked_as_they_are() -> None:
+    X, y = _data(0)
+    members = [(n, e.fit(X, y)) for n, e in _regressors()]
+    model = ensemble.StackingRegressor(members, cv="prefit").fit(X, y)
+    assert [a is b for a, (_, b) in zip(model.estimators_, members, strict=True)] == [True, True]
+    below = np.column_stack([e.predict(X) for _, e in members])
+    np.testing.assert_array_equal(model.predict(X), model.final_estimator_.predict(below))
+
+
+@pytest.mark.parametrize("params", [{"cv": 1}, {"stack_method": "loud"}, {"final_estimator": linear_model.Ridge()}])
+def test_unusable_stacks_are_refused(params: dict[str, Any]) -> None:
+    X, y = _data()
+    with pytest.raises(ValueError, match=next(iter(params))):
+        ensemble.StackingClassifier(_classifiers(), **params).fit(X, y)

@@ -1,9 +1,10 @@
-"""Ensembles of trees: boosting and forests."""
+"""Ensembles: boosting, forests, isolation forests, votes and stacks of other models."""
 
 from ._extra_trees import ExtraTreesClassifier, ExtraTreesRegressor
 from ._hist_gradient_boosting import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from ._isolation_forest import IsolationForest
 from ._random_forest import RandomForestClassifier, RandomForestRegressor
+from ._stacking import StackingClassifier, StackingRegressor
 from ._voting import VotingClassifier, VotingRegressor
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "IsolationForest",
     "RandomForestClassifier",
     "RandomForestRegressor",
+    "StackingClassifier",
+    "StackingRegressor",
     "VotingClassifier",
     "VotingRegressor",
 ]
