@@ -203,3 +203,10 @@ def test_decimals_are_the_nearest_numbers() -> None:
     values = [Decimal("0.1"), Decimal("-12.34"), Decimal("1e-5")]
     frame = pa.table({"x": pa.array(values, pa.decimal128(20, 6))})
     assert MaxAbsScaler().fit([[1.0]]).transform(frame)[:, 0].tolist() == [0.1, -12.34, 1e-5]
+
+
+def test_arrays_that_numpy_broadcast_are_read_as_their_copies_are() -> None:
+    repeated = np.broadcast_to([1.0, 2.0], (5, 2))
+    across = np.broadcast_to(np.arange(5.0)[:, None], (5, 2))
+    for x in (repeated, across):
+        assert np.array_equal(StandardScaler().fit_transform(x), StandardScaler().fit_transform(x.copy()))

@@ -357,6 +357,14 @@ mod tests {
     }
 
     #[test]
+    fn reads_one_value_for_all_rows() {
+        let column = Column::number("x", Values::F64(Strided::new(vec![1.0, 2.0], 1, 0, 5).unwrap()), None);
+        assert_eq!(column.to_f64().unwrap()[..], [2.0; 5]);
+        let none = Column::number("x", Values::F64(Strided::new(vec![1.0], 0, 0, 0).unwrap()), None);
+        assert!(none.to_f64().unwrap().is_empty());
+    }
+
+    #[test]
     fn missing_rows_read_as_nan() {
         let column =
             Column::number("a", Values::I32(Strided::contiguous(vec![1, 2, 3])), Some(Validity::new(vec![0b101u8], 0)));

@@ -365,3 +365,31 @@ fn trees_that_do_not_fit_are_refused() {
     assert!(build(vec![node(2, 3), leaf(), leaf(), leaf()]).is_ok(), "a node that nothing leads to is left out");
     assert!(build(vec![TreeNode::Leaf { value: 1 }]).is_err(), "a leaf without a value");
 }
+
+#[test]
+fn a_check_behind_other_steps_names_the_columns_of_the_table() {
+    let numbers = |names: [&str; 2]| Schema {
+        named: true,
+        inputs: names.map(|n| Input { name: n.into(), kind: Kind::Number, dtype: "f64".into() }).to_vec(),
+    };
+    let mut first = Builder::new(numbers(["width", "height"]));
+    let inputs = first.inputs();
+    // The columns change places, as parts of a table do side by side.
+    let swapped =
+        first.add(Scale { subtract: Some(vec![1.0, 2.0]), ..Scale::default() }, &[inputs[1], inputs[0]]).unwrap();
+    let first = first.finish(vec![Output::new(Method::Transform, swapped, vec!["0".into(), "1".into()])]).unwrap();
+    let mut last = Builder::new(numbers(["x0", "x1"]));
+    let inputs = last.inputs();
+    let check = CheckFinite { allow_nan: false, names: vec!["x0".into(), "x1".into()] };
+    let checked = last.add(check, &inputs).unwrap();
+    let sum = Linear { outputs: 1, weights: vec![1.0, 1.0], intercept: vec![0.0] };
+    let sum = last.add(sum, &checked).unwrap();
+    let last = last.finish(vec![Output::new(Method::Predict, sum, vec!["sum".into()])]).unwrap();
+    let model = compose::chain(&[&first, &last]).unwrap();
+    let mut session = model.session();
+    for (row, name) in [([f64::NAN, 1.0], "'width'"), ([1.0, f64::INFINITY], "'height'")] {
+        session.numbers_mut().copy_from_slice(&row);
+        let error = model.run_row(Method::Predict, &mut session, &[]).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+}
