@@ -14,7 +14,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -not -pat
 BUILD_SOURCES := pyproject.toml tools/corten_build.py $(RUST_SOURCES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python wheel lint format venv build bench clean
+.PHONY: help demo test test-rust test-python wheel lint format venv build bench golden clean
 
 help:  ## list the targets
 	@echo "Corten: train in Python, run in Rust."
@@ -60,6 +60,9 @@ build: $(VENV)/.built  ## build the extension and the binaries and install them 
 
 bench: $(VENV)/.dev $(VENV)/.built  ## run the scripts of benches/, each of which prints a table
 	@set -e; for script in benches/[a-z]*.py; do echo "== $$script"; $(PY) $$script; done
+
+golden: $(VENV)/.dev $(VENV)/.built  ## make the golden model files of the version in development again
+	$(PY) tools/make_golden.py
 
 clean:  ## remove what was built, the environment included
 	rm -rf target dist corten.data demo-out $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,18 +30,25 @@ def test_there_are_golden_files() -> None:
     assert len(FILES) >= 20
 
 
+def _same(answered: Any, expected: list[list[str | None]]) -> bool:
+    """Whether labels are the same, and numbers have the same bits."""
+    values = np.asarray(answered).reshape(len(expected), -1)
+    if values.dtype.kind != "f":
+        return [[None if v is None else str(v) for v in row] for row in values.tolist()] == expected
+    wanted = np.array([[float(str(v)) for v in row] for row in expected]).reshape(values.shape)
+    same = (wanted.view(np.int64) == values.astype(float).view(np.int64)) | (np.isnan(wanted) & np.isnan(values))
+    return bool(same.all())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_golden_files_give_their_answers(path: Path) -> None:
     case = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     model, frame = corten.load(path), _frame(case["inputs"])
     for method, expected in case["outputs"].items():
-        values = np.asarray(getattr(model, method)(frame)).reshape(len(frame), -1)
-        if values.dtype.kind == "f":
-            wanted = np.array([[float(v) for v in row] for row in expected]).reshape(values.shape)
-            same = (wanted.view(np.int64) == values.astype(float).view(np.int64)) | (
-                np.isnan(wanted) & np.isnan(values)
-            )
-            assert same.all(), method
-        else:
-            text = [[None if v is None else str(v) for v in row] for row in values.tolist()]
-            assert text == expected, method
+        assert _same(getattr(model, method)(frame), expected), method
+        for row, wanted in zip(frame.to_dicts(), expected, strict=True):
+            one = getattr(model, f"{method}_one")(row)
+            assert _same([list(one.values()) if isinstance(one, dict) else one], [wanted]), (method, row)
+    if "updates" in case:
+        assert _same(model.update(frame), case["updates"])
+        assert not _same(model.transform(frame), case["outputs"]["transform"])

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Write the golden files: small models of every kind, rows for them, and their answers to the last bit.
 
-    PYTHONPATH=python SOURCE_DATE_EPOCH=0 python tools/make_golden.py
+    make golden
 
 They go to `fixtures/models/<format version>/`. Files of a version that was released are never made again: every later
-Corten must read them and give the same answers (`tests/test_golden.py`, `crates/corten-model/tests/golden.rs`).
+Corten must read them and give the same answers (`tests/test_golden.py`, `crates/corten-model/tests/golden`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import polars as pl
 import corten
 from corten.compose import make_column_transformer
 from corten.ensemble import (
+    ExtraTreesClassifier,
     ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
 from corten.impute import SimpleImputer
 from corten.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -78,7 +80,8 @@ def models(frame: pl.DataFrame) -> dict[str, Any]:
     plain, gaps, text = frame.select("width", "count"), frame.select(numbers), frame.select("city")
     filled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     parts = [(filled, numbers), (OneHotEncoder(handle_unknown="ignore"), ["city"])]
-    coded = [("passthrough", numbers), (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["city"])]
+    unseen: dict[str, Any] = {"handle_unknown": "use_encoded_value", "unknown_value": -1}
+    coded = [("passthrough", numbers), (OrdinalEncoder(**unseen), ["city"])]
     boosted: dict[str, Any] = {
         "max_iter": 4,
         "max_leaf_nodes": 6,
@@ -94,7 +97,12 @@ def models(frame: pl.DataFrame) -> dict[str, Any]:
         "max_abs_scaler": MaxAbsScaler().fit(plain),
         "robust_scaler": RobustScaler().fit(gaps),
         "one_hot_encoder": OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=3).fit(text),
-        "ordinal_encoder": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).fit(text),
+        "ordinal_encoder": OrdinalEncoder(**unseen).fit(text),
+        "encoders_of_numbers": make_column_transformer(
+            (OneHotEncoder(drop="first", handle_unknown="ignore"), ["count"]),
+            (OrdinalEncoder(**unseen, encoded_missing_value=-5), ["count", "city"]),
+            remainder="passthrough",
+        ).fit(frame.select("count", "width", "city")),
         "simple_imputer": SimpleImputer(strategy="mean", add_indicator=True).fit(gaps),
         "text_imputer": SimpleImputer(strategy="most_frequent").fit(text),
         "linear_regression": LinearRegression().fit(matrix, y["both"]),
@@ -107,8 +115,11 @@ def models(frame: pl.DataFrame) -> dict[str, Any]:
         "forest": make_pipeline(make_column_transformer(*coded), RandomForestClassifier(n_estimators=5, **small)).fit(
             frame, y["three"]
         ),
+        "forest_of_two_numbers": RandomForestRegressor(n_estimators=3, **small).fit(gaps, y["both"]),
+        "extra_trees_of_classes": ExtraTreesClassifier(n_estimators=3, **small).fit(gaps, y["three"]),
         "extra_trees": ExtraTreesRegressor(n_estimators=5, **small).fit(gaps, y["both"]),
         "tree_of_classes": DecisionTreeClassifier(**small).fit(gaps, y["two"]),
+        "tree_of_two_numbers": DecisionTreeRegressor(**small).fit(gaps, y["both"]),
         "tree_of_numbers": DecisionTreeRegressor(**small).fit(matrix, y["number"]),
         "running_moments": RunningMoments(key="city", values=["width", "count"]).fit(
             frame.drop_nulls("city").select("city", "width", "count")
@@ -123,8 +134,8 @@ def column(series: pl.Series) -> dict[str, Any]:
     return {"kind": "text", "values": series.to_list()}
 
 
-def case(model: Any, frame: pl.DataFrame) -> dict[str, Any]:
-    """The columns that a model reads, and what its methods answer."""
+def case(name: str, model: Any, frame: pl.DataFrame) -> dict[str, Any]:
+    """The columns that a model reads, what its methods answer, and what one with state answers as it advances."""
     inputs = {name: column(frame[name]) for name in frame.columns}
     outputs = {}
     for method in ("predict", "predict_proba", "decision_function", "transform"):
@@ -133,7 +144,10 @@ def case(model: Any, frame: pl.DataFrame) -> dict[str, Any]:
             flat = values.reshape(len(frame), -1)
             write: Any = {"f": repr, "i": str}.get(flat.dtype.kind, lambda v: v)
             outputs[method] = [[write(v) for v in row] for row in flat.tolist()]
-    return {"inputs": inputs, "outputs": outputs}
+    made: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
+    if name.startswith("running"):
+        made["updates"] = [[repr(v) for v in row] for row in model.update(frame).tolist()]
+    return made
 
 
 def rows_of(model: Any, rows: pl.DataFrame) -> pl.DataFrame:
@@ -147,13 +161,15 @@ def main() -> None:
     """Write every file."""
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.iterdir():
+        old.unlink()
     unknown = pl.DataFrame({"width": [-0.0], "height": [1e300], "count": [5.0], "city": ["Bergen"]})
     train, rows = table(0, 160), pl.concat([table(1, ROWS), unknown])
     for name, model in models(train).items():
         path = FOLDER / f"{name}.corten"
         model.save(path)
         loaded = corten.load(path)
-        text = json.dumps(case(loaded, rows_of(loaded, rows)), ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(case(name, loaded, rows_of(loaded, rows)), ensure_ascii=False, separators=(",", ":"))
         path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -167,13 +167,17 @@ impl Graph {
 #[derive(Clone, Debug)]
 pub struct Builder {
     graph: Graph,
+    /// Of each number column and of each text column: the input of the schema that it is made of, if it is one alone.
+    sources: [Vec<Option<u32>>; 2],
 }
 
 impl Builder {
     /// A graph with inputs and nothing else yet.
     pub fn new(schema: Schema) -> Self {
         let (numbers, texts) = schema.counts();
-        Self { graph: Graph { schema, numbers, texts, ..Graph::default() } }
+        let of = |kind| (0u32..).zip(&schema.inputs).filter(|(_, i)| i.kind == kind).map(|(at, _)| Some(at)).collect();
+        let sources = [of(Kind::Number), of(Kind::Text)];
+        Self { graph: Graph { schema, numbers, texts, ..Graph::default() }, sources }
     }
 
     /// The slots of the inputs, in the order of the schema.
@@ -230,6 +234,15 @@ impl Builder {
         }
         *space += shape.columns as usize;
         let first = first as u32;
+        let made: Vec<Option<u32>> = op
+            .made_of(inputs, shape.columns as usize)
+            .into_iter()
+            .map(|input| match input? {
+                Slot::Number(at) => self.sources[0][at as usize],
+                Slot::Text(at) => self.sources[1][at as usize],
+            })
+            .collect();
+        self.sources[usize::from(shape.kind == Kind::Text)].extend(made);
         graph.nodes.push(Node { op, inputs: inputs.to_vec(), first, shape });
         Ok((first..first + shape.columns)
             .map(|at| match shape.kind {
@@ -239,36 +252,17 @@ impl Builder {
             .collect())
     }
 
-    /// The input whose values a column has, be they shifted and scaled: its place among the inputs of numbers.
-    fn origin(&self, slot: Slot) -> Option<usize> {
-        let Slot::Number(mut at) = slot else { return None };
-        let inputs = self.graph.schema.counts().0;
-        for node in self.graph.nodes.iter().rev() {
-            if node.shape.kind == Kind::Number && at >= node.first && at - node.first < node.shape.columns {
-                let (Op::CheckFinite(_) | Op::Scale(_)) = node.op else { return None };
-                let Some(&Slot::Number(from)) = node.inputs.get((at - node.first) as usize) else { return None };
-                at = from;
-            }
-        }
-        Some(at as usize).filter(|&at| at < inputs)
+    /// The name of the input that a column is made of, if it is one alone.
+    fn source(&self, slot: Slot) -> Option<&str> {
+        let at = match slot {
+            Slot::Number(at) => self.sources[0][at as usize],
+            Slot::Text(at) => self.sources[1][at as usize],
+        };
+        Some(&self.graph.schema.inputs[at? as usize].name)
     }
 
-    /// An operator that names the table's own columns, where it knew those of the step before by their places.
-    fn named(&self, op: &Op, inputs: &[Slot]) -> Op {
-        let mut op = op.clone();
-        if let Op::CheckFinite(check) = &mut op {
-            let numbers: Vec<&String> =
-                self.graph.schema.inputs.iter().filter(|i| i.kind == Kind::Number).map(|i| &i.name).collect();
-            for (name, &slot) in check.names.iter_mut().zip(inputs) {
-                if let Some(at) = self.origin(slot) {
-                    name.clone_from(numbers[at]);
-                }
-            }
-        }
-        op
-    }
-
-    /// Puts another graph on top of some columns and returns its answers in this graph's slots.
+    /// Puts another graph on top of some columns and returns its answers in this graph's slots. Its operators then name
+    /// the inputs of this graph in their messages, where each of their columns is made of one alone.
     ///
     /// # Errors
     /// [`Error::Value`] when the columns are not as many, or not of the kinds, that the graph reads.
@@ -295,7 +289,9 @@ impl Builder {
         };
         for node in &graph.nodes {
             let inputs: Vec<Slot> = node.inputs.iter().map(|&s| find(s, &numbers, &texts)).collect();
-            let made = self.add(self.named(&node.op, &inputs), &inputs)?;
+            let mut op = node.op.clone();
+            op.rename(|at| self.source(*inputs.get(at)?));
+            let made = self.add(op, &inputs)?;
             match node.shape.kind {
                 Kind::Number => numbers.extend(made),
                 Kind::Text => texts.extend(made),

@@ -264,6 +264,33 @@ fn a_graph_on_top_of_another_runs_both() {
 }
 
 #[test]
+fn an_operator_behind_others_names_the_column_that_came_in() {
+    let input = |name: &str, kind| Input { name: name.into(), kind, dtype: "f64".into() };
+    let mut last = Builder::new(Schema {
+        named: false,
+        inputs: vec![input("x0", Kind::Number), input("x1", Kind::Number), input("x2", Kind::Number)],
+    });
+    let inputs = last.inputs();
+    let names = ["x0", "x1", "x2"].map(String::from).to_vec();
+    let y = last.add(CheckFinite { allow_nan: false, names: names.clone() }, &inputs).unwrap();
+    let last = last.finish(vec![Output::new(Method::Transform, y, names)]).unwrap();
+
+    let mut b = Builder::new(schema());
+    let inputs = b.inputs();
+    let scaled = b.add(Scale { add: Some(vec![1.0]), ..Scale::default() }, &[inputs[2]]).unwrap();
+    let both =
+        b.add(Linear { outputs: 1, weights: vec![1.0, 1.0], intercept: vec![0.0] }, &[inputs[0], inputs[2]]).unwrap();
+    let outputs = b.inline(last.graph(), &[scaled[0], inputs[0], both[0]]).unwrap();
+    let model = b.finish(outputs).unwrap();
+    for (row, named) in [([0.0, f64::NAN], "'b'"), ([f64::INFINITY, 0.0], "'a'"), ([1e308, 1e308], "'x2'")] {
+        let mut session = model.session();
+        session.numbers_mut().copy_from_slice(&row);
+        let error = model.run_row(Method::Transform, &mut session, &[None]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("Column {named}: ")), "{error}");
+    }
+}
+
+#[test]
 fn state_advances_row_by_row_and_survives_the_file() {
     let input = |name: &str, kind| Input { name: name.into(), kind, dtype: "f64".into() };
     let mut b = Builder::new(Schema { named: true, inputs: vec![input("k", Kind::Text), input("v", Kind::Number)] });

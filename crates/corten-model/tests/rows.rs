@@ -121,3 +121,14 @@ fn a_record_without_end_is_refused() {
     let error = csv.read(&mut rows, &mut session).unwrap_err().to_string();
     assert!(error.contains("line 2") && error.contains("16 MiB"), "{error}");
 }
+
+#[test]
+fn a_quote_without_an_end_is_refused_and_costs_one_look_at_each_line() {
+    let model = model();
+    let (mut rows, mut session) = (RowReader::new(&model), model.session());
+    // Quadratic in its lines this would take hours.
+    let text = format!("a,\"ci\"\"ty\"\n1,\"{}", "\n".repeat(8 << 20));
+    let mut csv = CsvReader::new(&model, text.as_bytes()).unwrap();
+    let error = csv.read(&mut rows, &mut session).unwrap_err().to_string();
+    assert!(error.contains("within quotes"), "{error}");
+}

@@ -91,6 +91,15 @@ impl Category {
         Self { columns, tables }
     }
 
+    /// Gives columns other names in messages, where `name` has one for their position.
+    pub(super) fn rename<'n>(&mut self, name: impl Fn(usize) -> Option<&'n str>) {
+        for (i, column) in self.columns.iter_mut().enumerate() {
+            if let Some(name) = name(i) {
+                column.name = name.into();
+            }
+        }
+    }
+
     /// The columns.
     pub fn columns(&self) -> &[CategoryColumn] {
         &self.columns

@@ -195,6 +195,36 @@ impl Op {
         matches!(self, Self::RunningMoments(_))
     }
 
+    /// The input that each column of output is made of, where it is one alone.
+    pub(crate) fn made_of(&self, inputs: &[Slot], columns: usize) -> Vec<Option<Slot>> {
+        match self {
+            Self::Scale(_)
+            | Self::Impute(_)
+            | Self::IsMissing(_)
+            | Self::ImputeText(_)
+            | Self::Category(_)
+            | Self::CheckFinite(_) => inputs.iter().copied().map(Some).collect(),
+            Self::OneHot(op) => {
+                inputs.iter().zip(&op.widths).flat_map(|(&i, &w)| core::iter::repeat_n(Some(i), w as usize)).collect()
+            }
+            _ => {
+                let one = if let &[one] = inputs { Some(one) } else { None };
+                alloc::vec![one; columns]
+            }
+        }
+    }
+
+    /// Gives the inputs other names in messages, where `name` has one for their position.
+    pub(crate) fn rename<'n>(&mut self, name: impl Fn(usize) -> Option<&'n str>) {
+        match self {
+            Self::CheckFinite(op) => {
+                op.names.iter_mut().enumerate().for_each(|(i, n)| name(i).into_iter().for_each(|to| *n = to.into()));
+            }
+            Self::Category(op) => op.rename(name),
+            _ => {}
+        }
+    }
+
     /// Takes the rows of a block into the state.
     pub(crate) fn advance(&mut self, flow: &Flow<'_, '_>, inputs: &[Slot]) -> Result<()> {
         match self {

@@ -81,7 +81,9 @@ impl<R: BufRead> CsvReader<R> {
         self.fields.clear();
         self.bytes.clear();
         self.line = self.lines + 1;
+        let mut quotes = 0;
         loop {
+            let before = self.bytes.len();
             let room = (MAX_RECORD + 1).saturating_sub(self.bytes.len() as u64);
             let read = self.input.by_ref().take(room).read_until(b'\n', &mut self.bytes).map_err(|e| Error::Io {
                 path: "CSV".into(),
@@ -103,8 +105,9 @@ impl<R: BufRead> CsvReader<R> {
                 self.line = self.lines + 1;
                 continue;
             }
-            // Quotes come in pairs in a whole record.
-            if self.bytes.iter().filter(|&&b| b == b'"').count() % 2 == 0 {
+            // Quotes come in pairs in a whole record. Each line is looked at once, however long the record becomes.
+            quotes += self.bytes[before..].iter().filter(|&&b| b == b'"').count();
+            if quotes.is_multiple_of(2) {
                 break;
             }
         }

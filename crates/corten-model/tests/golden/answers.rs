@@ -72,3 +72,24 @@ fn golden_files_are_written_again_as_they_were_read() {
         assert_eq!(model.to_bytes().unwrap(), golden.bytes, "{}", golden.name);
     }
 }
+
+#[test]
+fn golden_files_with_state_advance_as_they_did_by_table_and_by_row() {
+    let mut seen = 0;
+    for golden in files::all() {
+        let Some(expected) = &golden.updates else { continue };
+        seen += 1;
+        let mut by_table = Model::from_bytes(&golden.bytes).unwrap();
+        let mut by_row = by_table.clone();
+        let batch = by_table.update(&golden.table()).unwrap();
+        let mut session = by_row.session();
+        for (row, wanted) in expected.iter().enumerate() {
+            check(&golden.name, row, wanted, &batch.numbers[row * batch.width..][..batch.width], &[], &None);
+            let (numbers, texts) = golden.row(&by_row, row);
+            session.numbers_mut().copy_from_slice(&numbers);
+            check(&golden.name, row, wanted, by_row.update_row(&mut session, &texts).unwrap(), &[], &None);
+        }
+        assert_eq!(by_table.to_bytes().unwrap(), by_row.to_bytes().unwrap());
+    }
+    assert!(seen > 0, "no golden file has state");
+}

@@ -40,7 +40,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Mutations of each golden file.
-const MUTATIONS: usize = 700;
+const MUTATIONS: usize = 450;
 /// What a mutated file may take beyond four times its size.
 const ROOM: usize = 64 << 20;
 /// How long any file may take.

@@ -24,6 +24,8 @@ struct Input {
 struct Case {
     inputs: BTreeMap<String, Input>,
     outputs: BTreeMap<Method, Vec<Vec<Option<String>>>>,
+    #[serde(default)]
+    updates: Option<Vec<Vec<Option<String>>>>,
 }
 
 /// One golden file.
@@ -35,6 +37,8 @@ pub(crate) struct Golden {
     texts: BTreeMap<String, Vec<Option<String>>>,
     /// What each method answers, row after row, as text.
     pub(crate) outputs: BTreeMap<Method, Vec<Vec<Option<String>>>>,
+    /// What a model with state answers as it takes the rows in.
+    pub(crate) updates: Option<Vec<Vec<Option<String>>>>,
 }
 
 fn number(text: &Option<String>) -> f64 {
@@ -70,6 +74,7 @@ fn read(path: &Path) -> Golden {
         numbers,
         texts,
         outputs: case.outputs,
+        updates: case.updates,
     }
 }
 
