@@ -1,19 +1,18 @@
 //! Requests to answers.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use corten_core::Error;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::served::Store;
-use crate::{Options, infer, openapi, predict};
-
-/// Longest wait for a whole body.
-const BODY_TIME: Duration = Duration::from_secs(30);
+use crate::infer::Scored;
+use crate::repository::{Absent, Store};
+use crate::{Options, admin, body, describe, infer, openapi, predict};
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -28,21 +27,49 @@ fn json_of(status: StatusCode, value: &Value) -> Answer {
     respond(status, "application/json", serde_json::to_vec(value).unwrap_or_default())
 }
 
-fn refuse(status: StatusCode, problem: impl std::fmt::Display) -> Answer {
-    json_of(status, &json!({ "error": problem.to_string() }))
+/// Why a request isn't served.
+pub(crate) struct Refusal {
+    status: StatusCode,
+    problem: String,
 }
 
-fn status_of(error: &Error) -> StatusCode {
-    match error {
-        Error::Limit(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        Error::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::BAD_REQUEST,
+impl Refusal {
+    fn answer(&self) -> Answer {
+        json_of(self.status, &json!({ "error": self.problem }))
+    }
+
+    fn absent(absent: &Absent, name: &str) -> Self {
+        match absent {
+            Absent::Unknown => refusal(StatusCode::NOT_FOUND, format!("there is no model '{name}' of this version")),
+            Absent::NotLoaded(why) => {
+                refusal(StatusCode::SERVICE_UNAVAILABLE, format!("the model '{name}' is not loaded: {why}"))
+            }
+        }
     }
 }
 
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match error {
+            Error::Limit(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        refusal(status, error)
+    }
+}
+
+pub(crate) fn refusal(status: StatusCode, problem: impl std::fmt::Display) -> Refusal {
+    Refusal { status, problem: problem.to_string() }
+}
+
+fn refuse(status: StatusCode, problem: impl std::fmt::Display) -> Answer {
+    refusal(status, problem).answer()
+}
+
 /// Answers a request and counts it.
-pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
+pub(crate) async fn answer(request: Request<Incoming>, store: &Arc<Store>, options: &Options) -> Answer {
     let (route, response) = route(request, store, options).await;
     store.metrics.request(route, response.status().as_u16());
     response
@@ -51,20 +78,45 @@ pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &
 /// What a POST asks for.
 enum Post<'p> {
     Predict(&'p str),
-    Infer(&'p str),
+    Infer(&'p str, Option<u64>),
+    Index,
+    Load(&'p str),
+    Unload(&'p str),
 }
 
-async fn route(request: Request<Incoming>, store: &Store, options: &Options) -> (&'static str, Answer) {
+impl<'p> Post<'p> {
+    fn of(parts: &[&'p str]) -> Option<Self> {
+        Some(match *parts {
+            ["predict"] => Self::Predict(""),
+            ["predict", name] => Self::Predict(name),
+            ["v2", "models", name, "infer"] => Self::Infer(name, None),
+            ["v2", "models", name, "versions", version, "infer"] => Self::Infer(name, Some(version.parse().ok()?)),
+            ["v2", "repository", "index"] => Self::Index,
+            ["v2", "repository", "models", name, "load"] => Self::Load(name),
+            ["v2", "repository", "models", name, "unload"] => Self::Unload(name),
+            _ => return None,
+        })
+    }
+
+    fn route(&self) -> &'static str {
+        match self {
+            Self::Predict(_) => "/predict",
+            Self::Infer(..) => "/v2/models/{model}/infer",
+            Self::Index => "/v2/repository/index",
+            Self::Load(_) => "/v2/repository/models/{model}/load",
+            Self::Unload(_) => "/v2/repository/models/{model}/unload",
+        }
+    }
+}
+
+async fn route(request: Request<Incoming>, store: &Arc<Store>, options: &Options) -> (&'static str, Answer) {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').skip(1).collect();
-    let post = match parts.as_slice() {
-        ["predict"] => Some(Post::Predict("")),
-        ["predict", name] => Some(Post::Predict(name)),
-        ["v2", "models", name, "infer"] | ["v2", "models", name, "versions", "1", "infer"] => Some(Post::Infer(name)),
-        _ => None,
-    };
-    match post {
-        Some(post) if request.method() == Method::POST => self::post(request, post, store, options).await,
+    match Post::of(&parts) {
+        Some(post) if request.method() == Method::POST => {
+            let route = post.route();
+            (route, self::post(request, post, store, options).await.unwrap_or_else(|refusal| refusal.answer()))
+        }
         None if request.method() == Method::GET || request.method() == Method::HEAD => get(&parts, store),
         None if get(&parts, store).1.status() == StatusCode::NOT_FOUND => {
             ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json"))
@@ -79,48 +131,73 @@ async fn route(request: Request<Incoming>, store: &Store, options: &Options) -> 
     }
 }
 
-async fn post(request: Request<Incoming>, post: Post<'_>, store: &Store, options: &Options) -> (&'static str, Answer) {
-    let (route, name) = match post {
-        Post::Predict(name) => ("/predict", name),
-        Post::Infer(name) => ("/v2/models/{model}/infer", name),
+async fn post(
+    request: Request<Incoming>,
+    post: Post<'_>,
+    store: &Arc<Store>,
+    options: &Options,
+) -> Result<Answer, Refusal> {
+    let (name, version) = match post {
+        Post::Predict(name) => (name, None),
+        Post::Infer(name, version) => (name, version),
+        Post::Index | Post::Load(_) | Post::Unload(_) => return repository(request, post, store, options).await,
     };
-    let found = if name.is_empty() { store.models.first().map(|m| (0, m)) } else { store.find(name) };
-    let Some((index, served)) = found else {
-        return (route, refuse(StatusCode::NOT_FOUND, format!("there is no model '{name}'")));
+    let found = match (name, store.first()) {
+        ("", Some(first)) => Ok(first),
+        _ => store.find(name, version),
     };
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
-    if !kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")) {
-        let text = format!("a body of type application/json is needed, but {kind} came");
-        return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
-    let limit = options.max_body;
-    let too_large = || refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes"));
-    // A length that is too great is refused before its bytes come.
-    if request.body().size_hint().lower() > limit as u64 {
-        return (route, too_large());
-    }
-    let read = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), limit).collect()).await;
-    let body = match read {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return (route, too_large());
-        }
-        Ok(Err(error)) => return (route, refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))),
-        Err(_) => return (route, refuse(StatusCode::REQUEST_TIMEOUT, "the body took more than 30 s")),
-    };
+    let served = found.map_err(|absent| Refusal::absent(&absent, name))?;
+    let json_length = body::check(request.headers())?;
+    let body = body::read(request.into_body(), options.max_body).await?;
     let start = Instant::now();
     let scored = match post {
-        Post::Predict(_) => predict::predict(served, &body, options.max_rows),
-        Post::Infer(_) => infer::infer(served, &body, options.max_rows),
+        Post::Infer(..) => infer::infer(&served, &body, json_length, options.max_rows),
+        _ => predict::predict(&served, &body, options.max_rows).map(|(bytes, rows)| Scored {
+            bytes,
+            rows,
+            json_length: None,
+        }),
     };
-    let response = match scored {
-        Ok((bytes, rows)) => {
-            store.metrics.scored(index, rows, start.elapsed());
-            respond(StatusCode::OK, "application/json", bytes)
+    let Scored { bytes, rows, json_length } = scored?;
+    served.latency.scored(rows, start.elapsed());
+    let Some(length) = json_length else { return Ok(respond(StatusCode::OK, "application/json", bytes)) };
+    let mut response = respond(StatusCode::OK, "application/octet-stream", bytes);
+    response.headers_mut().insert(HeaderName::from_static(body::JSON_LENGTH), HeaderValue::from(length));
+    Ok(response)
+}
+
+async fn repository(
+    request: Request<Incoming>,
+    post: Post<'_>,
+    store: &Arc<Store>,
+    options: &Options,
+) -> Result<Answer, Refusal> {
+    body::check(request.headers())?;
+    if !options.admin && !matches!(post, Post::Index) {
+        return Err(refusal(StatusCode::FORBIDDEN, "loading and unloading are off; --admin switches them on"));
+    }
+    let body = body::read(request.into_body(), options.max_body).await?;
+    let (name, load) = match post {
+        Post::Load(name) => {
+            admin::check_load(&body)?;
+            (name.to_owned(), true)
         }
-        Err(error) => refuse(status_of(&error), error),
+        Post::Unload(name) => (name.to_owned(), false),
+        _ => {
+            return Ok(json_of(StatusCode::OK, &admin::index(store, &body)?));
+        }
     };
-    (route, response)
+    // A large file takes long to read; the other connections of this thread must not wait for it.
+    let store = Arc::clone(store);
+    let change = move || {
+        let done = if load { store.reload(&name) } else { store.unload(&name) };
+        done.map(|()| json!({ "name": name, "load": load }))
+    };
+    match tokio::task::spawn_blocking(change).await {
+        Ok(Ok(answer)) => Ok(json_of(StatusCode::OK, &answer)),
+        Ok(Err(error)) => Err(error.into()),
+        Err(fault) => Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, fault)),
+    }
 }
 
 /// An answer to a connection beyond the limit.
@@ -136,34 +213,43 @@ fn get(parts: &[&str], store: &Store) -> (&'static str, Answer) {
         [""] => ("/", respond(StatusCode::OK, "text/html; charset=utf-8", openapi::page(store))),
         ["healthz"] => ("/healthz", respond(StatusCode::OK, "text/plain", "ok")),
         ["metrics"] => {
-            let text = store.metrics.text(&store.models);
+            let text = store.metrics.text(&store.entries());
             ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", text))
         }
         ["openapi.json"] => ("/openapi.json", ok(openapi::document(store))),
-        ["v2"] => ("/v2", ok(json!({ "name": "corten", "version": env!("CARGO_PKG_VERSION"), "extensions": [] }))),
+        ["v2"] => {
+            let extensions = ["binary_tensor_data", "model_repository"];
+            let version = env!("CARGO_PKG_VERSION");
+            ("/v2", ok(json!({ "name": "corten", "version": version, "extensions": extensions })))
+        }
         ["v2", "health", "live"] => ("/v2/health", ok(json!({ "live": true }))),
         ["v2", "health", "ready"] => ("/v2/health", ok(json!({ "live": true, "ready": true }))),
         ["v2", "models"] => {
-            let names: Vec<&String> = store.models.iter().map(|m| &m.name).collect();
+            let answering = store.answering();
+            let names: Vec<&String> = answering.iter().map(|m| &m.name).collect();
             ("/v2/models", ok(json!({ "models": names })))
         }
-        ["v2", "models", name, rest @ ..] => {
-            let Some((_, served)) = store.find(name) else {
-                return ("/v2/models", refuse(StatusCode::NOT_FOUND, format!("there is no model '{name}'")));
-            };
-            let answer = match rest {
-                [] | ["versions", "1"] => ok(json!({
-                    "name": served.name,
-                    "versions": ["1"],
-                    "platform": "corten",
-                    "inputs": infer::inputs(&served.model),
-                    "outputs": infer::outputs(&served.model),
-                })),
-                ["ready"] | ["versions", "1", "ready"] => ok(json!({ "name": served.name, "ready": true })),
-                _ => refuse(StatusCode::NOT_FOUND, "there is nothing here"),
-            };
-            ("/v2/models", answer)
-        }
+        ["v2", "models", name, rest @ ..] => ("/v2/models", model(name, rest, store)),
         _ => ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json")),
+    }
+}
+
+fn model(name: &str, rest: &[&str], store: &Store) -> Answer {
+    let nothing = || refuse(StatusCode::NOT_FOUND, "there is nothing here");
+    let (version, rest) = match rest {
+        ["versions", version, rest @ ..] => match version.parse() {
+            Ok(version) => (Some(version), rest),
+            Err(_) => return nothing(),
+        },
+        rest => (None, rest),
+    };
+    let served = match store.find(name, version) {
+        Ok(served) => served,
+        Err(absent) => return Refusal::absent(&absent, name).answer(),
+    };
+    match rest {
+        [] => json_of(StatusCode::OK, &describe::model(&served, &store.entries())),
+        ["ready"] => json_of(StatusCode::OK, &json!({ "name": served.name, "ready": true })),
+        _ => nothing(),
     }
 }

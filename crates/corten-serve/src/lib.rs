@@ -4,13 +4,18 @@
 //! One runtime of one thread a worker, all accepting from the same socket. A request is parsed and scored on the thread
 //! that read it: most models here take less time than a queue would.
 
+mod admin;
+mod body;
+mod describe;
 mod http;
 mod infer;
 mod metrics;
 mod openapi;
 mod predict;
+mod repository;
 mod serve;
 mod served;
+mod tensor;
 
+pub use repository::Store;
 pub use serve::{Options, serve};
-pub use served::{Served, Store};

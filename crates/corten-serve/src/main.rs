@@ -1,22 +1,27 @@
 //! `corten-serve`: models as a service.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use corten_serve::{Options, Store, serve};
 
 const HELP: &str = "\
 Serves Corten models over HTTP: Open Inference Protocol v2, and POST /predict with {\"rows\": [...]}.
 
-usage: corten-serve MODEL.corten [NAME=MODEL.corten ...] [options]
+usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
 
   --host ADDRESS    address to listen on (default 127.0.0.1; 0.0.0.0 for all)
   --port N          port (default 8080)
   --workers N       threads (default: one a core)
   --max-body BYTES  largest request body (default 16777216)
   --max-rows N      most rows of a request (default 100000)
+  --watch MS        pause between two looks for changed files (default 250; 0 never looks)
+  --admin           let requests load and unload models
   --help            this text
 
-A model is served under the name of its file, or under NAME.
+A model is served under the name of its file, or under NAME. In a folder, NAME.corten is version 1 of a model and
+NAME/VERSION/model.corten a version of it. A changed file is loaded and takes over between two requests; one that can't
+be loaded leaves the model before in its place.
 ";
 
 fn number<T: std::str::FromStr>(name: &str, value: Option<String>) -> Result<T, String> {
@@ -35,6 +40,8 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
             "--workers" => options.workers = number::<usize>("--workers", given.next())?.clamp(1, 1024),
             "--max-body" => options.max_body = number("--max-body", given.next())?,
             "--max-rows" => options.max_rows = number("--max-rows", given.next())?,
+            "--watch" => options.watch = Duration::from_millis(number("--watch", given.next())?),
+            "--admin" => options.admin = true,
             other if other.starts_with("--") => return Err(format!("'{other}' is not known here; see --help")),
             _ => models.push(argument),
         }

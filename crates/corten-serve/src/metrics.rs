@@ -6,48 +6,47 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::served::Served;
+use crate::repository::{Entry, UNLOADED};
 
 /// Upper bounds of the latency histogram, in seconds.
 const BOUNDS: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 5e-1, 2.5];
 
+/// What is counted of one version of a model, however often it is loaded.
 #[derive(Default)]
-struct Latency {
+pub(crate) struct Latency {
     buckets: [AtomicU64; BOUNDS.len()],
     count: AtomicU64,
     nanoseconds: AtomicU64,
     rows: AtomicU64,
 }
 
-/// What is counted.
-pub(crate) struct Metrics {
-    requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
-    models: Vec<Latency>,
-}
-
-impl Metrics {
-    pub(crate) fn new(models: usize) -> Self {
-        Self { requests: Mutex::default(), models: (0..models).map(|_| Latency::default()).collect() }
-    }
-
-    pub(crate) fn request(&self, route: &'static str, status: u16) {
-        *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((route, status)).or_default() += 1;
-    }
-
-    pub(crate) fn scored(&self, model: usize, rows: usize, took: Duration) {
-        let Some(latency) = self.models.get(model) else { return };
+impl Latency {
+    /// Counts a request that was answered.
+    pub(crate) fn scored(&self, rows: usize, took: Duration) {
         let seconds = took.as_secs_f64();
-        for (bucket, bound) in latency.buckets.iter().zip(BOUNDS) {
+        for (bucket, bound) in self.buckets.iter().zip(BOUNDS) {
             if seconds <= bound {
                 bucket.fetch_add(1, Ordering::Relaxed);
             }
         }
-        latency.count.fetch_add(1, Ordering::Relaxed);
-        latency.rows.fetch_add(rows as u64, Ordering::Relaxed);
-        latency.nanoseconds.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+/// What is counted of all requests.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+}
+
+impl Metrics {
+    pub(crate) fn request(&self, route: &'static str, status: u16) {
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((route, status)).or_default() += 1;
     }
 
-    pub(crate) fn text(&self, models: &[Served]) -> String {
+    pub(crate) fn text(&self, entries: &[Entry]) -> String {
         let mut out = String::from(
             "# HELP corten_requests_total Requests by route and status.\n# TYPE corten_requests_total counter\n",
         );
@@ -56,19 +55,29 @@ impl Metrics {
             let _ = writeln!(out, "corten_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}");
         }
         out += "# HELP corten_scoring_seconds Time to parse and score a request.\n# TYPE corten_scoring_seconds histogram\n";
-        for (model, latency) in models.iter().zip(&self.models) {
-            let name = model.name.replace('\\', "\\\\").replace('"', "\\\"");
+        for Entry { name, version, latency, .. } in entries {
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let model = format!("model=\"{name}\",version=\"{version}\"");
             let read = |a: &AtomicU64| a.load(Ordering::Relaxed);
             for (bucket, bound) in latency.buckets.iter().zip(BOUNDS) {
-                let _ =
-                    writeln!(out, "corten_scoring_seconds_bucket{{model=\"{name}\",le=\"{bound}\"}} {}", read(bucket));
+                let _ = writeln!(out, "corten_scoring_seconds_bucket{{{model},le=\"{bound}\"}} {}", read(bucket));
             }
             let count = read(&latency.count);
-            let _ = writeln!(out, "corten_scoring_seconds_bucket{{model=\"{name}\",le=\"+Inf\"}} {count}");
+            let _ = writeln!(out, "corten_scoring_seconds_bucket{{{model},le=\"+Inf\"}} {count}");
             let sum = read(&latency.nanoseconds) as f64 / 1e9;
-            let _ = writeln!(out, "corten_scoring_seconds_sum{{model=\"{name}\"}} {sum}");
-            let _ = writeln!(out, "corten_scoring_seconds_count{{model=\"{name}\"}} {count}");
-            let _ = writeln!(out, "corten_rows_total{{model=\"{name}\"}} {}", read(&latency.rows));
+            let _ = writeln!(out, "corten_scoring_seconds_sum{{{model}}} {sum}");
+            let _ = writeln!(out, "corten_scoring_seconds_count{{{model}}} {count}");
+            let _ = writeln!(out, "corten_rows_total{{{model}}} {}", read(&latency.rows));
+        }
+        out += "# HELP corten_model_ready Whether a version answers.\n# TYPE corten_model_ready gauge\n";
+        out += "# HELP corten_model_refused Whether its file, as it lies there, could not be loaded.\n";
+        out += "# TYPE corten_model_refused gauge\n";
+        for entry in entries {
+            let name = entry.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let model = format!("model=\"{name}\",version=\"{}\"", entry.version);
+            let _ = writeln!(out, "corten_model_ready{{{model}}} {}", u8::from(entry.served.is_some()));
+            let refused = !entry.reason.is_empty() && entry.reason != UNLOADED;
+            let _ = writeln!(out, "corten_model_refused{{{model}}} {}", u8::from(refused));
         }
         out
     }

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::http;
-use crate::served::Store;
+use crate::repository::Store;
 
 /// Longest wait for the head of a request, and between two of them.
 const HEADER_TIME: Duration = Duration::from_secs(75);
@@ -36,18 +36,30 @@ pub struct Options {
     pub max_body: usize,
     /// Most rows of a request.
     pub max_rows: usize,
+    /// How often files and folders are looked at for changes; zero never.
+    pub watch: Duration,
+    /// Whether models are loaded and unloaded on request.
+    pub admin: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { host: "127.0.0.1".into(), port: 8080, workers, max_body: 16 << 20, max_rows: 100_000 }
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8080,
+            workers,
+            max_body: 16 << 20,
+            max_rows: 100_000,
+            watch: Duration::from_millis(250),
+            admin: false,
+        }
     }
 }
 
 /// What all workers share.
 struct Shared {
-    store: Store,
+    store: Arc<Store>,
     options: Options,
     connections: AtomicUsize,
 }
@@ -68,8 +80,19 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         TcpListener::bind(SocketAddr::new(host, options.port)).map_err(|e| io(format!("can't be listened on: {e}")))?;
     listener.set_nonblocking(true).map_err(|e| io(e.to_string()))?;
     let local = listener.local_addr().map_err(|e| io(e.to_string()))?;
-    let shared = Arc::new(Shared { store, options: options.clone(), connections: AtomicUsize::new(0) });
+    let shared =
+        Arc::new(Shared { store: Arc::new(store), options: options.clone(), connections: AtomicUsize::new(0) });
     let (stop, stopped) = watch::channel(false);
+    if !options.watch.is_zero() {
+        let (store, pause) = (Arc::downgrade(&shared.store), options.watch);
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(pause);
+                let Some(store) = store.upgrade() else { break };
+                store.refresh();
+            }
+        });
+    }
     let mut threads = Vec::new();
     for _ in 1..options.workers {
         let listener = listener.try_clone().map_err(|e| io(e.to_string()))?;

@@ -22,7 +22,7 @@ Further arguments (more models, --host, --workers, limits) go to corten-serve: s
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
-    parser.add_argument("model", help="the model file, or NAME=FILE")
+    parser.add_argument("model", help="the model file, NAME=FILE, or a folder of models")
     parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of corten-serve, such as --port N"
     )

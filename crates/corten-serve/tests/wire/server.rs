@@ -26,11 +26,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server on a free port and waits until it listens.
+    /// Starts a server of golden models on a free port and waits until it listens.
     pub(crate) fn start(models: &[&str], options: &[&str]) -> Self {
+        let models: Vec<PathBuf> = models.iter().map(|m| golden(m)).collect();
+        Self::of(&models, options)
+    }
+
+    /// Starts a server of any files and folders.
+    pub(crate) fn of(models: &[PathBuf], options: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
-            .args(models.iter().map(|m| golden(m)))
+            .args(models)
             .args(["--port", &port.to_string(), "--workers", "2"])
             .args(options)
             .stderr(Stdio::null())
