@@ -31,6 +31,8 @@ enum Source {
 
 /// A file and what it is served as.
 struct Place {
+    /// Which source it comes from.
+    source: usize,
     name: String,
     version: u64,
     path: PathBuf,
@@ -62,6 +64,10 @@ pub(crate) struct Entry {
     pub(crate) reason: String,
     pub(crate) latency: Arc<Latency>,
     stamp: Option<Stamp>,
+    source: usize,
+    path: PathBuf,
+    /// Whether the last look didn't find the file.
+    is_missed: bool,
 }
 
 /// Why there is no model to answer.
@@ -200,13 +206,13 @@ impl Store {
     /// What the sources hold now: in the order in which they were given, names and versions rising within a folder.
     fn places(&self) -> Result<Vec<Place>> {
         let mut places = Vec::new();
-        for source in &self.sources {
+        for (at, source) in self.sources.iter().enumerate() {
             match source {
                 Source::File { name, path } => {
-                    places.push(Place { name: name.clone(), version: 1, path: path.clone() });
+                    places.push(Place { source: at, name: name.clone(), version: 1, path: path.clone() });
                 }
                 Source::Folder(path) => {
-                    let mut found = folder(path)?;
+                    let mut found = folder(at, path)?;
                     found.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
                     places.append(&mut found);
                 }
@@ -224,20 +230,22 @@ impl Store {
         let old = self.entries();
         let mut fault = None;
         let mut new: Vec<Entry> = Vec::with_capacity(places.len());
-        for Place { name, version, path } in places {
+        for Place { source, name, version, path } in places {
             if new.iter().any(|e| e.name == name && e.version == version) {
                 continue;
             }
             let before = old.iter().find(|e| e.name == name && e.version == version);
             let latency = before.map_or_else(Arc::default, |e| Arc::clone(&e.latency));
             if unloaded.contains(&name) {
-                new.push(Entry { name, version, served: None, reason: UNLOADED.into(), latency, stamp: None });
+                let reason = UNLOADED.into();
+                let (served, stamp, is_missed) = (None, None, false);
+                new.push(Entry { name, version, served, reason, latency, stamp, source, path, is_missed });
                 continue;
             }
             // Looked at before the file is read: what changes meanwhile is seen the next time.
             let stamp = Stamp::of(&path);
             if let Some(before) = before.filter(|e| e.stamp == stamp && name != again) {
-                new.push(before.clone());
+                new.push(Entry { is_missed: false, ..before.clone() });
                 continue;
             }
             let (served, reason) = match Model::load(&path) {
@@ -254,8 +262,17 @@ impl Store {
                     (before.and_then(|e| e.served.clone()), reason)
                 }
             };
-            new.push(Entry { name, version, served, reason, latency, stamp });
+            new.push(Entry { name, version, served, reason, latency, stamp, source, path, is_missed: false });
         }
+        // A listing made while a file is renamed over another may lack both, and some replace a file by removing it
+        // first: only what is gone for good stops being served.
+        let is_kept = |e: &&Entry| {
+            let stays = !e.is_missed || e.path.exists();
+            stays && !new.iter().any(|n| n.name == e.name && n.version == e.version)
+        };
+        let missed: Vec<Entry> = old.iter().filter(is_kept).map(|e| Entry { is_missed: true, ..e.clone() }).collect();
+        new.extend(missed);
+        new.sort_by(|a, b| (a.source, &a.name, a.version).cmp(&(b.source, &b.name, b.version)));
         *self.entries.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(fault)
     }
@@ -270,7 +287,7 @@ fn is_hidden(path: &Path) -> bool {
 }
 
 /// The models in a folder.
-fn folder(path: &Path) -> Result<Vec<Place>> {
+fn folder(source: usize, path: &Path) -> Result<Vec<Place>> {
     let list = |path: &Path| -> Result<Vec<PathBuf>> {
         let fault = |e: std::io::Error| Error::Io {
             path: path.display().to_string(),
@@ -289,11 +306,11 @@ fn folder(path: &Path) -> Result<Vec<Place>> {
                 let version = versioned.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
                 let file = versioned.join(VERSIONED);
                 if let Some(version) = version.filter(|_| file.is_file()) {
-                    places.push(Place { name: name.clone(), version, path: file });
+                    places.push(Place { source, name: name.clone(), version, path: file });
                 }
             }
         } else if path.extension().is_some_and(|e| e == "corten") {
-            places.push(Place { name: stem(&path), version: 1, path });
+            places.push(Place { source, name: stem(&path), version: 1, path });
         }
     }
     Ok(places)

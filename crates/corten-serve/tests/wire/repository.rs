@@ -135,6 +135,28 @@ fn a_folder_holds_models_and_versions_that_come_and_go() {
 }
 
 #[test]
+fn a_file_that_is_away_for_a_moment_is_not_missed() {
+    let folder = Folder::new("gap");
+    folder.put(&golden("ridge"), "m.corten");
+    let server = Server::of(std::slice::from_ref(&folder.0), &["--watch", "0", "--admin"]);
+    let index = || index(&server);
+    // Every request for a load is a look at the folder.
+    let look = || server.post("/v2/repository/models/other/load", "").status;
+    folder.put(&golden("ridge"), "other.corten");
+    assert_eq!(look(), 200);
+    std::fs::remove_file(folder.0.join("m.corten")).expect("removed");
+    assert_eq!(look(), 200);
+    assert_eq!(server.post("/predict/m", ROW).status, 200);
+    folder.put(&golden("ridge"), "m.corten");
+    assert_eq!(look(), 200);
+    std::fs::remove_file(folder.0.join("m.corten")).expect("removed");
+    assert_eq!(look(), 200);
+    assert_eq!((server.post("/predict/m", ROW).status, index().as_array().unwrap().len()), (200, 2));
+    assert_eq!(look(), 200);
+    assert_eq!((server.post("/predict/m", ROW).status, index().as_array().unwrap().len()), (404, 1));
+}
+
+#[test]
 fn models_are_loaded_and_unloaded_on_request_only_when_that_is_on() {
     let folder = Folder::new("admin");
     folder.put(&golden("ridge"), "m.corten");
