@@ -142,11 +142,10 @@ async fn post(
         Post::Infer(name, version) => (name, version),
         Post::Index | Post::Load(_) | Post::Unload(_) => return repository(request, post, store, options).await,
     };
-    let found = match (name, store.first()) {
-        ("", Some(first)) => Ok(first),
-        _ => store.find(name, version),
+    let served = match name {
+        "" => store.first().ok_or_else(|| refusal(StatusCode::NOT_FOUND, "no model is served now"))?,
+        _ => store.find(name, version).map_err(|absent| Refusal::absent(&absent, name))?,
     };
-    let served = found.map_err(|absent| Refusal::absent(&absent, name))?;
     let json_length = body::check(request.headers())?;
     let body = body::read(request.into_body(), options.max_body).await?;
     let start = Instant::now();

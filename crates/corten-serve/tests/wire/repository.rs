@@ -166,6 +166,7 @@ fn models_are_loaded_and_unloaded_on_request_only_when_that_is_on() {
     assert_eq!(index(&server)[0]["state"], "UNAVAILABLE");
     assert_eq!(server.post("/v2/repository/index", "{\"ready\": true}").json(), json!([]));
     assert!(server.post("/predict/m", ROW).error(503).contains("unloaded"));
+    assert!(server.post("/predict", ROW).error(404).contains("no model is served"));
     // It stays out of service however often the folder is looked at.
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(server.post("/predict/m", ROW).status, 503);
