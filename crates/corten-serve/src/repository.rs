@@ -257,8 +257,13 @@ impl Store {
                 }
                 Err(error) => {
                     let reason = error.to_string();
-                    eprintln!("corten-serve: '{name}' version {version} isn't taken from {}: {error}", path.display());
-                    fault = fault.or(Some(error));
+                    let place = path.display().to_string();
+                    // A file that was named stops the start with its fault.
+                    if before.is_some() || matches!(self.sources[source], Source::Folder(_)) {
+                        eprintln!("corten-serve: '{name}' version {version} isn't taken from {place}: {error}");
+                    }
+                    let is_named = reason.contains(&place);
+                    fault = fault.or(Some(if is_named { error } else { Error::value(format!("{place}: {error}")) }));
                     (before.and_then(|e| e.served.clone()), reason)
                 }
             };
