@@ -53,14 +53,14 @@ const PLAIN: Shape = Shape {
     average: false,
 };
 
-fn threshold(random: &mut Stream, strict: bool) -> f64 {
+fn threshold(random: &mut Stream) -> f64 {
     loop {
         let t = match random.below(4) {
             0 => SPECIALS[random.below(14) as usize],
             1 => f64::from(random.uniform() as f32 - 0.5),
             _ => (random.uniform() - 0.5) * 8.0,
         };
-        if !t.is_nan() && !(strict && t == f64::INFINITY) {
+        if !t.is_nan() {
             return t;
         }
     }
@@ -86,7 +86,7 @@ fn tree(shape: &Shape, index: usize, random: &mut Stream) -> Tree {
             TreeNode::Category { feature: 0, first, count, levels: LEVELS, missing_left, unseen_left, left, right }
         } else {
             let feature = u32::from(shape.categories) + random.below(u64::from(shape.features - 1)) as u32;
-            let threshold = threshold(random, shape.strict);
+            let threshold = threshold(random);
             TreeNode::Number { feature, threshold, missing_left, zero_missing: shape.zeros && zero, left, right }
         };
     }

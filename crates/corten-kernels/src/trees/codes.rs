@@ -371,3 +371,41 @@ impl Coder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// Columns of as many thresholds as fill and overflow nodes of keys, with infinities at both ends.
+    #[test]
+    fn every_level_counts_the_thresholds_below() {
+        for count in [0usize, 1, 15, 16, 17, 255, 256, 257, 4095, 4096, 5000, MAX_THRESHOLDS] {
+            let mut thresholds: Vec<f64> = (0..count).map(|i| i as f64 * 0.5 - 100.0).collect();
+            if count > 2 {
+                thresholds[0] = f64::NEG_INFINITY;
+                thresholds[count - 1] = f64::INFINITY;
+            }
+            let reads = |missing_right| Reads::Number { missing_right, zero_missing: false };
+            let (start, end) = (0, count as u32);
+            let columns = [false, true].map(|right| Column { feature: 0, reads: reads(right), start, end });
+            let coder = Coder::new(1, &columns, &thresholds, false, 0.0).unwrap();
+            assert_eq!(coder.thresholds(1), thresholds);
+            let mut values = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e-310];
+            let some = thresholds.iter().step_by(1 + count / 500);
+            values.extend(some.flat_map(|t| [*t, t.next_up(), t.next_down()]));
+            for level in Level::ALL {
+                let mut block = vec![0; 2 * values.len()];
+                coder.block(level, values.len(), |_| &values, &mut block);
+                for (r, &x) in values.iter().enumerate() {
+                    let rank = thresholds.iter().filter(|t| **t < x).count() as u16;
+                    let want = if x.is_nan() { [0, MISSING] } else { [rank; 2] };
+                    let mut codes = [0; 2];
+                    coder.row(level, &[x], &mut codes);
+                    assert_eq!(codes, want, "{x} of {count} at {level:?}");
+                    assert_eq!([block[r], block[values.len() + r]], want);
+                }
+            }
+        }
+    }
+}

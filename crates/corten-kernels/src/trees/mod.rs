@@ -4,6 +4,7 @@
 //! finds the same leaves and adds them in the order of the trees, so all give the same bits. [`walk`] is the scalar
 //! twin of all others.
 
+mod blocks;
 pub mod codes;
 mod lanes;
 mod walk;
@@ -12,6 +13,7 @@ use alloc::vec::Vec;
 
 use crate::aligned::Aligned;
 
+pub use blocks::{BlockScratch, Blocks};
 pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
 pub use lanes::Lanes;
 

@@ -73,13 +73,14 @@ pub(crate) struct TensorReader<'a> {
 macro_rules! read_numbers {
     ($name:ident, $type:ty, $dtype:expr) => {
         pub(crate) fn $name(&self, name: &str) -> Result<Vec<$type>> {
-            let mut out = Vec::new();
-            for part in self.bytes(name, $dtype)?.chunks_exact(size_of::<$type>()) {
+            // The exact length is known, so this becomes one copy.
+            let parts = self.bytes(name, $dtype)?.chunks_exact(size_of::<$type>());
+            let number = |part: &[u8]| {
                 let mut word = [0; size_of::<$type>()];
                 word.copy_from_slice(part);
-                out.push(<$type>::from_le_bytes(word));
-            }
-            Ok(out)
+                <$type>::from_le_bytes(word)
+            };
+            Ok(parts.map(number).collect())
         }
     };
 }

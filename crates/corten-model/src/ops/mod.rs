@@ -72,6 +72,8 @@ pub(crate) struct Scratch {
     pub(crate) found: Vec<u32>,
     /// Trees that have not arrived at a leaf, and where they are.
     pub(crate) work: Vec<(u32, u32)>,
+    /// Bytes of a block of rows, made when they are first needed.
+    pub(crate) block: Option<corten_kernels::trees::BlockScratch>,
     /// Offsets of columns.
     pub(crate) offsets: Vec<usize>,
     /// A row that does not lie in one piece.

@@ -90,7 +90,6 @@ impl GrownTree {
             let Node { feature, threshold, missing_left, left, right, .. } = *node;
             TreeNode::Number { feature, threshold, missing_left, zero_missing: false, left, right }
         });
-        let cover = self.nodes.iter().map(|n| n.weight).collect();
-        Tree { nodes: nodes.collect(), values: self.values.clone(), cover, ..Tree::new(None) }
+        Tree { nodes: nodes.collect(), values: self.values.clone(), ..Tree::new(None) }
     }
 }

@@ -9,6 +9,7 @@
 mod build;
 mod linear;
 mod score;
+mod spec;
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -20,8 +21,8 @@ use corten_kernels::trees::{Coder, Column, Forest, Node, Parts, Reads};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use build::{LeafModel, Tree, TreeNode, TreesSpec};
 use linear::LinearLeaves;
+pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
 
 use super::{Flow, Operator, Shape, damaged, numbers_only};
 use crate::file::{TensorReader, TensorWriter};
@@ -127,6 +128,8 @@ struct Inner {
     cover: Vec<f64>,
     #[cfg(feature = "std")]
     lanes: std::sync::OnceLock<Option<corten_kernels::trees::Lanes>>,
+    #[cfg(feature = "std")]
+    blocks: std::sync::OnceLock<Option<corten_kernels::trees::Blocks>>,
 }
 
 fn bad(what: &str) -> Error {
@@ -182,6 +185,8 @@ impl Trees {
             cover,
             #[cfg(feature = "std")]
             lanes: std::sync::OnceLock::new(),
+            #[cfg(feature = "std")]
+            blocks: std::sync::OnceLock::new(),
         })))
     }
 }

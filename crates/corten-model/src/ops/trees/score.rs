@@ -1,14 +1,15 @@
 //! From a block of rows to sums of leaves.
 
 use corten_kernels::cpu;
-use corten_kernels::trees::{Lanes, VECTOR};
+use corten_kernels::trees::{Blocks, Lanes, VECTOR};
 
 use super::super::Flow;
 use super::{Inner, Precision, Trees};
 use crate::graph::Slot;
 
-/// Rows from which a block is scored tree by tree.
-const BLOCK: usize = 8;
+/// Rows from which a block is walked tree by tree, and from which small trees take blocks of bytes.
+const WALK: usize = 8;
+const BYTES: usize = 48;
 
 impl Trees {
     /// Scores a block: codes its rows, then finds and adds up leaves.
@@ -20,7 +21,7 @@ impl Trees {
         for (k, &base) in inner.base.iter().enumerate() {
             after[k * stride..][..rows].fill(base);
         }
-        if inner.linear.is_some() || rows < BLOCK {
+        if inner.linear.is_some() || rows < WALK || (rows < BYTES && inner.lanes().is_some()) {
             inner.score_rows(before, after, rows, stride, inputs, &mut scratch);
         } else {
             inner.score_block(before, after, rows, stride, inputs, &mut scratch);
@@ -51,6 +52,17 @@ impl Inner {
 
     #[cfg(not(feature = "std"))]
     fn lanes(&self) -> Option<&Lanes> {
+        None
+    }
+
+    /// The layout for blocks, made when it is first asked for.
+    #[cfg(feature = "std")]
+    fn blocks(&self) -> Option<&Blocks> {
+        self.blocks.get_or_init(|| Blocks::new(&self.forest, &self.coder)).as_ref()
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn blocks(&self) -> Option<&Blocks> {
         None
     }
 
@@ -120,6 +132,12 @@ impl Inner {
         scratch.codes.resize((2 * rows * width).max(scratch.codes.len()), 0);
         let (by_column, by_row) = scratch.codes.split_at_mut(rows * width);
         self.coder.block(level, rows, |f| &before[place(inputs[f]) * stride..][..rows], by_column);
+        if rows >= BYTES
+            && let Some(blocks) = self.blocks()
+        {
+            blocks.block(&self.forest, by_column, rows, scratch.block.get_or_insert_default(), after, stride);
+            return;
+        }
         for (c, codes) in by_column[..rows * columns].chunks_exact(rows).enumerate() {
             codes.iter().enumerate().for_each(|(r, &code)| by_row[r * width + c] = code);
         }
