@@ -63,6 +63,104 @@ fn what_does_not_fit_is_refused_by_name() {
     }
 }
 
+/// Whether the scanner and `serde_json`, which no one here wrote, agree that these bytes are JSON.
+fn agree(bytes: &[u8]) -> bool {
+    let mut scanner = Scanner::new(bytes);
+    let ours = scanner.skip().and_then(|()| scanner.end()).is_ok();
+    // The tokens that Python writes for what JSON can't say are taken on purpose.
+    let python = [&b"NaN"[..], b"Infinity"].iter().any(|t| bytes.windows(t.len()).any(|w| w == *t));
+    python || ours == serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
+}
+
+#[test]
+fn the_grammar_is_that_of_serde_json() {
+    let corpus = [
+        "0",
+        "-0",
+        "-0.0e-0",
+        "1.5E+10",
+        "1e5",
+        "1.e5",
+        "1.",
+        ".5",
+        "-",
+        "-a",
+        "+1",
+        "01",
+        "-01",
+        "1e",
+        "1e+",
+        "1e1.5",
+        "0x10",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "nul",
+        "null",
+        "nan",
+        "inf",
+        "tru",
+        "true",
+        "false",
+        "TRUE",
+        "None",
+        "",
+        " ",
+        "[]",
+        "[,]",
+        "[1,]",
+        "[1 2]",
+        "[1,2]",
+        "{}",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":{\"b\":[1,{\"c\":null}]}}",
+        "'a'",
+        "\"\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u0000\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"\\ude00\"",
+        "\"\\ud83dx\"",
+        "\"\\ud83d\\u0041\"",
+        "\"a\nb\"",
+        "\"a\tb\"",
+        "\"\u{7f}\"",
+        "\"é😀\"",
+        "\"a",
+        "1 2",
+        "[1]]",
+        "\u{feff}1",
+        "\u{a0}1",
+        "\u{c}1",
+        "1\0",
+        "[1e5, -2.5, \"x\\n\", true, null, {\"k\": [\"\\u00e9\"]}]",
+    ];
+    let alphabet = b"{}[]\":,\\ -+.0159eEuntrfals\n\t\0\x7f\xc3\xff/";
+    let mut differ = Vec::new();
+    for text in corpus {
+        let bytes = text.as_bytes();
+        let mut changed = vec![bytes.to_vec()];
+        for at in 0..=bytes.len() {
+            changed.push(bytes[..at].to_vec());
+            for &byte in alphabet {
+                changed.push([&bytes[..at], &[byte], &bytes[at..]].concat());
+                if at < bytes.len() {
+                    changed.push([&bytes[..at], &[byte], &bytes[at + 1..]].concat());
+                }
+            }
+        }
+        differ.extend(changed.into_iter().filter(|b| !agree(b)).map(|b| String::from_utf8_lossy(&b).into_owned()));
+    }
+    assert!(differ.is_empty(), "{} differ, such as {:?}", differ.len(), &differ[..differ.len().min(10)]);
+}
+
 #[test]
 fn csv_finds_columns_by_name_and_reads_quotes() {
     let model = model();

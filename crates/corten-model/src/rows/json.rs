@@ -155,13 +155,13 @@ impl<'a> Scanner<'a> {
             b"Infinity" => f64::INFINITY,
             b"-Infinity" => f64::NEG_INFINITY,
             _ => {
-                let digits = token.strip_prefix(b"-").unwrap_or(token);
-                let leading = digits.first().is_some_and(u8::is_ascii_digit)
-                    && !(digits[0] == b'0' && digits.get(1).is_some_and(u8::is_ascii_digit))
-                    && !digits.ends_with(b".");
-                // The standard parser rounds correctly; its own spellings of infinity don't start with a digit.
-                let parsed = std::str::from_utf8(token).ok().filter(|_| leading).and_then(|t| t.parse().ok());
-                parsed.ok_or_else(|| fault(self.at, "a value is expected"))?
+                // The standard parser rounds correctly, but takes more spellings than JSON has.
+                let parsed = std::str::from_utf8(token).ok().filter(|_| is_number(token)).and_then(|t| t.parse().ok());
+                let parsed: f64 = parsed.ok_or_else(|| fault(self.at, "a value is expected"))?;
+                if parsed.is_infinite() {
+                    return Err(fault(self.at, "a number beyond the range of f64"));
+                }
+                parsed
             }
         };
         self.at += token.len();
@@ -211,6 +211,29 @@ impl<'a> Scanner<'a> {
             _ => self.number().map(drop),
         }
     }
+}
+
+/// Whether bytes are a number by JSON's grammar (RFC 8259, section 6).
+fn is_number(token: &[u8]) -> bool {
+    let digits = |t: &[u8]| t.iter().take_while(|b| b.is_ascii_digit()).count();
+    let rest = token.strip_prefix(b"-").unwrap_or(token);
+    let whole = digits(rest);
+    if whole == 0 || (whole > 1 && rest[0] == b'0') {
+        return false;
+    }
+    let mut rest = &rest[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let count = digits(fraction);
+        if count == 0 {
+            return false;
+        }
+        rest = &fraction[count..];
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
+        return !exponent.is_empty() && digits(exponent) == exponent.len();
+    }
+    rest.is_empty()
 }
 
 /// Reads rows for one model: numbers go into a session, texts are kept until the next row.
