@@ -1,78 +1,86 @@
 //! Requests to answers.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
 
-use corten_core::Error;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, AUTHORIZATION,
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, VARY, WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::infer::Scored;
-use crate::repository::{Absent, Store};
-use crate::{Options, admin, body, describe, infer, openapi, predict};
+use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, status_of};
+use crate::infer::Fault;
+use crate::keys::Verb;
+use crate::store::Store;
+use crate::{Options, infer, openapi, predict, repository};
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+/// Bytes of JSON before the tensors of a body.
+const HEAD_LENGTH: &str = "inference-header-content-length";
 
-fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+/// Answers a request, counts it and logs it.
+pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
+    let begun = Instant::now();
+    let id = id_of(request.headers());
+    let origin = request.headers().get(ORIGIN).cloned();
+    let logged = options.log.then(|| (request.method().clone(), request.uri().path().to_owned()));
+    store.metrics.active.fetch_add(1, Ordering::Relaxed);
+    let _active = Active(store);
+    let (route, mut response) = guard(request, store, options, begun).await;
+    let status = response.status().as_u16();
+    store.metrics.request(route, status);
+    if let Some((method, path)) = logged {
+        log(&id, &method, &path, status, begun);
+    }
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    if let Some(origin) = origin.filter(|o| options.cors.iter().any(|c| c == "*" || c.as_bytes() == o.as_bytes())) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+    }
     response
 }
 
-fn json_of(status: StatusCode, value: &Value) -> Answer {
-    respond(status, "application/json", serde_json::to_vec(value).unwrap_or_default())
-}
+/// A request that is being answered, also when its client goes away.
+struct Active<'s>(&'s Store);
 
-/// Why a request isn't served.
-pub(crate) struct Refusal {
-    status: StatusCode,
-    problem: String,
-}
-
-impl Refusal {
-    fn answer(&self) -> Answer {
-        json_of(self.status, &json!({ "error": self.problem }))
-    }
-
-    fn absent(absent: &Absent, name: &str) -> Self {
-        match absent {
-            Absent::Unknown => refusal(StatusCode::NOT_FOUND, format!("there is no model '{name}' of this version")),
-            Absent::NotLoaded(why) => {
-                refusal(StatusCode::SERVICE_UNAVAILABLE, format!("the model '{name}' is not loaded: {why}"))
-            }
-        }
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        let status = match error {
-            Error::Limit(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Error::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        refusal(status, error)
+/// One line of JSON about a request; values of features never stand in it.
+fn log(id: &HeaderValue, method: &Method, path: &str, status: u16, begun: Instant) {
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    let line = json!({
+        "time": time,
+        "id": id.to_str().unwrap_or_default(),
+        "method": method.as_str(),
+        "path": path.chars().take(300).collect::<String>(),
+        "status": status,
+        "ms": begun.elapsed().as_secs_f64() * 1e3,
+    });
+    eprintln!("{line}");
+}
+
+/// A segment of a path without its percent signs.
+fn decode(segment: &str) -> String {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after.split_at_checked(2).filter(|_| first == b'%').and_then(|(digits, after)| {
+            let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            Some((u8::from_str_radix(digits, 16).ok()?, after))
+        });
+        let (byte, after) = code.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = after;
     }
-}
-
-pub(crate) fn refusal(status: StatusCode, problem: impl std::fmt::Display) -> Refusal {
-    Refusal { status, problem: problem.to_string() }
-}
-
-fn refuse(status: StatusCode, problem: impl std::fmt::Display) -> Answer {
-    refusal(status, problem).answer()
-}
-
-/// Answers a request and counts it.
-pub(crate) async fn answer(request: Request<Incoming>, store: &Arc<Store>, options: &Options) -> Answer {
-    let (route, response) = route(request, store, options).await;
-    store.metrics.request(route, response.status().as_u16());
-    response
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What a POST asks for.
@@ -84,41 +92,73 @@ enum Post<'p> {
     Unload(&'p str),
 }
 
-impl<'p> Post<'p> {
-    fn of(parts: &[&'p str]) -> Option<Self> {
-        Some(match *parts {
-            ["predict"] => Self::Predict(""),
-            ["predict", name] => Self::Predict(name),
-            ["v2", "models", name, "infer"] => Self::Infer(name, None),
-            ["v2", "models", name, "versions", version, "infer"] => Self::Infer(name, Some(version.parse().ok()?)),
-            ["v2", "repository", "index"] => Self::Index,
-            ["v2", "repository", "models", name, "load"] => Self::Load(name),
-            ["v2", "repository", "models", name, "unload"] => Self::Unload(name),
-            _ => return None,
-        })
-    }
-
-    fn route(&self) -> &'static str {
-        match self {
-            Self::Predict(_) => "/predict",
-            Self::Infer(..) => "/v2/models/{model}/infer",
-            Self::Index => "/v2/repository/index",
-            Self::Load(_) => "/v2/repository/models/{model}/load",
-            Self::Unload(_) => "/v2/repository/models/{model}/unload",
-        }
-    }
+fn post_of<'p>(parts: &[&'p str]) -> Option<Post<'p>> {
+    Some(match *parts {
+        ["predict"] => Post::Predict(""),
+        ["predict", name] => Post::Predict(name),
+        ["v2", "models", name, "infer"] => Post::Infer(name, None),
+        ["v2", "models", name, "versions", version, "infer"] => Post::Infer(name, Some(version.parse().ok()?)),
+        ["v2", "repository", "index"] => Post::Index,
+        ["v2", "repository", "models", name, "load"] => Post::Load(name),
+        ["v2", "repository", "models", name, "unload"] => Post::Unload(name),
+        _ => return None,
+    })
 }
 
-async fn route(request: Request<Incoming>, store: &Arc<Store>, options: &Options) -> (&'static str, Answer) {
+/// Lets in who has a key for what is asked.
+async fn guard(request: Request<Incoming>, store: &Store, options: &Options, begun: Instant) -> (&'static str, Answer) {
     let path = request.uri().path().to_owned();
-    let parts: Vec<&str> = path.split('/').skip(1).collect();
-    match Post::of(&parts) {
-        Some(post) if request.method() == Method::POST => {
-            let route = post.route();
-            (route, self::post(request, post, store, options).await.unwrap_or_else(|refusal| refusal.answer()))
+    let decoded: Vec<String> = path.split('/').skip(1).map(decode).collect();
+    let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+    if request.method() == Method::OPTIONS && !options.cors.is_empty() {
+        let mut response = respond(StatusCode::NO_CONTENT, "text/plain", "");
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        let allowed = "authorization, content-type, inference-header-content-length, timeout, x-request-id";
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
+        return ("other", response);
+    }
+    // Whoever watches whether the server lives has no key.
+    let open = matches!(parts.as_slice(), [""] | ["healthz"] | ["v2", "health", ..]);
+    if !open {
+        let (verb, model) = match parts.as_slice() {
+            ["v2", "repository", "models", name, ..] => (Verb::Admin, *name),
+            ["v2", "models", name, ..] | ["predict", name] => (Verb::Infer, *name),
+            ["predict"] => (Verb::Infer, store.first()),
+            _ => (Verb::Infer, ""),
+        };
+        // What describes the server as a whole is for every key.
+        let checked = options.keys.check(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), verb, model);
+        match checked {
+            Ok(()) => {}
+            Err(true) if model.is_empty() => {}
+            Err(known) => {
+                store.metrics.refused("key");
+                let (status, text) = if known {
+                    (StatusCode::FORBIDDEN, format!("this key isn't for this use of '{model}'"))
+                } else {
+                    (StatusCode::UNAUTHORIZED, "a key is needed: Authorization: Bearer KEY".to_owned())
+                };
+                let mut response = refuse(status, text);
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                return ("other", response);
+            }
         }
-        None if request.method() == Method::GET || request.method() == Method::HEAD => get(&parts, store),
-        None if get(&parts, store).1.status() == StatusCode::NOT_FOUND => {
+    }
+    route(request, &parts, store, options, begun).await
+}
+
+async fn route(
+    request: Request<Incoming>,
+    parts: &[&str],
+    store: &Store,
+    options: &Options,
+    begun: Instant,
+) -> (&'static str, Answer) {
+    match post_of(parts) {
+        Some(post) if request.method() == Method::POST => self::post(request, post, store, options, begun).await,
+        None if request.method() == Method::GET || request.method() == Method::HEAD => get(parts, store),
+        None if get(parts, store).1.status() == StatusCode::NOT_FOUND => {
             ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json"))
         }
         other => {
@@ -131,79 +171,146 @@ async fn route(request: Request<Incoming>, store: &Arc<Store>, options: &Options
     }
 }
 
+/// How long the answer is waited for: `timeout` in microseconds, as the protocol's parameter of this name is.
+fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, String> {
+    let Some(given) = headers.get("timeout") else { return Ok(None) };
+    let limit = given.to_str().ok().and_then(|t| t.trim().parse::<u64>().ok());
+    let limit =
+        limit.ok_or_else(|| format!("the header 'timeout' must be a number of microseconds; {given:?} came"))?;
+    Ok((limit > 0).then(|| Duration::from_micros(limit)))
+}
+
+fn late(store: &Store) -> Answer {
+    store.metrics.refused("timeout");
+    refuse(StatusCode::GATEWAY_TIMEOUT, "the request's timeout has passed")
+}
+
+/// Reads a body within its limits of size and time.
+async fn body(request: Request<Incoming>, limit: usize, time: Duration) -> Result<Bytes, Option<Box<Answer>>> {
+    let too_large =
+        || Some(Box::new(refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes"))));
+    // A length that is too great is refused before its bytes come.
+    if request.body().size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(time, Limited::new(request.into_body(), limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Some(Box::new(refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))))),
+        Err(_) => Err(None),
+    }
+}
+
 async fn post(
     request: Request<Incoming>,
     post: Post<'_>,
-    store: &Arc<Store>,
+    store: &Store,
     options: &Options,
-) -> Result<Answer, Refusal> {
-    let (name, version) = match post {
-        Post::Predict(name) => (name, None),
-        Post::Infer(name, version) => (name, version),
-        Post::Index | Post::Load(_) | Post::Unload(_) => return repository(request, post, store, options).await,
+    begun: Instant,
+) -> (&'static str, Answer) {
+    let (route, name, version) = match post {
+        Post::Predict(name) => ("/predict", name, None),
+        Post::Infer(name, version) => ("/v2/models/{model}/infer", name, version),
+        Post::Index | Post::Load(_) | Post::Unload(_) => {
+            let limit = Duration::from_secs(options.body_timeout);
+            let body = match body(request, 1 << 16, limit).await {
+                Ok(body) => body,
+                Err(answer) => {
+                    let slow = || refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long");
+                    return ("/v2/repository", answer.map_or_else(slow, |a| *a));
+                }
+            };
+            let answer = match post {
+                Post::Load(name) => repository::load(store, options, name),
+                Post::Unload(name) => repository::unload(store, options, name),
+                _ => repository::index(store, &body),
+            };
+            return ("/v2/repository", answer);
+        }
     };
-    let served = match name {
-        "" => store.first().ok_or_else(|| refusal(StatusCode::NOT_FOUND, "no model is served now"))?,
-        _ => store.find(name, version).map_err(|absent| Refusal::absent(&absent, name))?,
+    // Refused from the head, before the body and its JSON cost anything.
+    if store.metrics.active.load(Ordering::Relaxed) > options.max_active {
+        store.metrics.refused("active");
+        return (route, later(format!("more than {} requests at once", options.max_active)));
+    }
+    let Some(served) = store.get(name, version) else {
+        return (route, missing(store, name, version));
     };
-    let json_length = body::check(request.headers())?;
-    let body = body::read(request.into_body(), options.max_body).await?;
+    let deadline = match deadline(request.headers()) {
+        Ok(deadline) => deadline,
+        Err(problem) => return (route, refuse(StatusCode::BAD_REQUEST, problem)),
+    };
+    let head = match head_length(request.headers()) {
+        Ok(head) => head,
+        Err(problem) => return (route, refuse(StatusCode::BAD_REQUEST, problem)),
+    };
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let in_bytes = kind == "application/octet-stream" && head.is_some() && matches!(post, Post::Infer(..));
+    if !(in_bytes || kind.eq_ignore_ascii_case("application/json")) {
+        let text = format!("a body of type application/json is needed, but {kind} came");
+        return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|e| *e != "identity") {
+        let text = format!("a body in {encoding:?} isn't read; send it as it is");
+        return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    let time = Duration::from_secs(options.body_timeout);
+    let body = match body(request, options.max_body, deadline.map_or(time, |d| d.min(time))).await {
+        Ok(body) => body,
+        Err(Some(answer)) => return (route, *answer),
+        Err(None) if deadline.is_some_and(|d| d < time) => return (route, late(store)),
+        Err(None) => {
+            store.metrics.refused("slow");
+            let text = format!("the body took more than {} s", options.body_timeout);
+            return (route, refuse(StatusCode::REQUEST_TIMEOUT, text));
+        }
+    };
+    if deadline.is_some_and(|d| begun.elapsed() > d) {
+        return (route, late(store));
+    }
     let start = Instant::now();
     let scored = match post {
-        Post::Infer(..) => infer::infer(&served, &body, json_length, options.max_rows),
-        _ => predict::predict(&served, &body, options.max_rows).map(|(bytes, rows)| Scored {
-            bytes,
-            rows,
-            json_length: None,
-        }),
+        Post::Infer(..) => infer::infer(&served, &body, head, options.max_rows, begun),
+        _ => predict::predict(&served, &body, options.max_rows)
+            .map(|(bytes, rows)| infer::Inferred { bytes, json: None, rows })
+            .map_err(Fault::Error),
     };
-    let Scored { bytes, rows, json_length } = scored?;
-    served.latency.scored(rows, start.elapsed());
-    let Some(length) = json_length else { return Ok(respond(StatusCode::OK, "application/json", bytes)) };
-    let mut response = respond(StatusCode::OK, "application/octet-stream", bytes);
-    response.headers_mut().insert(HeaderName::from_static(body::JSON_LENGTH), HeaderValue::from(length));
-    Ok(response)
+    let response = match scored {
+        Ok(inferred) => {
+            served.latency.scored(inferred.rows, start.elapsed());
+            match inferred.json {
+                None => respond(StatusCode::OK, "application/json", inferred.bytes),
+                Some(length) => {
+                    let mut response = respond(StatusCode::OK, "application/octet-stream", inferred.bytes);
+                    response.headers_mut().insert(HEAD_LENGTH, HeaderValue::from(length));
+                    response
+                }
+            }
+        }
+        Err(Fault::Error(error)) => refuse(status_of(&error), error),
+        Err(Fault::Late) => late(store),
+    };
+    (route, response)
 }
 
-async fn repository(
-    request: Request<Incoming>,
-    post: Post<'_>,
-    store: &Arc<Store>,
-    options: &Options,
-) -> Result<Answer, Refusal> {
-    body::check(request.headers())?;
-    if !options.admin && !matches!(post, Post::Index) {
-        return Err(refusal(StatusCode::FORBIDDEN, "loading and unloading are off; --admin switches them on"));
-    }
-    let body = body::read(request.into_body(), options.max_body).await?;
-    let (name, load) = match post {
-        Post::Load(name) => {
-            admin::check_load(&body)?;
-            (name.to_owned(), true)
-        }
-        Post::Unload(name) => (name.to_owned(), false),
-        _ => {
-            return Ok(json_of(StatusCode::OK, &admin::index(store, &body)?));
-        }
-    };
-    // A large file takes long to read; the other connections of this thread must not wait for it.
-    let store = Arc::clone(store);
-    let change = move || {
-        let done = if load { store.reload(&name) } else { store.unload(&name) };
-        done.map(|()| json!({ "name": name, "load": load }))
-    };
-    match tokio::task::spawn_blocking(change).await {
-        Ok(Ok(answer)) => Ok(json_of(StatusCode::OK, &answer)),
-        Ok(Err(error)) => Err(error.into()),
-        Err(fault) => Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, fault)),
-    }
+fn head_length(headers: &HeaderMap) -> Result<Option<usize>, String> {
+    let Some(given) = headers.get(HEAD_LENGTH) else { return Ok(None) };
+    given
+        .to_str()
+        .ok()
+        .and_then(|t| t.trim().parse().ok())
+        .map(Some)
+        .ok_or_else(|| format!("Inference-Header-Content-Length must be a number of bytes; {given:?} came"))
 }
 
-/// An answer to a connection beyond the limit.
-pub(crate) fn busy() -> Answer {
-    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
+/// No such model, or one that isn't loaded.
+fn missing(store: &Store, name: &str, version: Option<u64>) -> Answer {
+    let version_text = version.map_or(String::new(), |v| format!(" in version {v}"));
+    if store.knows(name, version) {
+        return later(format!("the model '{name}'{version_text} isn't loaded"));
+    }
+    refuse(StatusCode::NOT_FOUND, format!("there is no model '{name}'{version_text}"))
 }
 
 fn get(parts: &[&str], store: &Store) -> (&'static str, Answer) {
@@ -211,44 +318,46 @@ fn get(parts: &[&str], store: &Store) -> (&'static str, Answer) {
     match parts {
         [""] => ("/", respond(StatusCode::OK, "text/html; charset=utf-8", openapi::page(store))),
         ["healthz"] => ("/healthz", respond(StatusCode::OK, "text/plain", "ok")),
-        ["metrics"] => {
-            let text = store.metrics.text(&store.entries());
-            ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", text))
-        }
+        ["metrics"] => ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", store.metrics.text(store))),
         ["openapi.json"] => ("/openapi.json", ok(openapi::document(store))),
-        ["v2"] => {
-            let extensions = ["binary_tensor_data", "model_repository"];
-            let version = env!("CARGO_PKG_VERSION");
-            ("/v2", ok(json!({ "name": "corten", "version": version, "extensions": extensions })))
-        }
+        ["v2"] => ("/v2", ok(repository::server())),
         ["v2", "health", "live"] => ("/v2/health", ok(json!({ "live": true }))),
-        ["v2", "health", "ready"] => ("/v2/health", ok(json!({ "live": true, "ready": true }))),
+        ["v2", "health", "ready"] => {
+            let ready = store.is_ready();
+            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            ("/v2/health", json_of(status, &json!({ "live": true, "ready": ready })))
+        }
         ["v2", "models"] => {
-            let answering = store.answering();
-            let names: Vec<&String> = answering.iter().map(|m| &m.name).collect();
+            let names: Vec<String> = store.models().iter().map(|m| m.name.clone()).collect();
             ("/v2/models", ok(json!({ "models": names })))
         }
-        ["v2", "models", name, rest @ ..] => ("/v2/models", model(name, rest, store)),
+        ["v2", "models", "stats"] => ("/v2/models", ok(repository::stats(&store.models()))),
+        ["v2", "logging" | "trace" | "systemsharedmemory" | "cudasharedmemory", ..] => {
+            ("other", refuse(StatusCode::NOT_IMPLEMENTED, "this extension of the protocol isn't supported"))
+        }
+        ["v2", "models", name, rest @ ..] => {
+            let (version, rest) = match rest {
+                ["versions", version, rest @ ..] => match version.parse() {
+                    Ok(version) => (Some(version), rest),
+                    Err(_) => {
+                        let text = format!("'{version}' is no version; versions are whole numbers");
+                        return ("/v2/models", refuse(StatusCode::NOT_FOUND, text));
+                    }
+                },
+                rest => (None, rest),
+            };
+            let Some(served) = store.get(name, version) else {
+                return ("/v2/models", missing(store, name, version));
+            };
+            let answer = match rest {
+                [] => ok(repository::metadata(store, &served)),
+                ["ready"] => ok(json!({ "name": served.name, "ready": true })),
+                ["config"] => ok(repository::config(&served)),
+                ["stats"] => ok(repository::stats(&[served])),
+                _ => refuse(StatusCode::NOT_FOUND, "there is nothing here"),
+            };
+            ("/v2/models", answer)
+        }
         _ => ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json")),
-    }
-}
-
-fn model(name: &str, rest: &[&str], store: &Store) -> Answer {
-    let nothing = || refuse(StatusCode::NOT_FOUND, "there is nothing here");
-    let (version, rest) = match rest {
-        ["versions", version, rest @ ..] => match version.parse() {
-            Ok(version) => (Some(version), rest),
-            Err(_) => return nothing(),
-        },
-        rest => (None, rest),
-    };
-    let served = match store.find(name, version) {
-        Ok(served) => served,
-        Err(absent) => return Refusal::absent(&absent, name).answer(),
-    };
-    match rest {
-        [] => json_of(StatusCode::OK, &describe::model(&served, &store.entries())),
-        ["ready"] => json_of(StatusCode::OK, &json!({ "name": served.name, "ready": true })),
-        _ => nothing(),
     }
 }

@@ -1,21 +1,71 @@
-//! `POST /v2/models/{name}/infer`: tensors in JSON and in binary, as the Open Inference Protocol has them.
+//! `POST /v2/models/{name}/infer`: tensors in JSON or in bytes behind it, as the Open Inference Protocol has them.
 
-use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use corten_core::{Column, Data, Error, Kind, Result, Table, Text};
-use corten_model::{Batch, Labels, Method, Model, Output, Run};
+use corten_model::{Labels, Method, Model, Output, Run, Slot};
 use serde_json::{Map, Value, json};
 
-use crate::describe::{MATRIX, datatype_of, is_tensor};
 use crate::served::Served;
-use crate::tensor::Tensor;
+use crate::tensor::{Datatype, MAX_INPUTS, Tensor};
 
-/// The answer to a request.
-pub(crate) struct Scored {
+/// The input tensor of a model that was fitted on an array.
+pub(crate) const MATRIX: &str = "input";
+
+/// An answer, and how many of its bytes are JSON where tensors follow them.
+pub(crate) struct Inferred {
     pub(crate) bytes: Vec<u8>,
+    pub(crate) json: Option<usize>,
     pub(crate) rows: usize,
-    /// How many of the bytes are JSON, where binary tensors follow.
-    pub(crate) json_length: Option<usize>,
+}
+
+/// Why there is no answer.
+pub(crate) enum Fault {
+    Error(Error),
+    /// The request's own time is over.
+    Late,
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Name, type and shape of the tensors that a model reads.
+pub(crate) fn inputs(model: &Model) -> Vec<Value> {
+    let schema = model.schema();
+    if !schema.named {
+        return vec![json!({ "name": MATRIX, "datatype": "FP64", "shape": [-1, schema.inputs.len()] })];
+    }
+    let describe =
+        |i: &corten_model::Input| json!({ "name": i.name, "datatype": Datatype::of_input(i).name(), "shape": [-1] });
+    schema.inputs.iter().map(describe).collect()
+}
+
+fn datatype_of(output: &Output) -> &'static str {
+    match (&output.labels, output.method) {
+        (Some(Labels::Int(_)), Method::Predict) => "INT64",
+        (Some(Labels::Bool(_)), Method::Predict) => "BOOL",
+        (Some(Labels::Text(_)), Method::Predict) => "BYTES",
+        _ if output.columns.first().is_some_and(|s| matches!(s, Slot::Text(_))) => "BYTES",
+        _ => "FP64",
+    }
+}
+
+/// Whether an output can be a tensor: all numbers, or all text.
+fn is_tensor(output: &Output) -> bool {
+    output.columns.iter().all(|s| matches!(s, Slot::Number(_)))
+        || output.columns.iter().all(|s| matches!(s, Slot::Text(_)))
+}
+
+/// Name, type and shape of the tensors that a model answers.
+pub(crate) fn outputs(model: &Model) -> Vec<Value> {
+    let describe = |o: &Output| {
+        let shape = if o.columns.len() == 1 { json!([-1]) } else { json!([-1, o.columns.len()]) };
+        json!({ "name": o.method.as_str(), "datatype": datatype_of(o), "shape": shape })
+    };
+    model.graph().outputs().iter().filter(|o| is_tensor(o)).map(describe).collect()
 }
 
 fn table(model: &Model, tensors: &[Tensor<'_>], max_rows: usize) -> Result<Table<'static>> {
@@ -25,13 +75,10 @@ fn table(model: &Model, tensors: &[Tensor<'_>], max_rows: usize) -> Result<Table
         return Err(Error::Limit(format!("more than {max_rows} rows in one request")));
     }
     if !schema.named {
-        let [matrix] = tensors else {
-            return Err(Error::value(format!(
-                "the model reads one input, '{MATRIX}', of shape [rows, {}]",
-                schema.inputs.len()
-            )));
-        };
         let width = schema.inputs.len();
+        let [matrix] = tensors else {
+            return Err(Error::value(format!("the model reads one input, '{MATRIX}', of shape [rows, {width}]")));
+        };
         if matrix.shape != [rows, width] {
             return Err(Error::column(matrix.name, format!("has shape {:?}; [rows, {width}] is needed", matrix.shape)));
         }
@@ -42,10 +89,14 @@ fn table(model: &Model, tensors: &[Tensor<'_>], max_rows: usize) -> Result<Table
     }
     let mut columns = Vec::with_capacity(schema.inputs.len());
     for input in &schema.inputs {
-        let found = tensors.iter().find(|t| t.name == input.name).ok_or_else(|| Error::MissingColumn {
+        let mut named = tensors.iter().filter(|t| t.name == input.name);
+        let found = named.next().ok_or_else(|| Error::MissingColumn {
             column: input.name.clone(),
             present: tensors.iter().take(20).map(|t| t.name).collect::<Vec<_>>().join(", "),
         })?;
+        if named.next().is_some() {
+            return Err(Error::column(&input.name, "comes twice in a request"));
+        }
         if found.len() != rows {
             let given = found.len();
             return Err(Error::column(&input.name, format!("has {given} rows where the first input has {rows}")));
@@ -58,136 +109,179 @@ fn table(model: &Model, tensors: &[Tensor<'_>], max_rows: usize) -> Result<Table
     Table::named(columns)
 }
 
-/// The one tensor of a body without JSON: what the model reads, as `FP64` or as the texts of its only column.
-fn raw<'b>(model: &'b Model, body: &'b [u8]) -> Result<Tensor<'b>> {
-    let schema = model.schema();
-    let width = schema.inputs.len();
-    match schema.inputs.as_slice() {
-        [only] if schema.named && only.kind == Kind::Number && body.len().is_multiple_of(8) => {
-            Ok(Tensor::raw(&only.name, vec![body.len() / 8], "FP64", body))
+/// Writes one output tensor, its data into the JSON or behind it.
+fn answer(model: &Model, output: &Output, data: &Data<'_>, binary: Option<&mut Vec<u8>>) -> Result<Value> {
+    let batch = model.run(output.method, data, &Run::default())?;
+    let shape = if output.columns.len() == 1 { json!([batch.rows]) } else { json!([batch.rows, output.columns.len()]) };
+    let mut tensor = json!({ "name": output.method.as_str(), "datatype": datatype_of(output), "shape": shape });
+    let labels = output.labels.as_ref().filter(|_| output.method == Method::Predict);
+    let texts = || (0..batch.rows).flat_map(|r| batch.texts.iter().map(move |t| t[r].as_deref()));
+    match binary {
+        None => {
+            let values: Vec<Value> = match labels {
+                Some(Labels::Int(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
+                Some(Labels::Float(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
+                Some(Labels::Bool(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
+                Some(Labels::Text(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
+                None if batch.texts.is_empty() => batch.numbers.iter().map(|x| json!(x)).collect(),
+                None => texts().map(|t| json!(t)).collect(),
+            };
+            tensor["data"] = json!(values);
         }
-        _ if !schema.named && width > 0 && body.len().is_multiple_of(8 * width) => {
-            Ok(Tensor::raw(MATRIX, vec![body.len() / (8 * width), width], "FP64", body))
+        Some(out) => {
+            let from = out.len();
+            let numbers = batch.numbers.iter();
+            let text = |text: &str, out: &mut Vec<u8>| {
+                out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            };
+            match labels {
+                Some(Labels::Int(v)) => numbers.for_each(|&x| out.extend_from_slice(&v[x as usize].to_le_bytes())),
+                Some(Labels::Float(v)) => numbers.for_each(|&x| out.extend_from_slice(&v[x as usize].to_le_bytes())),
+                Some(Labels::Bool(v)) => numbers.for_each(|&x| out.push(u8::from(v[x as usize]))),
+                Some(Labels::Text(v)) => numbers.for_each(|&x| text(&v[x as usize], out)),
+                None if batch.texts.is_empty() => numbers.for_each(|x| out.extend_from_slice(&x.to_le_bytes())),
+                None => texts().for_each(|t| text(t.unwrap_or_default(), out)),
+            }
+            tensor["parameters"] = json!({ "binary_data_size": out.len() - from });
         }
-        _ if schema.named && width != 1 => {
-            Err(Error::value(format!("a body without JSON holds one input; the model reads {width}")))
-        }
-        _ => Err(Error::value(format!("a body without JSON holds rows of {width} FP64; {} bytes came", body.len()))),
     }
+    Ok(tensor)
 }
 
-/// Which outputs are wanted, each with whether in binary.
-fn wanted<'m>(model: &'m Model, request: &Value, all_binary: bool) -> Result<Vec<(&'m Output, bool)>> {
+/// The outputs that are asked for, and whether each is to come in bytes.
+fn wanted<'m>(model: &'m Model, request: &Value, raw: bool) -> Result<Vec<(&'m Output, bool)>> {
+    let flag = |at: &Value, key: &str| at.get("parameters").and_then(|p| p.get(key)).and_then(Value::as_bool);
+    let all = raw || flag(request, "binary_data_output").unwrap_or(false);
     let tensors = model.graph().outputs().iter().filter(|o| is_tensor(o));
-    let Some(named) = request.get("outputs").and_then(Value::as_array).filter(|n| !n.is_empty()) else {
-        return Ok(tensors.map(|o| (o, all_binary)).collect());
+    let Some(given) = request.get("outputs").filter(|o| !o.is_null()) else {
+        return Ok(tensors.map(|o| (o, all)).collect());
     };
+    let given = given.as_array().ok_or_else(|| Error::value("'outputs' must be a list"))?;
+    if given.len() > MAX_INPUTS {
+        return Err(Error::Limit(format!("more than {MAX_INPUTS} outputs in one request")));
+    }
     let find = |n: &Value| {
         let name = n.get("name").and_then(Value::as_str).unwrap_or_default();
-        let binary = n.get("parameters").and_then(|p| p.get("binary_data")).and_then(Value::as_bool);
-        let found = tensors.clone().find(|o| o.method.as_str() == name);
-        let found = found.ok_or_else(|| {
-            let has: Vec<&str> = tensors.clone().map(|o| o.method.as_str()).collect();
-            Error::value(format!("this model has no output '{name}'; it has: {}", has.join(", ")))
-        });
-        found.map(|o| (o, binary.unwrap_or(all_binary)))
+        let found = model.graph().outputs().iter().find(|o| o.method.as_str() == name && is_tensor(o));
+        let found = found.ok_or_else(|| Error::value(format!("this model has no output '{name}'")))?;
+        Ok((found, flag(n, "binary_data").unwrap_or(all)))
     };
-    named.iter().map(find).collect()
+    given.iter().map(find).collect()
 }
 
-/// The values of an answer in JSON.
-fn values(batch: &Batch, labels: Option<&Labels>) -> Vec<Value> {
-    let label = |x: &f64| match labels {
-        Some(Labels::Int(v)) => json!(v[*x as usize]),
-        Some(Labels::Float(v)) => json!(v[*x as usize]),
-        Some(Labels::Bool(v)) => json!(v[*x as usize]),
-        Some(Labels::Text(v)) => json!(v[*x as usize]),
-        None => json!(x),
+/// Parses JSON, with the bare `NaN` that Python writes as `null`: both are missing here.
+fn parse(json: &[u8]) -> Result<Value> {
+    let error = match serde_json::from_slice(json) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
     };
-    if batch.texts.is_empty() {
-        return batch.numbers.iter().map(label).collect();
-    }
-    (0..batch.rows).flat_map(|r| batch.texts.iter().map(move |t| json!(t[r]))).collect()
-}
-
-/// The values of an answer in binary, appended to `out`.
-fn binary(batch: &Batch, labels: Option<&Labels>, out: &mut Vec<u8>) {
-    let text = |out: &mut Vec<u8>, text: &str| {
-        out.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        out.extend_from_slice(text.as_bytes());
-    };
-    for x in &batch.numbers {
-        match labels {
-            Some(Labels::Int(v)) => out.extend_from_slice(&v[*x as usize].to_le_bytes()),
-            Some(Labels::Float(v)) => out.extend_from_slice(&v[*x as usize].to_le_bytes()),
-            Some(Labels::Bool(v)) => out.push(u8::from(v[*x as usize])),
-            Some(Labels::Text(v)) => text(out, &v[*x as usize]),
-            None => out.extend_from_slice(&x.to_le_bytes()),
+    let (mut tamed, mut at, mut quoted) = (Vec::with_capacity(json.len()), 0, false);
+    while at < json.len() {
+        let rest = &json[at..];
+        if !quoted && rest.starts_with(b"NaN") {
+            tamed.extend_from_slice(b"null");
+            at += 3;
+            continue;
         }
+        let taken = if quoted && rest[0] == b'\\' { rest.len().min(2) } else { 1 };
+        quoted ^= rest[0] == b'"';
+        tamed.extend_from_slice(&rest[..taken]);
+        at += taken;
     }
-    for row in 0..batch.rows {
-        batch.texts.iter().for_each(|column| text(out, column[row].as_deref().unwrap_or_default()));
-    }
+    // The first error tells the place in what came.
+    serde_json::from_slice(&tamed).map_err(|_| Error::value(format!("the body is no JSON: {error}")))
 }
 
-/// Answers an inference request. `json_length` is how many bytes of the body are JSON where binary tensors follow.
+/// A body that is nothing but the bytes of the one input.
+fn raw<'b>(model: &'b Model, body: &'b [u8]) -> Result<Tensor<'b>> {
+    let inputs = &model.schema().inputs;
+    let (name, width, datatype) = match (model.schema().named, inputs.as_slice()) {
+        (false, all) => (MATRIX, all.len(), Datatype::Fp64),
+        (true, [one]) if one.kind == Kind::Number => (one.name.as_str(), 1, Datatype::of_input(one)),
+        _ => return Err(Error::value("a body without JSON fits a model with one input of numbers only")),
+    };
+    let row = width * datatype.size().unwrap_or(1);
+    if row == 0 || !body.len().is_multiple_of(row) {
+        return Err(Error::column(name, format!("{} bytes are no rows of {row} bytes", body.len())));
+    }
+    let rows = body.len() / row;
+    Ok(Tensor::raw(name, if model.schema().named { vec![rows] } else { vec![rows, width] }, datatype, body))
+}
+
+/// Answers an inference request. `head` is how many bytes of the body are JSON, where tensors follow them.
 ///
 /// # Errors
 /// [`Error::Value`], [`Error::Column`] and [`Error::MissingColumn`] for a request that doesn't fit the model,
-/// [`Error::Limit`] for too many rows.
-pub(crate) fn infer(served: &Served, body: &[u8], json_length: Option<usize>, max_rows: usize) -> Result<Scored> {
-    let (head, mut tail) = body.split_at_checked(json_length.unwrap_or(body.len())).ok_or_else(|| {
-        let (said, given) = (json_length.unwrap_or_default(), body.len());
-        Error::value(format!("Inference-Header-Content-Length is {said}, but the body has {given} bytes"))
+/// [`Error::Limit`] for too many rows; [`Fault::Late`] when its `timeout` has passed since `begun`.
+pub(crate) fn infer(
+    served: &Served,
+    body: &[u8],
+    head: Option<usize>,
+    max_rows: usize,
+    begun: Instant,
+) -> Result<Inferred, Fault> {
+    let (json, mut binary) = body.split_at_checked(head.unwrap_or(body.len())).ok_or_else(|| {
+        Error::value(format!("Inference-Header-Content-Length is {}, but {} bytes came", head.unwrap_or(0), body.len()))
     })?;
-    let state = served.state.as_ref().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner));
+    let state = served.state.as_ref().map(|s| s.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let model = state.as_deref().unwrap_or(&served.model);
-    let is_raw = json_length == Some(0);
-    let request: Value = match is_raw {
-        true => Value::Null,
-        false => serde_json::from_slice(head).map_err(|e| Error::value(format!("the body is no JSON: {e}")))?,
-    };
+    let is_raw = head == Some(0);
+    let request: Value = if is_raw { json!({}) } else { parse(json)? };
     let tensors = if is_raw {
-        vec![raw(model, std::mem::take(&mut tail))?]
+        vec![raw(model, binary)?]
     } else {
         let given = request.get("inputs").and_then(Value::as_array);
         let given = given.ok_or_else(|| Error::value("the body has no 'inputs'"))?;
-        given.iter().map(|v| Tensor::read(v, &mut tail)).collect::<Result<Vec<_>>>()?
+        if given.len() > MAX_INPUTS {
+            return Err(Error::Limit(format!("more than {MAX_INPUTS} inputs in one request")).into());
+        }
+        let tensors = given.iter().map(|t| Tensor::of(t, &mut binary)).collect::<Result<Vec<_>>>()?;
+        if !binary.is_empty() {
+            return Err(Error::value(format!("{} bytes follow the last input", binary.len())).into());
+        }
+        tensors
     };
-    if !tail.is_empty() {
-        return Err(Error::value(format!("{} bytes follow the last input", tail.len())));
+    let wanted = wanted(model, &request, is_raw)?;
+    let timeout = request.get("parameters").and_then(|p| p.get("timeout"));
+    if let Some(limit) = timeout {
+        let limit = limit.as_u64().ok_or_else(|| Error::value("'timeout' must be a number of microseconds"))?;
+        if limit > 0 && begun.elapsed() > Duration::from_micros(limit) {
+            return Err(Fault::Late);
+        }
     }
     let table = table(model, &tensors, max_rows)?;
     let rows = table.rows();
     let data = Data::Table(table);
-    let all_binary = request.get("parameters").and_then(|p| p.get("binary_data_output")).and_then(Value::as_bool);
-    let (mut outputs, mut after) = (Vec::new(), Vec::new());
-    let mut has_binary = false;
-    for (output, in_binary) in wanted(model, &request, all_binary.unwrap_or(is_raw))? {
-        let batch = model.run(output.method, &data, &Run::default())?;
-        let labels = output.labels.as_ref().filter(|_| output.method == Method::Predict);
-        let width = output.columns.len();
-        let shape = if width == 1 { json!([batch.rows]) } else { json!([batch.rows, width]) };
-        let mut answer = json!({ "name": output.method.as_str(), "datatype": datatype_of(output), "shape": shape });
-        if in_binary {
-            has_binary = true;
-            let start = after.len();
-            binary(&batch, labels, &mut after);
-            answer["parameters"] = json!({ "binary_data_size": after.len() - start });
-        } else {
-            answer["data"] = json!(values(&batch, labels));
-        }
-        outputs.push(answer);
-    }
+    let mut bytes = Vec::new();
+    let any_binary = wanted.iter().any(|w| w.1);
+    let outputs = wanted
+        .into_iter()
+        .map(|(o, is_binary)| answer(model, o, &data, is_binary.then_some(&mut bytes)))
+        .collect::<Result<Vec<_>>>()?;
     let mut response = Map::new();
     response.insert("model_name".into(), json!(served.name));
     response.insert("model_version".into(), json!(served.version.to_string()));
     if let Some(id) = request.get("id").filter(|id| id.is_string()) {
         response.insert("id".into(), id.clone());
     }
-    response.insert("outputs".into(), Value::Array(outputs));
-    let mut bytes = serde_json::to_vec(&response).map_err(|e| Error::Internal(e.to_string()))?;
-    let json_length = has_binary.then_some(bytes.len());
-    bytes.append(&mut after);
-    Ok(Scored { bytes, rows, json_length })
+    response.insert("outputs".into(), json!(outputs));
+    let mut whole = serde_json::to_vec(&response).map_err(|e| Error::Internal(e.to_string()))?;
+    let json = any_binary.then_some(whole.len());
+    whole.append(&mut bytes);
+    Ok(Inferred { bytes: whole, json, rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_nan_is_missing_and_one_in_text_is_text() {
+        let parsed = parse(br#"{"a": [NaN, 1.0, NaN], "b\"": "NaN \\"}"#).unwrap();
+        assert_eq!(parsed, json!({ "a": [null, 1.0, null], "b\"": "NaN \\" }));
+        assert!(parse(br#"{"a": NaNNaN}"#).is_err() && parse(br#"{"a": Infinity}"#).is_err());
+        let error = parse(br#"{"a": nan}"#).unwrap_err().to_string();
+        assert!(error.contains("no JSON"), "{error}");
+    }
 }

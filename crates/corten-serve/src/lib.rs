@@ -4,18 +4,19 @@
 //! One runtime of one thread a worker, all accepting from the same socket. A request is parsed and scored on the thread
 //! that read it: most models here take less time than a queue would.
 
-mod admin;
-mod body;
-mod describe;
+mod answer;
 mod http;
 mod infer;
+mod keys;
 mod metrics;
 mod openapi;
 mod predict;
 mod repository;
 mod serve;
 mod served;
+mod store;
 mod tensor;
 
-pub use repository::Store;
+pub use keys::{Keys, hash_of};
 pub use serve::{Options, serve};
+pub use store::Store;

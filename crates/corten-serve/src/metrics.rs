@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::repository::{Entry, UNLOADED};
+use crate::store::Store;
 
 /// Upper bounds of the latency histogram, in seconds.
 const BOUNDS: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 5e-1, 2.5];
 
-/// What is counted of one version of a model, however often it is loaded.
+/// How long the requests of a model took, and how many rows they had.
 #[derive(Default)]
 pub(crate) struct Latency {
     buckets: [AtomicU64; BOUNDS.len()],
@@ -21,7 +21,6 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Counts a request that was answered.
     pub(crate) fn scored(&self, rows: usize, took: Duration) {
         let seconds = took.as_secs_f64();
         for (bucket, bound) in self.buckets.iter().zip(BOUNDS) {
@@ -33,12 +32,23 @@ impl Latency {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
         self.nanoseconds.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
     }
+
+    /// Requests, rows and nanoseconds so far.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        let read = |a: &AtomicU64| a.load(Ordering::Relaxed);
+        (read(&self.count), read(&self.rows), read(&self.nanoseconds))
+    }
 }
 
-/// What is counted of all requests.
+/// What is counted.
 #[derive(Default)]
 pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// Models that were loaded while serving, and files that were refused.
+    loads: [AtomicU64; 2],
+    /// Requests in progress.
+    pub(crate) active: AtomicUsize,
 }
 
 impl Metrics {
@@ -46,38 +56,52 @@ impl Metrics {
         *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((route, status)).or_default() += 1;
     }
 
-    pub(crate) fn text(&self, entries: &[Entry]) -> String {
-        let mut out = String::from(
-            "# HELP corten_requests_total Requests by route and status.\n# TYPE corten_requests_total counter\n",
-        );
-        for ((route, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
+    pub(crate) fn refused(&self, reason: &'static str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    pub(crate) fn loaded(&self, good: bool) {
+        self.loads[usize::from(!good)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn text(&self, store: &Store) -> String {
+        let mut out = String::new();
+        let head = |out: &mut String, name: &str, kind: &str, help: &str| {
             // Writing to a String can't fail.
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        };
+        let read = |a: &AtomicU64| a.load(Ordering::Relaxed);
+        head(&mut out, "corten_requests_total", "counter", "Requests by route and status.");
+        for ((route, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = writeln!(out, "corten_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}");
         }
-        out += "# HELP corten_scoring_seconds Time to parse and score a request.\n# TYPE corten_scoring_seconds histogram\n";
-        for Entry { name, version, latency, .. } in entries {
-            let name = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let model = format!("model=\"{name}\",version=\"{version}\"");
-            let read = |a: &AtomicU64| a.load(Ordering::Relaxed);
-            for (bucket, bound) in latency.buckets.iter().zip(BOUNDS) {
-                let _ = writeln!(out, "corten_scoring_seconds_bucket{{{model},le=\"{bound}\"}} {}", read(bucket));
-            }
-            let count = read(&latency.count);
-            let _ = writeln!(out, "corten_scoring_seconds_bucket{{{model},le=\"+Inf\"}} {count}");
-            let sum = read(&latency.nanoseconds) as f64 / 1e9;
-            let _ = writeln!(out, "corten_scoring_seconds_sum{{{model}}} {sum}");
-            let _ = writeln!(out, "corten_scoring_seconds_count{{{model}}} {count}");
-            let _ = writeln!(out, "corten_rows_total{{{model}}} {}", read(&latency.rows));
+        head(&mut out, "corten_refused_total", "counter", "Requests that a limit turned away, by limit.");
+        for (reason, count) in &*self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = writeln!(out, "corten_refused_total{{reason=\"{reason}\"}} {count}");
         }
-        out += "# HELP corten_model_ready Whether a version answers.\n# TYPE corten_model_ready gauge\n";
-        out += "# HELP corten_model_refused Whether its file, as it lies there, could not be loaded.\n";
-        out += "# TYPE corten_model_refused gauge\n";
-        for entry in entries {
-            let name = entry.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let model = format!("model=\"{name}\",version=\"{}\"", entry.version);
-            let _ = writeln!(out, "corten_model_ready{{{model}}} {}", u8::from(entry.served.is_some()));
-            let refused = !entry.reason.is_empty() && entry.reason != UNLOADED;
-            let _ = writeln!(out, "corten_model_refused{{{model}}} {}", u8::from(refused));
+        head(&mut out, "corten_active_requests", "gauge", "Requests in progress.");
+        let _ = writeln!(out, "corten_active_requests {}", self.active.load(Ordering::Relaxed));
+        head(&mut out, "corten_model_loads_total", "counter", "Model files taken or refused while serving.");
+        for (result, count) in ["ok", "failed"].iter().zip(&self.loads) {
+            let _ = writeln!(out, "corten_model_loads_total{{result=\"{result}\"}} {}", read(count));
+        }
+        let latencies = store.latencies();
+        let label = |name: &str| name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        head(&mut out, "corten_scoring_seconds", "histogram", "Time to parse and score a request.");
+        for (name, latency) in &latencies {
+            let name = label(name);
+            for (bucket, bound) in latency.buckets.iter().zip(BOUNDS) {
+                let _ =
+                    writeln!(out, "corten_scoring_seconds_bucket{{model=\"{name}\",le=\"{bound}\"}} {}", read(bucket));
+            }
+            let (count, _, nanoseconds) = latency.totals();
+            let _ = writeln!(out, "corten_scoring_seconds_bucket{{model=\"{name}\",le=\"+Inf\"}} {count}");
+            let _ = writeln!(out, "corten_scoring_seconds_sum{{model=\"{name}\"}} {}", nanoseconds as f64 / 1e9);
+            let _ = writeln!(out, "corten_scoring_seconds_count{{model=\"{name}\"}} {count}");
+        }
+        head(&mut out, "corten_rows_total", "counter", "Rows scored.");
+        for (name, latency) in &latencies {
+            let _ = writeln!(out, "corten_rows_total{{model=\"{}\"}} {}", label(name), latency.totals().1);
         }
         out
     }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use corten_core::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::repository::Store;
 use crate::served::Served;
+use crate::store::Store;
 
 fn row(served: &Served) -> Value {
     let mut properties = Map::new();
@@ -22,14 +22,14 @@ fn row(served: &Served) -> Value {
 pub(crate) fn document(store: &Store) -> Value {
     let mut paths = Map::new();
     let answer = json!({ "200": { "description": "one prediction a row" }, "400": { "description": "what is wrong, by column" } });
-    for (i, served) in store.answering().iter().enumerate() {
+    for served in &store.models() {
         let schema = json!({ "type": "object", "properties": { "rows": { "type": "array", "items": row(served) } } });
         let post = json!({ "post": {
             "summary": format!("Score rows with {}", served.name),
             "requestBody": { "content": { "application/json": { "schema": schema } } },
             "responses": answer,
         } });
-        if i == 0 {
+        if served.name == store.first() {
             paths.insert("/predict".into(), post.clone());
         }
         paths.insert(format!("/predict/{}", served.name), post);
@@ -54,7 +54,7 @@ pub(crate) fn page(store: &Store) -> String {
          td,th{text-align:left;padding:.2em 1em .2em 0}</style><h1>Corten</h1><p><a href=/openapi.json>openapi.json</a> \
          <a href=/metrics>metrics</a>",
     );
-    for served in &store.answering() {
+    for served in &store.models() {
         let name = escape(&served.name);
         // Writing to a String can't fail.
         let _ = write!(out, "<h2>{name}</h2><p><code>POST /predict/{name}</code><table><tr><th>column<th>kind");

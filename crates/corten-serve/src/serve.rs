@@ -13,15 +13,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::answer::later;
 use crate::http;
-use crate::repository::Store;
-
-/// Longest wait for the head of a request, and between two of them.
-const HEADER_TIME: Duration = Duration::from_secs(75);
-/// Longest wait for open requests at the end.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// Most connections at once.
-const MAX_CONNECTIONS: usize = 4096;
+use crate::keys::Keys;
+use crate::store::Store;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -36,10 +31,28 @@ pub struct Options {
     pub max_body: usize,
     /// Most rows of a request.
     pub max_rows: usize,
-    /// How often files and folders are looked at for changes; zero never.
-    pub watch: Duration,
-    /// Whether models are loaded and unloaded on request.
+    /// Most connections at once; further ones are answered 503.
+    pub max_connections: usize,
+    /// Most requests in progress at once; further ones are answered 503.
+    pub max_active: usize,
+    /// Longest wait for the head of a request, and between two of them, in seconds.
+    pub head_timeout: u64,
+    /// Longest wait for a whole body, in seconds.
+    pub body_timeout: u64,
+    /// How long requests are still taken after the word to stop, in seconds: `ready` answers 503 meanwhile.
+    pub drain_delay: u64,
+    /// Longest wait for open requests at the end, in seconds.
+    pub drain_timeout: u64,
+    /// Milliseconds between two looks at the model files; 0 for never.
+    pub watch: u64,
+    /// Whether requests may load and unload models.
     pub admin: bool,
+    /// Whether each request is logged, as a line of JSON on standard error.
+    pub log: bool,
+    /// The origins whose pages may ask; `*` for all.
+    pub cors: Vec<String>,
+    /// Who may ask.
+    pub keys: Keys,
 }
 
 impl Default for Options {
@@ -51,15 +64,24 @@ impl Default for Options {
             workers,
             max_body: 16 << 20,
             max_rows: 100_000,
-            watch: Duration::from_millis(250),
+            max_connections: 4096,
+            max_active: 4096,
+            head_timeout: 75,
+            body_timeout: 30,
+            drain_delay: 0,
+            drain_timeout: 10,
+            watch: 1000,
             admin: false,
+            log: false,
+            cors: Vec::new(),
+            keys: Keys::default(),
         }
     }
 }
 
 /// What all workers share.
 struct Shared {
-    store: Arc<Store>,
+    store: Store,
     options: Options,
     connections: AtomicUsize,
 }
@@ -80,20 +102,13 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         TcpListener::bind(SocketAddr::new(host, options.port)).map_err(|e| io(format!("can't be listened on: {e}")))?;
     listener.set_nonblocking(true).map_err(|e| io(e.to_string()))?;
     let local = listener.local_addr().map_err(|e| io(e.to_string()))?;
-    let shared =
-        Arc::new(Shared { store: Arc::new(store), options: options.clone(), connections: AtomicUsize::new(0) });
+    let shared = Arc::new(Shared { store, options: options.clone(), connections: AtomicUsize::new(0) });
     let (stop, stopped) = watch::channel(false);
-    if !options.watch.is_zero() {
-        let (store, pause) = (Arc::downgrade(&shared.store), options.watch);
-        std::thread::spawn(move || {
-            loop {
-                std::thread::sleep(pause);
-                let Some(store) = store.upgrade() else { break };
-                store.refresh();
-            }
-        });
-    }
     let mut threads = Vec::new();
+    if options.watch > 0 {
+        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+        threads.push(std::thread::spawn(move || watch_files(&shared, &stopped)));
+    }
     for _ in 1..options.workers {
         let listener = listener.try_clone().map_err(|e| io(e.to_string()))?;
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
@@ -105,6 +120,26 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         let _ = thread.join();
     }
     Ok(())
+}
+
+/// Looks at the model files from time to time until the server stops.
+fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Result<()> {
+    let pause = Duration::from_millis(shared.options.watch);
+    let mut told = Vec::new();
+    loop {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < pause {
+            if *stopped.borrow() {
+                return Ok(());
+            }
+            std::thread::sleep(pause.min(Duration::from_millis(50)));
+        }
+        let faults = shared.store.look();
+        if faults != told {
+            faults.iter().for_each(|fault| eprintln!("corten-serve: {fault}"));
+            told = faults;
+        }
+    }
 }
 
 /// One worker: a runtime of one thread.
@@ -120,8 +155,17 @@ fn work(
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             // Said only now: whoever reads it may send a signal.
             eprintln!("corten-serve: listening on http://{local}");
+            let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 tokio::select! {
+                    _ = term.recv() => {}
+                    _ = int.recv() => {}
+                }
+                shared.store.draining.store(true, Ordering::Relaxed);
+                let delay = Duration::from_secs(shared.options.drain_delay);
+                // A second signal means now.
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
                     _ = term.recv() => {}
                     _ = int.recv() => {}
                 }
@@ -154,7 +198,8 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut stop
         open.spawn(connection(stream, Arc::clone(&shared), stopped.clone()));
     }
     drop(listener);
-    let _ = tokio::time::timeout(DRAIN_TIME, async { while open.join_next().await.is_some() {} }).await;
+    let limit = Duration::from_secs(shared.options.drain_timeout);
+    let _ = tokio::time::timeout(limit, async { while open.join_next().await.is_some() {} }).await;
 }
 
 /// Waits for the word to stop.
@@ -167,19 +212,20 @@ async fn until(stopped: &mut watch::Receiver<bool>) {
 }
 
 async fn connection(stream: tokio::net::TcpStream, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let full = shared.connections.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS;
+    let full = shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.options.max_connections;
     {
         let shared = &shared;
         let service = service_fn(move |request| async move {
             Ok::<_, Infallible>(if full {
-                http::busy()
+                shared.store.metrics.refused("connections");
+                later(format!("more than {} connections at once", shared.options.max_connections))
             } else {
                 http::answer(request, &shared.store, &shared.options).await
             })
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIME)
+            .header_read_timeout(Duration::from_secs(shared.options.head_timeout))
             .keep_alive(!full)
             .max_buf_size(64 << 10)
             .serve_connection(TokioIo::new(stream), service);

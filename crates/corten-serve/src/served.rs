@@ -1,7 +1,9 @@
-//! A model that answers.
+//! One model as it is served.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use corten_core::{Error, Kind, Result};
 use corten_model::rows::{AnswerWriter, RowReader};
 use corten_model::{Model, Session};
 
@@ -17,21 +19,44 @@ pub(crate) struct Worker {
     pub(crate) answers: AnswerWriter,
 }
 
-/// A version of a model under a name.
+/// A version of a model under a name. A request keeps the one that it began with.
 pub(crate) struct Served {
     pub(crate) name: String,
     pub(crate) version: u64,
     pub(crate) model: Model,
-    pub(crate) latency: Arc<Latency>,
     free: Mutex<Vec<Worker>>,
     /// The state of a model that has one advances under this lock.
     pub(crate) state: Option<Mutex<Model>>,
+    pub(crate) latency: Arc<Latency>,
 }
 
 impl Served {
-    pub(crate) fn new(name: String, version: u64, model: Model, latency: Arc<Latency>) -> Self {
+    /// Loads a model, checks it, and lets it answer a row of missing values, so that its memory is there.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`]; [`Error::Value`] that names the file when the row can't be answered.
+    pub(crate) fn load(name: &str, version: u64, path: &Path, latency: Arc<Latency>) -> Result<Self> {
+        let model = Model::load(path).map_err(|e| match e {
+            Error::Io { .. } => e,
+            other => Error::value(format!("{}: {other}", path.display())),
+        })?;
         let state = model.is_stateful().then(|| Mutex::new(model.clone()));
-        Self { name, version, model, latency, free: Mutex::default(), state }
+        let served = Self { name: name.to_owned(), version, model, free: Mutex::default(), state, latency };
+        served.warm().map_err(|e| Error::value(format!("{}: can't answer a row: {e}", path.display())))?;
+        Ok(served)
+    }
+
+    fn warm(&self) -> Result<()> {
+        let texts = self.model.schema().inputs.iter().filter(|i| i.kind == Kind::Text).count();
+        self.with(|worker| {
+            worker.session.numbers_mut().fill(f64::NAN);
+            let mut out = Vec::new();
+            match worker.answers.answer(&self.model, &mut worker.session, &vec![None; texts], &mut out) {
+                // A model may refuse missing values by name: it works.
+                Ok(()) | Err(Error::Column { .. } | Error::Value(_)) => Ok(()),
+                Err(other) => Err(other),
+            }
+        })
     }
 
     /// Lends a worker.

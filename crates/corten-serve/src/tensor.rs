@@ -1,47 +1,159 @@
-//! Tensors of a request, in JSON or in binary, as columns.
+//! Tensors of the Open Inference Protocol, as JSON and as bytes (its binary tensor extension).
 
-use corten_core::{Error, Result};
+use corten_core::{Error, Kind, Result};
+use corten_model::Input;
 use serde_json::Value;
 
 /// Deepest nesting of `data`.
 const MAX_DEPTH: usize = 8;
+/// Most inputs of a request.
+pub(crate) const MAX_INPUTS: usize = 4096;
 
-/// The values of a tensor.
-enum Content<'v> {
-    Json(Vec<&'v Value>),
-    Binary(&'v [u8]),
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Datatype {
+    Bool,
+    Int { bytes: usize, signed: bool },
+    Fp16,
+    Fp32,
+    Fp64,
+    Bytes,
+}
+
+impl Datatype {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "BOOL" => Self::Bool,
+            "FP16" => Self::Fp16,
+            "FP32" => Self::Fp32,
+            "FP64" => Self::Fp64,
+            "BYTES" => Self::Bytes,
+            _ => {
+                let (bits, signed) = match name.strip_prefix('U') {
+                    Some(rest) => (rest.strip_prefix("INT")?, false),
+                    None => (name.strip_prefix("INT")?, true),
+                };
+                let bytes = match bits {
+                    "8" => 1,
+                    "16" => 2,
+                    "32" => 4,
+                    "64" => 8,
+                    _ => return None,
+                };
+                Self::Int { bytes, signed }
+            }
+        })
+    }
+
+    /// The type that a column had when the model was fitted.
+    pub(crate) fn of_input(input: &Input) -> Self {
+        let int = |bytes, signed| Self::Int { bytes, signed };
+        match (input.kind, input.dtype.as_str()) {
+            (Kind::Text, _) => Self::Bytes,
+            (_, "bool") => Self::Bool,
+            (_, "f32") => Self::Fp32,
+            (_, "i8") => int(1, true),
+            (_, "i16") => int(2, true),
+            (_, "i32") => int(4, true),
+            (_, "i64") => int(8, true),
+            (_, "u8") => int(1, false),
+            (_, "u16") => int(2, false),
+            (_, "u32") => int(4, false),
+            (_, "u64") => int(8, false),
+            _ => Self::Fp64,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "BOOL",
+            Self::Int { bytes: 1, signed: true } => "INT8",
+            Self::Int { bytes: 2, signed: true } => "INT16",
+            Self::Int { bytes: 4, signed: true } => "INT32",
+            Self::Int { signed: true, .. } => "INT64",
+            Self::Int { bytes: 1, .. } => "UINT8",
+            Self::Int { bytes: 2, .. } => "UINT16",
+            Self::Int { bytes: 4, .. } => "UINT32",
+            Self::Int { .. } => "UINT64",
+            Self::Fp16 => "FP16",
+            Self::Fp32 => "FP32",
+            Self::Fp64 => "FP64",
+            Self::Bytes => "BYTES",
+        }
+    }
+
+    /// Bytes of an element, where all have as many.
+    pub(crate) fn size(self) -> Option<usize> {
+        match self {
+            Self::Bool => Some(1),
+            Self::Int { bytes, .. } => Some(bytes),
+            Self::Fp16 => Some(2),
+            Self::Fp32 => Some(4),
+            Self::Fp64 => Some(8),
+            Self::Bytes => None,
+        }
+    }
+
+    /// A number from its bytes, little-endian.
+    fn number(self, bytes: &[u8]) -> f64 {
+        let mut wide = [0; 8];
+        wide[..bytes.len()].copy_from_slice(bytes);
+        let bits = u64::from_le_bytes(wide);
+        match self {
+            Self::Bool => f64::from(u8::from(bits != 0)),
+            Self::Int { signed: false, .. } => bits as f64,
+            Self::Int { bytes, .. } => {
+                let unused = 64 - 8 * bytes as u32;
+                (((bits << unused) as i64) >> unused) as f64
+            }
+            Self::Fp16 => half(bits as u16),
+            Self::Fp32 => f64::from(f32::from_bits(bits as u32)),
+            _ => f64::from_bits(bits),
+        }
+    }
+
+    /// A number from JSON, if the type has it.
+    fn of_json(self, x: f64) -> Option<f64> {
+        match self {
+            Self::Fp32 => Some(f64::from(x as f32)),
+            Self::Bool => (x == 0.0 || x == 1.0).then_some(x),
+            Self::Int { bytes, signed } => {
+                let (low, high) = if signed {
+                    (-(2f64.powi(8 * bytes as i32 - 1)), 2f64.powi(8 * bytes as i32 - 1))
+                } else {
+                    (0.0, 2f64.powi(8 * bytes as i32))
+                };
+                (x.fract() == 0.0 && x >= low && x < high).then_some(x)
+            }
+            _ => Some(x),
+        }
+    }
+}
+
+/// A half-precision number, exactly.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
+    }
+}
+
+enum Values<'b> {
+    Json(Vec<&'b Value>),
+    Binary(&'b [u8]),
 }
 
 /// One tensor of a request.
-pub(crate) struct Tensor<'v> {
-    pub(crate) name: &'v str,
+pub(crate) struct Tensor<'b> {
+    pub(crate) name: &'b str,
     pub(crate) shape: Vec<usize>,
-    datatype: &'v str,
-    content: Content<'v>,
-}
-
-/// Bytes of one element; 0 where elements have lengths of their own.
-fn width(datatype: &str) -> Option<usize> {
-    Some(match datatype {
-        "BOOL" | "INT8" | "UINT8" => 1,
-        "INT16" | "UINT16" | "FP16" | "BF16" => 2,
-        "INT32" | "UINT32" | "FP32" => 4,
-        "INT64" | "UINT64" | "FP64" => 8,
-        "BYTES" => 0,
-        _ => return None,
-    })
-}
-
-/// Half precision, exactly.
-fn half(bits: u16) -> f64 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
-    let size = match exponent {
-        0 => fraction * f64::from_bits((1023 - 24) << 52),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1024.0 + fraction) * f64::from_bits(((1023 + exponent - 25) as u64) << 52),
-    };
-    if bits >> 15 == 1 { -size } else { size }
+    datatype: Option<Datatype>,
+    count: usize,
+    values: Values<'b>,
 }
 
 fn flatten<'v>(value: &'v Value, out: &mut Vec<&'v Value>, depth: usize) -> Result<()> {
@@ -55,12 +167,12 @@ fn flatten<'v>(value: &'v Value, out: &mut Vec<&'v Value>, depth: usize) -> Resu
     }
 }
 
-impl<'v> Tensor<'v> {
-    /// A tensor of a request; takes its part of `binary` where its values come in binary.
+impl<'b> Tensor<'b> {
+    /// Reads the description of a tensor; takes its bytes off `binary` where they don't stand in the JSON.
     ///
     /// # Errors
-    /// [`Error::Value`] for an input without a name, [`Error::Column`] for whatever else is wrong with it.
-    pub(crate) fn read(value: &'v Value, binary: &mut &'v [u8]) -> Result<Self> {
+    /// [`Error::Value`] and [`Error::Column`] that name the tensor.
+    pub(crate) fn of(value: &'b Value, binary: &mut &'b [u8]) -> Result<Self> {
         let name = value.get("name").and_then(Value::as_str).ok_or_else(|| Error::value("an input has no 'name'"))?;
         let fault = |problem: &str| Error::column(name, problem);
         let shape = value.get("shape").and_then(Value::as_array).ok_or_else(|| fault("the input has no 'shape'"))?;
@@ -69,115 +181,110 @@ impl<'v> Tensor<'v> {
             .map(|d| d.as_u64().and_then(|d| usize::try_from(d).ok()))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| fault("'shape' must be a list of sizes"))?;
+        let datatype = match value.get("datatype") {
+            None => None,
+            Some(given) => Some(given.as_str().and_then(Datatype::parse).ok_or_else(|| {
+                fault(&format!(
+                    "'datatype' {given} isn't known; BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 and BYTES are"
+                ))
+            })?),
+        };
         let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        let count = count.ok_or_else(|| fault(&format!("'shape' {shape:?} is larger than any memory")))?;
-        let datatype = value.get("datatype").and_then(Value::as_str).unwrap_or_default();
-        if width(datatype).is_none() && !datatype.is_empty() {
-            return Err(fault(&format!(
-                "'{datatype}' is no datatype; BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32, FP64 and BYTES are"
-            )));
+        let count = count.ok_or_else(|| fault(&format!("'shape' {shape:?} is too large")))?;
+        let parameter = |key: &str| value.get("parameters").and_then(|p| p.get(key));
+        if parameter("shared_memory_region").is_some() {
+            return Err(fault("shared memory isn't supported; send the data with the request"));
         }
-        let size = value.get("parameters").and_then(|p| p.get("binary_data_size"));
-        let content = match (value.get("data"), size) {
-            (Some(given), None) => {
-                let mut data = Vec::new();
-                flatten(given, &mut data, 0).map_err(|e| fault(&e.to_string()))?;
-                if data.len() != count {
-                    return Err(fault(&format!("'shape' {shape:?} doesn't fit {} values", data.len())));
+        let values = match (value.get("data"), parameter("binary_data_size")) {
+            (Some(_), Some(_)) => return Err(fault("has 'data' and 'binary_data_size'; one of them is needed")),
+            (None, None) => return Err(fault("the input has no 'data'")),
+            (Some(data), None) => {
+                let mut flat = Vec::new();
+                flatten(data, &mut flat, 0).map_err(|e| fault(&e.to_string()))?;
+                if flat.len() != count {
+                    return Err(fault(&format!("'shape' {shape:?} doesn't fit {} values", flat.len())));
                 }
-                Content::Json(data)
+                if datatype == Some(Datatype::Fp16) {
+                    return Err(fault("FP16 has no form in JSON; send FP32, or bytes"));
+                }
+                Values::Json(flat)
             }
             (None, Some(size)) => {
                 let size = size.as_u64().and_then(|s| usize::try_from(s).ok());
                 let size = size.ok_or_else(|| fault("'binary_data_size' must be a number of bytes"))?;
-                let Some((bytes, rest)) = binary.split_at_checked(size) else {
-                    let left = binary.len();
-                    return Err(fault(&format!("'binary_data_size' is {size}, but {left} bytes are left of the body")));
-                };
+                let datatype = datatype.ok_or_else(|| fault("the input has no 'datatype'"))?;
+                let rest = *binary;
+                if size > rest.len() {
+                    return Err(fault(&format!("{size} bytes are said to follow, but {} came", rest.len())));
+                }
+                if let Some(each) = datatype.size()
+                    && count.checked_mul(each) != Some(size)
+                {
+                    let name = datatype.name();
+                    return Err(fault(&format!("{size} bytes don't fit 'shape' {shape:?} of {name}")));
+                }
+                let (own, rest) = rest.split_at(size);
                 *binary = rest;
-                Self::check_binary(datatype, bytes, &shape, count).map_err(|problem| fault(&problem))?;
-                Content::Binary(bytes)
+                Values::Binary(own)
             }
-            (None, None) => return Err(fault("the input has no 'data'")),
-            _ => return Err(fault("the input has both 'data' and 'binary_data_size'")),
         };
-        Ok(Self { name, shape, datatype, content })
+        Ok(Self { name, shape, datatype, count, values })
     }
 
-    /// A tensor of binary values without a description.
-    pub(crate) fn raw(name: &'v str, shape: Vec<usize>, datatype: &'v str, bytes: &'v [u8]) -> Self {
-        Self { name, shape, datatype, content: Content::Binary(bytes) }
+    /// A tensor that is all of the body.
+    pub(crate) fn raw(name: &'b str, shape: Vec<usize>, datatype: Datatype, bytes: &'b [u8]) -> Self {
+        let count = shape.iter().product();
+        Self { name, shape, datatype: Some(datatype), count, values: Values::Binary(bytes) }
     }
 
-    fn check_binary(datatype: &str, bytes: &[u8], shape: &[usize], count: usize) -> Result<(), String> {
-        match width(datatype) {
-            None => Err("an input in binary has no 'datatype'".into()),
-            Some(0) => {
-                let found = strings(bytes).ok_or("a text reaches beyond the input's bytes")?.len();
-                if found == count { Ok(()) } else { Err(format!("'shape' {shape:?} doesn't fit {found} texts")) }
-            }
-            Some(width) if count.checked_mul(width) == Some(bytes.len()) => Ok(()),
-            Some(width) => {
-                Err(format!("'shape' {shape:?} of {width}-byte {datatype} doesn't fit {} bytes", bytes.len()))
-            }
-        }
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
-    /// The values as numbers, row after row.
+    /// The elements as numbers; JSON's `null` is missing.
     ///
     /// # Errors
-    /// [`Error::Column`] for text.
+    /// [`Error::Column`] for text, and for a number that the datatype doesn't have.
     pub(crate) fn numbers(&self) -> Result<Vec<f64>> {
-        let bytes = match &self.content {
-            Content::Json(values) => return values.iter().map(|v| self.number(v)).collect(),
-            Content::Binary(bytes) => *bytes,
-        };
-        macro_rules! read {
-            ($t:ty) => {{
-                let (values, _) = bytes.as_chunks();
-                values.iter().map(|b| <$t>::from_le_bytes(*b) as f64).collect()
-            }};
+        let text = || Error::column(self.name, "holds text where the model reads numbers");
+        if self.datatype == Some(Datatype::Bytes) {
+            return Err(text());
         }
-        Ok(match self.datatype {
-            "BOOL" => bytes.iter().map(|&b| f64::from(u8::from(b != 0))).collect(),
-            "INT8" => read!(i8),
-            "INT16" => read!(i16),
-            "INT32" => read!(i32),
-            "INT64" => read!(i64),
-            "UINT8" => read!(u8),
-            "UINT16" => read!(u16),
-            "UINT32" => read!(u32),
-            "UINT64" => read!(u64),
-            "FP32" => read!(f32),
-            "FP64" => read!(f64),
-            "FP16" => bytes.as_chunks().0.iter().map(|b| half(u16::from_le_bytes(*b))).collect(),
-            "BF16" => {
-                let wide = |b: &[u8; 2]| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16));
-                bytes.as_chunks().0.iter().map(wide).collect()
+        match &self.values {
+            Values::Json(values) => values
+                .iter()
+                .map(|value| {
+                    let x = match value {
+                        Value::Number(n) => n.as_f64().unwrap_or(f64::NAN),
+                        Value::Null => return Ok(f64::NAN),
+                        Value::Bool(b) => f64::from(u8::from(*b)),
+                        _ => return Err(text()),
+                    };
+                    let Some(datatype) = self.datatype else { return Ok(x) };
+                    let fits = datatype.of_json(x);
+                    fits.ok_or_else(|| Error::column(self.name, format!("{value} is no {}", datatype.name())))
+                })
+                .collect(),
+            Values::Binary(bytes) => {
+                let datatype = self.datatype.unwrap_or(Datatype::Fp64);
+                let size = datatype.size().unwrap_or(1);
+                Ok(bytes.chunks_exact(size).map(|b| datatype.number(b)).collect())
             }
-            _ => return Err(Error::column(self.name, "holds text where the model reads numbers")),
-        })
-    }
-
-    fn number(&self, value: &Value) -> Result<f64> {
-        match value {
-            // The number that the sender holds: text of a float has more digits than it needs.
-            Value::Number(n) if self.datatype == "FP32" => Ok(f64::from(n.as_f64().unwrap_or(f64::NAN) as f32)),
-            Value::Number(n) => Ok(n.as_f64().unwrap_or(f64::NAN)),
-            Value::Null => Ok(f64::NAN),
-            Value::Bool(b) => Ok(f64::from(u8::from(*b))),
-            _ => Err(Error::column(self.name, "holds text where the model reads numbers")),
         }
     }
 
-    /// The values as text.
+    /// The elements as text; JSON's `null` is missing.
     ///
     /// # Errors
-    /// [`Error::Column`] for numbers, and for bytes that are no UTF-8.
-    pub(crate) fn texts(&self) -> Result<Vec<Option<&'v str>>> {
-        let number = || Error::column(self.name, "holds a number where the model reads text");
-        match &self.content {
-            Content::Json(values) => values
+    /// [`Error::Column`] for numbers, text that is no UTF-8, and lengths beyond the bytes.
+    pub(crate) fn texts(&self) -> Result<Vec<Option<&'b str>>> {
+        let fault = |problem: &str| Error::column(self.name, problem);
+        let number = || fault("holds a number where the model reads text");
+        if self.datatype.is_some_and(|d| d != Datatype::Bytes) {
+            return Err(number());
+        }
+        match &self.values {
+            Values::Json(values) => values
                 .iter()
                 .map(|value| match value {
                     Value::String(s) => Ok(Some(s.as_str())),
@@ -185,110 +292,60 @@ impl<'v> Tensor<'v> {
                     _ => Err(number()),
                 })
                 .collect(),
-            Content::Binary(bytes) if self.datatype == "BYTES" => strings(bytes)
-                .unwrap_or_default()
-                .into_iter()
-                .map(|b| std::str::from_utf8(b).map(Some).map_err(|_| Error::column(self.name, "holds no UTF-8")))
-                .collect(),
-            Content::Binary(_) => Err(number()),
+            Values::Binary(bytes) => {
+                let (mut rest, mut out) = (*bytes, Vec::new());
+                while let Some((length, after)) = rest.split_first_chunk::<4>() {
+                    let length = u32::from_le_bytes(*length) as usize;
+                    let Some((text, after)) = after.split_at_checked(length) else {
+                        return Err(fault(&format!("element {} is said to have {length} bytes", out.len())));
+                    };
+                    let text = std::str::from_utf8(text);
+                    out.push(Some(text.map_err(|_| fault(&format!("element {} is no UTF-8", out.len())))?));
+                    rest = after;
+                }
+                if out.len() != self.count || !rest.is_empty() {
+                    let (shape, given) = (&self.shape, out.len());
+                    return Err(fault(&format!("'shape' {shape:?} doesn't fit {given} elements in its bytes")));
+                }
+                Ok(out)
+            }
         }
     }
-
-    /// How many values there are.
-    pub(crate) fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
-/// Texts, each after its length in four bytes, little endian.
-fn strings(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut found = Vec::new();
-    while !bytes.is_empty() {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        found.push(text);
-        bytes = rest;
-    }
-    Some(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn halves_are_exact() {
-        let cases = [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_477_539_063e-8)];
-        for (bits, value) in cases {
+    fn halves_are_read_exactly() {
+        for (bits, value) in [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 2f64.powi(-24)),
+            (0x3555, 0.333_251_953_125),
+            (0xfc00, f64::NEG_INFINITY),
+        ] {
             assert_eq!(half(bits), value);
         }
-        assert_eq!(half(0x3555), 0.333_251_953_125);
-        assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan() && half(0x8000).is_sign_negative());
+        assert!(half(0x7e00).is_nan());
     }
 
     #[test]
-    fn numbers_come_in_every_datatype() {
-        let bytes = 1.5f64.to_le_bytes().iter().chain(&(-2.0f64).to_le_bytes()).copied().collect::<Vec<_>>();
-        for (datatype, bytes, wanted) in [
-            ("FP64", &bytes[..], [1.5, -2.0]),
-            ("FP32", &[0, 0, 192, 63, 0, 0, 0, 192], [1.5, -2.0]),
-            ("BF16", &[192, 63, 0, 192], [1.5, -2.0]),
-            ("INT8", &[1, 255], [1.0, -1.0]),
-            ("UINT8", &[1, 255], [1.0, 255.0]),
-            ("BOOL", &[0, 1], [0.0, 1.0]),
-            ("INT16", &[1, 0, 255, 255], [1.0, -1.0]),
-            ("UINT32", &[1, 0, 0, 0, 0, 1, 0, 0], [1.0, 256.0]),
-        ] {
-            let size = bytes.len();
-            let value =
-                json!({ "name": "x", "shape": [2], "datatype": datatype, "parameters": { "binary_data_size": size } });
-            let mut rest = bytes;
-            let tensor = Tensor::read(&value, &mut rest).unwrap();
-            assert_eq!(tensor.numbers().unwrap(), wanted, "{datatype}");
-            assert!(rest.is_empty() && tensor.texts().is_err());
+    fn integers_keep_their_sign_and_names_come_back() {
+        let read = |name: &str, bytes: &[u8]| Datatype::parse(name).unwrap().number(bytes);
+        assert_eq!(read("INT8", &[0xff]), -1.0);
+        assert_eq!(read("UINT8", &[0xff]), 255.0);
+        assert_eq!(read("INT16", &[0, 0x80]), -32768.0);
+        assert_eq!(read("INT64", &(-5i64).to_le_bytes()), -5.0);
+        assert_eq!(read("UINT64", &u64::MAX.to_le_bytes()), 18_446_744_073_709_551_615.0);
+        assert_eq!(read("FP32", &0.1f32.to_le_bytes()), f64::from(0.1f32));
+        for name in ["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP32", "BYTES"]
+        {
+            assert_eq!(Datatype::parse(name).unwrap().name(), name);
         }
-    }
-
-    #[test]
-    fn broken_binary_is_named() {
-        for (value, bytes, wanted) in [
-            (
-                json!({ "name": "x", "shape": [2], "datatype": "FP64", "parameters": { "binary_data_size": 16 } }),
-                &[0u8; 8][..],
-                "8 bytes are left",
-            ),
-            (
-                json!({ "name": "x", "shape": [2], "datatype": "FP64", "parameters": { "binary_data_size": 8 } }),
-                &[0; 8],
-                "doesn't fit 8 bytes",
-            ),
-            (
-                json!({ "name": "x", "shape": [1], "datatype": "BYTES", "parameters": { "binary_data_size": 5 } }),
-                &[2, 0, 0, 0, 65],
-                "beyond",
-            ),
-            (
-                json!({ "name": "x", "shape": [2], "datatype": "BYTES", "parameters": { "binary_data_size": 5 } }),
-                &[1, 0, 0, 0, 65],
-                "1 texts",
-            ),
-            (json!({ "name": "x", "shape": [1], "datatype": "FP8", "data": [1] }), &[], "'FP8' is no datatype"),
-            (
-                json!({ "name": "x", "shape": [u64::MAX, 16], "datatype": "FP64", "data": [1] }),
-                &[],
-                "larger than any memory",
-            ),
-            (json!({ "name": "x", "shape": [1], "parameters": { "binary_data_size": 8 } }), &[0; 8], "no 'datatype'"),
-            (
-                json!({ "name": "x", "shape": [1], "data": [1], "parameters": { "binary_data_size": 8 } }),
-                &[0; 8],
-                "both",
-            ),
-        ] {
-            let mut rest = bytes;
-            let problem = Tensor::read(&value, &mut rest).err().expect("a refusal").to_string();
-            assert!(problem.contains(wanted) && problem.contains("'x'"), "{problem}");
-        }
+        assert!(["INT", "UINT128", "BF16", "fp32", ""].iter().all(|n| Datatype::parse(n).is_none()));
     }
 }

@@ -159,7 +159,7 @@ impl<'a> Scanner<'a> {
                 let parsed = std::str::from_utf8(token).ok().filter(|_| is_number(token)).and_then(|t| t.parse().ok());
                 let parsed: f64 = parsed.ok_or_else(|| fault(self.at, "a value is expected"))?;
                 if parsed.is_infinite() {
-                    return Err(fault(self.at, "a number beyond the range of f64"));
+                    return Err(fault(self.at, "an infinite number (it lies beyond the range of f64)"));
                 }
                 parsed
             }
@@ -328,7 +328,8 @@ impl RowReader {
                 Err(Error::column(self.name(input), "holds a list or an object; a number, text or null is needed"))
             }
             (Kind::Number, _) => {
-                session.numbers_mut()[at] = scanner.number()?;
+                let number = scanner.number().map_err(|e| Error::column(self.name(input), e))?;
+                session.numbers_mut()[at] = number;
                 Ok(())
             }
             (Kind::Text, Some(b'"')) => {

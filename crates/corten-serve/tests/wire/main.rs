@@ -1,8 +1,9 @@
 //! The server over raw TCP: what it answers, to the last bit, and what it does with requests that don't fit.
 
 mod answers;
-mod binary;
 mod faults;
 mod life;
+mod limits;
 mod repository;
 mod server;
+mod tensors;

@@ -1,34 +1,35 @@
-//! Folders of models: versions, changes under load, and loading on request.
+//! Folders of models, versions, and files that change while they are served.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::server::{Server, golden, post};
 
-/// A folder that is removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("corten-serve-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder");
+        std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    /// Puts a file in its place in one step.
-    fn put(&self, from: &Path, name: &str) {
-        let target = self.0.join(name);
-        std::fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
-        let part = target.with_file_name(".part");
-        std::fs::copy(from, &part).expect("a copy");
-        std::fs::rename(part, target).expect("a name");
+    /// Puts a file in place at once, as a deployment should.
+    fn put(&self, place: &str, bytes: &[u8]) {
+        let place = self.0.join(place);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        let part = place.with_file_name(".part");
+        std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, &place)).unwrap();
     }
 
-    fn serve(&self, options: &[&str]) -> Server {
-        Server::of(std::slice::from_ref(&self.0), &[&["--watch", "20"], options].concat())
+    fn model(&self, place: &str, name: &str) {
+        self.put(place, &std::fs::read(golden(name)).unwrap());
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -38,153 +39,132 @@ impl Drop for Folder {
     }
 }
 
-fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+fn until(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
-    while !is() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what} doesn't come");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn index(server: &Server) -> Value {
-    server.post("/v2/repository/index", "").json()
+fn index(server: &Server) -> Vec<Value> {
+    server.post("/v2/repository/index", "").json().as_array().unwrap().clone()
 }
 
-const ROW: &str = r#"{"rows": [{"width": 1, "count": 2}]}"#;
+const ROW: &str = "{\"rows\": [{\"width\": 1, \"count\": 2, \"height\": 3, \"city\": \"a\"}]}";
 
 #[test]
-fn a_changed_file_takes_over_without_losing_a_request_and_a_bad_one_never_does() {
-    let folder = Folder::new("swap");
-    folder.put(&golden("ridge"), "m.corten");
-    let server = folder.serve(&[]);
-    let input = |name: &str| json!({ "name": name, "shape": [1], "datatype": "FP64", "data": [1.5] });
-    // The columns of another model that are more than those of the first, so that every request fits both.
-    let scaler = Server::start(&["standard_scaler"], &[]);
-    let meta = scaler.get("/v2/models/standard_scaler").json();
-    let inputs: Vec<Value> =
-        meta["inputs"].as_array().unwrap().iter().map(|i| input(i["name"].as_str().unwrap())).collect();
-    let request = post("/v2/models/m/infer", &json!({ "inputs": inputs }).to_string());
-    let first = server.post("/v2/models/m/infer", &json!({ "inputs": inputs }).to_string());
-    assert_eq!(first.status, 200, "{}", first.text());
-    let other = scaler.post("/v2/models/standard_scaler/infer", &json!({ "inputs": inputs }).to_string());
-    assert_eq!(other.status, 200, "{}", other.text());
-    let second = other.text().replace("standard_scaler", "m");
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..3)
-            .map(|_| {
-                scope.spawn(|| {
-                    let (mut connection, mut seen) = (server.connect(), [0usize; 2]);
-                    while !done.load(Ordering::Relaxed) {
-                        connection.send(&request);
-                        let answer = connection.answer();
-                        assert_eq!(answer.status, 200, "{}", answer.text());
-                        let text = answer.text();
-                        assert!(text == first.text() || text == second, "{text}");
-                        seen[usize::from(text == second)] += 1;
-                    }
-                    seen
-                })
-            })
-            .collect();
-        for step in 0..10 {
-            let (name, wanted) = if step % 2 == 0 { ("standard_scaler", &second) } else { ("ridge", &first.text()) };
-            folder.put(&golden(name), "m.corten");
-            eventually("the change is seen", || {
-                let mut connection = server.connect();
-                connection.send(&request);
-                &connection.answer().text() == wanted
-            });
-        }
-        folder.put(&golden("ridge").with_extension("json"), "m.corten");
-        eventually("the bad file is named", || {
-            index(&server)[0]["reason"].as_str().unwrap().contains("Not a valid Corten model")
-        });
-        assert_eq!(index(&server)[0]["state"], "READY");
-        assert_eq!(server.post("/v2/models/m/infer", &json!({ "inputs": inputs }).to_string()).text(), first.text());
-        assert!(server.get("/metrics").text().contains("corten_model_refused{model=\"m\",version=\"1\"} 1"));
-        done.store(true, Ordering::Relaxed);
-        for client in clients {
-            assert!(client.join().expect("a client").iter().all(|&n| n > 0));
-        }
-    });
-}
-
-#[test]
-fn a_folder_holds_models_and_versions_that_come_and_go() {
+fn a_folder_is_served_by_name_and_version() {
     let folder = Folder::new("versions");
-    folder.put(&golden("ridge"), "a.corten");
-    folder.put(&golden("ridge"), "b/2/model.corten");
-    folder.put(&golden("forest"), "b/10/model.corten");
-    folder.put(&golden("ridge").with_extension("json"), "notes.txt");
-    let server = folder.serve(&[]);
-    assert_eq!(server.get("/v2/models").json()["models"], json!(["a", "b"]));
-    assert_eq!(server.get("/v2/models/b").json()["versions"], json!(["2", "10"]));
-    let outputs = |path: &str| server.get(path).json()["outputs"][0]["datatype"].clone();
-    assert_eq!(outputs("/v2/models/b"), "INT64");
-    assert_eq!(outputs("/v2/models/b/versions/10"), "INT64");
-    assert_eq!(outputs("/v2/models/b/versions/2"), "FP64");
-    assert!(server.get("/v2/models/b/versions/3").error(404).contains("'b'"));
-    assert_eq!(server.post("/predict/a", ROW).status, 200);
-    folder.put(&golden("ridge"), "c.corten");
-    eventually("a new file is served", || server.post("/predict/c", ROW).status == 200);
-    std::fs::remove_dir_all(folder.0.join("b/10")).expect("removed");
-    eventually("an older version answers", || outputs("/v2/models/b") == "FP64");
-    std::fs::remove_file(folder.0.join("a.corten")).expect("removed");
-    eventually("a removed file is gone", || server.get("/v2/models/a").status == 404);
+    folder.model("flat name.corten", "ridge");
+    folder.model("many/1/model.corten", "forest");
+    folder.model("many/12/model.corten", "ridge");
+    let server = Server::of(&[folder.path()], &["--watch", "0"]);
+    let listed: Vec<_> =
+        index(&server).iter().map(|l| format!("{} {} {}", l["name"], l["version"], l["state"])).collect();
+    assert_eq!(listed, ["\"flat name\" \"1\" \"READY\"", "\"many\" \"1\" \"READY\"", "\"many\" \"12\" \"READY\""]);
+    assert_eq!(server.get("/v2/models/many").json()["versions"], json!(["1", "12"]));
+    // The highest version answers where none is asked for.
+    assert_eq!(
+        server.get("/v2/models/many").json()["outputs"],
+        server.get("/v2/models/many/versions/12").json()["outputs"]
+    );
+    assert_eq!(server.get("/v2/models/many/versions/1").json()["outputs"][0]["datatype"], "INT64");
+    assert!(server.get("/v2/models/many/versions/2").error(404).contains("version 2"));
+    assert!(server.get("/v2/models/many/versions/x").error(404).contains("'x'"));
+    assert_eq!(server.get("/v2/models/flat%20name").json()["name"], "flat name");
+    assert_eq!(server.post("/predict/flat%20name", ROW).status, 200);
+    assert_eq!(server.get("/v2/models/many/config").json()["input"][0]["data_type"], "TYPE_FP64");
+    assert!(server.post("/v2/repository/models/many/unload", "").error(403).contains("--admin"));
 }
 
 #[test]
-fn a_file_that_is_away_for_a_moment_is_not_missed() {
-    let folder = Folder::new("gap");
-    folder.put(&golden("ridge"), "m.corten");
-    let server = Server::of(std::slice::from_ref(&folder.0), &["--watch", "0", "--admin"]);
-    let index = || index(&server);
-    // Every request for a load is a look at the folder.
-    let look = || server.post("/v2/repository/models/other/load", "").status;
-    folder.put(&golden("ridge"), "other.corten");
-    assert_eq!(look(), 200);
-    std::fs::remove_file(folder.0.join("m.corten")).expect("removed");
-    assert_eq!(look(), 200);
-    assert_eq!(server.post("/predict/m", ROW).status, 200);
-    folder.put(&golden("ridge"), "m.corten");
-    assert_eq!(look(), 200);
-    std::fs::remove_file(folder.0.join("m.corten")).expect("removed");
-    assert_eq!(look(), 200);
-    assert_eq!((server.post("/predict/m", ROW).status, index().as_array().unwrap().len()), (200, 2));
-    assert_eq!(look(), 200);
-    assert_eq!((server.post("/predict/m", ROW).status, index().as_array().unwrap().len()), (404, 1));
+fn models_are_unloaded_and_loaded_by_request() {
+    let server = Server::start(&["ridge", "forest"], &["--admin", "--watch", "0"]);
+    assert_eq!(server.post("/v2/repository/models/ridge/unload", "{}").status, 200);
+    let answer = server.post("/predict/ridge", ROW);
+    assert!(answer.headers["retry-after"] == "1" && answer.error(503).contains("isn't loaded"));
+    assert_eq!(server.get("/v2/models/ridge/ready").status, 503);
+    let states: Vec<_> = index(&server).iter().map(|l| l["state"].clone()).collect();
+    assert_eq!(states, ["READY", "UNAVAILABLE"]);
+    let ready = server.post("/v2/repository/index", "{\"ready\": true}").json();
+    assert_eq!(ready.as_array().unwrap().len(), 1);
+    assert_eq!(server.post("/v2/repository/models/ridge/load", "{}").status, 200);
+    assert_eq!(server.post("/predict/ridge", ROW).status, 200);
+    assert!(server.post("/v2/repository/models/gone/load", "{}").error(400).contains("gone"));
+    assert!(server.post("/v2/repository/models/gone/unload", "{}").error(404).contains("gone"));
 }
 
 #[test]
-fn models_are_loaded_and_unloaded_on_request_only_when_that_is_on() {
-    let folder = Folder::new("admin");
-    folder.put(&golden("ridge"), "m.corten");
-    let server = folder.serve(&["--admin"]);
-    assert_eq!(index(&server), json!([{ "name": "m", "version": "1", "state": "READY", "reason": "" }]));
-    assert_eq!(server.post("/v2/repository/models/m/unload", "{}").status, 200);
-    assert_eq!(index(&server)[0]["state"], "UNAVAILABLE");
-    assert_eq!(server.post("/v2/repository/index", "{\"ready\": true}").json(), json!([]));
-    assert!(server.post("/predict/m", ROW).error(503).contains("unloaded"));
-    assert!(server.post("/predict", ROW).error(404).contains("no model is served"));
-    // It stays out of service however often the folder is looked at.
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(server.post("/predict/m", ROW).status, 503);
-    assert_eq!(server.post("/v2/repository/models/m/load", "").status, 200);
-    assert_eq!(server.post("/predict/m", ROW).status, 200);
-    for (path, body, wanted) in [
-        ("/v2/repository/models/none/load", "", "none"),
-        ("/v2/repository/models/none/unload", "", "none"),
-        ("/v2/repository/models/m/load", "{\"parameters\": {\"config\": \"{}\"}}", "'config'"),
-        ("/v2/repository/models/m/load", "{", "no JSON"),
-        ("/v2/repository/index", "{", "no JSON"),
-    ] {
-        let problem = server.post(path, body).error(400);
-        assert!(problem.contains(wanted), "{problem}");
+fn a_changed_file_takes_over_without_a_lost_request_and_a_bad_one_never_does() {
+    let folder = Folder::new("swap");
+    folder.model("m.corten", "ridge");
+    let server = Server::of(&[folder.path()], &["--watch", "20"]);
+    let answer_of = |name: &str| Server::start(&[name], &[]).post("/predict", ROW).text();
+    let (first, second) = (answer_of("ridge"), answer_of("boosting_number"));
+    assert_ne!(first, second);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let counts = std::thread::scope(|scope| {
+        let ask = || {
+            let mut connection = server.connect();
+            let (mut old, mut new) = (0, 0);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                connection.send(&post("/predict", ROW));
+                let answer = connection.answer();
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                match answer.text() {
+                    text if text == first => old += 1,
+                    text if text == second => new += 1,
+                    text => panic!("an answer of neither: {text}"),
+                }
+            }
+            (old, new)
+        };
+        let askers = [scope.spawn(ask), scope.spawn(ask)];
+        for round in 0..10 {
+            let (name, wanted) = if round % 2 == 0 { ("boosting_number", &second) } else { ("ridge", &first) };
+            folder.model("m.corten", name);
+            until("the new file", || server.post("/predict", ROW).text() == *wanted);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        askers.map(|a| a.join().unwrap())
+    });
+    assert!(counts.iter().all(|c| c.0 > 0 && c.1 > 0), "{counts:?}");
+    let good = std::fs::read(golden("ridge")).unwrap();
+    for bad in [&good[..good.len() - 1], b"no model", b""] {
+        folder.put("m.corten", bad);
+        until("a refusal", || {
+            server.get("/v2/models/m").status == 200 && !index(&server)[0]["reason"].as_str().unwrap().is_empty()
+        });
+        assert_eq!(
+            (server.post("/predict", ROW).text(), &index(&server)[0]["state"]),
+            (first.clone(), &json!("READY"))
+        );
+        folder.put("m.corten", &good);
+        until("a good file", || index(&server)[0]["reason"] == "");
     }
-    folder.put(&golden("ridge").with_extension("json"), "m.corten");
-    assert!(server.post("/v2/repository/models/m/load", "").error(400).contains("Not a valid Corten model"));
-    assert_eq!(server.post("/predict/m", ROW).status, 200);
-    let server = Server::start(&["ridge"], &[]);
-    assert!(server.post("/v2/repository/models/ridge/unload", "").error(403).contains("--admin"));
+    assert!(server.get("/metrics").text().contains("corten_model_loads_total{result=\"failed\"} 3"));
+    // A further version, and one that goes away.
+    folder.model("n/3/x.corten", "forest");
+    until("a new model", || server.get("/v2/models/n").status == 200);
+    std::fs::remove_dir_all(folder.path().join("n")).unwrap();
+    until("an end", || server.get("/v2/models/n").status == 404);
+}
+
+#[test]
+fn a_folder_that_can_not_be_served_stops_the_start() {
+    let folder = Folder::new("bad");
+    let start = || {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_corten-serve")).arg(folder.path()).output().unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (code, text) = start();
+    assert!(code == Some(1) && text.contains("no model") && text.lines().count() == 1, "{text}");
+    folder.put("m.corten", b"no model");
+    let (code, text) = start();
+    assert!(code == Some(1) && text.contains("m.corten") && text.lines().count() == 1, "{text}");
+    folder.model("m.corten", "ridge");
+    folder.model("m/1/a.corten", "ridge");
+    let (code, text) = start();
+    assert!(code == Some(1) && text.contains("'m'") && text.lines().count() == 1, "{text}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,17 +26,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server of golden models on a free port and waits until it listens.
+    /// Starts a server on a free port and waits until it listens.
     pub(crate) fn start(models: &[&str], options: &[&str]) -> Self {
-        let models: Vec<PathBuf> = models.iter().map(|m| golden(m)).collect();
-        Self::of(&models, options)
+        let paths: Vec<PathBuf> = models.iter().map(|m| golden(m)).collect();
+        Self::of(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>(), options)
     }
 
-    /// Starts a server of any files and folders.
-    pub(crate) fn of(models: &[PathBuf], options: &[&str]) -> Self {
+    /// Serves files and folders.
+    pub(crate) fn of(paths: &[&Path], options: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
-            .args(models)
+            .args(paths)
             .args(["--port", &port.to_string(), "--workers", "2"])
             .args(options)
             .stderr(Stdio::null())
