@@ -14,6 +14,7 @@ use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
 use corten_kernels::team::Team;
 
 use super::binning::Bins;
+use super::collective::Collective;
 use super::histogram::{self, Histogram, TileSums, Words};
 use super::splitter::{FREE, Left, Node, Split, Splitter};
 
@@ -181,6 +182,7 @@ pub(crate) struct Grower<'a> {
     pub(crate) shape: &'a Shape,
     pub(crate) team: Team<'a>,
     pub(crate) cancel: &'a CancelToken,
+    pub(crate) collective: &'a dyn Collective,
     /// Chooses the features of splits, where there is a choice.
     pub(crate) seed: u64,
     pub(crate) work: &'a mut Workspace,
@@ -228,7 +230,7 @@ impl Grower<'_> {
     /// Grows a tree on some rows; gives its leaves' rows too.
     ///
     /// # Errors
-    /// [`corten_core::Error::Cancelled`].
+    /// [`corten_core::Error::Cancelled`], and what [`Collective::check`] tells.
     pub(crate) fn grow<'r>(&mut self, buffers: &'r mut Buffers) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
         let rows = match self.sample(buffers.rows()) {
             Some(some) => buffers.some(&some),
@@ -250,6 +252,7 @@ impl Grower<'_> {
             && let Some(candidate) = open.pop()
         {
             self.cancel.check()?;
+            self.collective.check()?;
             let pieces = match candidate.state {
                 State::Split(pieces) => pieces,
                 State::Whole(leaf) => {
@@ -293,6 +296,7 @@ impl Grower<'_> {
         let mut histogram = tools.spare.pop().unwrap_or_default();
         histogram.fit(binned, histogram::is_wide(self.words, rows.len()));
         histogram::build(binned, self.words, &rows, tools.team, &mut tools.sums, &mut histogram);
+        histogram.tiles.iter_mut().for_each(|tile| self.collective.sum(tile));
         // Every row is in exactly one bin of the first group.
         let total = (0..binned.places[0].bins).fold((0, 0), |a, bin| {
             let s = histogram::at(&histogram.tiles[0], binned.sizes[0], histogram.wide, bin);
@@ -464,6 +468,7 @@ impl Grower<'_> {
             let shares = !small.wide && binned.tiles.len() >= tools.team.threads();
             if !shares {
                 histogram::build(binned, self.words, small_rows, tools.team, &mut tools.sums, &mut small);
+                small.tiles.iter_mut().for_each(|tile| self.collective.sum(tile));
             }
             let mut tasks: Vec<TileTask> = Vec::with_capacity(binned.tiles.len());
             for (small, large) in small.tiles.iter_mut().zip(&mut histogram.tiles) {
@@ -474,6 +479,7 @@ impl Grower<'_> {
                 if shares && let Words::Packed(words) = self.words {
                     let words: &[Packed] = words;
                     histogram::build_packed(binned, tile, words, small_rows, &mut task.sums, &mut task.small);
+                    self.collective.sum(&mut task.small);
                 }
                 histogram::subtract(&mut task.large, &task.small, binned.sizes[tile], wide);
                 let found = |child: usize, sums: &TileSums, wide: bool| {

@@ -10,6 +10,7 @@
 pub(crate) mod binning;
 mod bundles;
 mod categories;
+mod collective;
 mod cuts;
 mod estimator;
 mod fitted;

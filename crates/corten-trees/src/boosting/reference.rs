@@ -1,17 +1,42 @@
 //! The slow, obvious way to grow a tree on bins, for the tests of the fast one.
 
-use corten_core::random::bits;
-use corten_core::{CancelToken, random::Stream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use corten_core::random::{Stream, bits};
+use corten_core::{CancelToken, Error, Result};
 use corten_kernels::boost::partition::Buffers;
 use corten_kernels::team::Team;
 
 use super::binning::{Binned, Bins, Columns, Features};
-use super::grower::{Grower, Grown, GrownTree, Interactions, Shape, Workspace};
+use super::collective::Collective;
+use super::grower::{Grower, Grown, GrownTree, Interactions, LeafRows, Shape, Workspace};
 use super::histogram::{Scale, Words};
 use super::splitter::{Left, Rules, Splitter};
 
 /// A split as both growers see it: feature, last bin on the left, whether missing values go left, gain.
 type Found = (usize, u8, bool, f64);
+
+/// Counts sums, and may have lost a rank.
+struct Watched {
+    sums: AtomicUsize,
+    is_gone: bool,
+}
+
+impl Watched {
+    fn new(is_gone: bool) -> Self {
+        Self { sums: AtomicUsize::new(0), is_gone }
+    }
+}
+
+impl Collective for Watched {
+    fn sum(&self, _: &mut [i64]) {
+        self.sums.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.is_gone { Err(Error::Internal("a rank is gone".into())) } else { Ok(()) }
+    }
+}
 
 struct Table {
     counts: Vec<usize>,
@@ -143,10 +168,21 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
                 let mut work = Workspace::default();
                 let splitter = Splitter { binned: &binned, rules: &rules, scale };
                 let cancel = CancelToken::new();
-                let mut grower =
-                    Grower { splitter, words: &words, shape: &shape, team, cancel: &cancel, seed, work: &mut work };
-                let mut buffers = Buffers::new(rows);
-                let (tree, leaves) = grower.grow(&mut buffers).unwrap();
+                let (words, shape, cancel) = (&words, &shape, &cancel);
+                let (gone, there) = (Watched::new(true), Watched::new(false));
+                let mut grow = |collective| {
+                    let work = &mut work;
+                    let mut buffers = Buffers::new(rows);
+                    let mut grower = Grower { splitter, words, shape, team, cancel, collective, seed, work };
+                    grower.grow(&mut buffers).map(|(tree, leaves)| {
+                        let rows = |l: &LeafRows<'_>| l.rows.list().unwrap_or_default().to_vec();
+                        (tree, leaves.iter().flat_map(rows).collect::<Vec<u32>>())
+                    })
+                };
+                assert!(grow(&gone).unwrap_err().to_string().contains("a rank is gone"));
+                let (tree, mut all) = grow(&there).unwrap();
+                let summed = there.sums.load(Ordering::Relaxed);
+                assert!(summed > want.len() / 2 * binned.tiles.len(), "only {summed} sums went through the collective");
                 let got = splits(&tree);
                 assert_eq!(got.len(), want.len(), "seed {seed}");
                 for ((g, seen), w) in got.iter().zip(&want) {
@@ -154,8 +190,6 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
                     assert!((g.3 - w.3).abs() <= 1e-9 * w.3, "seed {seed}: {} {}", g.3, w.3);
                 }
                 assert!(got.iter().any(|(g, seen)| *seen && g.0 == 5) || seed > 0, "some node has missing values");
-                let mut all: Vec<u32> =
-                    leaves.iter().flat_map(|l| l.rows.list().unwrap_or_default().to_vec()).collect();
                 all.sort_unstable();
                 assert!(all.iter().copied().eq(0..rows as u32));
             });

@@ -9,6 +9,7 @@ use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Step};
 
 use super::binning::{Binned, Bins, Columns};
+use super::collective::Solo;
 use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
 use super::histogram::Scale;
 use super::metric::Metric;
@@ -279,7 +280,8 @@ impl Run<'_> {
         let splitter = Splitter { binned: self.binned, rules: self.rules, scale };
         let seed = bits(self.plan.seed, 0x7472_6565, tree as u64);
         let cancel = &self.context.cancel;
-        Grower { splitter, words: &integers.words, shape: self.shape, team, cancel, seed, work }.grow(buffers)
+        let (words, shape) = (&integers.words, self.shape);
+        Grower { splitter, words, shape, team, cancel, collective: &Solo, seed, work }.grow(buffers)
     }
 
     /// Gives leaves their final values: shrunk, and quantiles of residuals where the loss asks for them.
