@@ -88,6 +88,13 @@ def test_predict_into_a_device_leaves_it_there(files: Path) -> None:
     assert Path("/dev/null").is_char_device()
 
 
+def test_bundle_never_takes_the_place_of_a_device(files: Path, tmp_path: Path) -> None:
+    for place in ("/dev/null", tmp_path):
+        result = _run("bundle", files / "m.corten", "-o", place)
+        assert result.returncode == 1 and "no regular file" in result.stderr
+    assert Path("/dev/null").is_char_device() and list(tmp_path.iterdir()) == []
+
+
 def test_evaluate_and_inspect(files: Path) -> None:
     result = _run("evaluate", files / "m.corten", files / "all.parquet", "--target", "late", "--json")
     assert result.returncode == 0, result.stderr

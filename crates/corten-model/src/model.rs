@@ -290,12 +290,14 @@ mod disk {
 
     impl Model {
         /// Writes the model file: beside its place first, then renamed, so that a reader sees the old or the new one
-        /// and never half of one.
+        /// and never half of one. A device or a pipe is written to as it is, and a link is followed.
         ///
         /// # Errors
         /// [`Error::Io`]; nothing is left behind then.
         pub fn save(&self, path: &Path) -> Result<()> {
             let bytes = self.to_bytes()?;
+            // What a link leads to is replaced, not the link; a path that isn't there yet stays as it is.
+            let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
             let name = path.file_name().ok_or_else(|| Error::Io {
                 path: path.display().to_string(),
                 problem: "is no name of a file".into(),

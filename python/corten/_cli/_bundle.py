@@ -66,6 +66,10 @@ def run(options: argparse.Namespace) -> int:
     """Bundles."""
     # Refuses what is no model before anything is written.
     _core.load(options.model)
-    size = bundle(Path(options.model), Path(binary("corten-run")), Path(options.output).absolute())
+    # What a link leads to is replaced, not the link; what is no file (a device, a folder) never is.
+    output = Path(options.output).resolve()
+    if output.exists() and not output.is_file():
+        raise OSError(f"{options.output}: is no regular file; an executable can't take its place")
+    size = bundle(Path(options.model), Path(binary("corten-run")), output)
     print(f"{options.output}: {size:,} bytes", file=sys.stderr)
     return 0
