@@ -272,8 +272,10 @@ fn plan(graph: &Graph, columns: &[Slot]) -> Vec<u32> {
 #[cfg(feature = "std")]
 mod disk {
     use std::fs;
-    use std::io::{ErrorKind, Write};
+    use std::io::{ErrorKind, Read, Write};
     use std::path::Path;
+
+    use corten_kernels::pages::Pages;
 
     use super::{Error, Model, Result, format};
 
@@ -325,11 +327,20 @@ mod disk {
         /// # Errors
         /// [`Error::Io`] and those of [`Model::from_bytes`].
         pub fn load(path: &Path) -> Result<Self> {
-            let size = fs::metadata(path).map_err(|e| io(path, "can't be read", &e))?.len();
+            let metadata = fs::metadata(path).map_err(|e| io(path, "can't be read", &e))?;
+            let size = metadata.len();
             if size > MAX_FILE {
                 return Err(Error::Limit(format!("{}: models of more than 16 GiB aren't read", path.display())));
             }
-            let bytes = fs::read(path).map_err(|e| io(path, "can't be read", &e))?;
+            if !metadata.is_file() {
+                // A pipe doesn't tell its size.
+                let bytes = fs::read(path).map_err(|e| io(path, "can't be read", &e))?;
+                return Self::from_bytes(&bytes);
+            }
+            // Large pages: fewer of them are to be set up for a large model.
+            let mut bytes = Pages::<u8>::zeroed(size as usize);
+            let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
+            read.map_err(|e| io(path, "can't be read", &e))?;
             Self::from_bytes(&bytes)
         }
     }

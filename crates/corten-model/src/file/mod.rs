@@ -32,6 +32,9 @@ pub const FORMAT_VERSION: u32 = 1;
 const KEY: &str = "corten";
 /// Tensors start at a multiple of this.
 const ALIGNMENT: usize = 64;
+/// Size from which the digest is made on a thread of its own.
+#[cfg(feature = "std")]
+const BESIDE: usize = 1 << 20;
 /// Longest JSON header that is read: safetensors' own limit.
 const MAX_HEADER: u64 = 100_000_000;
 
@@ -141,6 +144,27 @@ fn data_start(bytes: &[u8]) -> Result<usize> {
 /// [`Error::Format`] or [`Error::Version`].
 pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
     let start = data_start(bytes)?;
+    let digest = || blake3::hash(&bytes[start..]).to_hex().to_string();
+    #[cfg(feature = "std")]
+    if bytes.len() >= BESIDE {
+        // Every check is made either way, so a damaged file may be looked at before its digest is known.
+        return std::thread::scope(|scope| {
+            let digest = scope.spawn(digest);
+            let model = model_of(bytes, None);
+            let digest = digest.join().map_err(|_| Error::Internal("the digest could not be made".into()))?;
+            let (model, expected) = model?;
+            if digest == expected { Ok(model) } else { Err(damaged_numbers()) }
+        });
+    }
+    model_of(bytes, Some(&digest)).map(|(model, _)| model)
+}
+
+fn damaged_numbers() -> Error {
+    Error::format("its numbers don't match their digest; the file is damaged")
+}
+
+/// The model, and the digest that its file gives; what `digest` makes is compared with it first.
+fn model_of(bytes: &[u8], digest: Option<&dyn Fn() -> String>) -> Result<(Model, String)> {
     let broken = |e: safetensors::SafeTensorError| Error::format(format!("{e}"));
     let (_, information) = SafeTensors::read_metadata(bytes).map_err(broken)?;
     let json = information
@@ -154,8 +178,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
         return Err(Error::Version { found, newest: FORMAT_VERSION });
     }
     let header: Header = serde_json::from_str(json).map_err(unreadable)?;
-    if blake3::hash(&bytes[start..]).to_hex().as_str() != header.digest {
-        return Err(Error::format("its numbers don't match their digest; the file is damaged"));
+    if digest.is_some_and(|digest| digest() != header.digest) {
+        return Err(damaged_numbers());
     }
     if header.nodes.len() > MAX_NODES {
         return Err(Error::format(format!("more than {MAX_NODES} operators")));
@@ -176,5 +200,5 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
     }
     let mut model = builder.finish(header.outputs)?;
     *model.metadata_mut() = header.metadata;
-    Ok(model)
+    Ok((model, header.digest))
 }
