@@ -71,16 +71,15 @@ pub(crate) struct TensorReader<'a> {
 }
 
 macro_rules! read_numbers {
-    ($name:ident, $type:ty, $dtype:expr) => {
-        pub(crate) fn $name(&self, name: &str) -> Result<Vec<$type>> {
-            // The exact length is known, so this becomes one copy.
+    ($each:ident, $type:ty, $dtype:expr) => {
+        /// The numbers one by one.
+        pub(crate) fn $each(&self, name: &str) -> Result<impl ExactSizeIterator<Item = $type> + use<'a>> {
             let parts = self.bytes(name, $dtype)?.chunks_exact(size_of::<$type>());
-            let number = |part: &[u8]| {
+            Ok(parts.map(|part| {
                 let mut word = [0; size_of::<$type>()];
                 word.copy_from_slice(part);
                 <$type>::from_le_bytes(word)
-            };
-            Ok(parts.map(number).collect())
+            }))
         }
     };
 }
@@ -99,9 +98,18 @@ impl<'a> TensorReader<'a> {
         Ok(view.data())
     }
 
-    read_numbers!(f64, f64, Dtype::F64);
-    read_numbers!(u32, u32, Dtype::U32);
-    read_numbers!(u16, u16, Dtype::U16);
+    read_numbers!(each_f64, f64, Dtype::F64);
+    read_numbers!(each_u32, u32, Dtype::U32);
+    read_numbers!(each_u16, u16, Dtype::U16);
+
+    pub(crate) fn f64(&self, name: &str) -> Result<Vec<f64>> {
+        // The exact length is known, so this becomes one copy.
+        Ok(self.each_f64(name)?.collect())
+    }
+
+    pub(crate) fn u32(&self, name: &str) -> Result<Vec<u32>> {
+        Ok(self.each_u32(name)?.collect())
+    }
 
     /// The numbers, or `None` where there is no such tensor.
     pub(crate) fn optional_f64(&self, name: &str) -> Result<Option<Vec<f64>>> {

@@ -239,7 +239,8 @@ impl Operator for Trees {
             rules: Rules,
         }
         let d = Described::deserialize(value).map_err(|e| damaged("trees", &e))?;
-        let (left, column, threshold) = (tensors.u32("left")?, tensors.u16("column")?, tensors.u16("threshold")?);
+        let (left, column) = (tensors.each_u32("left")?, tensors.each_u16("column")?);
+        let threshold = tensors.each_u16("threshold")?;
         if left.len() != column.len() || left.len() != threshold.len() {
             return Err(bad("the parts of its nodes differ in length"));
         }
@@ -253,9 +254,9 @@ impl Operator for Trees {
             targets: tensors.u32("targets")?,
             narrow: d.rules.sum == Precision::F32,
         };
-        let fields = left.into_iter().zip(column.into_iter().zip(threshold));
-        for (at, (left, (column, threshold))) in fields.enumerate() {
-            parts.nodes[at] = Parts::word(Node { left, column, threshold });
+        let fields = left.zip(column.zip(threshold));
+        for (word, (left, (column, threshold))) in parts.nodes.iter_mut().zip(fields) {
+            *word = Parts::word(Node { left, column, threshold });
         }
         let linear = LinearLeaves::read(tensors)?;
         let cover = tensors.optional_f64("cover")?.unwrap_or_default();
