@@ -21,6 +21,7 @@ from corten._cli import main
 from corten._serve import binary
 from corten.compose import make_column_transformer
 from corten.exceptions import UnsupportedError
+from corten.impute import SimpleImputer
 from corten.linear_model import LogisticRegression
 from corten.pipeline import make_pipeline
 from corten.preprocessing import OneHotEncoder
@@ -88,13 +89,21 @@ def test_the_command_line_writes_nothing(
     else:
         source.write_text("\n".join([_line(row if name == "missing column" else GOOD), _line(row)]))
     if name == "missing column":
-        # In JSON lines a member that is left out is a missing value; in other formats the column is missing.
-        source = tmp_path / "in.csv"
-        source.write_text("city\nOslo\n")
-        (tmp_path / "in.jsonl").unlink()
+        # In JSON lines a member that one row leaves out is a missing value; one that all leave out is a missing column.
+        source.write_text(_line(row))
     assert main(["predict", str(model), str(source), "-o", str(tmp_path / "out.csv")]) == 1
     _one_sentence(capsys.readouterr().err, ["corten: ", *words])
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_column_of_missing_values_alone_is_read(tmp_path: Path) -> None:
+    path, source = tmp_path / "m.corten", tmp_path / "in.jsonl"
+    frame = pl.DataFrame({"gust": [1.0, None, 3.0, 4.0]})
+    make_pipeline(SimpleImputer(), LogisticRegression()).fit(frame, [False, True, False, True]).save(path)
+    source.write_text('{"gust": null, "late": true}\n{"gust": null, "late": false}\n')
+    assert main(["evaluate", str(path), str(source), "--target", "late"]) == 0
+    assert main(["predict", str(path), str(source), "-o", str(tmp_path / "out.csv")]) == 0
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
 
 def test_an_empty_table(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

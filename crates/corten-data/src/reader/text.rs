@@ -220,8 +220,8 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// The narrowest type that holds all values.
-fn type_of<'c>(cells: impl Iterator<Item = &'c Cell>, untyped: bool) -> Type {
+/// The narrowest type that holds all values; `None` where all are missing.
+fn type_of<'c>(cells: impl Iterator<Item = &'c Cell>, untyped: bool) -> Option<Type> {
     let mut found: Option<Type> = None;
     for cell in cells {
         let this = match cell {
@@ -232,16 +232,16 @@ fn type_of<'c>(cells: impl Iterator<Item = &'c Cell>, untyped: bool) -> Type {
             Cell::Text(t) if untyped && t.parse::<i64>().is_ok() => Type::Int,
             Cell::Text(t) if untyped && number(t).is_some() => Type::Float,
             Cell::Text(t) if untyped && boolean(t).is_some() => Type::Bool,
-            Cell::Text(_) => return Type::Text,
+            Cell::Text(_) => return Some(Type::Text),
         };
         found = Some(match (found, this) {
             (None, this) => this,
             (Some(a), b) if a == b => a,
             (Some(Type::Int | Type::Float), Type::Int | Type::Float) => Type::Float,
-            _ => return Type::Text,
+            _ => return Some(Type::Text),
         });
     }
-    found.unwrap_or(Type::Text)
+    found
 }
 
 /// Makes typed batches of rows.
@@ -265,8 +265,8 @@ impl<R: Rows> TextReader<R> {
             first.push(row.clone());
         }
         rows.fix_names();
-        // JSON rows leave members out: a model's columns are there all the same.
-        if !rows.untyped() {
+        // JSON rows leave members out, but a column that none of them has is missing. Without rows nothing is.
+        if !rows.untyped() && first.is_empty() {
             let mut known: HashSet<String> = names.iter().cloned().collect();
             for (name, _) in kinds.unwrap_or_default() {
                 if known.insert(name.clone()) {
@@ -280,11 +280,13 @@ impl<R: Rows> TextReader<R> {
             return Err(Error::value(format!("{path}: two columns named '{}'", twice[0])));
         }
         let untyped = rows.untyped();
+        // What nothing but missing values is known of is numbers: a model reads them as text too.
+        let unknown = if first.len() < LOOK_AT && taken < MAX_BLOCK { Type::Float } else { Type::Text };
         let kinds: HashMap<&str, Kind> = kinds.unwrap_or_default().iter().map(|(n, k)| (n.as_str(), *k)).collect();
         let types = names.iter().enumerate().map(|(i, name)| match kinds.get(name.as_str()) {
             Some(Kind::Number) => Type::Float,
             Some(Kind::Text) => Type::Text,
-            None => type_of(first.iter().filter_map(|r| r.get(i)), untyped),
+            None => type_of(first.iter().filter_map(|r| r.get(i)), untyped).unwrap_or(unknown),
         });
         let types = types.collect();
         Ok(Self { path: path.to_owned(), rows, names, types, first, read: 0, done: false })
