@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use corten_core::{Error, Result};
+use corten_model::Model;
 use corten_model::rows::Scanner;
 
 use crate::served::{Served, Worker};
@@ -13,36 +14,61 @@ use crate::served::{Served, Worker};
 /// [`Error::Value`] for what is no such body, [`Error::Limit`] for too many rows, and those of a row, which is named.
 pub(crate) fn predict(served: &Served, body: &[u8], max_rows: usize) -> Result<(Vec<u8>, usize)> {
     served.with(|worker| {
-        let mut scanner = Scanner::new(body);
-        let mut answer = None;
-        scanner.expect(b'{')?;
-        let mut key = Vec::new();
-        if !scanner.take(b'}') {
-            loop {
-                key.clear();
-                scanner.peek();
-                scanner.string(&mut key)?;
-                scanner.expect(b':')?;
-                if key == b"rows" {
-                    if answer.is_some() {
-                        return Err(Error::value("'rows' comes twice"));
-                    }
-                    answer = Some(rows(served, worker, &mut scanner, max_rows)?);
-                } else {
-                    scanner.skip()?;
-                }
-                if !scanner.take(b',') {
-                    scanner.expect(b'}')?;
-                    break;
-                }
-            }
+        let Some(state) = &served.state else { return answer(served, None, worker, body, max_rows) };
+        let mut model = state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A request counts whole or not at all: it may be corrected and sent again.
+        let before = model.clone();
+        let answered = answer(served, Some(&mut model), worker, body, max_rows);
+        if answered.is_err() {
+            *model = before;
         }
-        scanner.end()?;
-        answer.ok_or_else(|| Error::value("the body must be {\"rows\": [{column: value, ...}, ...]}"))
+        answered
     })
 }
 
-fn rows(served: &Served, worker: &mut Worker, scanner: &mut Scanner<'_>, max_rows: usize) -> Result<(Vec<u8>, usize)> {
+/// Answers a body; `state` is the model that its rows advance, where they do.
+fn answer(
+    served: &Served,
+    mut state: Option<&mut Model>,
+    worker: &mut Worker,
+    body: &[u8],
+    max_rows: usize,
+) -> Result<(Vec<u8>, usize)> {
+    let mut scanner = Scanner::new(body);
+    let mut answer = None;
+    scanner.expect(b'{')?;
+    let mut key = Vec::new();
+    if !scanner.take(b'}') {
+        loop {
+            key.clear();
+            scanner.peek();
+            scanner.string(&mut key)?;
+            scanner.expect(b':')?;
+            if key == b"rows" {
+                if answer.is_some() {
+                    return Err(Error::value("'rows' comes twice"));
+                }
+                answer = Some(rows(served, state.as_deref_mut(), worker, &mut scanner, max_rows)?);
+            } else {
+                scanner.skip()?;
+            }
+            if !scanner.take(b',') {
+                scanner.expect(b'}')?;
+                break;
+            }
+        }
+    }
+    scanner.end()?;
+    answer.ok_or_else(|| Error::value("the body must be {\"rows\": [{column: value, ...}, ...]}"))
+}
+
+fn rows(
+    served: &Served,
+    mut state: Option<&mut Model>,
+    worker: &mut Worker,
+    scanner: &mut Scanner<'_>,
+    max_rows: usize,
+) -> Result<(Vec<u8>, usize)> {
     let mut out = b"{\"predictions\":[".to_vec();
     let mut count = 0;
     scanner.expect(b'[')?;
@@ -54,7 +80,7 @@ fn rows(served: &Served, worker: &mut Worker, scanner: &mut Scanner<'_>, max_row
             if count > 0 {
                 out.push(b',');
             }
-            row(served, worker, scanner, &mut out).map_err(|e| named(e, count))?;
+            row(served, state.as_deref_mut(), worker, scanner, &mut out).map_err(|e| named(e, count))?;
             count += 1;
             if !scanner.take(b',') {
                 scanner.expect(b']')?;
@@ -66,15 +92,20 @@ fn rows(served: &Served, worker: &mut Worker, scanner: &mut Scanner<'_>, max_row
     Ok((out, count))
 }
 
-fn row(served: &Served, worker: &mut Worker, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
+fn row(
+    served: &Served,
+    state: Option<&mut Model>,
+    worker: &mut Worker,
+    scanner: &mut Scanner<'_>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let Worker { session, rows, answers } = worker;
     rows.read(scanner, session)?;
     let texts = rows.texts();
-    match &served.state {
-        Some(state) => {
-            let mut model = state.lock().unwrap_or_else(PoisonError::into_inner);
+    match state {
+        Some(model) => {
             model.update_row(session, &texts)?;
-            answers.answer(&model, session, &texts, out)
+            answers.answer(model, session, &texts, out)
         }
         None => answers.answer(&served.model, session, &texts, out),
     }

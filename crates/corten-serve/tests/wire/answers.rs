@@ -144,3 +144,17 @@ fn a_connection_serves_many_requests_however_they_are_cut() {
     connection.send(format!("{head}{}{}0\r\n\r\n", chunk(first), chunk(second)).as_bytes());
     check(connection.answer().json(), 4);
 }
+
+#[test]
+fn a_request_that_fails_leaves_no_trace_in_the_state() {
+    let server = Server::start(&["running_moments"], &[]);
+    let row = json!({ "city": "new", "width": 1.0, "count": 0.0 });
+    let bad = json!({ "city": "new", "width": "wide", "count": 0.0 });
+    let whole = json!({ "rows": [row] }).to_string();
+    for body in [json!({ "rows": [row, bad] }).to_string(), format!("{whole}x"), whole[..whole.len() - 1].to_string()] {
+        assert_eq!(server.post("/predict", &body).status, 400, "{body}");
+    }
+    let count = |answer: Value| answer["predictions"][0]["transform"].as_object().unwrap().values().next().cloned();
+    assert_eq!(count(server.post("/predict", &whole).json()), Some(json!(1.0)));
+    assert_eq!(count(server.post("/predict", &whole).json()), Some(json!(2.0)));
+}
