@@ -16,7 +16,8 @@ import corten
 from corten.ensemble import HistGradientBoostingClassifier
 from corten.exceptions import ColumnError, FormatError, MissingColumnError, ParameterError, VersionError
 from corten.linear_model import LinearRegression, LogisticRegression, Ridge
-from corten.preprocessing import OneHotEncoder, StandardScaler
+from corten.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from corten.streaming import RunningMoments
 
 pl = pytest.importorskip("polars")
 X = np.arange(12.0).reshape(6, 2)
@@ -152,6 +153,16 @@ def test_a_disk_that_fills_while_saving_leaves_the_old_file(tmp_path: Path) -> N
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.corten"]
     assert errno.EFBIG and os.name == "posix"
+
+
+def test_integers_that_no_number_tells_apart_are_no_categories() -> None:
+    frame = pl.DataFrame({"k": [2**53, 2**53 + 1], "v": [1.0, 5.0]})
+    for estimator in (OneHotEncoder(), OrdinalEncoder()):
+        with pytest.raises(ColumnError, match=r"'k'.*2\^53"):
+            estimator.fit(frame.select("k"))
+    with pytest.raises(ColumnError, match=r"'k'.*2\^53"):
+        RunningMoments(key="k", values=["v"]).fit(frame)
+    assert OrdinalEncoder().fit_transform(frame.select(pl.col("k") - 3)).tolist() == [[0.0], [1.0]]
 
 
 def test_devices_are_written_to_and_stay() -> None:

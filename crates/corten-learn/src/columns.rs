@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use corten_core::{Csr, Data, Error, Result};
+use corten_core::{Column, Csr, Data, Error, Result};
 use corten_kernels::parallel;
 use corten_model::estimator::Context;
 use rayon::prelude::*;
@@ -138,6 +138,19 @@ pub(crate) fn check_size(data: &Data<'_>) -> Result<()> {
         return Ok(());
     };
     Err(Error::value(format!("Found array with 0 {what} (shape=({rows}, {width})) while a minimum of 1 is required.")))
+}
+
+/// Refuses integers that are told apart, as categories or keys, but not as numbers of 64 bits.
+///
+/// # Errors
+/// [`Error::Column`] for integers of 2^53 and more.
+pub(crate) fn check_told_apart(column: &Column<'_>, values: &[f64]) -> Result<()> {
+    const MOST: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+    if matches!(column.type_name(), "i64" | "u64") && values.iter().any(|x| x.abs() >= MOST) {
+        let text = "holds integers of 2^53 and more, some of which are one number here; give them as text";
+        return Err(Error::column(&column.name, text));
+    }
+    Ok(())
 }
 
 /// Refuses NaN and infinite values, in scikit-learn's words; a table's column is named.

@@ -11,7 +11,7 @@ use corten_model::ops::CategoryValues;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::columns::{check_finite, check_size};
+use crate::columns::{check_finite, check_size, check_told_apart};
 use crate::number::{python_float, python_float32};
 
 /// The parameter `categories`.
@@ -253,6 +253,7 @@ fn distinct(data: &Data<'_>, at: usize, column: &Column<'_>) -> Result<Categorie
     } else {
         let numbers = column.to_f64()?;
         check_finite(data, at, &numbers, true)?;
+        check_told_apart(column, &numbers)?;
         let mut counts: HashMap<u64, usize> = HashMap::new();
         let mut missing = 0;
         for &x in numbers.iter() {

@@ -14,7 +14,7 @@ use corten_model::ops::{self, CheckFinite, Op};
 use corten_model::{Builder, Method, Output, Schema, Slot};
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{check_finite, check_size, check_width};
+use crate::columns::{check_finite, check_size, check_told_apart, check_width};
 
 /// Parameters of `RunningMoments`: it has none; the first column is the key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,7 +38,11 @@ impl Estimator for RunningMoments {
             if at == 0 && column.kind() == Some(Kind::Text) {
                 continue;
             }
-            check_finite(input.x, at, &column.to_f64()?, true)?;
+            let numbers = column.to_f64()?;
+            check_finite(input.x, at, &numbers, true)?;
+            if at == 0 {
+                check_told_apart(column, &numbers)?;
+            }
         }
         let earlier = match input.previous {
             Some(previous) if input.partial => {
