@@ -1,5 +1,7 @@
 //! Where to cut the numbers of a column into bins.
 
+use corten_kernels::sort::{ordered, unordered};
+
 /// Sorts numbers, none of them NaN.
 pub(crate) fn sort(values: &mut [f64]) {
     const DIGIT: u32 = 11;
@@ -9,13 +11,8 @@ pub(crate) fn sort(values: &mut [f64]) {
         return;
     }
     // Bits in the order of the numbers, sorted digit by digit, the lowest first.
-    let key = |x: f64| {
-        let bits = x.to_bits();
-        bits ^ (((bits as i64 >> 63) as u64) | 1 << 63)
-    };
-    let back = |k: u64| f64::from_bits(k ^ (((!k as i64 >> 63) as u64) | 1 << 63));
     let digit = |k: u64, d: usize| (k >> (d as u32 * DIGIT)) as usize & ((1 << DIGIT) - 1);
-    let mut keys: Vec<u64> = values.iter().map(|&x| key(x)).collect();
+    let mut keys: Vec<u64> = values.iter().map(|&x| ordered(x)).collect();
     let mut counts = vec![[0u32; 1 << DIGIT]; DIGITS];
     for &k in &keys {
         for (d, counts) in counts.iter_mut().enumerate() {
@@ -39,7 +36,7 @@ pub(crate) fn sort(values: &mut [f64]) {
         std::mem::swap(&mut keys, &mut other);
     }
     for (x, k) in values.iter_mut().zip(keys) {
-        *x = back(k);
+        *x = unordered(k);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use corten_core::{Column, Data, Result};
 use corten_kernels::parallel;
+use corten_kernels::sort::ordered;
 
 use super::finder::Entry;
 
@@ -182,11 +183,6 @@ fn by_table(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
 }
 
 fn by_sort(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
-    // Bits of a float, turned so that they sort as the numbers do.
-    let ordered = |x: f64| {
-        let bits = x.to_bits();
-        if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
-    };
     let mut order: Vec<(u64, u32)> =
         (0u32..).zip(values).filter(|(_, x)| !x.is_nan()).map(|(row, &x)| (ordered(x), row)).collect();
     order.sort_unstable();

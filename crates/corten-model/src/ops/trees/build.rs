@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use corten_core::Result;
 use corten_kernels::aligned::Aligned;
+use corten_kernels::sort;
 use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS, NEVER, Node, Parts, VECTOR};
 
 use super::linear::LinearLeaves;
@@ -24,17 +25,6 @@ const PARALLEL: usize = 1 << 16;
 const LARGE: usize = 1024;
 /// Nodes of a cache line.
 const LINE: usize = 8;
-
-/// A number whose order as an integer is that of the floats.
-fn ordered(x: f64) -> u64 {
-    // Adding 0 turns -0 into 0, which compares the same and sorts once.
-    let bits = (x + 0.0).to_bits();
-    if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
-}
-
-fn unordered(key: u64) -> f64 {
-    f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
-}
 
 /// Calls `f` for each item, on all cores where `parallel`.
 fn each<T: Send, R: Send>(parallel: bool, items: Vec<T>, f: impl Fn(T) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
@@ -161,7 +151,8 @@ fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], starts: &[usize], parallel: b
         for (at, node) in tree.nodes.iter().enumerate() {
             if let Some((feature, threshold, ..)) = compared(node, spec.strict) {
                 let place = &mut next[feature as usize];
-                pairs[*place] = (ordered(threshold), (start + at) as u32);
+                // Adding 0 turns -0 into 0, which compares the same and sorts once.
+                pairs[*place] = (sort::ordered(threshold + 0.0), (start + at) as u32);
                 *place += 1;
             }
         }
@@ -180,7 +171,7 @@ fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], starts: &[usize], parallel: b
         let mut last = None;
         for &(key, node) in &*pairs {
             if last != Some(key) {
-                values.push(unordered(key));
+                values.push(sort::unordered(key));
                 last = Some(key);
             }
             ranks[node as usize].store(values.len() as u32 - 1, Ordering::Relaxed);
