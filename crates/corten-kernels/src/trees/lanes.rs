@@ -2,16 +2,18 @@
 //!
 //! A register holds up to 64 inner nodes, a byte lane each, in preorder: a left child is the next lane. One shuffle
 //! fetches every node's code and one compare decides all nodes. Each lane then names the inner node that its decision
-//! leads to, itself where that is none, and pointer doubling (a register shuffled by itself) follows eight decisions at
-//! once. The last inner node and its own decision are the leaf. No branch depends on the row.
+//! leads to, itself where that is none, and pointer doubling (a register shuffled by itself) follows all decisions in
+//! as many steps as the logarithm of the depth. The last inner node and its own decision are the leaf. No branch depends
+//! on the row.
 //!
-//! Larger trees are cut into pieces of 64 nodes; a row goes from piece to piece.
+//! Larger trees are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that read categories take their
+//! decisions from a table instead: the bits of a code, spread to the lanes.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Coder, Forest, Reads, VECTOR};
+use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 
 /// Lanes of a register.
@@ -28,9 +30,6 @@ const BYTES: usize = 3 * LANES;
 const NO_LEFT: u8 = 1 << 7;
 /// An exit that is a leaf.
 const LEAF: u32 = 1 << 31;
-/// Steps of a look-up after doubling three times, and look-ups that every piece takes.
-const JUMP: usize = 8;
-const LOOKS: usize = 2;
 
 /// Bytes of a row: a code column's thresholds in chunks.
 #[derive(Clone, Debug, Default)]
@@ -105,8 +104,21 @@ pub struct Lanes {
     values: Vec<f64>,
     /// `vector * 64 + lane` of each tree's root.
     roots: Vec<u32>,
-    /// Look-ups beyond [`LOOKS`] that a vector's deepest piece takes.
-    more: Vec<u8>,
+    /// Doublings that follow the deepest piece to its end.
+    doublings: u32,
+    /// The category nodes of each vector, in the order of the vectors.
+    spreads: Vec<Spread>,
+}
+
+/// The nodes of a vector that read one code column of categories.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    vector: u32,
+    column: u16,
+    /// Their bits start with this byte.
+    byte: u32,
+    /// Their lanes.
+    lanes: u64,
 }
 
 /// Inner nodes of a tree, cut into pieces.
@@ -156,10 +168,10 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
 }
 
 impl Lanes {
-    /// `None` where the CPU lacks the instructions, or the ensemble has categories, too many thresholds or too large
-    /// trees.
+    /// `None` where the CPU lacks the instructions, or the ensemble has too many thresholds, too large trees, or
+    /// categories in trees that take more than one register.
     pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
-        if !crate::cpu::vbmi() || forest.has_categories() || forest.trees() == 0 {
+        if !crate::cpu::vbmi() || forest.trees() == 0 {
             return None;
         }
         let parts = forest.parts();
@@ -169,6 +181,9 @@ impl Lanes {
         let slots = Slots::new(coder, MAX_SLOTS)?;
         let cuts: Vec<Cut> = parts.roots.windows(2).map(|w| cut(forest, w[0] as usize, w[1] as usize)).collect();
         let single = cuts.iter().all(|c| c.pieces.len() <= 1);
+        if forest.has_categories() && !single {
+            return None;
+        }
         // Lanes used of each vector, and where each piece lies.
         let mut used: Vec<usize> = Vec::new();
         let mut places: Vec<Vec<(usize, usize)>> = Vec::with_capacity(cuts.len());
@@ -191,7 +206,8 @@ impl Lanes {
             exits: vec![0; used.len() * LANES * 2],
             values: Vec::new(),
             roots: Vec::with_capacity(cuts.len()),
-            more: vec![0; used.len()],
+            doublings: 0,
+            spreads: Vec::new(),
         };
         for ((cut, of_tree), range) in cuts.iter().zip(&places).zip(parts.roots.windows(2)) {
             out.roots.push((of_tree[0].0 * LANES + of_tree[0].1) as u32);
@@ -220,8 +236,13 @@ impl Lanes {
             let mut deepest = 1;
             for (i, &at) in nodes.iter().enumerate() {
                 let node = forest.node(start + at as usize);
-                let (slot, threshold) = self.slots.of(node.column, node.threshold);
                 let lane = offset + i;
+                let (slot, threshold) = if node.column & CATEGORY == 0 {
+                    self.slots.of(node.column, node.threshold)
+                } else {
+                    self.spread(forest, vector, lane, node.column & !CATEGORY, start + at as usize);
+                    (0, u8::MAX)
+                };
                 let left = node.left as usize - start;
                 let mut right = lane as u8;
                 for (decision, child) in [left, left + 1].into_iter().enumerate() {
@@ -249,8 +270,21 @@ impl Lanes {
                 self.vectors[at + LANES] = threshold;
                 self.vectors[at + 2 * LANES] = right;
             }
-            let looks = (deepest - 1).div_ceil(JUMP).saturating_sub(LOOKS) as u8;
-            self.more[vector] = self.more[vector].max(looks);
+            self.doublings = self.doublings.max(deepest.next_power_of_two().trailing_zeros());
+        }
+    }
+
+    /// Notes a category node; those of a column come in the order of their bits.
+    fn spread(&mut self, forest: &Forest, vector: usize, lane: usize, column: u16, at: usize) {
+        let Some(levels) = &forest.levels else { return };
+        let vector = vector as u32;
+        let known = self.spreads.iter_mut().rev().take_while(|s| s.vector == vector).find(|s| s.column == column);
+        match known {
+            Some(spread) => spread.lanes |= 1 << lane,
+            None => {
+                let byte = (levels.place(at) / 8) as u32;
+                self.spreads.push(Spread { vector, column, byte, lanes: 1 << lane });
+            }
         }
     }
 }
@@ -259,7 +293,7 @@ impl Lanes {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::{BYTES, Forest, LANES, LEAF, LOOKS, Lanes, Vec};
+    use super::{BYTES, Forest, LANES, LEAF, LaneScratch, Lanes, Vec};
 
     /// Bytes that start on a line.
     #[repr(C, align(64))]
@@ -269,20 +303,22 @@ mod x86 {
     const RING: usize = 16;
 
     /// A row's codes and the lane numbers.
-    struct Row {
+    struct Row<'a> {
         codes: [__m512i; 4],
         lane: __m512i,
         next: __m512i,
+        /// What the category nodes of each vector decide; empty where there are none.
+        categories: &'a [u64],
     }
 
-    impl Row {
+    impl<'a> Row<'a> {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-        fn new(bytes: &Bytes<256>) -> Self {
+        fn new(bytes: &Bytes<256>, categories: &'a [u64]) -> Self {
             let mut lane = Bytes([0; LANES]);
             lane.0.iter_mut().enumerate().for_each(|(i, l)| *l = i as u8);
             let lane = load(&lane.0, 0);
             let codes = [0, 1, 2, 3].map(|i| load(&bytes.0, i * LANES));
-            Self { codes, lane, next: _mm512_add_epi8(lane, _mm512_set1_epi8(1)) }
+            Self { codes, lane, next: _mm512_add_epi8(lane, _mm512_set1_epi8(1)), categories }
         }
     }
 
@@ -296,18 +332,10 @@ mod x86 {
     }
 
     impl Lanes {
-        /// Where a row leaves the piece at `lane` of `vector`: place in the exits.
+        /// The last inner node that each lane of `vector` leads to after `1 << D` decisions, and all decisions.
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
-        #[expect(unsafe_code, reason = "the innermost loop; the constructor made the indices")]
-        unsafe fn leave<const N: usize>(
-            &self,
-            row: &Row,
-            ring: &mut Bytes<{ RING * LANES }>,
-            turn: usize,
-            vector: usize,
-            lane: usize,
-        ) -> usize {
+        fn follow<const N: usize, const D: u32>(&self, row: &Row<'_>, vector: usize) -> (__m512i, u64) {
             let at = vector * BYTES;
             let slot = load(&self.vectors, at);
             let [a, b, c, d] = row.codes;
@@ -319,40 +347,29 @@ mod x86 {
                     _mm512_mask_blend_epi8(_mm512_movepi8_mask(slot), low, high)
                 }
             };
-            let right = _mm512_cmpgt_epu8_mask(codes, load(&self.vectors, at + LANES));
+            let mut right = _mm512_cmpgt_epu8_mask(codes, load(&self.vectors, at + LANES));
+            if let Some(decided) = row.categories.get(vector) {
+                right |= decided;
+            }
             let child = load(&self.vectors, at + 2 * LANES);
             let left = _mm512_mask_blend_epi8(_mm512_movepi8_mask(child), row.next, row.lane);
             let mut to = _mm512_mask_mov_epi8(left, right, child);
-            for _ in 0..3 {
+            for _ in 0..D {
                 to = _mm512_permutexvar_epi8(to, to);
             }
-            let place = turn % RING * LANES;
-            let ring = &mut ring.0[place..place + LANES];
-            // SAFETY: the place in the ring has 64 bytes; lanes are below 64 after the mask; `more` has each vector.
-            unsafe {
-                _mm512_storeu_si512(ring.as_mut_ptr().cast(), to);
-                let mut node = lane;
-                for _ in 0..LOOKS {
-                    node = usize::from(*ring.get_unchecked(node)) & 63;
-                }
-                for _ in 0..*self.more.get_unchecked(vector) {
-                    node = usize::from(*ring.get_unchecked(node)) & 63;
-                }
-                (vector * LANES + node) * 2 + (right >> node & 1) as usize
-            }
+            (to, right)
         }
 
         /// The sum of one output of trees of one vector each.
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
         #[expect(unsafe_code, reason = "the innermost loop; the constructor made the indices")]
-        fn sum<const N: usize>(&self, row: &Row, mut sum: f64) -> f64 {
-            let mut ring = Bytes([0; RING * LANES]);
+        fn sum<const N: usize, const D: u32>(&self, row: &Row<'_>, mut sum: f64) -> f64 {
             for vector in 0..self.roots.len() {
+                let (to, right) = self.follow::<N, D>(row, vector);
+                let node = _mm_cvtsi128_si32(_mm512_castsi512_si128(to)) as usize & (LANES - 1);
+                let exit = (vector * LANES + node) * 2 + (right >> node & 1) as usize;
                 // SAFETY: there is a vector a tree here, whose root is lane 0, and a value an exit.
-                sum += unsafe {
-                    let exit = self.leave::<N>(row, &mut ring, vector, vector, 0);
-                    *self.values.get_unchecked(exit)
-                };
+                sum += unsafe { *self.values.get_unchecked(exit) };
             }
             sum
         }
@@ -360,7 +377,7 @@ mod x86 {
         /// The leaf of each tree.
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
         #[expect(unsafe_code, reason = "the innermost loop; the constructor made the indices")]
-        fn find<const N: usize>(&self, row: &Row, work: &mut Vec<(u32, u32)>, found: &mut [u32]) {
+        fn find<const N: usize, const D: u32>(&self, row: &Row<'_>, work: &mut Vec<(u32, u32)>, found: &mut [u32]) {
             let mut ring = Bytes([0; RING * LANES]);
             work.clear();
             work.extend((0u32..).zip(self.roots.iter().copied()));
@@ -369,8 +386,14 @@ mod x86 {
                 for i in 0..work.len() {
                     let (tree, place) = work[i];
                     let (vector, lane) = (place as usize / LANES, place as usize % LANES);
-                    // SAFETY: roots and exits name vectors that are there.
-                    let exit = unsafe { *self.exits.get_unchecked(self.leave::<N>(row, &mut ring, i, vector, lane)) };
+                    let (to, right) = self.follow::<N, D>(row, vector);
+                    let turn = i % RING * LANES;
+                    // SAFETY: the place in the ring has 64 bytes; roots and exits name vectors that are there.
+                    let exit = unsafe {
+                        _mm512_storeu_si512(ring.0.as_mut_ptr().add(turn).cast(), to);
+                        let node = usize::from(*ring.0.get_unchecked(turn + lane)) & (LANES - 1);
+                        *self.exits.get_unchecked((vector * LANES + node) * 2 + (right >> node & 1) as usize)
+                    };
                     found[tree as usize] = exit & !LEAF;
                     // Kept, and written over by the next one where it is a leaf.
                     work[left] = (tree, exit);
@@ -380,36 +403,75 @@ mod x86 {
             }
         }
 
+        /// What the category nodes of each vector decide.
+        #[target_feature(enable = "bmi2")]
+        fn decide(&self, forest: &Forest, codes: &[u16], decided: &mut Vec<u64>) {
+            decided.clear();
+            let Some(levels) = &forest.levels else { return };
+            decided.resize(self.roots.len(), 0);
+            for spread in &self.spreads {
+                let column = usize::from(spread.column);
+                let bits = levels.of(column, codes[column]);
+                if let Some((word, _)) = bits[spread.byte as usize..].split_first_chunk() {
+                    decided[spread.vector as usize] |= _pdep_u64(u64::from_le_bytes(*word), spread.lanes);
+                }
+            }
+        }
+
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
+        fn row_of<const N: usize, const D: u32>(
+            &self,
+            forest: &Forest,
+            row: &Row<'_>,
+            work: &mut Vec<(u32, u32)>,
+            found: &mut [u32],
+            out: &mut [f64],
+            stride: usize,
+        ) {
+            if self.values.is_empty() {
+                self.find::<N, D>(row, work, found);
+                forest.add_up(found, out, stride);
+            } else {
+                out[0] = self.sum::<N, D>(row, out[0]);
+            }
+        }
+
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
         pub(super) fn row_x86(
             &self,
             forest: &Forest,
             codes: &[u16],
-            work: &mut Vec<(u32, u32)>,
+            scratch: &mut LaneScratch,
             found: &mut [u32],
             out: &mut [f64],
             stride: usize,
         ) {
             let mut bytes = Bytes([0; 256]);
             self.slots.row(codes, &mut bytes.0);
-            let row = Row::new(&bytes);
-            let slots = self.slots.len();
-            if !self.values.is_empty() {
-                out[0] = match slots {
-                    0..=64 => self.sum::<1>(&row, out[0]),
-                    65..=128 => self.sum::<2>(&row, out[0]),
-                    _ => self.sum::<4>(&row, out[0]),
-                };
-                return;
+            let LaneScratch { work, decided } = scratch;
+            self.decide(forest, codes, decided);
+            let row = Row::new(&bytes, decided);
+            match (self.slots.len(), self.doublings) {
+                (0..=64, 0..=3) => self.row_of::<1, 3>(forest, &row, work, found, out, stride),
+                (0..=64, 4) => self.row_of::<1, 4>(forest, &row, work, found, out, stride),
+                (0..=64, 5) => self.row_of::<1, 5>(forest, &row, work, found, out, stride),
+                (0..=64, _) => self.row_of::<1, 6>(forest, &row, work, found, out, stride),
+                (65..=128, 0..=5) => self.row_of::<2, 5>(forest, &row, work, found, out, stride),
+                (65..=128, _) => self.row_of::<2, 6>(forest, &row, work, found, out, stride),
+                (_, 0..=5) => self.row_of::<4, 5>(forest, &row, work, found, out, stride),
+                _ => self.row_of::<4, 6>(forest, &row, work, found, out, stride),
             }
-            match slots {
-                0..=64 => self.find::<1>(&row, work, found),
-                65..=128 => self.find::<2>(&row, work, found),
-                _ => self.find::<4>(&row, work, found),
-            }
-            forest.add_up(found, out, stride);
         }
     }
+}
+
+/// Memory of a row.
+#[derive(Clone, Debug, Default)]
+pub struct LaneScratch {
+    /// Tree and place of the trees that haven't come to a leaf.
+    work: Vec<(u32, u32)>,
+    /// What the category nodes of each vector decide.
+    decided: Vec<u64>,
 }
 
 impl Lanes {
@@ -421,7 +483,7 @@ impl Lanes {
         &self,
         forest: &Forest,
         codes: &[u16],
-        work: &mut Vec<(u32, u32)>,
+        scratch: &mut LaneScratch,
         found: &mut [u32],
         out: &mut [f64],
         stride: usize,
@@ -431,12 +493,12 @@ impl Lanes {
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
             // SAFETY: the constructor found AVX-512 with VBMI on this CPU.
             unsafe {
-                self.row_x86(forest, codes, work, found, out, stride);
+                self.row_x86(forest, codes, scratch, found, out, stride);
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
-            let _ = work;
+            let _ = scratch;
             forest.walk_row(codes, found);
             forest.add_up(found, out, stride);
         }

@@ -7,6 +7,7 @@
 mod blocks;
 pub mod codes;
 mod lanes;
+mod levels;
 mod walk;
 
 use alloc::vec::Vec;
@@ -15,7 +16,8 @@ use crate::aligned::Aligned;
 
 pub use blocks::{BlockScratch, Blocks};
 pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
-pub use lanes::Lanes;
+pub use lanes::{LaneScratch, Lanes};
+use levels::Levels;
 
 /// A node's column is one of categories when this bit is set.
 pub const CATEGORY: u16 = 1 << 15;
@@ -93,8 +95,8 @@ pub struct Forest {
     columns: usize,
     /// Steps from the root to the deepest leaf.
     depths: Vec<u32>,
-    /// Whether some node reads categories.
-    categories: bool,
+    /// The answers of nodes that read categories, where there are some.
+    levels: Option<Levels>,
 }
 
 impl Forest {
@@ -172,7 +174,8 @@ impl Forest {
             }
             depths.push(deepest);
         }
-        Ok(Self { parts, columns, depths, categories })
+        let levels = categories.then(|| Levels::new(&parts, coder));
+        Ok(Self { parts, columns, depths, levels })
     }
 
     /// What it was made of.
@@ -202,14 +205,7 @@ impl Forest {
 
     /// Whether some node reads categories.
     pub fn has_categories(&self) -> bool {
-        self.categories
-    }
-
-    /// Whether a category node sends a code right.
-    #[inline(always)]
-    fn category_right(&self, at: usize, code: usize) -> bool {
-        let word = self.parts.bits.get(self.parts.payload[at] as usize + code / 32).copied().unwrap_or(0);
-        word >> (code % 32) & 1 == 0
+        self.levels.is_some()
     }
 
     /// Adds a leaf's values to a row's sums: `out[k * stride]` for output `k`.

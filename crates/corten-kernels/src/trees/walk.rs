@@ -26,8 +26,11 @@ impl Forest {
         // leaf has column 0, so without columns there is a code to be read nonetheless: see `walk`.
         let code = unsafe { *codes.get_unchecked(column) };
         let mut right = code > node.threshold;
-        if CATEGORIES && node.column & CATEGORY != 0 {
-            right = self.category_right(at as usize, usize::from(code));
+        if CATEGORIES
+            && node.column & CATEGORY != 0
+            && let Some(levels) = &self.levels
+        {
+            right = levels.right(node.column, at as usize, code);
         }
         node.left + u32::from(right)
     }
@@ -41,7 +44,7 @@ impl Forest {
     /// The leaf of each tree for one row: its place in the leaves.
     pub fn walk_row(&self, codes: &[u16], found: &mut [u32]) {
         assert!(codes.len() >= self.columns.max(1) && found.len() >= self.trees(), "a code a column, a leaf a tree");
-        if self.categories { self.row::<true>(codes, found) } else { self.row::<false>(codes, found) }
+        if self.levels.is_some() { self.row::<true>(codes, found) } else { self.row::<false>(codes, found) }
     }
 
     // Without AVX on purpose: with it the steps become gathers, which are slower.
@@ -76,7 +79,7 @@ impl Forest {
     /// Shapes: `codes[r * width + c]` is row `r`'s code of column `c`; `out[k * stride + r]` its output `k`.
     pub fn walk_block(&self, codes: &[u16], width: usize, rows: usize, out: &mut [f64], stride: usize) {
         assert!(width >= self.columns.max(1) && codes.len() >= rows * width && rows <= stride, "codes of every row");
-        if self.categories {
+        if self.levels.is_some() {
             self.block::<true>(codes, width, rows, out, stride);
         } else {
             self.block::<false>(codes, width, rows, out, stride);

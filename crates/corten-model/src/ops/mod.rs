@@ -70,8 +70,8 @@ pub(crate) struct Scratch {
     pub(crate) codes: Vec<u16>,
     /// The leaf of each tree.
     pub(crate) found: Vec<u32>,
-    /// Trees that have not arrived at a leaf, and where they are.
-    pub(crate) work: Vec<(u32, u32)>,
+    /// A row that goes through trees in registers.
+    pub(crate) lanes: corten_kernels::trees::LaneScratch,
     /// Bytes of a block of rows, made when they are first needed.
     pub(crate) block: Option<corten_kernels::trees::BlockScratch>,
     /// Offsets of columns.

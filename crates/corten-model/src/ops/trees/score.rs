@@ -90,7 +90,7 @@ impl Inner {
             self.coder.row(level, &scratch.row, &mut scratch.codes);
             if let Some(lanes) = lanes {
                 let (codes, out) = (&scratch.codes, &mut after[r..]);
-                lanes.row(&self.forest, codes, &mut scratch.work, &mut scratch.found, out, stride);
+                lanes.row(&self.forest, codes, &mut scratch.lanes, &mut scratch.found, out, stride);
                 continue;
             }
             self.forest.walk_row(&scratch.codes, &mut scratch.found);
