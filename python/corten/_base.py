@@ -229,6 +229,10 @@ class Estimator(Savable, Parameters, Routing):
 
     def _run(self, method: str, X: Any) -> Any:
         model = self._fitted_model()
+        if "feature_names_in_" not in self.__dict__:
+            few = model.few(method, X)
+            if few is not None:
+                return few
         inputs = self._read(X, reset=False)
         return model.run(method, inputs.data, threads=self._threads())
 

@@ -91,6 +91,9 @@ class Model:
         return self._width
 
     def _run(self, method: str, X: Any) -> Any:
+        few = self._core.few(method, X)
+        if few is not None:
+            return few
         inputs = _inputs.read(X, "Model", sparse=True, text=True)
         if inputs.width != self._width and (inputs.names is None or not self._named):
             raise ValueError(f"X has {inputs.width} features, but Model is expecting {self._width} features as input.")

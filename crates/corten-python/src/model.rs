@@ -7,6 +7,7 @@ use corten_core::CancelToken;
 use corten_kernels::parallel;
 use corten_model::compose::{self, Member, Part, Rule};
 use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot};
+use numpy::PyArray2;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -98,6 +99,17 @@ impl Model {
             Some(output) => answer(py, output, &batch),
             None => Ok(py.None().into_bound(py)),
         }
+    }
+
+    /// Runs a method on a few rows of an array of floats; `None` where `run` has to be asked.
+    fn few<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        x: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        let method = Method::parse(method).map_err(|e| errors::to_py(py, e))?;
+        self.rows.few(py, &self.read(), method, x)
     }
 
     /// Takes rows into the state; `transform` of each row after its step.

@@ -1,9 +1,10 @@
-//! One row given as a dict: no array, no thread, no release of the interpreter lock.
+//! One row given as a dict, or a few as an array: no thread, no release of the interpreter lock.
 
 use std::sync::{Mutex, PoisonError};
 
 use corten_core::{Error, Kind};
 use corten_model::{Labels, Method, Model, Session, Slot};
+use numpy::{Element, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyString};
 
@@ -19,6 +20,8 @@ pub(crate) struct Rows {
 
 /// Sessions that are kept for later calls.
 const KEPT: usize = 64;
+/// Most rows of an array that are run one by one.
+const FEW: usize = 4;
 
 fn class_objects(py: Python<'_>, labels: &Labels) -> PyResult<Vec<Py<PyAny>>> {
     (0..labels.len())
@@ -61,14 +64,67 @@ impl Rows {
         method: Method,
         f: impl FnOnce(&[f64], &[Option<String>]) -> PyResult<T>,
     ) -> PyResult<T> {
+        self.borrow(model, |session| self.run(py, model, row, method, session, f))
+    }
+
+    /// Lends a session that is free.
+    fn borrow<T>(&self, model: &Model, f: impl FnOnce(&mut Session) -> T) -> T {
         let free = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut session = free.unwrap_or_else(|| model.session());
-        let result = self.run(py, model, row, method, &mut session, f);
+        let result = f(&mut session);
         let mut free = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < KEPT {
             free.push(session);
         }
         result
+    }
+
+    /// A few rows of an array of floats, one by one. `None` for everything else: the way of tables takes it, and says
+    /// what is wrong with it.
+    pub(crate) fn few<'py>(
+        &self,
+        py: Python<'py>,
+        model: &Model,
+        method: Method,
+        x: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        if let Ok(x) = x.cast_exact::<PyArray2<f64>>() {
+            return self.few_of(py, model, method, x);
+        }
+        match x.cast_exact::<PyArray2<f32>>() {
+            Ok(x) => self.few_of(py, model, method, x),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn few_of<'py, T: Element + Copy + Into<f64>>(
+        &self,
+        py: Python<'py>,
+        model: &Model,
+        method: Method,
+        x: &Bound<'py, PyArray2<T>>,
+    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        let &[rows, columns] = x.shape() else { return Ok(None) };
+        let Some(output) = model.output(method) else { return Ok(None) };
+        let numbers = |slots: &[Slot]| slots.iter().all(|s| matches!(s, Slot::Number(_)));
+        let plain = self.inputs.iter().all(|i| i.1 == Kind::Number) && numbers(&output.columns);
+        if rows == 0 || rows > FEW || columns != self.inputs.len() || !plain || !x.is_c_contiguous() {
+            return Ok(None);
+        }
+        let out = PyArray2::<f64>::zeros(py, [rows, output.columns.len()], false);
+        #[expect(unsafe_code, reason = "counting borrows of arrays takes longer than a small model")]
+        // SAFETY: both are C-ordered and aligned (exact arrays of native floats that numpy says are contiguous); `out`
+        // is new, and the caller keeps other threads from writing into an array that is being scored.
+        let (Ok(values), Ok(answers)) = (unsafe { x.as_slice() }, unsafe { out.as_slice_mut() }) else { return Ok(None) };
+        let done = self.borrow(model, |session| {
+            for (row, answer) in values.chunks_exact(columns.max(1)).zip(answers.chunks_exact_mut(output.columns.len())) {
+                session.numbers_mut().iter_mut().zip(row).for_each(|(to, &from)| *to = from.into());
+                let got = model.run_row(method, session, &[]).map_err(|e| errors::to_py(py, e))?;
+                answer.copy_from_slice(got);
+            }
+            Ok(())
+        });
+        done.map(|()| Some(out))
     }
 
     fn run<'py, T>(
