@@ -15,7 +15,7 @@ use crate::ops::{Flow, Scratch};
 use crate::schema::Schema;
 
 /// Most rows of a block.
-const BLOCK: usize = 512;
+const BLOCK: usize = 1024;
 /// Bytes of columns that a block may take: it should stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -197,7 +197,10 @@ struct Worker<'m> {
 
 impl<'m> Worker<'m> {
     fn new(model: &'m Model, stride: usize) -> Self {
-        Self { model, stride, numbers: vec![0.0; model.graph.numbers * stride], scratch: Scratch::default() }
+        let (mut numbers, scratch) = spare::take();
+        // What is in it doesn't matter: a column is written before it is read.
+        numbers.resize(model.graph.numbers * stride, 0.0);
+        Self { model, stride, numbers, scratch }
     }
 
     fn run<'d>(
@@ -222,6 +225,45 @@ impl<'m> Worker<'m> {
         collect(&flow, output, out);
         Ok(())
     }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        spare::keep(core::mem::take(&mut self.numbers), core::mem::take(&mut self.scratch));
+    }
+}
+
+/// A thread's memory for blocks, kept from one table to the next: for a hundred rows, asking the system for a megabyte
+/// takes longer than the model.
+#[cfg(feature = "std")]
+mod spare {
+    use std::cell::Cell;
+
+    use super::{Scratch, Vec};
+
+    std::thread_local! {
+        static SPARE: Cell<Option<(Vec<f64>, Scratch)>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn take() -> (Vec<f64>, Scratch) {
+        SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
+
+    pub(super) fn keep(numbers: Vec<f64>, scratch: Scratch) {
+        // A thread that ends has nothing to keep.
+        let _ = SPARE.try_with(|spare| spare.set(Some((numbers, scratch))));
+    }
+}
+
+#[cfg(not(feature = "std"))]
+mod spare {
+    use super::{Scratch, Vec};
+
+    pub(super) fn take() -> (Vec<f64>, Scratch) {
+        Default::default()
+    }
+
+    pub(super) fn keep(_: Vec<f64>, _: Scratch) {}
 }
 
 /// Reads a block of the inputs.

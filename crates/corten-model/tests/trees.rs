@@ -271,3 +271,17 @@ fn large_trees_many_thresholds_and_many_features_have_the_bits_of_a_plain_walk()
         check(shape, 200, seed as u64);
     }
 }
+
+#[test]
+fn whole_blocks_have_the_bits_of_a_plain_walk() {
+    let shapes = [
+        Shape { inner: 62, trees: 12, ..PLAIN },
+        Shape { inner: 62, trees: 12, outputs: 3, zeros: true, categories: true, ..PLAIN },
+        Shape { inner: 250, trees: 6, categories: true, ..PLAIN },
+        Shape { inner: 250, trees: 6, outputs: 2, vectors: true, ..PLAIN },
+        Shape { inner: 250, trees: 40, features: 12, ..PLAIN },
+    ];
+    for (seed, shape) in shapes.into_iter().enumerate() {
+        check(shape, 1500, seed as u64);
+    }
+}

@@ -115,9 +115,12 @@ impl Rows {
         #[expect(unsafe_code, reason = "counting borrows of arrays takes longer than a small model")]
         // SAFETY: both are C-ordered and aligned (exact arrays of native floats that numpy says are contiguous); `out`
         // is new, and the caller keeps other threads from writing into an array that is being scored.
-        let (Ok(values), Ok(answers)) = (unsafe { x.as_slice() }, unsafe { out.as_slice_mut() }) else { return Ok(None) };
+        let (Ok(values), Ok(answers)) = (unsafe { x.as_slice() }, unsafe { out.as_slice_mut() }) else {
+            return Ok(None);
+        };
         let done = self.borrow(model, |session| {
-            for (row, answer) in values.chunks_exact(columns.max(1)).zip(answers.chunks_exact_mut(output.columns.len())) {
+            for (row, answer) in values.chunks_exact(columns.max(1)).zip(answers.chunks_exact_mut(output.columns.len()))
+            {
                 session.numbers_mut().iter_mut().zip(row).for_each(|(to, &from)| *to = from.into());
                 let got = model.run_row(method, session, &[]).map_err(|e| errors::to_py(py, e))?;
                 answer.copy_from_slice(got);

@@ -63,6 +63,9 @@ struct Search {
     starts: [u32; LEVELS],
 }
 
+/// Values that are made ready for a search at a time.
+const SEEN: usize = 128;
+
 /// Codes rows of raw values.
 #[derive(Clone, Debug)]
 pub struct Coder {
@@ -358,15 +361,45 @@ impl Coder {
         }
     }
 
+    /// The codes of rows in columns that share their thresholds: column after column.
     fn search_block(&self, level: Level, s: &Search, x: &[f64], out: &mut [u16], reads: &[Reads]) {
-        at_level!(level, self, this, search, |s: &Search, x: &[f64], out: &mut [u16], reads: &[Reads]| {
-            let rows = x.len();
-            for (r, &raw) in x.iter().enumerate() {
-                let (x, nan, zero) = this.value(raw);
-                let rank = search(s, x);
-                for (column, &reads) in reads.iter().enumerate() {
-                    out[column * rows + r] = Coder::code_of(reads, rank, nan, zero);
+        let rows = x.len();
+        let (ranks, others) = out.split_at_mut(rows);
+        let mut seen = [0.0; SEEN];
+        for (x, ranks) in x.chunks(SEEN).zip(ranks.chunks_mut(SEEN)) {
+            if !self.narrow && self.zero == 0.0 {
+                self.ranks(level, s, x, ranks);
+                continue;
+            }
+            seen.iter_mut().zip(x).for_each(|(to, &x)| *to = self.value(x).0);
+            self.ranks(level, s, &seen[..x.len()], ranks);
+        }
+        others.chunks_exact_mut(rows.max(1)).for_each(|other| other.copy_from_slice(ranks));
+        for (codes, &reads) in out.chunks_exact_mut(rows.max(1)).zip(reads) {
+            let Reads::Number { missing_right, zero_missing } = reads else { continue };
+            // A missing value is above no threshold: to the left it has its code already.
+            if missing_right || zero_missing {
+                for (code, &x) in codes.iter_mut().zip(x) {
+                    let (_, nan, zero) = self.value(x);
+                    *code = Self::code_of(reads, *code, nan, zero);
                 }
+            }
+        }
+    }
+
+    /// How many thresholds lie below each value.
+    fn ranks(&self, level: Level, s: &Search, x: &[f64], ranks: &mut [u16]) {
+        at_level!(level, self, this, search, |s: &Search, x: &[f64], ranks: &mut [u16]| {
+            // Copies for whom the number of levels is a constant: their loops unroll, and the root stays in registers.
+            let each = |s: Search, ranks: &mut [u16]| {
+                for (rank, &x) in ranks.iter_mut().zip(x) {
+                    *rank = search(&s, x);
+                }
+            };
+            match s.levels {
+                1 => each(Search { levels: 1, ..*s }, ranks),
+                2 => each(Search { levels: 2, ..*s }, ranks),
+                _ => each(*s, ranks),
             }
         })
     }

@@ -82,13 +82,6 @@ impl Slots {
             *byte = codes[usize::from(column)].saturating_sub(base).min(255) as u8;
         }
     }
-
-    /// The bytes of a slot for rows from `start` on; column `c` has its codes at `codes[c * rows..]`.
-    pub(super) fn block(&self, slot: usize, codes: &[u16], rows: usize, start: usize, bytes: &mut [u8]) {
-        let (column, base) = self.slots[slot];
-        let codes = &codes[usize::from(column) * rows + start..][..bytes.len()];
-        bytes.iter_mut().zip(codes).for_each(|(b, &c)| *b = c.saturating_sub(base).min(255) as u8);
-    }
 }
 
 /// An ensemble in registers.

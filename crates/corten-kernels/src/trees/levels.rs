@@ -101,6 +101,11 @@ impl Levels {
         out
     }
 
+    /// Bits of a column's nodes, in whole words.
+    pub(super) fn nodes(&self, column: usize) -> usize {
+        self.columns[column].stride.saturating_sub(8) * 8
+    }
+
     /// A category node's bit in its column.
     #[inline]
     pub(super) fn place(&self, at: usize) -> usize {

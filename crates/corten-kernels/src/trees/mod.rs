@@ -4,20 +4,20 @@
 //! finds the same leaves and adds them in the order of the trees, so all give the same bits. [`walk`] is the scalar
 //! twin of all others.
 
-mod blocks;
 pub mod codes;
 mod lanes;
 mod levels;
+mod planes;
 mod walk;
 
 use alloc::vec::Vec;
 
 use crate::aligned::Aligned;
 
-pub use blocks::{BlockScratch, Blocks};
 pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
 pub use lanes::{LaneScratch, Lanes};
 use levels::Levels;
+pub use planes::{PlaneScratch, Planes};
 
 /// A node's column is one of categories when this bit is set.
 pub const CATEGORY: u16 = 1 << 15;

@@ -72,8 +72,8 @@ pub(crate) struct Scratch {
     pub(crate) found: Vec<u32>,
     /// A row that goes through trees in registers.
     pub(crate) lanes: corten_kernels::trees::LaneScratch,
-    /// Bytes of a block of rows, made when they are first needed.
-    pub(crate) block: Option<corten_kernels::trees::BlockScratch>,
+    /// Masks of a block of rows.
+    pub(crate) planes: corten_kernels::trees::PlaneScratch,
     /// Offsets of columns.
     pub(crate) offsets: Vec<usize>,
     /// A row that does not lie in one piece.

@@ -129,7 +129,7 @@ struct Inner {
     #[cfg(feature = "std")]
     lanes: std::sync::OnceLock<Option<corten_kernels::trees::Lanes>>,
     #[cfg(feature = "std")]
-    blocks: std::sync::OnceLock<Option<corten_kernels::trees::Blocks>>,
+    planes: std::sync::OnceLock<Option<corten_kernels::trees::Planes>>,
 }
 
 fn bad(what: &str) -> Error {
@@ -186,7 +186,7 @@ impl Trees {
             #[cfg(feature = "std")]
             lanes: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]
-            blocks: std::sync::OnceLock::new(),
+            planes: std::sync::OnceLock::new(),
         })))
     }
 }

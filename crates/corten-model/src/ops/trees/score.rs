@@ -1,7 +1,7 @@
 //! From a block of rows to sums of leaves.
 
 use corten_kernels::cpu;
-use corten_kernels::trees::{Blocks, Lanes, VECTOR};
+use corten_kernels::trees::{Lanes, Planes, VECTOR};
 
 use super::super::Flow;
 use super::{Inner, Precision, Trees};
@@ -57,12 +57,12 @@ impl Inner {
 
     /// The layout for blocks, made when it is first asked for.
     #[cfg(feature = "std")]
-    fn blocks(&self) -> Option<&Blocks> {
-        self.blocks.get_or_init(|| Blocks::new(&self.forest, &self.coder)).as_ref()
+    fn planes(&self) -> Option<&Planes> {
+        self.planes.get_or_init(|| Planes::new(&self.forest, &self.coder)).as_ref()
     }
 
     #[cfg(not(feature = "std"))]
-    fn blocks(&self) -> Option<&Blocks> {
+    fn planes(&self) -> Option<&Planes> {
         None
     }
 
@@ -133,9 +133,9 @@ impl Inner {
         let (by_column, by_row) = scratch.codes.split_at_mut(rows * width);
         self.coder.block(level, rows, |f| &before[place(inputs[f]) * stride..][..rows], by_column);
         if rows >= BYTES
-            && let Some(blocks) = self.blocks()
+            && let Some(planes) = self.planes()
         {
-            blocks.block(&self.forest, by_column, rows, scratch.block.get_or_insert_default(), after, stride);
+            planes.block(&self.forest, by_column, rows, &mut scratch.planes, after, stride);
             return;
         }
         for (c, codes) in by_column[..rows * columns].chunks_exact(rows).enumerate() {

@@ -1,0 +1,151 @@
+//! From labels to sums.
+
+use alloc::vec::Vec;
+
+use super::{Mask, PLANES, TABLE, WORD};
+use crate::cpu::{self, dispatch};
+
+/// Whether [`in_register`] runs on this CPU.
+pub(super) fn in_registers() -> bool {
+    cpu::level() == cpu::Level::Avx512 && cpu::vbmi()
+}
+
+#[inline(always)]
+fn bytes_of_planes(planes: [u64; PLANES], labels: &mut [u8; WORD]) {
+    // Eight rows at a time: a square of eight planes and eight rows is turned round.
+    for (eight, labels) in labels.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let mut x = 0u64;
+        for (i, plane) in planes.iter().enumerate() {
+            x |= (plane >> (8 * eight) & 0xff) << (8 * i);
+        }
+        let t = (x ^ x >> 7) & 0x00aa_00aa_00aa_00aa;
+        x ^= t ^ t << 7;
+        let t = (x ^ x >> 14) & 0x0000_cccc_0000_cccc;
+        x ^= t ^ t << 14;
+        let t = (x ^ x >> 28) & 0x0000_0000_f0f0_f0f0;
+        x ^= t ^ t << 28;
+        *labels = x.to_le_bytes();
+    }
+}
+
+dispatch! {
+    /// The labels of eight planes.
+    fn turned(planes: [u64; PLANES], labels: &mut [u8; WORD]) { bytes_of_planes(planes, labels) }
+}
+
+/// The labels of a block from the places of its planes.
+pub(super) fn labels<const W: usize>(planes: &[u16], arena: &[Mask<W>], labels: &mut [[u8; WORD]; W]) {
+    for (w, labels) in labels.iter_mut().enumerate() {
+        let mut words = [0; PLANES];
+        words.iter_mut().zip(planes).for_each(|(word, &place)| *word = arena[usize::from(place)][w]);
+        turned(words, labels);
+    }
+}
+
+/// Adds each row's leaf. Without AVX on purpose: with it the look-ups become gathers, which are slower.
+#[inline(never)]
+pub(super) fn plain(values: &[f64], labels: &[u8], out: &mut [f64]) {
+    for (sum, &label) in out.iter_mut().zip(labels) {
+        *sum += values[usize::from(label)];
+    }
+}
+
+/// Where [`in_register`] keeps a row's sum among those of its word: it looks bytes up and shuffles them together, which
+/// puts rows in this order.
+const fn place(row: usize) -> usize {
+    let (sixteen, within) = (row / 16, row % 16);
+    within / 2 * 8 + sixteen * 2 + within % 2
+}
+
+/// The sums of a block in the order of [`place`], output after output.
+pub(super) fn load(out: &[f64], stride: usize, start: usize, count: usize, words: usize, sums: &mut Vec<f64>) {
+    let outputs = out.len().div_ceil(stride);
+    sums.clear();
+    sums.resize(outputs * words * WORD, 0.0);
+    for (k, sums) in sums.chunks_exact_mut(words * WORD).enumerate() {
+        for (rows, sums) in out[k * stride + start..][..count].chunks(WORD).zip(sums.chunks_exact_mut(WORD)) {
+            rows.iter().enumerate().for_each(|(r, &x)| sums[place(r)] = x);
+        }
+    }
+}
+
+/// Puts sums back.
+pub(super) fn store(out: &mut [f64], stride: usize, start: usize, count: usize, words: usize, sums: &[f64]) {
+    for (k, sums) in sums.chunks_exact(words * WORD).enumerate() {
+        for (rows, sums) in out[k * stride + start..][..count].chunks_mut(WORD).zip(sums.chunks_exact(WORD)) {
+            rows.iter_mut().enumerate().for_each(|(r, x)| *x = sums[place(r)]);
+        }
+    }
+}
+
+/// Adds the values of a block's labels to sums in the order of [`place`].
+///
+/// Shapes: `table` has the numbers of 128 labels, then the first byte of 64 values, the second of all, and so on; `sums` a
+/// number a row.
+pub(super) fn in_register<const W: usize>(table: &[u8], planes: &[u16], arena: &[Mask<W>], sums: &mut [f64]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+        // SAFETY: the table was made because in_registers() found AVX-512 with VBMI on this CPU.
+        unsafe {
+            x86::add::<W>(table, planes, arena, sums);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (table, planes, arena, sums);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::{Mask, TABLE, WORD};
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+    #[expect(unsafe_code, reason = "loads and stores of registers")]
+    pub(super) fn add<const W: usize>(table: &[u8], planes: &[u16], arena: &[Mask<W>], sums: &mut [f64]) {
+        assert!(table.len() == TABLE && sums.len() == W * WORD, "a table of 128 labels and 64 values, a sum a row");
+        let [low, high, table @ ..]: [__m512i; TABLE / 64] = core::array::from_fn(|i| {
+            // SAFETY: 64 bytes lie there.
+            unsafe { _mm512_loadu_si512(table.as_ptr().add(i * 64).cast()) }
+        });
+        for (w, sums) in sums.chunks_exact_mut(WORD).enumerate() {
+            let mut label = _mm512_setzero_si512();
+            let mut bit = 1i8;
+            for &plane in planes {
+                label = _mm512_mask_add_epi8(label, arena[usize::from(plane)][w], label, _mm512_set1_epi8(bit));
+                bit = bit.wrapping_shl(1);
+            }
+            let number = _mm512_permutex2var_epi8(low, label, high);
+            let [a, b, c, d, e, f, g, h] = table.map(|t| _mm512_permutexvar_epi8(number, t));
+            // Bytes to pairs, pairs to fours, fours to numbers.
+            let (ab, cd, ef, gh) = (
+                [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)],
+                [_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d)],
+                [_mm512_unpacklo_epi8(e, f), _mm512_unpackhi_epi8(e, f)],
+                [_mm512_unpacklo_epi8(g, h), _mm512_unpackhi_epi8(g, h)],
+            );
+            for half in 0..2 {
+                let (low, high) = (
+                    [_mm512_unpacklo_epi16(ab[half], cd[half]), _mm512_unpackhi_epi16(ab[half], cd[half])],
+                    [_mm512_unpacklo_epi16(ef[half], gh[half]), _mm512_unpackhi_epi16(ef[half], gh[half])],
+                );
+                for quarter in 0..2 {
+                    let values = [
+                        _mm512_unpacklo_epi32(low[quarter], high[quarter]),
+                        _mm512_unpackhi_epi32(low[quarter], high[quarter]),
+                    ];
+                    for (i, value) in values.into_iter().enumerate() {
+                        let sum = sums[(half * 4 + quarter * 2 + i) * 8..][..8].as_mut_ptr();
+                        // SAFETY: eight sums lie there.
+                        unsafe {
+                            _mm512_storeu_pd(sum, _mm512_add_pd(_mm512_loadu_pd(sum), _mm512_castsi512_pd(value)))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

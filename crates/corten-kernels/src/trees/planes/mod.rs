@@ -1,0 +1,290 @@
+//! Many rows against small trees: a bit a row.
+//!
+//! Every distinct question of the ensemble ("is the code above this threshold?") is answered once for a block of rows,
+//! as a mask with a bit a row. A tree then runs as a short list of bitwise merges: the leaves carry labels, each bit of
+//! the label is a plane with a bit a row, and a node merges the planes of its children where they differ: the right
+//! child's bit where the mask is set, the left child's elsewhere. Whole registers of rows go through a merge at once, no
+//! branch depends on the rows, and nodes that share a question share its mask. The planes of the root are the labels of
+//! the leaves; looking their values up and adding them is most of the work that is left.
+//!
+//! Labels are chosen so that few planes need a merge: see [`labels`].
+
+mod add;
+mod labels;
+mod masks;
+
+use alloc::vec::Vec;
+
+use super::{CATEGORY, Coder, Forest, VECTOR};
+use crate::aligned::Aligned;
+use crate::cpu::dispatch;
+use masks::Question;
+
+/// Rows of a word.
+const WORD: usize = 64;
+/// Most words of a block.
+const WORDS: usize = 16;
+/// Most planes of a label.
+const PLANES: usize = 8;
+/// Leaves whose values registers look up, planes of their labels, and the bytes of a tree that they are looked up in.
+const SHORT_LEAVES: usize = 64;
+const SHORT_PLANES: usize = 7;
+const TABLE: usize = (1 << SHORT_PLANES) + 8 * SHORT_LEAVES;
+/// The place of a mask without rows, and of one with all.
+const NONE: u16 = 0;
+const ALL: u16 = 1;
+/// Places for merged planes; masks follow.
+const SCRATCH: u16 = 2;
+const SCRATCH_PLACES: u16 = 510;
+const FIRST_MASK: usize = (SCRATCH + SCRATCH_PLACES) as usize;
+/// Most places of an arena, and the bytes that it should stay below.
+const MAX_PLACES: usize = 1 << 16;
+const ARENA_BYTES: usize = 1 << 20;
+
+/// One plane of a node: a bit of `one` where `mask` is set, of `zero` elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Merge {
+    mask: u16,
+    zero: u16,
+    one: u16,
+    to: u16,
+}
+
+/// Where a tree's merges end and what they lead to.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// End of its merges.
+    merges: u32,
+    /// First of its values: one a label.
+    values: u32,
+    /// Number of planes.
+    width: u8,
+    /// Number of leaves.
+    leaves: u16,
+    /// The planes of its root.
+    planes: [u16; PLANES],
+}
+
+impl Plan {
+    /// Whether registers can look its leaves up.
+    fn is_short(&self) -> bool {
+        usize::from(self.leaves) <= SHORT_LEAVES && usize::from(self.width) <= SHORT_PLANES
+    }
+}
+
+/// An ensemble for blocks of rows.
+#[derive(Clone, Debug)]
+pub struct Planes {
+    questions: Vec<Question>,
+    merges: Vec<Merge>,
+    trees: Vec<Plan>,
+    /// Each label's place in the forest's leaves, `u32::MAX` for labels that no leaf has.
+    leaves: Vec<u32>,
+    /// The leaves' values, where each is one number: by label.
+    values: Vec<f64>,
+    /// What registers look up, [`TABLE`] bytes a tree: the number of each label among the leaves, then the first byte of
+    /// the leaves' values, their second, and so on. Empty where registers can't.
+    tables: Aligned<u8>,
+    /// End of the masks.
+    places: usize,
+}
+
+/// A mask or plane of `W` words.
+type Mask<const W: usize> = [u64; W];
+
+/// Memory of a block.
+#[derive(Clone, Debug, Default)]
+pub struct PlaneScratch {
+    arena: Aligned<u64>,
+    sums: Vec<f64>,
+}
+
+#[inline(always)]
+#[expect(unsafe_code, reason = "the innermost loop; the constructor made the places")]
+fn merge<const W: usize>(merges: &[Merge], arena: &mut [Mask<W>]) {
+    for &Merge { mask, zero, one, to } in merges {
+        debug_assert!([mask, zero, one, to].iter().all(|p| usize::from(*p) < arena.len()));
+        // SAFETY: the constructor counted the places, and `arena` has as many.
+        unsafe {
+            let mask = *arena.get_unchecked(usize::from(mask));
+            let zero = *arena.get_unchecked(usize::from(zero));
+            let one = *arena.get_unchecked(usize::from(one));
+            let mut made = [0; W];
+            for w in 0..W {
+                made[w] = zero[w] ^ ((zero[w] ^ one[w]) & mask[w]);
+            }
+            *arena.get_unchecked_mut(usize::from(to)) = made;
+        }
+    }
+}
+
+dispatch! {
+    /// 64 rows.
+    fn merge1(merges: &[Merge], arena: &mut [Mask<1>]) { merge(merges, arena) }
+}
+dispatch! {
+    /// 128 rows.
+    fn merge2(merges: &[Merge], arena: &mut [Mask<2>]) { merge(merges, arena) }
+}
+dispatch! {
+    /// 256 rows.
+    fn merge4(merges: &[Merge], arena: &mut [Mask<4>]) { merge(merges, arena) }
+}
+dispatch! {
+    /// 512 rows.
+    fn merge8(merges: &[Merge], arena: &mut [Mask<8>]) { merge(merges, arena) }
+}
+dispatch! {
+    /// 1,024 rows.
+    fn merge16(merges: &[Merge], arena: &mut [Mask<16>]) { merge(merges, arena) }
+}
+
+impl Planes {
+    /// `None` where the ensemble has too many thresholds or a tree with too many leaves.
+    pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
+        let (questions, places) = masks::questions(forest, coder)?;
+        let parts = forest.parts();
+        let scalar = !parts.targets.contains(&VECTOR) && !parts.narrow;
+        let mut out = Self {
+            questions,
+            merges: Vec::new(),
+            trees: Vec::with_capacity(forest.trees()),
+            leaves: Vec::new(),
+            values: Vec::new(),
+            tables: Aligned::zeroed(0),
+            places,
+        };
+        let mut maker = labels::Maker::default();
+        let masks: Vec<u32> = out.first_places(coder.columns());
+        let mask = |at: usize| {
+            let node = forest.node(at);
+            let column = usize::from(node.column & !CATEGORY);
+            let within = match &forest.levels {
+                Some(levels) if node.column & CATEGORY != 0 => levels.place(at),
+                // Above a threshold is the next code or above.
+                _ => usize::from(node.threshold) + 1,
+            };
+            (masks[column] as usize + within) as u16
+        };
+        for range in parts.roots.windows(2) {
+            let values = out.leaves.len() as u32;
+            let (width, planes) = maker.tree(forest, range[0] as usize, &mask, &mut out.merges, &mut out.leaves)?;
+            let (merges, leaves) = (out.merges.len() as u32, maker.leaves() as u16);
+            out.trees.push(Plan { merges, values, width, leaves, planes });
+        }
+        if scalar {
+            let of = |&leaf: &u32| parts.leaves.get(leaf as usize).copied().unwrap_or(0.0);
+            out.values = out.leaves.iter().map(of).collect();
+            if add::in_registers() && out.trees.iter().all(Plan::is_short) {
+                out.tables = Aligned::zeroed(out.trees.len() * TABLE);
+                for (tree, table) in out.trees.iter().zip(out.tables.chunks_exact_mut(TABLE)) {
+                    let (numbers, bytes) = table.split_at_mut(1 << SHORT_PLANES);
+                    let labels = tree.values as usize..(tree.values as usize) + (1 << tree.width);
+                    let of_label = out.leaves[labels.clone()].iter().zip(&out.values[labels]).zip(numbers);
+                    for (number, ((_, value), to)) in of_label.filter(|((leaf, _), _)| **leaf != u32::MAX).enumerate() {
+                        *to = number as u8;
+                        let value = value.to_le_bytes();
+                        value.iter().enumerate().for_each(|(i, b)| bytes[i * SHORT_LEAVES + number] = *b);
+                    }
+                }
+            }
+        }
+        Some(out)
+    }
+
+    /// The place of each code column's first mask.
+    fn first_places(&self, columns: usize) -> Vec<u32> {
+        let mut out = alloc::vec![0; columns];
+        self.questions.iter().for_each(|q| out[usize::from(q.column)] = q.first as u32);
+        out
+    }
+
+    /// Words of a block of some rows: as few as hold them, and no more than keep the masks in the cache.
+    fn words(&self, rows: usize) -> usize {
+        let fits = |w: &usize| self.places * w * 8 <= ARENA_BYTES;
+        let most = [WORDS, 8, 4, 2].into_iter().find(fits).unwrap_or(1);
+        rows.div_ceil(WORD).next_power_of_two().min(most)
+    }
+
+    /// Adds all trees to the sums of a block of rows.
+    ///
+    /// Shapes: `codes[c * rows + r]` is row `r`'s code of column `c`; `out[k * stride + r]` its output `k`.
+    pub fn block(
+        &self,
+        forest: &Forest,
+        codes: &[u16],
+        rows: usize,
+        scratch: &mut PlaneScratch,
+        out: &mut [f64],
+        stride: usize,
+    ) {
+        match self.words(rows) {
+            1 => self.run::<1>(forest, codes, rows, scratch, out, stride, merge1),
+            2 => self.run::<2>(forest, codes, rows, scratch, out, stride, merge2),
+            4 => self.run::<4>(forest, codes, rows, scratch, out, stride, merge4),
+            8 => self.run::<8>(forest, codes, rows, scratch, out, stride, merge8),
+            _ => self.run::<WORDS>(forest, codes, rows, scratch, out, stride, merge16),
+        }
+    }
+
+    fn run<const W: usize>(
+        &self,
+        forest: &Forest,
+        codes: &[u16],
+        rows: usize,
+        scratch: &mut PlaneScratch,
+        out: &mut [f64],
+        stride: usize,
+        merge: impl Fn(&[Merge], &mut [Mask<W>]),
+    ) {
+        if scratch.arena.len() < self.places * W {
+            scratch.arena = Aligned::zeroed(self.places * W);
+        }
+        let PlaneScratch { arena, sums } = scratch;
+        let arena = &mut arena.as_chunks_mut::<W>().0[..self.places];
+        arena[usize::from(NONE)] = [0; W];
+        arena[usize::from(ALL)] = [u64::MAX; W];
+        let targets = &forest.parts().targets;
+        for start in (0..rows).step_by(W * WORD) {
+            let count = (W * WORD).min(rows - start);
+            for question in &self.questions {
+                question.answer(forest, &codes[usize::from(question.column) * rows + start..][..count], arena);
+            }
+            let mut first = 0;
+            if !self.tables.is_empty() {
+                add::load(out, stride, start, count, W, sums);
+                let tables = self.tables.chunks_exact(TABLE);
+                for ((tree, table), &target) in self.trees.iter().zip(tables).zip(targets) {
+                    merge(&self.merges[first..tree.merges as usize], arena);
+                    first = tree.merges as usize;
+                    let sums = &mut sums[target as usize * W * WORD..][..W * WORD];
+                    add::in_register::<W>(table, &tree.planes[..usize::from(tree.width)], arena, sums);
+                }
+                add::store(out, stride, start, count, W, sums);
+                continue;
+            }
+            for (at, tree) in self.trees.iter().enumerate() {
+                merge(&self.merges[first..tree.merges as usize], arena);
+                first = tree.merges as usize;
+                let mut labels = [[0u8; WORD]; W];
+                add::labels(&tree.planes[..usize::from(tree.width)], arena, &mut labels);
+                let labels = &labels.as_flattened()[..count];
+                let values = tree.values as usize..(tree.values as usize) + (1 << tree.width);
+                if self.values.is_empty() {
+                    let leaves = &self.leaves[values];
+                    for (r, &label) in labels.iter().enumerate() {
+                        forest.add(at, leaves[usize::from(label)], &mut out[start + r..], stride);
+                    }
+                } else {
+                    let at = targets[at] as usize * stride + start;
+                    add::plain(&self.values[values], labels, &mut out[at..at + count]);
+                }
+            }
+        }
+    }
+
+    /// Merges that its trees take in all.
+    pub fn merges(&self) -> usize {
+        self.merges.len()
+    }
+}
