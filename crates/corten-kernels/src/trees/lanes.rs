@@ -138,8 +138,16 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     let mut roots: Vec<usize> = if below[0] > 0 { vec![0] } else { Vec::new() };
     while let Some(root) = roots.pop() {
         let piece = out.pieces.len() as u32;
-        let mut frontier = BinaryHeap::from([(below[root], root)]);
         let mut size = 0;
+        // What fits as a whole needs no choice.
+        let whole = below[root] as usize <= LANES;
+        if whole {
+            size = below[root] as usize;
+        }
+        let mut frontier = BinaryHeap::new();
+        if !whole {
+            frontier.push((below[root], root));
+        }
         while size < LANES
             && let Some((_, at)) = frontier.pop()
         {
@@ -153,7 +161,10 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
         while let Some(at) = open.pop() {
             out.place[at].1 = order.len() as u32;
             order.push(at as u32);
-            open.extend([left(at) + 1, left(at)].into_iter().filter(|&c| out.place[c].0 == piece));
+            out.place[at].0 = piece;
+            open.extend(
+                [left(at) + 1, left(at)].into_iter().filter(|&c| below[c] > 0 && (whole || out.place[c].0 == piece)),
+            );
         }
         out.pieces.push(order);
     }

@@ -93,14 +93,12 @@ pub struct Forest {
     parts: Parts,
     /// Number of code columns.
     columns: usize,
-    /// Steps from the root to the deepest leaf.
-    depths: Vec<u32>,
     /// The answers of nodes that read categories, where there are some.
     levels: Option<Levels>,
 }
 
 impl Forest {
-    /// Checks every index, so that walking needs no checks, and finds the depths.
+    /// Checks every index, so that walking needs no checks.
     ///
     /// # Errors
     /// What is wrong.
@@ -119,14 +117,13 @@ impl Forest {
         }
         let columns = coder.columns();
         // Words that a node's categories take; numbers have none.
-        let words: Vec<Option<usize>> = (0..columns)
+        const UNKNOWN: usize = usize::MAX;
+        let words: Vec<usize> = (0..columns)
             .map(|c| match coder.reads(c) {
-                Reads::Category { levels } => Some((levels as usize + 2).div_ceil(32)),
-                Reads::Number { .. } => None,
+                Reads::Category { levels } => (levels as usize + 2).div_ceil(32),
+                Reads::Number { .. } => 0,
             })
             .collect();
-        let mut depths = Vec::with_capacity(trees);
-        let mut depth: Vec<u32> = Vec::new();
         let mut categories = false;
         for (tree, &target) in parts.targets.iter().enumerate() {
             let (start, end) = (parts.roots[tree] as usize, parts.roots[tree + 1] as usize);
@@ -134,48 +131,28 @@ impl Forest {
                 return Err("a tree adds to an output that isn't there");
             }
             let width = if target == VECTOR { outputs } else { 1 };
-            let last_leaf = parts.leaves.len().checked_sub(width);
-            depth.clear();
-            depth.resize(end - start, 0);
-            let mut deepest = 0;
-            for at in 0..end - start {
-                let node = Node::unpack(parts.nodes[start + at]);
-                let payload = parts.payload[start + at] as usize;
-                let left = (node.left as usize).wrapping_sub(start);
-                if left == at {
-                    if node.column != 0 || node.threshold != NEVER {
-                        return Err("a leaf compares");
-                    }
-                    if last_leaf.is_none_or(|last| payload > last) {
-                        return Err("a leaf's value isn't there");
-                    }
-                    deepest = deepest.max(depth[at]);
-                    continue;
-                }
-                if left < at || left >= end - start - 1 {
-                    return Err("a child doesn't follow its parent");
-                }
+            // Places below it have a whole leaf.
+            let leaves = (parts.leaves.len() + 1).saturating_sub(width);
+            let count = end - start;
+            let mut sound = true;
+            for (at, (&word, &payload)) in parts.nodes[start..end].iter().zip(&parts.payload[start..end]).enumerate() {
+                let node = Node::unpack(word);
+                let (left, payload) = ((node.left as usize).wrapping_sub(start), payload as usize);
                 let category = node.column & CATEGORY != 0;
-                let Some(words) = words.get((node.column & !CATEGORY) as usize) else {
-                    return Err("a node reads a code column that isn't there");
-                };
-                if category != words.is_some() {
-                    return Err("a node and its code column are of different kinds");
-                }
-                if let Some(words) = words {
-                    categories = true;
-                    if payload.checked_add(*words).is_none_or(|e| e > parts.bits.len()) {
-                        return Err("a node's categories aren't there");
-                    }
-                }
-                let below = depth[at] + 1;
-                depth[left] = depth[left].max(below);
-                depth[left + 1] = depth[left + 1].max(below);
+                let words = words.get(usize::from(node.column & !CATEGORY)).copied().unwrap_or(UNKNOWN);
+                let inner = (left > at) & (left < count - 1) & (words != UNKNOWN) & (category == (words > 0));
+                let listed = !category | (payload.saturating_add(words) <= parts.bits.len());
+                let leaf = (left == at) & (node.column == 0) & (node.threshold == NEVER) & (payload < leaves);
+                // Without a branch: which nodes are leaves can't be foreseen.
+                sound &= leaf | (inner & listed);
+                categories |= category;
             }
-            depths.push(deepest);
+            if !sound {
+                return Err("a node leads back, to nothing, or to what its code column isn't");
+            }
         }
         let levels = categories.then(|| Levels::new(&parts, coder));
-        Ok(Self { parts, columns, depths, levels })
+        Ok(Self { parts, columns, levels })
     }
 
     /// What it was made of.
@@ -185,7 +162,7 @@ impl Forest {
 
     /// Number of trees.
     pub fn trees(&self) -> usize {
-        self.depths.len()
+        self.parts.targets.len()
     }
 
     /// Number of code columns.
@@ -196,11 +173,6 @@ impl Forest {
     /// A node.
     pub fn node(&self, at: usize) -> Node {
         self.parts.node(at)
-    }
-
-    /// Steps from a tree's root to its deepest leaf.
-    pub fn depth(&self, tree: usize) -> usize {
-        self.depths[tree] as usize
     }
 
     /// Whether some node reads categories.

@@ -126,6 +126,9 @@ struct Inner {
     linear: Option<LinearLeaves>,
     /// Training weight that reached each node; empty when it isn't known.
     cover: Vec<f64>,
+    /// Rows that were walked so far, about.
+    #[cfg(feature = "std")]
+    walked: core::sync::atomic::AtomicU32,
     #[cfg(feature = "std")]
     lanes: std::sync::OnceLock<Option<corten_kernels::trees::Lanes>>,
     #[cfg(feature = "std")]
@@ -183,6 +186,8 @@ impl Trees {
             forest,
             linear,
             cover,
+            #[cfg(feature = "std")]
+            walked: core::sync::atomic::AtomicU32::new(0),
             #[cfg(feature = "std")]
             lanes: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]

@@ -7,9 +7,15 @@ use super::super::Flow;
 use super::{Inner, Precision, Trees};
 use crate::graph::Slot;
 
-/// Rows from which a block is walked tree by tree, and from which small trees take blocks of bytes.
+/// Rows from which a block is walked tree by tree, and from which small trees take a bit a row.
 const WALK: usize = 8;
-const BYTES: usize = 48;
+const BITS: usize = 48;
+/// Rows that are walked before the layout in registers, and the one of a bit a row, are made: making them takes as long as
+/// walking about as many rows, and a process that scores one row should not wait for them.
+#[cfg(feature = "std")]
+const BEFORE_LANES: u32 = 64;
+#[cfg(feature = "std")]
+const BEFORE_PLANES: u32 = 1024;
 
 impl Trees {
     /// Scores a block: codes its rows, then finds and adds up leaves.
@@ -21,7 +27,7 @@ impl Trees {
         for (k, &base) in inner.base.iter().enumerate() {
             after[k * stride..][..rows].fill(base);
         }
-        if inner.linear.is_some() || rows < WALK || (rows < BYTES && inner.lanes().is_some()) {
+        if inner.linear.is_some() || rows < WALK || (rows < BITS && inner.lanes(rows).is_some()) {
             inner.score_rows(before, after, rows, stride, inputs, &mut scratch);
         } else {
             inner.score_block(before, after, rows, stride, inputs, &mut scratch);
@@ -43,27 +49,47 @@ fn place(slot: Slot) -> usize {
 }
 
 impl Inner {
-    /// The layout in registers, made when it is first asked for.
+    /// The layout in registers, made when enough rows were walked.
     #[cfg(feature = "std")]
-    fn lanes(&self) -> Option<&Lanes> {
-        let wanted = cpu::level() == cpu::Level::Avx512;
-        self.lanes.get_or_init(|| if wanted { Lanes::new(&self.forest, &self.coder) } else { None }).as_ref()
+    fn lanes(&self, rows: usize) -> Option<&Lanes> {
+        if let Some(made) = self.lanes.get() {
+            return made.as_ref();
+        }
+        if cpu::level() != cpu::Level::Avx512 || !self.walked(rows, BEFORE_LANES) {
+            return None;
+        }
+        self.lanes.get_or_init(|| Lanes::new(&self.forest, &self.coder)).as_ref()
     }
 
     #[cfg(not(feature = "std"))]
-    fn lanes(&self) -> Option<&Lanes> {
+    fn lanes(&self, _: usize) -> Option<&Lanes> {
         None
     }
 
-    /// The layout for blocks, made when it is first asked for.
+    /// The layout for blocks, made when enough rows were walked.
     #[cfg(feature = "std")]
-    fn planes(&self) -> Option<&Planes> {
+    fn planes(&self, rows: usize) -> Option<&Planes> {
+        if let Some(made) = self.planes.get() {
+            return made.as_ref();
+        }
+        if !self.walked(rows, BEFORE_PLANES) {
+            return None;
+        }
         self.planes.get_or_init(|| Planes::new(&self.forest, &self.coder)).as_ref()
     }
 
     #[cfg(not(feature = "std"))]
-    fn planes(&self) -> Option<&Planes> {
+    fn planes(&self, _: usize) -> Option<&Planes> {
         None
+    }
+
+    /// Counts rows; whether as many had come before.
+    #[cfg(feature = "std")]
+    fn walked(&self, rows: usize, enough: u32) -> bool {
+        use core::sync::atomic::Ordering::Relaxed;
+        let before = self.walked.load(Relaxed);
+        self.walked.store(before.saturating_add(rows as u32), Relaxed);
+        before >= enough
     }
 
     /// Row by row.
@@ -77,7 +103,7 @@ impl Inner {
         scratch: &mut super::super::Scratch,
     ) {
         let columns = self.coder.columns().max(1);
-        let lanes = if self.linear.is_none() { self.lanes() } else { None };
+        let lanes = if self.linear.is_none() { self.lanes(rows) } else { None };
         let level = cpu::level();
         scratch.codes.resize(columns.max(scratch.codes.len()), 0);
         scratch.found.resize(self.forest.trees().max(scratch.found.len()), 0);
@@ -132,8 +158,8 @@ impl Inner {
         scratch.codes.resize((2 * rows * width).max(scratch.codes.len()), 0);
         let (by_column, by_row) = scratch.codes.split_at_mut(rows * width);
         self.coder.block(level, rows, |f| &before[place(inputs[f]) * stride..][..rows], by_column);
-        if rows >= BYTES
-            && let Some(planes) = self.planes()
+        if rows >= BITS
+            && let Some(planes) = self.planes(rows)
         {
             planes.block(&self.forest, by_column, rows, &mut scratch.planes, after, stride);
             return;
