@@ -30,6 +30,8 @@ const BYTES: usize = 3 * LANES;
 const NO_LEFT: u8 = 1 << 7;
 /// An exit that is a leaf.
 const LEAF: u32 = 1 << 31;
+/// Words that the decisions of columns with few categories may take.
+const EXPANDED: usize = 1 << 17;
 
 /// Bytes of a row: a code column's thresholds in chunks.
 #[derive(Clone, Debug, Default)]
@@ -99,8 +101,11 @@ pub struct Lanes {
     roots: Vec<u32>,
     /// Doublings that follow the deepest piece to its end.
     doublings: u32,
-    /// The category nodes of each vector, in the order of the vectors.
+    /// The category nodes of each vector, in the order of the vectors, for columns of many categories.
     spreads: Vec<Spread>,
+    /// The other columns of categories: the column, and its first word in `decided`, a word a vector for each code.
+    expanded: Vec<(u16, usize)>,
+    decided: Vec<u64>,
 }
 
 /// The nodes of a vector that read one code column of categories.
@@ -212,6 +217,8 @@ impl Lanes {
             roots: Vec::with_capacity(cuts.len()),
             doublings: 0,
             spreads: Vec::new(),
+            expanded: Vec::new(),
+            decided: Vec::new(),
         };
         for ((cut, of_tree), range) in cuts.iter().zip(&places).zip(parts.roots.windows(2)) {
             out.roots.push((of_tree[0].0 * LANES + of_tree[0].1) as u32);
@@ -222,6 +229,7 @@ impl Lanes {
             let value = |&e: &u32| parts.leaves.get((e & !LEAF) as usize).copied().unwrap_or(0.0);
             out.values = out.exits.iter().map(value).collect();
         }
+        out.expand(forest, coder);
         Some(out)
     }
 
@@ -275,6 +283,25 @@ impl Lanes {
                 self.vectors[at + 2 * LANES] = right;
             }
             self.doublings = self.doublings.max(deepest.next_power_of_two().trailing_zeros());
+        }
+    }
+
+    /// Spreads the decisions of columns with few categories to all vectors once for each code.
+    fn expand(&mut self, forest: &Forest, coder: &Coder) {
+        let vectors = self.roots.len();
+        for column in 0..coder.columns() {
+            let Reads::Category { levels } = coder.reads(column) else { continue };
+            let (codes, start) = (levels as usize + 2, self.decided.len());
+            if start + codes * vectors > EXPANDED || forest.levels.is_none() {
+                continue;
+            }
+            self.decided.resize(start + codes * vectors, 0);
+            let of_column = |s: &Spread| usize::from(s.column) == column;
+            for (code, words) in (0u16..).zip(self.decided[start..].chunks_exact_mut(vectors)) {
+                decide(forest, self.spreads.iter().copied().filter(of_column), |_| code, words);
+            }
+            self.spreads.retain(|s| !of_column(s));
+            self.expanded.push((column as u16, start));
         }
     }
 
@@ -408,18 +435,19 @@ mod x86 {
         }
 
         /// What the category nodes of each vector decide.
-        #[target_feature(enable = "bmi2")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,bmi2")]
         fn decide(&self, forest: &Forest, codes: &[u16], decided: &mut Vec<u64>) {
             decided.clear();
-            let Some(levels) = &forest.levels else { return };
-            decided.resize(self.roots.len(), 0);
-            for spread in &self.spreads {
-                let column = usize::from(spread.column);
-                let bits = levels.of(column, codes[column]);
-                if let Some((word, _)) = bits[spread.byte as usize..].split_first_chunk() {
-                    decided[spread.vector as usize] |= _pdep_u64(u64::from_le_bytes(*word), spread.lanes);
-                }
+            if forest.levels.is_none() {
+                return;
             }
+            let vectors = self.roots.len();
+            decided.resize(vectors, 0);
+            for &(column, start) in &self.expanded {
+                let row = &self.decided[start + usize::from(codes[usize::from(column)]) * vectors..][..vectors];
+                decided.iter_mut().zip(row).for_each(|(d, w)| *d |= w);
+            }
+            super::decide(forest, self.spreads.iter().copied(), |column| codes[usize::from(column)], decided);
         }
 
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
@@ -466,6 +494,41 @@ mod x86 {
                 _ => self.row_of::<4, 6>(forest, &row, work, found, out, stride),
             }
         }
+    }
+}
+
+/// Adds the decisions of category nodes to those of their vectors.
+#[inline(always)]
+fn decide(forest: &Forest, spreads: impl Iterator<Item = Spread>, code: impl Fn(u16) -> u16, decided: &mut [u64]) {
+    let Some(levels) = &forest.levels else { return };
+    for Spread { vector, column, byte, lanes } in spreads {
+        let bits = levels.of(usize::from(column), code(column));
+        if let Some((word, _)) = bits[byte as usize..].split_first_chunk() {
+            decided[vector as usize] |= deposit(u64::from_le_bytes(*word), lanes);
+        }
+    }
+}
+
+/// The low bits of `word`, put where `lanes` has bits.
+#[inline(always)]
+fn deposit(word: u64, lanes: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+        // SAFETY: lanes are only laid out where vbmi() found BMI2 too.
+        unsafe {
+            core::arch::x86_64::_pdep_u64(word, lanes)
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let (mut out, mut word, mut lanes) = (0, word, lanes);
+        while lanes > 0 {
+            let lowest = lanes & lanes.wrapping_neg();
+            out |= if word & 1 == 1 { lowest } else { 0 };
+            (word, lanes) = (word >> 1, lanes ^ lowest);
+        }
+        out
     }
 }
 

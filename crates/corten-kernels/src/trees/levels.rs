@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{CATEGORY, Coder, Node, Parts, Reads};
+use crate::cpu::dispatch;
 
 /// Bits that are turned round at a time.
 const SIDE: usize = 64;
@@ -31,21 +32,23 @@ pub(super) struct Levels {
     places: Vec<u32>,
 }
 
-/// Turns a square of bits round: bit `j` of word `i` becomes bit `i` of word `j`.
-pub(super) fn transpose(words: &mut [u64; SIDE]) {
-    let mut half = SIDE / 2;
-    let mut mask = u64::MAX >> half;
-    while half > 0 {
-        for pair in words.chunks_exact_mut(2 * half) {
-            let (low, high) = pair.split_at_mut(half);
-            for (a, b) in low.iter_mut().zip(high) {
-                let t = ((*a >> half) ^ *b) & mask;
-                *b ^= t;
-                *a ^= t << half;
+dispatch! {
+    /// Turns a square of bits round: bit `j` of word `i` becomes bit `i` of word `j`.
+    pub(super) fn transpose(words: &mut [u64; SIDE]) {
+        let mut half = SIDE / 2;
+        let mut mask = u64::MAX >> half;
+        while half > 0 {
+            for pair in words.chunks_exact_mut(2 * half) {
+                let (low, high) = pair.split_at_mut(half);
+                for (a, b) in low.iter_mut().zip(high) {
+                    let t = ((*a >> half) ^ *b) & mask;
+                    *b ^= t;
+                    *a ^= t << half;
+                }
             }
+            half /= 2;
+            mask ^= mask << half;
         }
-        half /= 2;
-        mask ^= mask << half;
     }
 }
 
