@@ -142,32 +142,62 @@ impl Model {
     /// [`Error::Unsupported`] for a method that the model doesn't have; [`Error::MissingColumn`], [`Error::Column`]
     /// and [`Error::Value`] for data that don't fit; [`Error::Cancelled`].
     pub fn run(&self, method: Method, data: &Data<'_>, options: &Run) -> Result<Batch> {
-        let (output, plan) = self.answer(method)?;
+        Ok(self.run_all(&[method], data, options)?.swap_remove(0))
+    }
+
+    /// Runs several methods on a table at once, one answer each: what they share runs once.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub fn run_all(&self, methods: &[Method], data: &Data<'_>, options: &Run) -> Result<Vec<Batch>> {
+        let answers = methods.iter().map(|&m| self.answer(m)).collect::<Result<Vec<_>>>()?;
+        let outputs: Vec<&Output> = answers.iter().map(|a| a.0).collect();
+        let plan: Cow<'_, [u32]> = match answers.as_slice() {
+            [(_, plan)] => Cow::Borrowed(plan),
+            _ => {
+                let mut all: Vec<u32> = answers.iter().flat_map(|a| a.1).copied().collect();
+                all.sort_unstable();
+                all.dedup();
+                Cow::Owned(all)
+            }
+        };
         let bound = bind(&self.graph.schema, data)?;
         let rows = data.rows();
         let block = self.block_rows(rows);
         let blocks: Vec<Range<usize>> =
             (0..rows.div_ceil(block)).map(|i| i * block..((i + 1) * block).min(rows)).collect();
-        let width = output.columns.iter().filter(|s| matches!(s, Slot::Number(_))).count();
-        let texts = output.columns.len() - width;
-        // A few tasks a thread: each allocates its scratch once.
+        let empty = |rows: usize| -> Vec<Batch> {
+            let each = |output: &&Output| {
+                let width = output.columns.iter().filter(|s| matches!(s, Slot::Number(_))).count();
+                let texts = vec![Vec::new(); output.columns.len() - width];
+                Batch { rows: 0, width, numbers: Vec::with_capacity(rows * width), texts }
+            };
+            outputs.iter().map(each).collect()
+        };
+        // A few tasks a thread: each borrows its scratch once.
         let tasks = (options.threads.max(1) * 4).min(blocks.len()).max(1);
         let per_task = blocks.len().div_ceil(tasks).max(1);
         let groups: Vec<&[Range<usize>]> = blocks.chunks(per_task).collect();
-        let parts = each(&groups, options.threads, |group| {
+        let mut parts = each(&groups, options.threads, |group| {
             let mut worker = Worker::new(self, block);
-            let mut part = Batch { texts: vec![Vec::new(); texts], width, ..Batch::default() };
+            let mut part = empty(group.iter().map(Range::len).sum());
             for range in group.iter() {
                 options.cancel.check()?;
-                worker.run(&bound, range.clone(), output, plan, &mut part)?;
+                worker.run(&bound, range.clone(), &outputs, &plan, &mut part)?;
             }
             Ok(part)
         })?;
-        let mut all = Batch { rows, width, numbers: Vec::with_capacity(rows * width), texts: vec![Vec::new(); texts] };
+        if parts.len() == 1 {
+            return Ok(parts.swap_remove(0));
+        }
+        let mut all = empty(rows);
         for part in parts {
-            all.numbers.extend_from_slice(&part.numbers);
-            for (to, from) in all.texts.iter_mut().zip(part.texts) {
-                to.extend(from);
+            for (all, part) in all.iter_mut().zip(part) {
+                all.rows += part.rows;
+                all.numbers.extend_from_slice(&part.numbers);
+                for (to, from) in all.texts.iter_mut().zip(part.texts) {
+                    to.extend(from);
+                }
             }
         }
         Ok(all)
@@ -207,9 +237,9 @@ impl<'m> Worker<'m> {
         &mut self,
         bound: &'d Bound<'d, '_>,
         range: Range<usize>,
-        output: &Output,
+        outputs: &[&Output],
         plan: &[u32],
-        out: &mut Batch,
+        out: &mut [Batch],
     ) -> Result<()>
     where
         'm: 'd,
@@ -222,7 +252,7 @@ impl<'m> Worker<'m> {
             let node = &graph.nodes[at as usize];
             node.op.run(&mut flow, &node.inputs, node.first)?;
         }
-        collect(&flow, output, out);
+        outputs.iter().zip(out).for_each(|(output, out)| collect(&flow, output, out));
         Ok(())
     }
 }

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use corten_core::{Column, Data, Error, Kind, Result, Table, Text};
-use corten_model::{Labels, Method, Model, Output, Run, Slot};
-use serde_json::{Map, Value, json};
+use corten_model::{Batch, Labels, Method, Model, Output, Run, Slot};
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use crate::request::{self, Request};
 use crate::served::Served;
 use crate::tensor::{Datatype, MAX_INPUTS, Tensor};
 
@@ -110,27 +112,28 @@ fn table(model: &Model, tensors: &[Tensor<'_>], max_rows: usize) -> Result<Table
 }
 
 /// Writes one output tensor, its data into the JSON or behind it.
-fn answer(model: &Model, output: &Output, data: &Data<'_>, binary: Option<&mut Vec<u8>>) -> Result<Value> {
-    let batch = model.run(output.method, data, &Run::default())?;
-    let shape = if output.columns.len() == 1 { json!([batch.rows]) } else { json!([batch.rows, output.columns.len()]) };
-    let mut tensor = json!({ "name": output.method.as_str(), "datatype": datatype_of(output), "shape": shape });
+fn write(output: &Output, batch: &Batch, json: &mut Vec<u8>, binary: Option<&mut Vec<u8>>) {
     let labels = output.labels.as_ref().filter(|_| output.method == Method::Predict);
     let texts = || (0..batch.rows).flat_map(|r| batch.texts.iter().map(move |t| t[r].as_deref()));
+    let numbers = batch.numbers.iter();
+    let (name, datatype, rows) = (output.method.as_str(), datatype_of(output), batch.rows);
+    let shape = if output.columns.len() == 1 { format!("[{rows}]") } else { format!("[{rows},{}]", output.columns.len()) };
+    let head = format!("{{\"name\":\"{name}\",\"datatype\":\"{datatype}\",\"shape\":{shape},");
+    json.extend_from_slice(head.as_bytes());
     match binary {
         None => {
-            let values: Vec<Value> = match labels {
-                Some(Labels::Int(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
-                Some(Labels::Float(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
-                Some(Labels::Bool(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
-                Some(Labels::Text(v)) => batch.numbers.iter().map(|&x| json!(v[x as usize])).collect(),
-                None if batch.texts.is_empty() => batch.numbers.iter().map(|x| json!(x)).collect(),
-                None => texts().map(|t| json!(t)).collect(),
-            };
-            tensor["data"] = json!(values);
+            json.extend_from_slice(b"\"data\":");
+            match labels {
+                Some(Labels::Int(v)) => list(json, numbers.map(|&x| v[x as usize])),
+                Some(Labels::Float(v)) => list(json, numbers.map(|&x| v[x as usize])),
+                Some(Labels::Bool(v)) => list(json, numbers.map(|&x| v[x as usize])),
+                Some(Labels::Text(v)) => list(json, numbers.map(|&x| &v[x as usize])),
+                None if batch.texts.is_empty() => list(json, numbers),
+                None => list(json, texts()),
+            }
         }
         Some(out) => {
             let from = out.len();
-            let numbers = batch.numbers.iter();
             let text = |text: &str, out: &mut Vec<u8>| {
                 out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
                 out.extend_from_slice(text.as_bytes());
@@ -143,18 +146,35 @@ fn answer(model: &Model, output: &Output, data: &Data<'_>, binary: Option<&mut V
                 None if batch.texts.is_empty() => numbers.for_each(|x| out.extend_from_slice(&x.to_le_bytes())),
                 None => texts().for_each(|t| text(t.unwrap_or_default(), out)),
             }
-            tensor["parameters"] = json!({ "binary_data_size": out.len() - from });
+            json.extend_from_slice(format!("\"parameters\":{{\"binary_data_size\":{}}}", out.len() - from).as_bytes());
         }
     }
-    Ok(tensor)
+    json.push(b'}');
+}
+
+/// A list of numbers or texts; what JSON has no number for is `null`.
+fn list<T: Serialize>(json: &mut Vec<u8>, values: impl Iterator<Item = T>) {
+    json.push(b'[');
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        plain(json, value);
+    }
+    json.push(b']');
+}
+
+fn plain(json: &mut Vec<u8>, value: impl Serialize) {
+    // Numbers and texts always have a form, and a vector takes it.
+    let _ = serde_json::to_writer(json, &value);
 }
 
 /// The outputs that are asked for, and whether each is to come in bytes.
-fn wanted<'m>(model: &'m Model, request: &Value, raw: bool) -> Result<Vec<(&'m Output, bool)>> {
-    let flag = |at: &Value, key: &str| at.get("parameters").and_then(|p| p.get(key)).and_then(Value::as_bool);
-    let all = raw || flag(request, "binary_data_output").unwrap_or(false);
+fn wanted<'m>(model: &'m Model, request: &Request<'_>, raw: bool) -> Result<Vec<(&'m Output, bool)>> {
+    let flag = |p: Option<&Value>, key: &str| p.and_then(|p| p.get(key)).and_then(Value::as_bool);
+    let all = raw || flag(request.parameters.as_ref(), "binary_data_output").unwrap_or(false);
     let tensors = model.graph().outputs().iter().filter(|o| is_tensor(o));
-    let Some(given) = request.get("outputs").filter(|o| !o.is_null()) else {
+    let Some(given) = &request.outputs else {
         return Ok(tensors.map(|o| (o, all)).collect());
     };
     let given = given.as_array().ok_or_else(|| Error::value("'outputs' must be a list"))?;
@@ -165,32 +185,26 @@ fn wanted<'m>(model: &'m Model, request: &Value, raw: bool) -> Result<Vec<(&'m O
         let name = n.get("name").and_then(Value::as_str).unwrap_or_default();
         let found = model.graph().outputs().iter().find(|o| o.method.as_str() == name && is_tensor(o));
         let found = found.ok_or_else(|| Error::value(format!("this model has no output '{name}'")))?;
-        Ok((found, flag(n, "binary_data").unwrap_or(all)))
+        Ok((found, flag(n.get("parameters"), "binary_data").unwrap_or(all)))
     };
     given.iter().map(find).collect()
 }
 
-/// Parses JSON, with the bare `NaN` that Python writes as `null`: both are missing here.
-fn parse(json: &[u8]) -> Result<Value> {
+/// Reads the JSON of a request. Where it has Python's bare `NaN`, `tamed` gets the JSON that it stands for.
+fn read<'b>(json: &'b [u8], tamed: &'b mut Vec<u8>) -> Result<Request<'b>> {
     let error = match serde_json::from_slice(json) {
-        Ok(value) => return Ok(value),
+        Ok(request) => return Ok(request),
         Err(error) => error,
     };
-    let (mut tamed, mut at, mut quoted) = (Vec::with_capacity(json.len()), 0, false);
-    while at < json.len() {
-        let rest = &json[at..];
-        if !quoted && rest.starts_with(b"NaN") {
-            tamed.extend_from_slice(b"null");
-            at += 3;
-            continue;
-        }
-        let taken = if quoted && rest[0] == b'\\' { rest.len().min(2) } else { 1 };
-        quoted ^= rest[0] == b'"';
-        tamed.extend_from_slice(&rest[..taken]);
-        at += taken;
-    }
+    *tamed = request::tame(json);
     // The first error tells the place in what came.
-    serde_json::from_slice(&tamed).map_err(|_| Error::value(format!("the body is no JSON: {error}")))
+    serde_json::from_slice(tamed).map_err(|_| {
+        let whole: std::result::Result<serde::de::IgnoredAny, _> = serde_json::from_slice(tamed);
+        match whole {
+            Ok(_) => Error::value(format!("the body is no inference request, which has a list of 'inputs': {error}")),
+            Err(_) => Error::value(format!("the body is no JSON: {error}")),
+        }
+    })
 }
 
 /// A body that is nothing but the bytes of the one input.
@@ -227,12 +241,12 @@ pub(crate) fn infer(
     let state = served.state.as_ref().map(|s| s.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let model = state.as_deref().unwrap_or(&served.model);
     let is_raw = head == Some(0);
-    let request: Value = if is_raw { json!({}) } else { parse(json)? };
+    let mut tamed = Vec::new();
+    let request = if is_raw { Request::default() } else { read(json, &mut tamed)? };
     let tensors = if is_raw {
         vec![raw(model, binary)?]
     } else {
-        let given = request.get("inputs").and_then(Value::as_array);
-        let given = given.ok_or_else(|| Error::value("the body has no 'inputs'"))?;
+        let given = request.inputs.as_ref().ok_or_else(|| Error::value("the body has no 'inputs'"))?;
         if given.len() > MAX_INPUTS {
             return Err(Error::Limit(format!("more than {MAX_INPUTS} inputs in one request")).into());
         }
@@ -243,7 +257,7 @@ pub(crate) fn infer(
         tensors
     };
     let wanted = wanted(model, &request, is_raw)?;
-    let timeout = request.get("parameters").and_then(|p| p.get("timeout"));
+    let timeout = request.parameters.as_ref().and_then(|p| p.get("timeout"));
     if let Some(limit) = timeout {
         let limit = limit.as_u64().ok_or_else(|| Error::value("'timeout' must be a number of microseconds"))?;
         if limit > 0 && begun.elapsed() > Duration::from_micros(limit) {
@@ -252,36 +266,26 @@ pub(crate) fn infer(
     }
     let table = table(model, &tensors, max_rows)?;
     let rows = table.rows();
-    let data = Data::Table(table);
-    let mut bytes = Vec::new();
-    let any_binary = wanted.iter().any(|w| w.1);
-    let outputs = wanted
-        .into_iter()
-        .map(|(o, is_binary)| answer(model, o, &data, is_binary.then_some(&mut bytes)))
-        .collect::<Result<Vec<_>>>()?;
-    let mut response = Map::new();
-    response.insert("model_name".into(), json!(served.name));
-    response.insert("model_version".into(), json!(served.version.to_string()));
-    if let Some(id) = request.get("id").filter(|id| id.is_string()) {
-        response.insert("id".into(), id.clone());
+    let methods: Vec<Method> = wanted.iter().map(|w| w.0.method).collect();
+    let batches = model.run_all(&methods, &Data::Table(table), &Run::default())?;
+    let (mut whole, mut bytes) = (Vec::with_capacity(256 + 24 * batches.iter().map(|b| b.numbers.len()).sum::<usize>()), Vec::new());
+    whole.extend_from_slice(b"{\"model_name\":");
+    plain(&mut whole, &served.name);
+    whole.extend_from_slice(format!(",\"model_version\":\"{}\",", served.version).as_bytes());
+    if let Some(id) = request.id.as_ref().and_then(|id| id.as_str()) {
+        whole.extend_from_slice(b"\"id\":");
+        plain(&mut whole, id);
+        whole.push(b',');
     }
-    response.insert("outputs".into(), json!(outputs));
-    let mut whole = serde_json::to_vec(&response).map_err(|e| Error::Internal(e.to_string()))?;
-    let json = any_binary.then_some(whole.len());
+    whole.extend_from_slice(b"\"outputs\":[");
+    for (at, ((output, is_binary), batch)) in wanted.iter().zip(&batches).enumerate() {
+        if at > 0 {
+            whole.push(b',');
+        }
+        write(output, batch, &mut whole, is_binary.then_some(&mut bytes));
+    }
+    whole.extend_from_slice(b"]}");
+    let json = wanted.iter().any(|w| w.1).then_some(whole.len());
     whole.append(&mut bytes);
     Ok(Inferred { bytes: whole, json, rows })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_nan_is_missing_and_one_in_text_is_text() {
-        let parsed = parse(br#"{"a": [NaN, 1.0, NaN], "b\"": "NaN \\"}"#).unwrap();
-        assert_eq!(parsed, json!({ "a": [null, 1.0, null], "b\"": "NaN \\" }));
-        assert!(parse(br#"{"a": NaNNaN}"#).is_err() && parse(br#"{"a": Infinity}"#).is_err());
-        let error = parse(br#"{"a": nan}"#).unwrap_err().to_string();
-        assert!(error.contains("no JSON"), "{error}");
-    }
 }

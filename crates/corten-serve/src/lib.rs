@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod predict;
 mod repository;
+mod request;
 mod serve;
 mod served;
 mod store;

@@ -4,8 +4,8 @@ use corten_core::{Error, Kind, Result};
 use corten_model::Input;
 use serde_json::Value;
 
-/// Deepest nesting of `data`.
-const MAX_DEPTH: usize = 8;
+use crate::request::{self, Element};
+
 /// Most inputs of a request.
 pub(crate) const MAX_INPUTS: usize = 4096;
 
@@ -143,7 +143,7 @@ fn half(bits: u16) -> f64 {
 }
 
 enum Values<'b> {
-    Json(Vec<&'b Value>),
+    Json(&'b [Element<'b>]),
     Binary(&'b [u8]),
 }
 
@@ -156,32 +156,21 @@ pub(crate) struct Tensor<'b> {
     values: Values<'b>,
 }
 
-fn flatten<'v>(value: &'v Value, out: &mut Vec<&'v Value>, depth: usize) -> Result<()> {
-    match value {
-        Value::Array(items) if depth < MAX_DEPTH => items.iter().try_for_each(|item| flatten(item, out, depth + 1)),
-        Value::Array(_) | Value::Object(_) => Err(Error::value("'data' must be a list of numbers or texts")),
-        one => {
-            out.push(one);
-            Ok(())
-        }
-    }
-}
-
 impl<'b> Tensor<'b> {
     /// Reads the description of a tensor; takes its bytes off `binary` where they don't stand in the JSON.
     ///
     /// # Errors
     /// [`Error::Value`] and [`Error::Column`] that name the tensor.
-    pub(crate) fn of(value: &'b Value, binary: &mut &'b [u8]) -> Result<Self> {
-        let name = value.get("name").and_then(Value::as_str).ok_or_else(|| Error::value("an input has no 'name'"))?;
+    pub(crate) fn of(value: &'b request::Input<'b>, binary: &mut &'b [u8]) -> Result<Self> {
+        let name = value.name.as_ref().and_then(|n| n.as_str()).ok_or_else(|| Error::value("an input has no 'name'"))?;
         let fault = |problem: &str| Error::column(name, problem);
-        let shape = value.get("shape").and_then(Value::as_array).ok_or_else(|| fault("the input has no 'shape'"))?;
+        let shape = value.shape.as_ref().and_then(Value::as_array).ok_or_else(|| fault("the input has no 'shape'"))?;
         let shape = shape
             .iter()
             .map(|d| d.as_u64().and_then(|d| usize::try_from(d).ok()))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| fault("'shape' must be a list of sizes"))?;
-        let datatype = match value.get("datatype") {
+        let datatype = match &value.datatype {
             None => None,
             Some(given) => Some(given.as_str().and_then(Datatype::parse).ok_or_else(|| {
                 fault(&format!(
@@ -191,16 +180,17 @@ impl<'b> Tensor<'b> {
         };
         let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         let count = count.ok_or_else(|| fault(&format!("'shape' {shape:?} is too large")))?;
-        let parameter = |key: &str| value.get("parameters").and_then(|p| p.get(key));
+        let parameter = |key: &str| value.parameters.as_ref().and_then(|p| p.get(key));
         if parameter("shared_memory_region").is_some() {
             return Err(fault("shared memory isn't supported; send the data with the request"));
         }
-        let values = match (value.get("data"), parameter("binary_data_size")) {
-            (Some(_), Some(_)) => return Err(fault("has 'data' and 'binary_data_size'; one of them is needed")),
-            (None, None) => return Err(fault("the input has no 'data'")),
-            (Some(data), None) => {
-                let mut flat = Vec::new();
-                flatten(data, &mut flat, 0).map_err(|e| fault(&e.to_string()))?;
+        let values = match (&value.data, parameter("binary_data_size")) {
+            (request::Data::None, None) => return Err(fault("the input has no 'data'")),
+            (request::Data::Elements(_) | request::Data::Unknown, Some(_)) => {
+                return Err(fault("has 'data' and 'binary_data_size'; one of them is needed"));
+            }
+            (request::Data::Unknown, None) => return Err(fault("'data' must be a list of numbers or texts")),
+            (request::Data::Elements(flat), None) => {
                 if flat.len() != count {
                     return Err(fault(&format!("'shape' {shape:?} doesn't fit {} values", flat.len())));
                 }
@@ -209,7 +199,7 @@ impl<'b> Tensor<'b> {
                 }
                 Values::Json(flat)
             }
-            (None, Some(size)) => {
+            (request::Data::None, Some(size)) => {
                 let size = size.as_u64().and_then(|s| usize::try_from(s).ok());
                 let size = size.ok_or_else(|| fault("'binary_data_size' must be a number of bytes"))?;
                 let datatype = datatype.ok_or_else(|| fault("the input has no 'datatype'"))?;
@@ -255,10 +245,10 @@ impl<'b> Tensor<'b> {
                 .iter()
                 .map(|value| {
                     let x = match value {
-                        Value::Number(n) => n.as_f64().unwrap_or(f64::NAN),
-                        Value::Null => return Ok(f64::NAN),
-                        Value::Bool(b) => f64::from(u8::from(*b)),
-                        _ => return Err(text()),
+                        Element::Number(x) => *x,
+                        Element::Null => return Ok(f64::NAN),
+                        Element::Bool(b) => f64::from(u8::from(*b)),
+                        Element::Text(_) => return Err(text()),
                     };
                     let Some(datatype) = self.datatype else { return Ok(x) };
                     let fits = datatype.of_json(x);
@@ -287,8 +277,8 @@ impl<'b> Tensor<'b> {
             Values::Json(values) => values
                 .iter()
                 .map(|value| match value {
-                    Value::String(s) => Ok(Some(s.as_str())),
-                    Value::Null => Ok(None),
+                    Element::Text(text) => Ok(Some(&**text)),
+                    Element::Null => Ok(None),
                     _ => Err(number()),
                 })
                 .collect(),
