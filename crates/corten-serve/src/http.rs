@@ -1,5 +1,6 @@
 //! Requests to answers.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -68,7 +69,10 @@ fn log(id: &HeaderValue, method: &Method, path: &str, status: u16, begun: Instan
 }
 
 /// A segment of a path without its percent signs.
-fn decode(segment: &str) -> String {
+fn decode(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
@@ -80,7 +84,7 @@ fn decode(segment: &str) -> String {
         bytes.push(byte);
         rest = after;
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What a POST asks for.
@@ -107,9 +111,10 @@ fn post_of<'p>(parts: &[&'p str]) -> Option<Post<'p>> {
 
 /// Lets in who has a key for what is asked.
 async fn guard(request: Request<Incoming>, store: &Store, options: &Options, begun: Instant) -> (&'static str, Answer) {
-    let path = request.uri().path().to_owned();
-    let decoded: Vec<String> = path.split('/').skip(1).map(decode).collect();
-    let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+    // Shares the bytes that came.
+    let uri = request.uri().clone();
+    let decoded: Vec<Cow<'_, str>> = uri.path().split('/').skip(1).map(decode).collect();
+    let parts: Vec<&str> = decoded.iter().map(|p| &**p).collect();
     if request.method() == Method::OPTIONS && !options.cors.is_empty() {
         let mut response = respond(StatusCode::NO_CONTENT, "text/plain", "");
         let headers = response.headers_mut();

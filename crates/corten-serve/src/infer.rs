@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use corten_core::{Column, Data, Error, Kind, Result, Table, Text};
+use corten_core::{Column, Data, Error, Kind, Result, Strided, Table, Text, Values};
 use corten_model::{Batch, Labels, Method, Model, Output, Run, Slot};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -70,7 +70,13 @@ pub(crate) fn outputs(model: &Model) -> Vec<Value> {
     model.graph().outputs().iter().filter(|o| is_tensor(o)).map(describe).collect()
 }
 
-fn table(model: &Model, tensors: &[Tensor<'_>], max_rows: usize) -> Result<Table<'static>> {
+/// The table that the tensors are; `values` holds those of a matrix.
+fn table<'v>(
+    model: &Model,
+    tensors: &[Tensor<'_>],
+    max_rows: usize,
+    values: &'v mut Vec<f64>,
+) -> Result<Table<'v>> {
     let schema = model.schema();
     let rows = tensors.first().and_then(|t| t.shape.first()).copied().unwrap_or(0);
     if rows > max_rows {
@@ -84,10 +90,11 @@ fn table(model: &Model, tensors: &[Tensor<'_>], max_rows: usize) -> Result<Table
         if matrix.shape != [rows, width] {
             return Err(Error::column(matrix.name, format!("has shape {:?}; [rows, {width}] is needed", matrix.shape)));
         }
-        let values = matrix.numbers()?;
-        let column =
-            |j: usize| Column::f64(format!("x{j}"), (0..rows).map(|i| values[i * width + j]).collect::<Vec<_>>());
-        return Table::matrix((0..width).map(column).collect());
+        *values = matrix.numbers()?;
+        let values: &'v [f64] = values;
+        // Columns of a matrix go by position: names would only cost.
+        let column = |j: usize| Ok(Column::number("", Values::F64(Strided::new(values, j, width, rows)?), None));
+        return Table::matrix((0..width).map(column).collect::<Result<_>>()?);
     }
     let mut columns = Vec::with_capacity(schema.inputs.len());
     for input in &schema.inputs {
@@ -264,7 +271,8 @@ pub(crate) fn infer(
             return Err(Fault::Late);
         }
     }
-    let table = table(model, &tensors, max_rows)?;
+    let mut values = Vec::new();
+    let table = table(model, &tensors, max_rows, &mut values)?;
     let rows = table.rows();
     let methods: Vec<Method> = wanted.iter().map(|w| w.0.method).collect();
     let batches = model.run_all(&methods, &Data::Table(table), &Run::default())?;
