@@ -6,6 +6,7 @@
 mod convert;
 mod format;
 mod frame;
+mod memory;
 mod reader;
 mod writer;
 
@@ -15,5 +16,6 @@ pub use arrow_schema;
 pub use convert::table_of;
 pub use format::Format;
 pub use frame::Frame;
+pub use memory::{Bounds, read_bytes};
 pub use reader::{Reader, open};
 pub use writer::{OutputColumn, OutputKind, Writer};

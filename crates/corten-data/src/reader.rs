@@ -1,7 +1,7 @@
 //! Reading tables block by block.
 
 mod footer;
-mod ipc;
+pub(crate) mod ipc;
 mod text;
 
 use std::fs::File;

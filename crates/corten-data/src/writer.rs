@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::StreamWriter;
@@ -64,6 +64,21 @@ struct Target {
     out: Box<dyn Write + Send>,
 }
 
+/// Bytes in memory that outlive the writer.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Write for Target {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.out.write(buf)
@@ -97,17 +112,6 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`] when the file can't be made.
     pub fn create(path: &str, format: Format, columns: &[(String, OutputKind)]) -> Result<Self> {
-        let field = |(name, kind): &(String, OutputKind)| {
-            let data_type = match kind {
-                OutputKind::Float => DataType::Float64,
-                OutputKind::Int => DataType::Int64,
-                OutputKind::Bool => DataType::Boolean,
-                OutputKind::Text => DataType::Utf8,
-            };
-            Field::new(name, data_type, true)
-        };
-        let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-        let names: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
         let is_device = fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
         let (target, files) = if path == "-" {
             (Target { out: Box::new(BufWriter::new(io::stdout())) }, None)
@@ -123,9 +127,42 @@ impl Writer {
             let file = File::create(&part).map_err(|e| fault(path, "can't be written", Some(&e)))?;
             (Target { out: Box::new(BufWriter::new(file)) }, Some((part, place.to_path_buf())))
         };
+        Self::to(target, files, path, format, columns)
+    }
+
+    fn to(
+        target: Target,
+        files: Option<(PathBuf, PathBuf)>,
+        path: &str,
+        format: Format,
+        columns: &[(String, OutputKind)],
+    ) -> Result<Self> {
+        let field = |(name, kind): &(String, OutputKind)| {
+            let data_type = match kind {
+                OutputKind::Float => DataType::Float64,
+                OutputKind::Int => DataType::Int64,
+                OutputKind::Bool => DataType::Boolean,
+                OutputKind::Text => DataType::Utf8,
+            };
+            Field::new(name, data_type, true)
+        };
+        let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        let names: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
         let mut writer = Self { sink: None, names, schema, path: path.to_owned(), files };
         writer.sink = Some(writer.open(target, format)?);
         Ok(writer)
+    }
+
+    /// Writes a table into memory.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the columns don't fit each other.
+    pub fn to_bytes(format: Format, columns: &[(String, OutputKind)], values: &[OutputColumn]) -> Result<Vec<u8>> {
+        let buffer = Buffer::default();
+        let mut writer = Self::to(Target { out: Box::new(buffer.clone()) }, None, "memory", format, columns)?;
+        writer.write(values)?;
+        writer.finish()?;
+        Ok(std::mem::take(&mut *buffer.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn open(&self, target: Target, format: Format) -> Result<Sink> {

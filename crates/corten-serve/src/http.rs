@@ -17,7 +17,7 @@ use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, 
 use crate::infer::Fault;
 use crate::keys::Verb;
 use crate::store::Store;
-use crate::{Options, infer, openapi, predict, repository};
+use crate::{Options, frames, infer, openapi, predict, repository};
 
 /// Bytes of JSON before the tensors of a body.
 const HEAD_LENGTH: &str = "inference-header-content-length";
@@ -252,8 +252,16 @@ async fn post(
     let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let in_bytes = kind == "application/octet-stream" && head.is_some() && matches!(post, Post::Infer(..));
-    if !(in_bytes || kind.eq_ignore_ascii_case("application/json")) {
-        let text = format!("a body of type application/json is needed, but {kind} came");
+    let table = frames::format_of(kind).filter(|_| matches!(post, Post::Predict(_)));
+    if !(in_bytes || table.is_some() || kind.eq_ignore_ascii_case("application/json")) {
+        let text = match post {
+            Post::Predict(_) => format!(
+                "a body of type application/json, {} or {} is needed, but {kind} came",
+                frames::ARROW,
+                frames::PARQUET
+            ),
+            _ => format!("a body of type application/json is needed, but {kind} came"),
+        };
         return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|e| *e != "identity") {
@@ -275,17 +283,19 @@ async fn post(
         return (route, late(store));
     }
     let start = Instant::now();
-    let scored = match post {
-        Post::Infer(..) => infer::infer(&served, &body, head, options.max_rows, begun),
-        _ => predict::predict(&served, &body, options.max_rows)
-            .map(|(bytes, rows)| infer::Inferred { bytes, json: None, rows })
-            .map_err(Fault::Error),
+    let plain = |(bytes, rows)| infer::Inferred { bytes, json: None, rows };
+    let scored = match (post, table) {
+        (_, Some((format, _))) => {
+            frames::predict(&served, body, format, options.max_rows, options.max_body).map(plain).map_err(Fault::Error)
+        }
+        (Post::Infer(..), None) => infer::infer(&served, &body, head, options.max_rows, begun),
+        _ => predict::predict(&served, &body, options.max_rows).map(plain).map_err(Fault::Error),
     };
     let response = match scored {
         Ok(inferred) => {
             served.latency.scored(inferred.rows, start.elapsed());
             match inferred.json {
-                None => respond(StatusCode::OK, "application/json", inferred.bytes),
+                None => respond(StatusCode::OK, table.map_or("application/json", |t| t.1), inferred.bytes),
                 Some(length) => {
                     let mut response = respond(StatusCode::OK, "application/octet-stream", inferred.bytes);
                     response.headers_mut().insert(HEAD_LENGTH, HeaderValue::from(length));

@@ -71,12 +71,7 @@ pub(crate) fn outputs(model: &Model) -> Vec<Value> {
 }
 
 /// The table that the tensors are; `values` holds those of a matrix.
-fn table<'v>(
-    model: &Model,
-    tensors: &[Tensor<'_>],
-    max_rows: usize,
-    values: &'v mut Vec<f64>,
-) -> Result<Table<'v>> {
+fn table<'v>(model: &Model, tensors: &[Tensor<'_>], max_rows: usize, values: &'v mut Vec<f64>) -> Result<Table<'v>> {
     let schema = model.schema();
     let rows = tensors.first().and_then(|t| t.shape.first()).copied().unwrap_or(0);
     if rows > max_rows {
@@ -124,7 +119,8 @@ fn write(output: &Output, batch: &Batch, json: &mut Vec<u8>, binary: Option<&mut
     let texts = || (0..batch.rows).flat_map(|r| batch.texts.iter().map(move |t| t[r].as_deref()));
     let numbers = batch.numbers.iter();
     let (name, datatype, rows) = (output.method.as_str(), datatype_of(output), batch.rows);
-    let shape = if output.columns.len() == 1 { format!("[{rows}]") } else { format!("[{rows},{}]", output.columns.len()) };
+    let shape =
+        if output.columns.len() == 1 { format!("[{rows}]") } else { format!("[{rows},{}]", output.columns.len()) };
     let head = format!("{{\"name\":\"{name}\",\"datatype\":\"{datatype}\",\"shape\":{shape},");
     json.extend_from_slice(head.as_bytes());
     match binary {
@@ -276,7 +272,8 @@ pub(crate) fn infer(
     let rows = table.rows();
     let methods: Vec<Method> = wanted.iter().map(|w| w.0.method).collect();
     let batches = model.run_all(&methods, &Data::Table(table), &Run::default())?;
-    let (mut whole, mut bytes) = (Vec::with_capacity(256 + 24 * batches.iter().map(|b| b.numbers.len()).sum::<usize>()), Vec::new());
+    let (mut whole, mut bytes) =
+        (Vec::with_capacity(256 + 24 * batches.iter().map(|b| b.numbers.len()).sum::<usize>()), Vec::new());
     whole.extend_from_slice(b"{\"model_name\":");
     plain(&mut whole, &served.name);
     whole.extend_from_slice(format!(",\"model_version\":\"{}\",", served.version).as_bytes());

@@ -151,10 +151,7 @@ impl<'b> Visitor<'b> for Elements<'_, 'b> {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(());
         }
-        while list
-            .next_element_seed(Elements { out: self.out, known: self.known, depth: self.depth + 1 })?
-            .is_some()
-        {}
+        while list.next_element_seed(Elements { out: self.out, known: self.known, depth: self.depth + 1 })?.is_some() {}
         Ok(())
     }
 
@@ -255,9 +252,11 @@ mod tests {
 
     #[test]
     fn data_is_flat_however_it_is_nested() {
-        let data = |json: &str| serde_json::from_str::<Input<'_>>(json).unwrap().data == {
-            let flat = r#"{"data": [1, null, "a\n", true, -2.5]}"#;
-            serde_json::from_str::<Input<'_>>(flat).unwrap().data
+        let data = |json: &str| {
+            serde_json::from_str::<Input<'_>>(json).unwrap().data == {
+                let flat = r#"{"data": [1, null, "a\n", true, -2.5]}"#;
+                serde_json::from_str::<Input<'_>>(flat).unwrap().data
+            }
         };
         assert!(data(r#"{"data": [[1, null], [["a\n", true], -2.5]]}"#) && !data(r#"{"data": [1]}"#));
         let unknown = |json: &str| serde_json::from_str::<Input<'_>>(json).unwrap().data == Data::Unknown;

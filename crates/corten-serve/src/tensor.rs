@@ -162,7 +162,8 @@ impl<'b> Tensor<'b> {
     /// # Errors
     /// [`Error::Value`] and [`Error::Column`] that name the tensor.
     pub(crate) fn of(value: &'b request::Input<'b>, binary: &mut &'b [u8]) -> Result<Self> {
-        let name = value.name.as_ref().and_then(|n| n.as_str()).ok_or_else(|| Error::value("an input has no 'name'"))?;
+        let name =
+            value.name.as_ref().and_then(|n| n.as_str()).ok_or_else(|| Error::value("an input has no 'name'"))?;
         let fault = |problem: &str| Error::column(name, problem);
         let shape = value.shape.as_ref().and_then(Value::as_array).ok_or_else(|| fault("the input has no 'shape'"))?;
         let shape = shape

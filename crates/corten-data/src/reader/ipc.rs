@@ -76,7 +76,7 @@ fn schema_of(schema: IpcSchema<'_>) -> Result<SchemaRef> {
 }
 
 /// The blocks of a stream.
-pub(super) struct Stream<R> {
+pub(crate) struct Stream<R> {
     input: R,
     schema: SchemaRef,
     decoder: StreamDecoder,
@@ -85,7 +85,7 @@ pub(super) struct Stream<R> {
 }
 
 impl<R: Read> Stream<R> {
-    pub(super) fn new(input: R) -> Result<Self> {
+    pub(crate) fn new(input: R) -> Result<Self> {
         let mut stream = Self {
             input,
             schema: Arc::new(arrow_schema::Schema::empty()),
@@ -99,7 +99,7 @@ impl<R: Read> Stream<R> {
         Ok(stream)
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
@@ -160,7 +160,7 @@ impl<R: Read> Iterator for Stream<R> {
 }
 
 /// The blocks of a file, found by its footer.
-pub(super) struct Blocks<R> {
+pub(crate) struct Blocks<R> {
     input: R,
     length: u64,
     schema: SchemaRef,
@@ -169,7 +169,7 @@ pub(super) struct Blocks<R> {
 }
 
 impl<R: Read + Seek> Blocks<R> {
-    pub(super) fn new(mut input: R) -> Result<Self> {
+    pub(crate) fn new(mut input: R) -> Result<Self> {
         let length = input.seek(SeekFrom::End(0))?;
         let end = length.checked_sub(10).ok_or_else(|| fault("it is too short"))?;
         input.seek(SeekFrom::Start(end))?;
@@ -190,7 +190,7 @@ impl<R: Read + Seek> Blocks<R> {
         Ok(this)
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
@@ -225,7 +225,7 @@ impl<R: Read + Seek> Iterator for Blocks<R> {
 }
 
 /// Whether a file begins as Arrow files do; leaves it at its start.
-pub(super) fn is_file(input: &mut (impl Read + Seek)) -> io::Result<bool> {
+pub(crate) fn is_file(input: &mut (impl Read + Seek)) -> io::Result<bool> {
     let mut magic = [0; 6];
     let found = input.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
     input.rewind()?;

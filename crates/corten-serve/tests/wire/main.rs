@@ -6,4 +6,5 @@ mod life;
 mod limits;
 mod repository;
 mod server;
+mod tables;
 mod tensors;
