@@ -21,9 +21,10 @@ MAY_USE: dict[str, set[str]] = {
     "corten-model": {"corten-core", "corten-kernels"},
     "corten-learn": INFERENCE,
     "corten-trees": INFERENCE,
+    "corten-convert": {"corten-core", "corten-model"},
     "corten-run": {"corten-core", "corten-model"},
     "corten-serve": {"corten-core", "corten-data", "corten-model"},
-    "corten-python": INFERENCE | {"corten-data", "corten-learn", "corten-trees"},
+    "corten-python": INFERENCE | {"corten-convert", "corten-data", "corten-learn", "corten-trees"},
 }
 
 # Crate from outside -> the workspace crates that may reach it, directly or through others.
@@ -35,7 +36,15 @@ HOMES: dict[str, set[str]] = {
     "parquet": {"corten-data", "corten-serve", "corten-python"},
     "faer": {"corten-kernels", "corten-learn", "corten-trees", "corten-python"},
     # The runner has one thread and starts in a millisecond.
-    "rayon": {"corten-kernels", "corten-model", "corten-learn", "corten-trees", "corten-serve", "corten-python"},
+    "rayon": {
+        "corten-kernels",
+        "corten-model",
+        "corten-learn",
+        "corten-trees",
+        "corten-convert",
+        "corten-serve",
+        "corten-python",
+    },
 }
 
 

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod arrow;
+mod convert;
 mod door;
 mod errors;
 mod estimator;
@@ -25,6 +26,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(estimator::estimators, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::defaults, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::convert, module)?)?;
     module.add_function(wrap_pyfunction!(inputs::schema, module)?)?;
     module.add_function(wrap_pyfunction!(model::load, module)?)?;
     module.add_function(wrap_pyfunction!(model::from_bytes, module)?)?;

@@ -25,6 +25,10 @@ pub enum LinkKind {
     Normalize,
     /// The numbers themselves.
     Identity,
+    /// `ln(1 + exp(x))` per column.
+    Softplus,
+    /// `sign(x) * x * x` per column.
+    SignedSquare,
 }
 
 /// Applies a [`LinkKind`].
@@ -86,6 +90,17 @@ impl Operator for Link {
             LinkKind::Exp => flow.map(inputs, first, |_, from, to| {
                 for (o, &x) in to.iter_mut().zip(from) {
                     *o = special::exp(x);
+                }
+            }),
+            LinkKind::Softplus => flow.map(inputs, first, |_, from, to| {
+                for (o, &x) in to.iter_mut().zip(from) {
+                    // Above 37 the 1 is lost.
+                    *o = if x > 37.0 { x } else { special::log1p(special::exp(x)) };
+                }
+            }),
+            LinkKind::SignedSquare => flow.map(inputs, first, |_, from, to| {
+                for (o, &x) in to.iter_mut().zip(from) {
+                    *o = x.abs() * x;
                 }
             }),
             LinkKind::Softmax | LinkKind::Normalize => {

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use corten_core::{Error, Result};
 use corten_kernels::aligned::Aligned;
-use corten_kernels::trees::{Coder, Column, Forest, Node, Parts, Reads};
+use corten_kernels::trees::{Coder, Column, Forest, Node, Parts, Reads, VECTOR};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ impl CodeColumn {
 /// How the numbers of an ensemble are meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Rules {
-    /// Whether sums are divided by the number of trees at the end.
+    /// Whether each sum is divided by the number of trees that add to it at the end.
     average: bool,
     /// How inputs are compared.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -120,6 +120,8 @@ struct Inner {
     features: u32,
     rules: Rules,
     base: Vec<f64>,
+    /// What each output's sum is divided by; none where sums stay as they are.
+    divisors: Vec<f64>,
     columns: Vec<CodeColumn>,
     coder: Coder,
     forest: Forest,
@@ -176,11 +178,15 @@ impl Trees {
         if let Some(linear) = &linear {
             linear.check(features, &parts)?;
         }
+        let adds = |k: usize| parts.targets.iter().filter(|&&t| t == VECTOR || t as usize == k).count();
+        let average = rules.average && !parts.targets.is_empty();
+        let divisors = (0..base.len()).filter(|_| average).map(|k| adds(k).max(1) as f64).collect();
         let forest = Forest::new(parts, &coder).map_err(bad)?;
         Ok(Self(Arc::new(Inner {
             features,
             rules,
             base,
+            divisors,
             columns,
             coder,
             forest,

@@ -32,11 +32,8 @@ impl Trees {
         } else {
             inner.score_block(before, after, rows, stride, inputs, &mut scratch);
         }
-        if inner.rules.average && !self.is_empty() {
-            let count = self.len() as f64;
-            for k in 0..inner.base.len() {
-                after[k * stride..][..rows].iter_mut().for_each(|y| *y /= count);
-            }
+        for (k, &count) in inner.divisors.iter().enumerate() {
+            after[k * stride..][..rows].iter_mut().for_each(|y| *y /= count);
         }
         *flow.scratch = scratch;
     }

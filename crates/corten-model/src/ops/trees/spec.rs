@@ -109,7 +109,7 @@ pub struct TreesSpec {
     pub outputs: u32,
     /// Where each output's sum starts.
     pub base: Vec<f64>,
-    /// Whether sums are divided by the number of trees at the end.
+    /// Whether each sum is divided by the number of trees that add to it at the end.
     pub average: bool,
     /// Whether a value equal to a threshold goes right.
     pub strict: bool,

@@ -1,0 +1,40 @@
+//! Tree ensembles of other libraries.
+//!
+//! A reader a format turns bytes into an [`Ensemble`]: trees over raw values, the columns that they read and what their
+//! sums mean. [`Ensemble::lower`] makes a model of it. All readers take bytes from outside: whatever comes, they give a
+//! model or say what is wrong with it.
+
+mod ensemble;
+mod lightgbm;
+mod numbers;
+
+use corten_core::{Error, Result};
+use corten_model::{Labels, Model};
+
+pub use ensemble::{Answer, Ensemble, Feature};
+
+/// Most bytes of a model.
+pub const MAX_BYTES: usize = 4 << 30;
+
+/// What is known of a model beside its bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Wrapping {
+    /// The classes of a classifier; without them the model predicts the numbers that its library's own object predicts.
+    pub labels: Option<Labels>,
+}
+
+/// Converts a model file of LightGBM (text), told apart by its content.
+///
+/// # Errors
+/// [`Error::Format`] for a damaged model and for content of another kind, [`Error::Unsupported`] for what can't be
+/// converted, with the reason.
+pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Error::Limit(format!("a model of more than {MAX_BYTES} bytes")));
+    }
+    let ensemble = match bytes {
+        [b't', b'r', b'e', b'e', b'\n' | b'\r', ..] => lightgbm::read(bytes)?,
+        _ => return Err(Error::format("this is no model of LightGBM (text)")),
+    };
+    ensemble.lower(wrapping)
+}
