@@ -31,12 +31,14 @@ if TYPE_CHECKING:
         streaming,
         tree,
     )
+    from ._convert import convert
     from ._model import Model, load
     from ._serve import serve
 
 __all__ = [
     "Model",
     "compose",
+    "convert",
     "datasets",
     "ensemble",
     "exceptions",
@@ -50,8 +52,8 @@ __all__ = [
     "tree",
 ]
 
-_MODULES = frozenset(__all__) - {"Model", "load", "serve"}
-_NAMES = {"Model": "._model", "load": "._model", "serve": "._serve"}
+_MODULES = frozenset(__all__) - {"Model", "convert", "load", "serve"}
+_NAMES = {"Model": "._model", "convert": "._convert", "load": "._model", "serve": "._serve"}
 
 
 def __getattr__(name: str) -> Any:

@@ -38,6 +38,8 @@ class Model:
         What it can be asked for.
     classes_ : ndarray
         The classes, for a classifier.
+    feature_names_in_ : ndarray of str objects
+        The names of the columns, where they are found by name.
 
     Examples
     --------
@@ -57,6 +59,7 @@ class Model:
     decision_function_one: Callable[[Mapping[str, Any]], Any]
     transform_one: Callable[[Mapping[str, Any]], dict[str, Any]]
     classes_: np.ndarray
+    feature_names_in_: np.ndarray
 
     def __init__(self, core: Any) -> None:
         self._core = core
@@ -69,6 +72,10 @@ class Model:
         output = core.output("predict") if "predict" in self._methods else None
         if output is not None and output.get("classes") is not None:
             self.classes_ = _label_array(output["classes"])
+        if self._named:
+            self.feature_names_in_ = np.array([i["name"] for i in schema["inputs"]], dtype=object)
+        # The score from which a row is an outlier: of isolation forests that were converted.
+        self._offset: float | None = core.metadata().get("offset")
 
     @property
     def methods(self) -> list[str]:
@@ -148,6 +155,22 @@ class Model:
         """
         out: np.ndarray = self._run("decision_function", X)
         return out.ravel() if out.shape[1] == 1 else out
+
+    @available_if(lambda self: self._offset is not None)
+    def score_samples(self, X: Any) -> np.ndarray:
+        """The score of each row by an isolation forest: the lower, the more of an outlier.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        scores: np.ndarray = self.decision_function(X) + self._offset
+        return scores
 
     @_has("transform")
     def transform(self, X: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 use corten_core::{Error, Kind, Result};
 use corten_model::ops::{
-    Category, CategoryColumn, CategoryValues, Decide, DecideKind, Linear, Link, LinkKind, Rule, Trees, TreesSpec,
+    Category, CategoryColumn, CategoryValues, Decide, DecideKind, Impute, Linear, Link, LinkKind, Rule, Trees, TreesSpec,
 };
 use corten_model::{Builder, Input, Labels, Method, Model, Output, Schema, Slot};
 use serde_json::Value;
@@ -44,6 +44,10 @@ pub enum Answer {
     Softplus,
     /// `sign(x) * x * x`.
     SignedSquare,
+    /// The number of the class with the highest sum.
+    ArgMax,
+    /// 1 above 0, else 0.
+    Hinge,
     /// Probabilities as they are: forests of classes.
     Probabilities,
     /// An isolation forest, whose mean depth `x` becomes the score `-exp(rate * x) - offset`.
@@ -55,13 +59,29 @@ pub enum Answer {
     },
 }
 
+/// What is added up.
+#[derive(Clone, Debug)]
+pub enum Sums {
+    /// Trees.
+    Trees(TreesSpec),
+    /// A linear model; a missing value adds nothing.
+    Linear {
+        /// Output after output, a weight a feature.
+        weights: Vec<f64>,
+        /// One an output.
+        intercept: Vec<f64>,
+    },
+}
+
 /// An ensemble of another library.
 #[derive(Clone, Debug)]
 pub struct Ensemble {
     /// The library and its kind of model, such as `lightgbm.Booster`.
     pub source: String,
-    /// The trees.
-    pub spec: TreesSpec,
+    /// What is added up.
+    pub sums: Sums,
+    /// What sums are multiplied with before anything else, and what is added to each.
+    pub after: Option<(f64, Vec<f64>)>,
     /// What they read.
     pub features: Vec<Feature>,
     /// Whether columns are found by name.
@@ -70,6 +90,8 @@ pub struct Ensemble {
     pub answer: Answer,
     /// Whether the sums may be asked for beside the answer.
     pub scores: bool,
+    /// Whether probabilities are computed in `f32`.
+    pub narrow: bool,
 }
 
 /// Each column multiplied with a number.
@@ -132,7 +154,21 @@ impl Ensemble {
     pub fn lower(self, wrapping: &Wrapping) -> Result<Model> {
         let mut builder = Builder::new(self.schema());
         let slots = self.inputs(&mut builder)?;
-        let sums = builder.add(Trees::build(self.spec.clone())?, &slots)?;
+        let mut sums = match &self.sums {
+            Sums::Trees(spec) => builder.add(Trees::build(spec.clone())?, &slots)?,
+            Sums::Linear { weights, intercept } => {
+                let fill = Impute { missing: f64::NAN, fill: vec![0.0; slots.len()] };
+                let filled = builder.add(fill, &slots)?;
+                let (outputs, weights, intercept) = (intercept.len() as u32, weights.clone(), intercept.clone());
+                builder.add(Linear { outputs, weights, intercept }, &filled)?
+            }
+        };
+        if let Some((scale, bias)) = &self.after {
+            for (sum, &bias) in sums.iter_mut().zip(bias) {
+                let after = Linear { outputs: 1, weights: vec![*scale], intercept: vec![bias] };
+                *sum = builder.add(after, std::slice::from_ref(sum))?[0];
+            }
+        }
         let outputs = match &wrapping.labels {
             Some(labels) => self.classes(&mut builder, sums, labels)?,
             None => self.numbers(&mut builder, sums)?,
@@ -156,9 +192,9 @@ impl Ensemble {
         let (probabilities, decide) = match self.answer {
             Answer::Sigmoid { scale } => {
                 let scaled = scaled(builder, &sums, scale)?;
-                (link(builder, LinkKind::Sigmoid, &scaled)?, DecideKind::Threshold(0.0))
+                (link(builder, self.sigmoid(), &scaled)?, DecideKind::Threshold(0.0))
             }
-            Answer::Softmax => (link(builder, LinkKind::Softmax, &sums)?, DecideKind::ArgMax),
+            Answer::Softmax | Answer::ArgMax => (link(builder, self.softmax(), &sums)?, DecideKind::ArgMax),
             Answer::Sigmoids { scale, normalized } => (self.sigmoids(builder, &sums, scale, normalized)?, DecideKind::ArgMax),
             Answer::Probabilities => {
                 let class = builder.add(Decide { kind: DecideKind::ArgMax }, &sums)?;
@@ -179,13 +215,21 @@ impl Ensemble {
         Ok(out)
     }
 
+    fn sigmoid(&self) -> LinkKind {
+        if self.narrow { LinkKind::Sigmoid32 } else { LinkKind::Sigmoid }
+    }
+
+    fn softmax(&self) -> LinkKind {
+        if self.narrow { LinkKind::Softmax32 } else { LinkKind::Softmax }
+    }
+
     fn sigmoids(&self, builder: &mut Builder, sums: &[Slot], scale: f64, normalized: bool) -> Result<Vec<Slot>> {
         let sums = scaled(builder, sums, scale)?;
         if normalized {
             return link(builder, LinkKind::Normalize, &sums);
         }
         // A sigmoid gives both probabilities.
-        sums.iter().map(|s| link(builder, LinkKind::Sigmoid, std::slice::from_ref(s)).map(|both| both[1])).collect()
+        sums.iter().map(|s| link(builder, self.sigmoid(), std::slice::from_ref(s)).map(|both| both[1])).collect()
     }
 
     /// What the library's own object predicts.
@@ -195,7 +239,9 @@ impl Ensemble {
             Answer::Exp => link(builder, LinkKind::Exp, &sums)?,
             Answer::Sigmoid { scale } => self.sigmoids(builder, &sums, scale, false)?,
             Answer::Sigmoids { scale, normalized } => self.sigmoids(builder, &sums, scale, normalized)?,
-            Answer::Softmax => link(builder, LinkKind::Softmax, &sums)?,
+            Answer::Softmax => link(builder, self.softmax(), &sums)?,
+            Answer::ArgMax => builder.add(Decide { kind: DecideKind::ArgMax }, &sums)?,
+            Answer::Hinge => builder.add(Decide { kind: DecideKind::Threshold(0.0) }, &sums)?,
             Answer::Softplus => link(builder, LinkKind::Softplus, &sums)?,
             Answer::SignedSquare => link(builder, LinkKind::SignedSquare, &sums)?,
             Answer::Isolation { rate, offset } => {

@@ -4,14 +4,18 @@
 //! sums mean. [`Ensemble::lower`] makes a model of it. All readers take bytes from outside: whatever comes, they give a
 //! model or say what is wrong with it.
 
+mod catboost;
+mod city;
 mod ensemble;
+pub mod flat;
 mod lightgbm;
 mod numbers;
+mod xgboost;
 
 use corten_core::{Error, Result};
 use corten_model::{Labels, Model};
 
-pub use ensemble::{Answer, Ensemble, Feature};
+pub use ensemble::{Answer, Ensemble, Feature, Sums};
 
 /// Most bytes of a model.
 pub const MAX_BYTES: usize = 4 << 30;
@@ -21,9 +25,11 @@ pub const MAX_BYTES: usize = 4 << 30;
 pub struct Wrapping {
     /// The classes of a classifier; without them the model predicts the numbers that its library's own object predicts.
     pub labels: Option<Labels>,
+    /// The categories of columns that a model knows by hashes only: of CatBoost.
+    pub categories: Vec<(String, Vec<String>)>,
 }
 
-/// Converts a model file of LightGBM (text), told apart by its content.
+/// Converts a model file of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON), told apart by its content.
 ///
 /// # Errors
 /// [`Error::Format`] for a damaged model and for content of another kind, [`Error::Unsupported`] for what can't be
@@ -34,7 +40,9 @@ pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
     }
     let ensemble = match bytes {
         [b't', b'r', b'e', b'e', b'\n' | b'\r', ..] => lightgbm::read(bytes)?,
-        _ => return Err(Error::format("this is no model of LightGBM (text)")),
+        bytes if catboost::is_one(bytes) => catboost::read(bytes, wrapping)?,
+        bytes if xgboost::is_one(bytes) => xgboost::read(bytes)?,
+        _ => return Err(Error::format("this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)")),
     };
     ensemble.lower(wrapping)
 }

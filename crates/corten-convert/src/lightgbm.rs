@@ -10,7 +10,7 @@ use corten_core::{Error, Result};
 use corten_model::ops::{CategoryValues, LeafModel, Tree, TreeNode, TreesSpec};
 use serde_json::Value;
 
-use crate::ensemble::{Answer, Ensemble, Feature};
+use crate::ensemble::{Answer, Ensemble, Feature, Sums};
 use crate::numbers::{list, one, shown};
 
 /// Most trees, features, and leaves of a tree.
@@ -135,7 +135,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
     if unnamed {
         features.iter_mut().enumerate().for_each(|(i, f)| f.name = format!("x{i}"));
     }
-    Ok(Ensemble { source: "lightgbm.Booster".into(), spec, features, named: !unnamed, answer, scores: true })
+    let (sums, named) = (Sums::Trees(spec), !unnamed);
+    Ok(Ensemble { source: "lightgbm.Booster".into(), sums, after: None, features, named, answer, scores: true, narrow: false })
 }
 
 /// What is wrong, without "the LightGBM model ..." a second time.

@@ -29,6 +29,10 @@ pub enum LinkKind {
     Softplus,
     /// `sign(x) * x * x` per column.
     SignedSquare,
+    /// As `Sigmoid`, each step rounded to `f32`.
+    Sigmoid32,
+    /// As `Softmax`, each step but the sum rounded to `f32`.
+    Softmax32,
 }
 
 /// Applies a [`LinkKind`].
@@ -59,8 +63,8 @@ impl Operator for Link {
     fn check(&self, inputs: &[Slot]) -> Result<Shape> {
         let n = numbers_only("link", inputs, None)?;
         match self.kind {
-            LinkKind::Sigmoid if n == 1 => Ok(Shape::numbers(2)),
-            LinkKind::Sigmoid => Err(Error::format("operator 'link': a sigmoid takes one score")),
+            LinkKind::Sigmoid | LinkKind::Sigmoid32 if n == 1 => Ok(Shape::numbers(2)),
+            LinkKind::Sigmoid | LinkKind::Sigmoid32 => Err(Error::format("operator 'link': a sigmoid takes one score")),
             _ => Ok(Shape::numbers(n)),
         }
     }
@@ -76,11 +80,17 @@ impl Operator for Link {
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {
         let (rows, stride, n) = (flow.rows, flow.stride, inputs.len());
         match self.kind {
-            LinkKind::Sigmoid => {
+            LinkKind::Sigmoid | LinkKind::Sigmoid32 => {
                 let (before, after) = flow.split(first);
                 let Some(&Slot::Number(at)) = inputs.first() else { return Ok(()) };
                 let from = &before[at as usize * stride..][..rows];
                 for (r, &x) in from.iter().enumerate() {
+                    if self.kind == LinkKind::Sigmoid32 {
+                        let p = sigmoid32(x as f32);
+                        after[r] = f64::from(1.0 - p);
+                        after[stride + r] = f64::from(p);
+                        continue;
+                    }
                     let p = special::sigmoid(x);
                     after[r] = 1.0 - p;
                     after[stride + r] = p;
@@ -103,13 +113,15 @@ impl Operator for Link {
                     *o = x.abs() * x;
                 }
             }),
-            LinkKind::Softmax | LinkKind::Normalize => {
+            LinkKind::Softmax | LinkKind::Softmax32 | LinkKind::Normalize => {
                 let mut row = core::mem::take(&mut flow.scratch.row);
                 let (before, after) = flow.split(first);
                 for r in 0..rows {
                     gather(&mut row, before, inputs, stride, r);
                     if self.kind == LinkKind::Softmax {
                         special::softmax_in_place(&mut row);
+                    } else if self.kind == LinkKind::Softmax32 {
+                        softmax32(&mut row);
                     } else {
                         let mut sum = 0.0;
                         for x in &mut row {
@@ -127,6 +139,29 @@ impl Operator for Link {
         }
         Ok(())
     }
+}
+
+/// `exp(x)` of an `f32`, rounded once.
+fn exp32(x: f32) -> f32 {
+    special::exp(f64::from(x)) as f32
+}
+
+/// XGBoost's sigmoid.
+fn sigmoid32(x: f32) -> f32 {
+    // Beyond it the exponential is no `f32`.
+    1.0 / (exp32(-x.max(-88.7)) + 1.0)
+}
+
+/// XGBoost's softmax: numbers in `f32`, their sum in `f64`.
+fn softmax32(row: &mut [f64]) {
+    let most = row.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x as f32));
+    let mut sum = 0.0;
+    for x in row.iter_mut() {
+        *x = f64::from(exp32(*x as f32 - most));
+        sum += *x;
+    }
+    let sum = sum as f32;
+    row.iter_mut().for_each(|x| *x = f64::from(*x as f32 / sum));
 }
 
 fn gather(row: &mut Vec<f64>, before: &[f64], inputs: &[Slot], stride: usize, r: usize) {
