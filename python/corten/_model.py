@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core, _inputs, _output
 from ._base import available_if
+from ._explain import explain
 
 
 def _has(method: str) -> Any:
@@ -94,10 +95,13 @@ class Model:
         few = self._core.few(method, X)
         if few is not None:
             return few
+        return self._core.run(method, self._read(X).data)
+
+    def _read(self, X: Any) -> _inputs.Input:
         inputs = _inputs.read(X, "Model", sparse=True, text=True)
         if inputs.width != self._width and (inputs.names is None or not self._named):
             raise ValueError(f"X has {inputs.width} features, but Model is expecting {self._width} features as input.")
-        return self._core.run(method, inputs.data)
+        return inputs
 
     @_has("predict")
     def predict(self, X: Any) -> np.ndarray:
@@ -173,6 +177,31 @@ class Model:
         ndarray of str objects
         """
         return np.array(self._core.output("transform")["names"], dtype=object)
+
+    def explain(self, X: Any, *, interactions: bool = False) -> Any:
+        """Explains each row's score by what every feature adds to it: exact path-dependent TreeSHAP.
+
+        Features are the columns that the trees decide by: behind a one-hot encoder, its indicators.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+        interactions : bool, default=False
+            Tell pairs of features apart.
+
+        Returns
+        -------
+        shap.Explanation or Explanation
+            `values` of shape (n_samples, n_features) or (n_samples, n_features, n_features), followed by n_outputs
+            where there is more than one, with `base_values`, `data` and `feature_names`.
+
+        Raises
+        ------
+        UnsupportedError
+            For a model that has no trees, or more than one ensemble of them.
+        """
+        return explain(self._core, self._read(X), interactions=interactions)
 
     def update(self, X: Any) -> np.ndarray:
         """Advances a model that has state by some rows, in their order.

@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod compose;
 pub mod estimator;
+pub mod explain;
 pub mod file;
 mod graph;
 mod model;

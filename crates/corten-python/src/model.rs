@@ -112,6 +112,32 @@ impl Model {
         self.rows.few(py, &self.read(), method, x)
     }
 
+    /// Shapley values of a table: a dict of arrays and names.
+    #[pyo3(signature = (x, interactions = false, threads = None))]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        interactions: bool,
+        threads: Option<i64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let input = Input::new(x)?;
+        let cancel = CancelToken::new();
+        let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
+        let found = door::run(py, Size::Long, &cancel, || self.read().explain(&input.data()?, interactions, &options))?;
+        let (rows, features, outputs) = (found.rows, found.features, found.outputs);
+        let dict = PyDict::new(py);
+        dict.set_item("values", arrays::floats(py, &[rows, features, outputs], &found.values)?)?;
+        if let Some(squares) = &found.interactions {
+            dict.set_item("interactions", arrays::floats(py, &[rows, features, features, outputs], squares)?)?;
+        }
+        dict.set_item("base", arrays::floats(py, &[outputs], &found.base)?)?;
+        dict.set_item("data", arrays::floats(py, &[rows, features], &found.data)?)?;
+        dict.set_item("names", &found.names)?;
+        dict.set_item("sources", &found.sources)?;
+        Ok(dict)
+    }
+
     /// Takes rows into the state; `transform` of each row after its step.
     fn update<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let input = Input::new(x)?;

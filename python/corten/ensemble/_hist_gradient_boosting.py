@@ -8,10 +8,11 @@ import numpy as np
 
 from .. import _inputs
 from .._base import ClassifierMixin, DecisionMixin, Estimator, RegressorMixin
+from .._explain import Explains
 from .._inputs import Input
 
 
-class _HistGradientBoosting(Estimator):
+class _HistGradientBoosting(Explains, Estimator):
     """What both have in common."""
 
     _allow_nan = True

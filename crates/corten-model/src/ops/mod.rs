@@ -28,6 +28,7 @@ pub use link::{Decide, DecideKind, Link, LinkKind};
 pub use one_hot::OneHot;
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
+pub(crate) use trees::{GameScratch, TreesGame};
 pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
 
 use crate::file::{TensorReader, TensorWriter};

@@ -36,7 +36,8 @@ pub(crate) struct Boosted {
 
 /// A tree over bins as one over raw values.
 pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
-    let mut out = Tree::new(Some(output));
+    let cover = tree.rows.iter().map(|&rows| f64::from(rows)).collect();
+    let mut out = Tree { cover, ..Tree::new(Some(output)) };
     for node in &tree.nodes {
         match node {
             Grown::Leaf { value, .. } => out.push_leaf(&[*value]),
