@@ -1,92 +1,88 @@
 //! Interactions: for each leaf, every pair of players on its path.
 
-use super::pass::{holds, multiply};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::array::from_fn;
+
+use super::pass::{Answers, Row, factors, holds, multiply};
 use super::program::Visit;
-use super::{Codes, Game, LANES, Scratch, at_level, choose};
+use super::simd::{Simd, WIDTH};
+use super::{Codes, Game, LANES, Point, Scratch, VECTORS, at_level};
 
 at_level! {
-    fn run(game: &Game<'_>, rule: &[(f64, f64)], rows: Codes<'_>, offset: usize, scratch: &mut Scratch, out: &mut [f64])
-        = whole
+    fn run(game: &Game<'_>, rule: &[Point], rows: Codes<'_>, offset: usize, scratch: &Scratch, out: &mut [f64]) = whole
 }
 
 #[inline(always)]
-fn whole(game: &Game<'_>, rule: &[(f64, f64)], rows: Codes<'_>, offset: usize, scratch: &mut Scratch, out: &mut [f64]) {
-    super::pass::constants(&scratch.program.steps, rule, &mut scratch.constants);
+fn whole<S: Simd>(game: &Game<'_>, rule: &[Point], rows: Codes<'_>, offset: usize, scratch: &Scratch, out: &mut [f64]) {
     match rule.len() {
-        1 => points::<1>(game, rule, rows, offset, scratch, out),
-        2 => points::<2>(game, rule, rows, offset, scratch, out),
-        3 => points::<3>(game, rule, rows, offset, scratch, out),
-        _ => points::<4>(game, rule, rows, offset, scratch, out),
+        1 => points::<S, 1>(game, rule, rows, offset, scratch, out),
+        2 => points::<S, 2>(game, rule, rows, offset, scratch, out),
+        3 => points::<S, 3>(game, rule, rows, offset, scratch, out),
+        _ => points::<S, 4>(game, rule, rows, offset, scratch, out),
     }
 }
 
 #[inline(always)]
-fn points<const N: usize>(
+fn points<S: Simd, const N: usize>(
     game: &Game<'_>,
-    rule: &[(f64, f64)],
+    rule: &[Point],
     rows: Codes<'_>,
     offset: usize,
-    scratch: &mut Scratch,
+    scratch: &Scratch,
     out: &mut [f64],
 ) {
-    let Scratch { program, constants, down, holds: held, rates, .. } = scratch;
-    let places = program.places;
-    down.clear();
-    down.resize(places * N, [1.0; LANES]);
-    held.clear();
-    held.resize(places, [u64::MAX; LANES]);
-    rates.clear();
-    rates.resize(program.players * N, [0.0; LANES]);
-    let (down, rates) = (down.as_chunks_mut::<N>().0, rates.as_chunks_mut::<N>().0);
+    let program = &scratch.program;
+    let factors = factors::<N>(&program.steps, rule);
+    let mut down: Vec<[Row<S>; N]> = vec![[[S::splat(1.0); VECTORS]; N]; program.places];
+    let mut held: Vec<Answers<S>> = vec![[S::of_bits(u8::MAX); VECTORS]; program.places];
+    // How fast a player's part of the product grows, over the part: where its conditions hold.
+    let rate = |visit: &Visit| -> [f64; N] {
+        from_fn(|q| (1.0 - visit.share) / (visit.share + rule[q].at * (1.0 - visit.share)))
+    };
+    let known: Vec<[f64; N]> = program.visits.iter().map(rate).collect();
+    let mut rates: Vec<[Row<S>; N]> = vec![[[S::splat(0.0); VECTORS]; N]; program.players];
     let leaves = &game.forest.parts().leaves;
-    let width = 4 * N + 1;
     for at in (0..rows.stride).step_by(LANES) {
-        let mut visited = (0usize, program.visit_ends.iter());
-        for (index, step) in program.steps.iter().enumerate() {
+        let (mut start, mut ends) = (0, program.visit_ends.iter());
+        for (step, own) in program.steps.iter().zip(&factors) {
             let depth = step.depth as usize;
             let before = held[step.previous as usize];
-            let mut now = [0; LANES];
-            holds(game, step, rows, at, &before, &mut now);
-            let mut product = multiply::<N>(step, &constants[index * width..][..width], &down[depth], &before, &now);
+            let now = holds::<S>(game, step, rows, at, before);
+            let product = multiply::<S, N>(step, own, &down[depth], before, now);
             held[depth + 1] = now;
             if !step.is_leaf() {
                 down[depth + 1] = product;
                 continue;
             }
-            let start = visited.0;
-            visited.0 = visited.1.next().map_or(start, |&end| end as usize);
-            let visits = &program.visits[start..visited.0];
-            let half = leaves[step.leaf() + offset] / 2.0;
-            for (q, &(_, weight)) in rule.iter().enumerate() {
-                product[q].iter_mut().for_each(|x| *x *= half * weight);
-            }
-            for (visit, rate) in visits.iter().zip(rates.iter_mut()) {
-                for (q, &(t, _)) in rule.iter().enumerate() {
-                    let yes = (1.0 - visit.share) / (visit.share + t * (1.0 - visit.share));
-                    let no = -1.0 / (1.0 - t);
-                    let held = &held[visit.place as usize];
-                    for l in 0..LANES {
-                        rate[q][l] = choose(held[l], yes, no);
-                    }
-                }
-            }
-            for (i, (one, rate)) in visits.iter().zip(rates.iter()).enumerate() {
-                let mut with = *rate;
+            let end = ends.next().map_or(start, |&end| end as usize);
+            let visits = &program.visits[start..end];
+            for ((visit, known), rate) in visits.iter().zip(&known[start..end]).zip(&mut rates) {
+                let held = held[visit.place as usize];
                 for q in 0..N {
-                    for l in 0..LANES {
-                        with[q][l] *= product[q][l];
+                    for v in 0..VECTORS {
+                        rate[q][v] = S::choose(held[v], known[q], -rule[q].rest);
                     }
                 }
-                for (other, rate) in visits[..i].iter().zip(rates.iter()) {
-                    let mut total = [0.0; LANES];
-                    for q in 0..N {
-                        for l in 0..LANES {
-                            total[l] += with[q][l] * rate[q][l];
-                        }
+            }
+            start = end;
+            let half = leaves[step.leaf() + offset] / 2.0;
+            for (i, (one, rate)) in visits.iter().zip(&rates).enumerate() {
+                let mut with = product;
+                for q in 0..N {
+                    let factor = S::splat(half * rule[q].weight);
+                    for v in 0..VECTORS {
+                        with[q][v] = S::mul(S::mul(product[q][v], factor), rate[q][v]);
                     }
-                    let to = &mut out[pair(one, other) * rows.stride + at..][..LANES];
-                    for l in 0..LANES {
-                        to[l] += total[l];
+                }
+                for (other, rate) in visits[..i].iter().zip(&rates) {
+                    let to = out[pair(one, other) * rows.stride + at..][..LANES].as_chunks_mut::<WIDTH>().0;
+                    for v in 0..VECTORS {
+                        let mut total = S::mul(with[0][v], rate[0][v]);
+                        for q in 1..N {
+                            total = S::add(total, S::mul(with[q][v], rate[q][v]));
+                        }
+                        S::store(S::add(S::load(&to[v]), total), &mut to[v]);
                     }
                 }
             }

@@ -15,6 +15,7 @@ mod interact;
 mod pass;
 mod program;
 mod quadrature;
+mod simd;
 
 use alloc::vec::Vec;
 
@@ -24,7 +25,9 @@ use crate::trees::{Forest, VECTOR};
 use program::Program;
 
 /// Rows side by side: blocks of rows are padded to whole groups of them.
-pub const LANES: usize = 16;
+pub const LANES: usize = VECTORS * simd::WIDTH;
+/// Vectors side by side: what a step costs beside arithmetic is shared by their rows.
+const VECTORS: usize = 2;
 /// Most points in one pass: their products stay in registers.
 const POINTS: usize = 4;
 
@@ -44,11 +47,15 @@ pub struct Game<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     program: Program,
-    constants: Vec<f64>,
-    down: Vec<[f64; LANES]>,
-    up: Vec<[f64; LANES]>,
-    holds: Vec<[u64; LANES]>,
-    rates: Vec<[f64; LANES]>,
+}
+
+/// A point of a rule.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    at: f64,
+    weight: f64,
+    /// One over what is left up to 1.
+    rest: f64,
 }
 
 /// A block of rows as codes: row `r` of code column `c` is `codes[c * stride + r]`.
@@ -128,9 +135,9 @@ impl<'a> Game<'a> {
         scratch: &mut Scratch,
         visits: bool,
         outputs: usize,
-        mut pass: impl FnMut(&[(f64, f64)], Codes<'r>, &mut Scratch, usize, usize),
+        mut pass: impl FnMut(&[Point], Codes<'r>, &Scratch, usize, usize),
     ) {
-        let mut rules: Vec<Vec<(f64, f64)>> = Vec::new();
+        let mut rules: Vec<Vec<Point>> = Vec::new();
         let mut mean = alloc::vec![0.0; outputs];
         for (tree, &target) in self.forest.parts().targets.iter().enumerate() {
             let mut program = core::mem::take(&mut scratch.program);
@@ -144,8 +151,9 @@ impl<'a> Game<'a> {
                 rules.resize(points + 1, Vec::new());
             }
             if rules[points].is_empty() {
-                let (points_at, weights) = quadrature::rule(points);
-                rules[points] = points_at.into_iter().zip(weights).collect();
+                let (at, weights) = quadrature::rule(points);
+                let point = |(at, weight)| Point { at, weight, rest: 1.0 / (1.0 - at) };
+                rules[points] = at.into_iter().zip(weights).map(point).collect();
             }
             let of_tree = if target == VECTOR { 0..outputs } else { target as usize..target as usize + 1 };
             // Passes of equal size: the rule's points are independent.
@@ -160,22 +168,16 @@ impl<'a> Game<'a> {
     }
 }
 
-/// A lane's choice: `yes` where all bits are set, `no` where none is.
-#[inline(always)]
-fn choose(mask: u64, yes: f64, no: f64) -> f64 {
-    f64::from_bits(yes.to_bits() & mask | no.to_bits() & !mask)
-}
-
 /// Compiles one body for each level and calls the one asked for, or the highest below it that there is.
 macro_rules! at_level {
-    (fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $body:path) => {
+    (fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $body:ident) => {
         pub(super) fn $name(level: $crate::cpu::Level, $($arg: $type),*) {
             #[cfg(all(target_arch = "x86_64", feature = "std"))]
             {
                 #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $type),*) { $body($($arg),*) }
+                fn avx2($($arg: $type),*) { $body::<$crate::shap::simd::Avx2>($($arg),*) }
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-                fn avx512($($arg: $type),*) { $body($($arg),*) }
+                fn avx512($($arg: $type),*) { $body::<$crate::shap::simd::Avx512>($($arg),*) }
                 match level.min($crate::cpu::available()) {
                     $crate::cpu::Level::Plain => {}
                     $crate::cpu::Level::Avx2 => {
@@ -191,7 +193,7 @@ macro_rules! at_level {
                 }
             }
             let _ = level;
-            $body($($arg),*);
+            $body::<$crate::shap::simd::Plain>($($arg),*);
         }
     };
 }

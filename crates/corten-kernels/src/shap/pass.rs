@@ -1,180 +1,207 @@
 //! Values: products down the edges, sums up again.
 
+use alloc::vec;
 use alloc::vec::Vec;
+use core::array::from_fn;
 
 use super::program::Step;
-use super::{Codes, Game, LANES, Scratch, at_level, choose};
+use super::simd::{Simd, WIDTH};
+use super::{Codes, Game, LANES, Point, Scratch, VECTORS, at_level};
 
-/// Numbers of a step for a pass of `N` points, `4 * N + 1` in all: what the product is multiplied with where the player's
-/// conditions hold with this edge, and where they end to hold here; what the sum is multiplied with in these cases; then
-/// the factor of the product where they didn't hold before.
-pub(super) fn constants(steps: &[Step], rule: &[(f64, f64)], out: &mut Vec<f64>) {
-    out.clear();
+/// A number a row of the lanes.
+pub(super) type Row<S> = [<S as Simd>::V; VECTORS];
+/// An answer a row.
+pub(super) type Answers<S> = [<S as Simd>::M; VECTORS];
+
+/// Numbers of a step for a pass of `N` points.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factors<const N: usize> {
+    /// Of the product: where the player's conditions hold with this edge, and where they end to hold here.
+    yes: [f64; N],
+    no: [f64; N],
+    /// The same of what the sum below the edge brings its player.
+    credit: [f64; N],
+    debit: [f64; N],
+    /// Of the product where the conditions did not hold before.
+    gone: f64,
+    /// Of the edge itself: one over what a known player is worth, and how fast that grows.
+    inverse: [f64; N],
+    rate: [f64; N],
+}
+
+/// The factors of each step.
+#[inline(always)]
+pub(super) fn factors<const N: usize>(steps: &[Step], rule: &[Point]) -> Vec<Factors<N>> {
+    let mut out: Vec<Factors<N>> = Vec::with_capacity(steps.len());
     for step in steps {
-        let (z, before) = (step.share, step.share_before);
-        let known = |t: f64, z: f64| z + t * (1.0 - z);
-        out.extend(rule.iter().map(|&(t, _)| known(t, z) / known(t, before)));
-        out.extend(rule.iter().map(|&(t, _)| z * (1.0 - t) / known(t, before)));
-        let rate = |t: f64, z: f64| (1.0 - z) / known(t, z);
-        out.extend(rule.iter().map(|&(t, w)| w * (rate(t, z) - rate(t, before))));
-        out.extend(rule.iter().map(|&(t, w)| -w * (1.0 / (1.0 - t) + rate(t, before))));
-        out.push(if before > 0.0 { z / before } else { 0.0 });
+        let z = step.share;
+        let (above, above_rate, gone) = match out.get(step.before as usize) {
+            Some(f) => (f.inverse, f.rate, if step.share_before > 0.0 { z / step.share_before } else { 0.0 }),
+            None => ([1.0; N], [0.0; N], 0.0),
+        };
+        let known: [f64; N] = from_fn(|q| z + rule[q].at * (1.0 - z));
+        let inverse: [f64; N] = from_fn(|q| 1.0 / known[q]);
+        let rate: [f64; N] = from_fn(|q| (1.0 - z) * inverse[q]);
+        out.push(Factors {
+            yes: from_fn(|q| known[q] * above[q]),
+            no: from_fn(|q| z * (1.0 - rule[q].at) * above[q]),
+            credit: from_fn(|q| rule[q].weight * (rate[q] - above_rate[q])),
+            debit: from_fn(|q| -rule[q].weight * (rule[q].rest + above_rate[q])),
+            gone,
+            inverse,
+            rate,
+        });
     }
+    out
 }
 
 /// One tree, one output and some points of its rule for a block of rows: `out[player * stride + row]`.
 #[inline(always)]
-fn whole(game: &Game<'_>, rule: &[(f64, f64)], rows: Codes<'_>, offset: usize, scratch: &mut Scratch, out: &mut [f64]) {
-    constants(&scratch.program.steps, rule, &mut scratch.constants);
+fn whole<S: Simd>(game: &Game<'_>, rule: &[Point], rows: Codes<'_>, offset: usize, scratch: &Scratch, out: &mut [f64]) {
     match rule.len() {
-        1 => points::<1>(game, rows, offset, scratch, out),
-        2 => points::<2>(game, rows, offset, scratch, out),
-        3 => points::<3>(game, rows, offset, scratch, out),
-        _ => points::<4>(game, rows, offset, scratch, out),
+        1 => points::<S, 1>(game, rule, rows, offset, scratch, out),
+        2 => points::<S, 2>(game, rule, rows, offset, scratch, out),
+        3 => points::<S, 3>(game, rule, rows, offset, scratch, out),
+        _ => points::<S, 4>(game, rule, rows, offset, scratch, out),
     }
 }
 
 at_level! {
-    fn run(game: &Game<'_>, rule: &[(f64, f64)], rows: Codes<'_>, offset: usize, scratch: &mut Scratch, out: &mut [f64])
-        = whole
+    fn run(game: &Game<'_>, rule: &[Point], rows: Codes<'_>, offset: usize, scratch: &Scratch, out: &mut [f64]) = whole
 }
 
-/// Whether each row's player has held all its conditions down to an edge: all bits or none.
+/// Whether each row's player has held all its conditions down to an edge.
 #[inline(always)]
-pub(super) fn holds(
+pub(super) fn holds<S: Simd>(
     game: &Game<'_>,
     step: &Step,
     rows: Codes<'_>,
     at: usize,
-    before: &[u64; LANES],
-    out: &mut [u64; LANES],
-) {
+    before: Answers<S>,
+) -> Answers<S> {
     let codes = &rows.codes[usize::from(step.column) * rows.stride + at..][..LANES];
-    let flip = if step.right { 0 } else { u64::MAX };
-    if step.category {
-        for l in 0..LANES {
-            let right = game.category_right(step.node as usize, usize::from(codes[l]));
-            out[l] = (u64::from(right).wrapping_neg() ^ flip) & before[l];
-        }
-    } else {
-        for l in 0..LANES {
-            out[l] = (u64::from(codes[l] > step.threshold).wrapping_neg() ^ flip) & before[l];
-        }
+    let codes = codes.as_chunks::<WIDTH>().0;
+    let mut out = before;
+    for v in 0..VECTORS {
+        let right = if step.category {
+            let mut bits = 0;
+            for (i, &code) in codes[v].iter().enumerate() {
+                bits |= u8::from(game.category_right(step.node as usize, usize::from(code))) << i;
+            }
+            S::of_bits(bits)
+        } else {
+            S::above(&codes[v], step.threshold)
+        };
+        out[v] = if step.right { S::and(right, before[v]) } else { S::and_not(right, before[v]) };
     }
+    out
 }
 
 /// The product below an edge.
 #[inline(always)]
-pub(super) fn multiply<const N: usize>(
+pub(super) fn multiply<S: Simd, const N: usize>(
     step: &Step,
-    constants: &[f64],
-    above: &[[f64; LANES]; N],
-    before: &[u64; LANES],
-    holds: &[u64; LANES],
-) -> [[f64; LANES]; N] {
-    let mut out = [[0.0; LANES]; N];
-    let (yes, no) = constants.split_at(N);
+    factors: &Factors<N>,
+    above: &[Row<S>; N],
+    before: Answers<S>,
+    holds: Answers<S>,
+) -> [Row<S>; N] {
+    // Loops rather than closures: a closure is a function of its own, which need not have the level's instructions.
+    let mut out = *above;
     if step.previous == 0 {
         for q in 0..N {
-            for l in 0..LANES {
-                out[q][l] = above[q][l] * choose(holds[l], yes[q], no[q]);
+            for v in 0..VECTORS {
+                out[q][v] = S::mul(above[q][v], S::choose(holds[v], factors.yes[q], factors.no[q]));
             }
         }
     } else {
-        let gone = constants[4 * N];
         for q in 0..N {
-            for l in 0..LANES {
-                out[q][l] = above[q][l] * choose(holds[l], yes[q], choose(before[l], no[q], gone));
+            for v in 0..VECTORS {
+                let not = S::choose(before[v], factors.no[q], factors.gone);
+                out[q][v] = S::mul(above[q][v], S::choose_or(holds[v], factors.yes[q], not));
             }
         }
     }
     out
 }
 
-/// Adds what an edge brings its player: `sum` comes from below it.
+/// Adds what an edge brings its player; `sum` comes from below it.
 #[inline(always)]
-fn credit<const N: usize>(
-    constants: &[f64],
-    sum: &[[f64; LANES]; N],
-    before: &[u64; LANES],
-    holds: &[u64; LANES],
-    out: &mut [f64; LANES],
+fn credit<S: Simd, const N: usize>(
+    factors: &Factors<N>,
+    sum: &[Row<S>; N],
+    before: Answers<S>,
+    holds: Answers<S>,
+    out: &mut [f64],
 ) {
-    let (yes, no) = (&constants[2 * N..][..N], &constants[3 * N..][..N]);
-    let mut total = [0.0; LANES];
-    for q in 0..N {
-        for l in 0..LANES {
-            total[l] += sum[q][l] * choose(holds[l], yes[q], no[q]);
+    let out = out[..LANES].as_chunks_mut::<WIDTH>().0;
+    for v in 0..VECTORS {
+        let mut total = S::mul(sum[0][v], S::choose(holds[v], factors.credit[0], factors.debit[0]));
+        for q in 1..N {
+            let one = S::mul(sum[q][v], S::choose(holds[v], factors.credit[q], factors.debit[q]));
+            total = S::add(total, one);
         }
-    }
-    // Where the conditions had ended to hold before, this edge says nothing new.
-    for l in 0..LANES {
-        out[l] += f64::from_bits(total[l].to_bits() & before[l]);
+        // Where the conditions had ended to hold before, this edge says nothing new.
+        S::store(S::add(S::load(&out[v]), S::keep(before[v], total)), &mut out[v]);
     }
 }
 
 #[inline(always)]
-fn points<const N: usize>(game: &Game<'_>, rows: Codes<'_>, offset: usize, scratch: &mut Scratch, out: &mut [f64]) {
-    let Scratch { program, constants, down, up, holds: held, .. } = scratch;
-    let (steps, places) = (&program.steps[..], program.places);
-    down.clear();
-    down.resize(places * N, [1.0; LANES]);
-    up.clear();
-    up.resize(places * N, [0.0; LANES]);
-    held.clear();
-    held.resize(places, [u64::MAX; LANES]);
-    let (down, up) = (down.as_chunks_mut::<N>().0, up.as_chunks_mut::<N>().0);
-    let mut way = alloc::vec![0usize; places];
+fn points<S: Simd, const N: usize>(
+    game: &Game<'_>,
+    rule: &[Point],
+    rows: Codes<'_>,
+    offset: usize,
+    scratch: &Scratch,
+    out: &mut [f64],
+) {
+    let (steps, places) = (&scratch.program.steps[..], scratch.program.places);
+    let factors = factors::<N>(steps, rule);
+    // By place on the way from the root: products above, sums from below, answers, and the steps themselves.
+    let mut down: Vec<[Row<S>; N]> = vec![[[S::splat(1.0); VECTORS]; N]; places];
+    let mut up = down.clone();
+    let mut held: Vec<Answers<S>> = vec![[S::of_bits(u8::MAX); VECTORS]; places];
+    let mut way = vec![0usize; places];
     let leaves = &game.forest.parts().leaves;
-    let width = 4 * N + 1;
     for at in (0..rows.stride).step_by(LANES) {
-        for (index, step) in steps.iter().enumerate() {
+        for (index, (step, own)) in steps.iter().zip(&factors).enumerate() {
             let depth = step.depth as usize;
-            let of_step = &constants[index * width..][..width];
             let before = held[step.previous as usize];
-            let mut now = [0; LANES];
-            holds(game, step, rows, at, &before, &mut now);
-            let product = multiply::<N>(step, of_step, &down[depth], &before, &now);
+            let now = holds::<S>(game, step, rows, at, before);
+            let mut sum = multiply::<S, N>(step, own, &down[depth], before, now);
             if !step.is_leaf() {
-                down[depth + 1] = product;
+                down[depth + 1] = sum;
                 held[depth + 1] = now;
                 way[depth + 1] = index;
                 continue;
             }
-            let value = leaves[step.leaf() + offset];
-            let mut sum = product;
-            sum.iter_mut().flatten().for_each(|x| *x *= value);
-            let place = step.player as usize * rows.stride + at;
-            if let Some(out) = out[place..].first_chunk_mut() {
-                credit::<N>(of_step, &sum, &before, &now, out);
-            }
-            join(&mut up[depth], &sum, step.first);
-            // The edges above that end here.
-            for place in (depth + 1 - step.ups as usize..=depth).rev().take(step.ups as usize) {
-                let index = way[place];
-                let (step, of_step) = (&steps[index], &constants[index * width..][..width]);
-                let sum = up[place];
-                let (before, now) = (held[step.previous as usize], held[place]);
-                let to = step.player as usize * rows.stride + at;
-                if let Some(out) = out[to..].first_chunk_mut() {
-                    credit::<N>(of_step, &sum, &before, &now, out);
+            let value = S::splat(leaves[step.leaf() + offset]);
+            for q in 0..N {
+                for v in 0..VECTORS {
+                    sum[q][v] = S::mul(sum[q][v], value);
                 }
-                join(&mut up[place - 1], &sum, step.first);
             }
-        }
-    }
-}
-
-/// Takes the sum of a child up to its parent.
-#[inline(always)]
-fn join<const N: usize>(up: &mut [[f64; LANES]; N], sum: &[[f64; LANES]; N], first: bool) {
-    if first {
-        *up = *sum;
-        return;
-    }
-    for q in 0..N {
-        for l in 0..LANES {
-            up[q][l] += sum[q][l];
+            credit::<S, N>(own, &sum, before, now, &mut out[step.player as usize * rows.stride + at..]);
+            // The edges above that end here: each adds its sum to the one beside it.
+            let mut first = step.first;
+            let mut place = depth;
+            for _ in 0..step.ups {
+                let index = way[place];
+                let (step, own) = (&steps[index], &factors[index]);
+                // An edge never ends with its first child.
+                for q in 0..N {
+                    for v in 0..VECTORS {
+                        sum[q][v] = S::add(up[place][q][v], sum[q][v]);
+                    }
+                }
+                let (before, now) = (held[step.previous as usize], held[place]);
+                credit::<S, N>(own, &sum, before, now, &mut out[step.player as usize * rows.stride + at..]);
+                first = step.first;
+                place -= 1;
+            }
+            if first {
+                up[place] = sum;
+            }
         }
     }
 }

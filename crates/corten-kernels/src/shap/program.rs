@@ -28,6 +28,8 @@ pub(super) struct Step {
     pub(super) player: u32,
     /// Place of the last edge above with the same player; 0 where there is none.
     pub(super) previous: u32,
+    /// That edge's step, where there is one.
+    pub(super) before: u32,
     /// Of a leaf its place in the leaves, else [`Step::is_leaf`] does not hold.
     leaf: u32,
     /// How many edges above end with this one.
@@ -123,7 +125,8 @@ impl Program {
             let player = game.players[usize::from(column)];
             let previous = self.last[player as usize];
             players += u32::from(previous == 0);
-            let before = if previous == 0 { 1.0 } else { self.share_at(&way, previous) };
+            let above = if previous == 0 { NONE } else { way[previous as usize].step };
+            let before = self.steps.get(above as usize).map_or(1.0, |s| s.share);
             let ratio = game.ratio(node, child);
             let depth = way.len() as u32 - 1;
             self.places = self.places.max(way.len() + 1);
@@ -141,6 +144,7 @@ impl Program {
                 first: done == 0,
                 player,
                 previous,
+                before: above,
                 leaf,
                 ups: if leaf == NONE { 0 } else { ups },
                 share: before * ratio,
@@ -157,11 +161,6 @@ impl Program {
                 }
             }
         }
-    }
-
-    /// What the player of an edge on the way lets through down to it.
-    fn share_at(&self, way: &[Open], place: u32) -> f64 {
-        self.steps[way[place as usize].step as usize].share
     }
 
     /// Lists the players on the way to a leaf, the last edge first.
