@@ -5,7 +5,7 @@ use std::time::Instant;
 use corten_core::random::Stream;
 use corten_kernels::aligned::Aligned;
 use corten_kernels::cpu::Level;
-use corten_kernels::shap::{Codes, Game, Scratch};
+use corten_kernels::shap::{Codes, Game, LANES, Scratch};
 use corten_kernels::trees::{Coder, Column, Forest, NEVER, Node, Parts, Reads};
 
 const FEATURES: usize = 8;
@@ -53,6 +53,17 @@ fn main() {
     let codes: Vec<u16> = (0..FEATURES * ROWS).map(|_| stream.below(251) as u16).collect();
     let codes = Codes { codes: &codes, stride: ROWS };
     let mut scratch = Scratch::default();
+    // One group of rows: what it costs to make a tree ready.
+    let few: Vec<u16> = codes.codes[..FEATURES * LANES].to_vec();
+    let few = Codes { codes: &few, stride: LANES };
+    let mut out = vec![0.0; FEATURES * LANES];
+    let mut least = f64::INFINITY;
+    for _ in 0..20 {
+        let start = Instant::now();
+        game.values(Level::Avx512, few, &mut scratch, &mut out);
+        least = least.min(start.elapsed().as_secs_f64());
+    }
+    println!("{LANES} rows: {:.0} us", least * 1e6);
     for level in Level::ALL {
         let mut out = vec![0.0; FEATURES * ROWS];
         let mut pairs = vec![0.0; FEATURES * (FEATURES - 1) / 2 * ROWS];

@@ -98,8 +98,29 @@ impl<'a> Game<'a> {
 
     /// The mean of each output over the training weight, added to `mean`.
     pub fn means(&self, mean: &mut [f64]) {
-        let mut program = Program::default();
-        (0..self.forest.trees()).for_each(|tree| program.write(self, tree, false, mean));
+        let parts = self.forest.parts();
+        let mut reach = Vec::new();
+        for (tree, &target) in parts.targets.iter().enumerate() {
+            let (start, end) = (parts.roots[tree] as usize, parts.roots[tree + 1] as usize);
+            reach.clear();
+            reach.resize(end - start, 0.0);
+            reach[0] = 1.0;
+            // Children come after their parents.
+            for at in start..end {
+                let (left, own) = (self.forest.node(at).left as usize, reach[at - start]);
+                if left == at {
+                    let values = &parts.leaves[parts.payload[at] as usize..];
+                    match target {
+                        VECTOR => mean.iter_mut().zip(values).for_each(|(m, v)| *m += own * v),
+                        output => mean[output as usize] += own * values[0],
+                    }
+                    continue;
+                }
+                for child in [left, left + 1] {
+                    reach[child - start] += own * self.ratio(at as u32, child as u32);
+                }
+            }
+        }
     }
 
     /// Adds the Shapley values of a block of rows to `out[(output * players + player) * stride + row]`.
@@ -138,10 +159,9 @@ impl<'a> Game<'a> {
         mut pass: impl FnMut(&[Point], Codes<'r>, &Scratch, usize, usize),
     ) {
         let mut rules: Vec<Vec<Point>> = Vec::new();
-        let mut mean = alloc::vec![0.0; outputs];
         for (tree, &target) in self.forest.parts().targets.iter().enumerate() {
             let mut program = core::mem::take(&mut scratch.program);
-            program.write(self, tree, visits, &mut mean);
+            program.write(self, tree, visits);
             scratch.program = program;
             if scratch.program.steps.is_empty() {
                 continue;

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Game;
-use crate::trees::{CATEGORY, VECTOR};
+use crate::trees::CATEGORY;
 
 /// No step of that kind.
 const NONE: u32 = u32::MAX;
@@ -83,15 +83,13 @@ struct Open {
     done: u8,
     /// Step of the edge that led here.
     step: u32,
-    /// Training weight share of the whole way.
-    reach: f64,
     /// Distinct players so far.
     players: u32,
 }
 
 impl Program {
-    /// Writes a tree; adds each output's mean over the training weight to `mean`.
-    pub(super) fn write(&mut self, game: &Game<'_>, tree: usize, visits: bool, mean: &mut [f64]) {
+    /// Writes a tree.
+    pub(super) fn write(&mut self, game: &Game<'_>, tree: usize, visits: bool) {
         let parts = game.forest.parts();
         self.steps.clear();
         self.visits.clear();
@@ -100,14 +98,10 @@ impl Program {
         self.last.clear();
         self.last.resize(game.outcomes, 0);
         let root = parts.roots[tree];
-        let mut add = |leaf: usize, reach: f64| match parts.targets[tree] {
-            VECTOR => mean.iter_mut().zip(&parts.leaves[leaf..]).for_each(|(m, v)| *m += v * reach),
-            output => mean[output as usize] += parts.leaves[leaf] * reach,
-        };
         if is_leaf(game, root) {
-            return add(parts.payload[root as usize] as usize, 1.0);
+            return;
         }
-        let mut way = vec![open(game, root, NONE, 1.0, 0)];
+        let mut way = vec![open(game, root, NONE, 0)];
         while let Some(top) = way.last_mut() {
             if top.done == 2 {
                 let ended = *top;
@@ -117,7 +111,7 @@ impl Program {
                 }
                 continue;
             }
-            let Open { node, children, done, reach, mut players, .. } = *top;
+            let Open { node, children, done, mut players, .. } = *top;
             top.done += 1;
             let (child, right) = children[usize::from(done)];
             let own = game.forest.node(node as usize);
@@ -153,12 +147,9 @@ impl Program {
             let step = self.steps.len() as u32 - 1;
             if leaf == NONE {
                 self.last[player as usize] = depth + 1;
-                way.push(open(game, child, step, reach * ratio, players));
-            } else {
-                add(leaf as usize, reach * ratio);
-                if visits {
-                    self.visit(&way, step);
-                }
+                way.push(open(game, child, step, players));
+            } else if visits {
+                self.visit(&way, step);
             }
         }
     }
@@ -181,10 +172,10 @@ fn is_leaf(game: &Game<'_>, node: u32) -> bool {
     game.forest.node(node as usize).left == node
 }
 
-fn open(game: &Game<'_>, node: u32, step: u32, reach: f64, players: u32) -> Open {
+fn open(game: &Game<'_>, node: u32, step: u32, players: u32) -> Open {
     let left = game.forest.node(node as usize).left;
     let (a, b) = ((left, false), (left + 1, true));
     // A leaf first: it is done at once.
     let children = if !is_leaf(game, left) && is_leaf(game, left + 1) { [b, a] } else { [a, b] };
-    Open { node, children, done: 0, step, reach, players }
+    Open { node, children, done: 0, step, players }
 }
