@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import (
         compose,
+        conformal,
         datasets,
         ensemble,
         exceptions,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Model",
     "compose",
+    "conformal",
     "datasets",
     "ensemble",
     "exceptions",

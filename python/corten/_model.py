@@ -57,6 +57,8 @@ class Model:
     predict_proba_one: Callable[[Mapping[str, Any]], dict[Any, float]]
     decision_function_one: Callable[[Mapping[str, Any]], Any]
     transform_one: Callable[[Mapping[str, Any]], dict[str, Any]]
+    predict_interval_one: Callable[[Mapping[str, Any]], dict[str, float]]
+    predict_set_one: Callable[[Mapping[str, Any]], dict[Any, float]]
     classes_: np.ndarray
 
     def __init__(self, core: Any) -> None:
@@ -152,6 +154,40 @@ class Model:
         """
         out: np.ndarray = self._run("decision_function", X)
         return out.ravel() if out.shape[1] == 1 else out
+
+    @_has("predict_interval")
+    def predict_interval(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts each row's target and an interval that holds it with the confidence that it was calibrated to.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_samples,)
+        intervals : ndarray of shape (n_samples, 2, 1)
+            Lower and upper end.
+        """
+        return self.predict(X), self._run("predict_interval", X)[:, :, None]
+
+    @_has("predict_set")
+    def predict_set(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts each row's class and a set of classes that holds it with the confidence it was calibrated to.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_samples,)
+        sets : ndarray of bool of shape (n_samples, n_classes, 1)
+            Which classes are in the set.
+        """
+        return self.predict(X), self._run("predict_set", X)[:, :, None] != 0
 
     @_has("transform")
     def transform(self, X: Any) -> np.ndarray:

@@ -140,3 +140,17 @@ def test_permutation_importance_says_what_is_wrong(options: dict[str, Any], said
     model = Ridge().fit(X, Y)
     with pytest.raises(ParameterError, match=said):
         permutation_importance(model, X, Y, **options)
+
+
+def test_importances_of_boosting_count_splits_and_gains() -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    model = ensemble.HistGradientBoostingRegressor(max_iter=15, max_leaf_nodes=8, early_stopping=False).fit(X, Y)
+    splits, gains = model.feature_importance(), model.feature_importance("gain")
+    assert splits.dtype == np.int64 and splits.sum() == model.report_["leaves"] - model.report_["trees"]
+    np.testing.assert_allclose(gains / gains.sum(), model.feature_importances_, rtol=0, atol=1e-15)
+    settings = {"num_leaves": 8, "verbose": -1, "learning_rate": 0.1, "min_sum_hessian_in_leaf": 0}
+    theirs = lightgbm.train(settings, lightgbm.Dataset(X, Y, params={"verbose": -1}), 15)
+    # Other bins, the same columns.
+    assert np.array_equal(np.argsort(gains), np.argsort(theirs.feature_importance("gain")))
+    with pytest.raises(ParameterError, match="'importance_type' parameter"):
+        model.feature_importance("cover")

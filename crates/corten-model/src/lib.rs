@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod compose;
+pub mod conformal;
 pub mod estimator;
 pub mod explain;
 pub mod file;

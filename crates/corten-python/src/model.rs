@@ -6,6 +6,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use corten_core::CancelToken;
 use corten_kernels::parallel;
 use corten_model::compose::{self, Member, Part, Rule};
+use corten_model::conformal::Conformal;
+use corten_model::ops::{PredictionSet, SetScore};
 use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot};
 use numpy::PyArray2;
 use pyo3::exceptions::PyTypeError;
@@ -168,6 +170,16 @@ impl Model {
         self.rows.named(py, &self.read(), row, Method::DecisionFunction)
     }
 
+    /// The ends of one row's interval: "lower" and "upper".
+    fn predict_interval_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.named(py, &self.read(), row, Method::PredictInterval)
+    }
+
+    /// Class to 1 or 0 for one row: whether it is in the set.
+    fn predict_set_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.named(py, &self.read(), row, Method::PredictSet)
+    }
+
     /// Name to value for one row.
     fn transform_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
         self.rows.named(py, &self.read(), row, Method::Transform)
@@ -323,5 +335,35 @@ pub(crate) fn ensemble(
         _ => return Err(PyTypeError::new_err(format!("no rule '{rule}'"))),
     };
     let model = compose::ensemble(&schema, &members, &rule, passthrough).map_err(|e| errors::to_py(py, e))?;
+    Model::new(py, model)
+}
+
+/// A model with intervals or sets beside its answers: `rule` is "around", "between", "lac" or "aps".
+#[pyfunction]
+pub(crate) fn conformal(
+    py: Python<'_>,
+    schema: &Bound<'_, PyDict>,
+    members: &Bound<'_, PyAny>,
+    rule: &str,
+    quantile: f64,
+) -> PyResult<Model> {
+    let schema = Schema::deserialize(&json::of_py(schema)?)
+        .map_err(|e| PyTypeError::new_err(format!("the schema can't be read: {e}")))?;
+    let given: Vec<(Bound<'_, Model>, Vec<usize>)> = members.extract()?;
+    let guards: Vec<_> = given.iter().map(|m| m.0.get().read()).collect();
+    let members: Vec<Member<'_>> = given
+        .iter()
+        .zip(&guards)
+        .map(|((_, columns), model)| Member { model, columns: columns.clone(), classes: None, weight: 1.0 })
+        .collect();
+    let set = |score| Conformal::Set(PredictionSet { score, threshold: quantile });
+    let rule = match rule {
+        "around" => Conformal::Around(quantile),
+        "between" => Conformal::Between(quantile),
+        "lac" => set(SetScore::Lac),
+        "aps" => set(SetScore::Aps),
+        _ => return Err(PyTypeError::new_err(format!("no rule '{rule}'"))),
+    };
+    let model = corten_model::conformal::conformal(&schema, &members, &rule).map_err(|e| errors::to_py(py, e))?;
     Model::new(py, model)
 }
