@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import (
         compose,
+        conformal,
         datasets,
         ensemble,
         exceptions,
         impute,
+        inspection,
         linear_model,
         pipeline,
         preprocessing,
@@ -38,11 +40,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Model",
     "compose",
+    "conformal",
     "convert",
     "datasets",
     "ensemble",
     "exceptions",
     "impute",
+    "inspection",
     "linear_model",
     "load",
     "pipeline",

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core, _inputs, _output
 from ._base import available_if
+from ._explain import explain
 
 
 def _has(method: str) -> Any:
@@ -58,6 +59,8 @@ class Model:
     predict_proba_one: Callable[[Mapping[str, Any]], dict[Any, float]]
     decision_function_one: Callable[[Mapping[str, Any]], Any]
     transform_one: Callable[[Mapping[str, Any]], dict[str, Any]]
+    predict_interval_one: Callable[[Mapping[str, Any]], dict[str, float]]
+    predict_set_one: Callable[[Mapping[str, Any]], dict[Any, float]]
     classes_: np.ndarray
     feature_names_in_: np.ndarray
 
@@ -101,10 +104,13 @@ class Model:
         few = self._core.few(method, X)
         if few is not None:
             return few
+        return self._core.run(method, self._read(X).data)
+
+    def _read(self, X: Any) -> _inputs.Input:
         inputs = _inputs.read(X, "Model", sparse=True, text=True)
         if inputs.width != self._width and (inputs.names is None or not self._named):
             raise ValueError(f"X has {inputs.width} features, but Model is expecting {self._width} features as input.")
-        return self._core.run(method, inputs.data)
+        return inputs
 
     @_has("predict")
     def predict(self, X: Any) -> np.ndarray:
@@ -172,6 +178,40 @@ class Model:
         scores: np.ndarray = self.decision_function(X) + self._offset
         return scores
 
+    @_has("predict_interval")
+    def predict_interval(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts each row's target and an interval that holds it with the confidence that it was calibrated to.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_samples,)
+        intervals : ndarray of shape (n_samples, 2, 1)
+            Lower and upper end.
+        """
+        return self.predict(X), self._run("predict_interval", X)[:, :, None]
+
+    @_has("predict_set")
+    def predict_set(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts each row's class and a set of classes that holds it with the confidence it was calibrated to.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_samples,)
+        sets : ndarray of bool of shape (n_samples, n_classes, 1)
+            Which classes are in the set.
+        """
+        return self.predict(X), self._run("predict_set", X)[:, :, None] != 0
+
     @_has("transform")
     def transform(self, X: Any) -> np.ndarray:
         """Transforms rows.
@@ -196,6 +236,31 @@ class Model:
         ndarray of str objects
         """
         return np.array(self._core.output("transform")["names"], dtype=object)
+
+    def explain(self, X: Any, *, interactions: bool = False) -> Any:
+        """Explains each row's score by what every feature adds to it: exact path-dependent TreeSHAP.
+
+        Features are the columns that the trees decide by: behind a one-hot encoder, its indicators.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+        interactions : bool, default=False
+            Tell pairs of features apart.
+
+        Returns
+        -------
+        shap.Explanation or Explanation
+            `values` of shape (n_samples, n_features) or (n_samples, n_features, n_features), followed by n_outputs
+            where there is more than one, with `base_values`, `data` and `feature_names`.
+
+        Raises
+        ------
+        UnsupportedError
+            For a model that has no trees, or more than one ensemble of them.
+        """
+        return explain(self._core, self._read(X), interactions=interactions)
 
     def update(self, X: Any) -> np.ndarray:
         """Advances a model that has state by some rows, in their order.

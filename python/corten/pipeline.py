@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _blocks, _core, _inputs, _output, _targets
 from ._base import Savable, as_input, available_if, r2_score
+from ._explain import explain_step
 from ._inputs import Input
 from ._params import Parameters, signature
 from .exceptions import ParameterError, UnsupportedError, not_fitted
@@ -354,6 +355,36 @@ class Pipeline(Savable, Parameters, _output.SetOutput):
         """
         out: np.ndarray = self._answer("decision_function", X)
         return out
+
+    def _names_before_last(self) -> list[str] | None:
+        """Names of the columns that reach the last step, where the steps before it know them."""
+        names: Any = self._names if self._names is not None else [f"x{i}" for i in range(self._width)]
+        for _, step in self.steps[:-1]:
+            if not _skips(step):
+                if not hasattr(step, "get_feature_names_out"):
+                    return None
+                names = step.get_feature_names_out(names)
+        return [str(name) for name in names]
+
+    @_final_has("explain")
+    def explain(self, X: Any, *, interactions: bool = False) -> Any:
+        """Explains each row's score by what every column that reaches the last step adds to it.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows, as they go into the first step.
+        interactions : bool, default=False
+            Tell pairs of columns apart.
+
+        Returns
+        -------
+        shap.Explanation or Explanation
+            As the last step's `explain` gives it.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted(self)
+        return explain_step(self._final, self._before_last(X), self._names_before_last(), interactions=interactions)
 
     @_final_has("score")
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:

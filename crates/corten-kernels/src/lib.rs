@@ -17,6 +17,7 @@ pub mod dense;
 pub mod pages;
 #[cfg(feature = "parallel")]
 pub mod parallel;
+pub mod shap;
 pub mod sort;
 pub mod special;
 pub mod splits;

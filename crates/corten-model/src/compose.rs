@@ -151,7 +151,7 @@ pub fn ensemble(schema: &Schema, members: &[Member<'_>], rule: &Rule, passthroug
     }
 }
 
-fn select(schema: &Schema, inputs: &[Slot], positions: &[usize]) -> Result<Vec<Slot>> {
+pub(crate) fn select(schema: &Schema, inputs: &[Slot], positions: &[usize]) -> Result<Vec<Slot>> {
     let column = |&at: &usize| {
         let found = inputs.get(at).copied();
         found.ok_or_else(|| Error::value(format!("column {at} of a table with {} columns", schema.inputs.len())))

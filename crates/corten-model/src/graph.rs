@@ -51,11 +51,22 @@ pub enum Method {
     DecisionFunction,
     /// The columns of a transformer.
     Transform,
+    /// The ends of an interval that holds the target with a given confidence.
+    PredictInterval,
+    /// Which classes are in a set that holds the true one with a given confidence: 1 or 0 for each.
+    PredictSet,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Self; 4] = [Self::Predict, Self::PredictProba, Self::DecisionFunction, Self::Transform];
+    pub const ALL: [Self; 6] = [
+        Self::Predict,
+        Self::PredictProba,
+        Self::DecisionFunction,
+        Self::Transform,
+        Self::PredictInterval,
+        Self::PredictSet,
+    ];
 
     /// Its name in Python and in the protocols.
     pub fn as_str(self) -> &'static str {
@@ -64,6 +75,8 @@ impl Method {
             Self::PredictProba => "predict_proba",
             Self::DecisionFunction => "decision_function",
             Self::Transform => "transform",
+            Self::PredictInterval => "predict_interval",
+            Self::PredictSet => "predict_set",
         }
     }
 
@@ -75,7 +88,7 @@ impl Method {
         Self::ALL.into_iter().find(|m| m.as_str() == name).ok_or_else(|| {
             Error::parameter(
                 "method",
-                "one of {'predict', 'predict_proba', 'decision_function', 'transform'}",
+                "one of {'predict', 'predict_proba', 'decision_function', 'transform', 'predict_interval', 'predict_set'}",
                 format!("'{name}'"),
             )
         })
@@ -331,10 +344,19 @@ impl Builder {
                     return Err(Error::format(format!("output '{method}' names a column that isn't there")));
                 }
             }
+            let wanted = match output.method {
+                Method::PredictInterval => Some(2),
+                Method::PredictSet => Some(output.labels.as_ref().map_or(usize::MAX, Labels::len)),
+                _ => None,
+            };
+            let numbers = output.columns.iter().filter(|s| matches!(s, Slot::Number(_))).count();
+            if wanted.is_some_and(|wanted| output.columns.len() != wanted || numbers != wanted) {
+                return Err(Error::format(format!("output '{method}' has the wrong number or kind of columns")));
+            }
             if let Some(labels) = &output.labels {
                 let fits = match output.method {
                     Method::Predict => output.columns.len() == 1 && matches!(output.columns[0], Slot::Number(_)),
-                    Method::PredictProba => {
+                    Method::PredictProba | Method::PredictSet => {
                         output.columns.len() == labels.len()
                             && output.columns.iter().all(|s| matches!(s, Slot::Number(_)))
                     }

@@ -9,7 +9,9 @@
 extern crate alloc;
 
 pub mod compose;
+pub mod conformal;
 pub mod estimator;
+pub mod explain;
 pub mod file;
 mod graph;
 mod model;

@@ -237,7 +237,7 @@ impl Schema {
 }
 
 /// The operators that some columns depend on, in order.
-fn plan(graph: &Graph, columns: &[Slot]) -> Vec<u32> {
+pub(crate) fn plan(graph: &Graph, columns: &[Slot]) -> Vec<u32> {
     let mut needed = vec![false; graph.nodes.len()];
     // Within a space, operators come in the order of their first column.
     let of_kind = |kind: Kind| -> Vec<(u32, usize)> {

@@ -48,14 +48,14 @@ pub struct Batch {
 }
 
 /// The inputs of a model found in some data.
-enum Bound<'b, 'a> {
+pub(crate) enum Bound<'b, 'a> {
     /// One column an input, in the order of the schema.
     Columns(Vec<&'b Column<'a>>),
     /// A sparse matrix, filled in block by block.
     Csr(&'b Csr<'a>),
 }
 
-fn bind<'b, 'a>(schema: &Schema, data: &'b Data<'a>) -> Result<Bound<'b, 'a>> {
+pub(crate) fn bind<'b, 'a>(schema: &Schema, data: &'b Data<'a>) -> Result<Bound<'b, 'a>> {
     let wrong_width = |given: usize| {
         Error::value(format!(
             "X has {given} features, but this model is expecting {} features as input",
@@ -183,7 +183,9 @@ impl Model {
             let mut part = empty(group.iter().map(Range::len).sum());
             for range in group.iter() {
                 options.cancel.check()?;
-                worker.run(&bound, range.clone(), &outputs, &plan, &mut part)?;
+                worker.run(&bound, range.clone(), &plan, |flow| {
+                    outputs.iter().zip(&mut part).for_each(|(output, out)| collect(flow, output, out));
+                })?;
             }
             Ok(part)
         })?;
@@ -218,7 +220,7 @@ fn each<T, R>(items: &[T], _: usize, f: impl Fn(&T) -> Result<R>) -> Result<Vec<
 }
 
 /// The memory of one thread that runs blocks.
-struct Worker<'m> {
+pub(crate) struct Worker<'m> {
     model: &'m Model,
     stride: usize,
     numbers: Vec<f64>,
@@ -226,21 +228,21 @@ struct Worker<'m> {
 }
 
 impl<'m> Worker<'m> {
-    fn new(model: &'m Model, stride: usize) -> Self {
+    pub(crate) fn new(model: &'m Model, stride: usize) -> Self {
         let (mut numbers, scratch) = spare::take();
         // What is in it doesn't matter: a column is written before it is read.
         numbers.resize(model.graph.numbers * stride, 0.0);
         Self { model, stride, numbers, scratch }
     }
 
-    fn run<'d>(
+    /// Runs the operators of a plan on a block and shows the columns to `see`.
+    pub(crate) fn run<'d, R>(
         &mut self,
         bound: &'d Bound<'d, '_>,
         range: Range<usize>,
-        outputs: &[&Output],
         plan: &[u32],
-        out: &mut [Batch],
-    ) -> Result<()>
+        see: impl FnOnce(&Flow<'_, 'd>) -> R,
+    ) -> Result<R>
     where
         'm: 'd,
     {
@@ -252,8 +254,7 @@ impl<'m> Worker<'m> {
             let node = &graph.nodes[at as usize];
             node.op.run(&mut flow, &node.inputs, node.first)?;
         }
-        outputs.iter().zip(out).for_each(|(output, out)| collect(&flow, output, out));
-        Ok(())
+        Ok(see(&flow))
     }
 }
 

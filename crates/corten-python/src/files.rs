@@ -55,6 +55,12 @@ fn plan(model: &corten_model::Model, proba: bool) -> Result<Vec<(Method, Vec<(St
         let named = output.names.iter().map(|n| (format!("probability_{n}"), OutputKind::Float));
         plan.push((Method::PredictProba, named.collect()));
     }
+    for (method, prefix) in [(Method::PredictInterval, ""), (Method::PredictSet, "in_set_")] {
+        if let Some(output) = model.output(method) {
+            let named = output.names.iter().map(|n| (format!("{prefix}{n}"), OutputKind::Float));
+            plan.push((method, named.collect()));
+        }
+    }
     if plan.is_empty()
         && let Some(output) = model.output(Method::Transform)
     {

@@ -32,6 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(model::load, module)?)?;
     module.add_function(wrap_pyfunction!(model::from_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(model::chain, module)?)?;
+    module.add_function(wrap_pyfunction!(model::conformal, module)?)?;
     module.add_function(wrap_pyfunction!(model::columns, module)?)?;
     module.add_function(wrap_pyfunction!(model::ensemble, module)?)?;
     module.add_function(wrap_pyfunction!(files::score_file, module)?)?;

@@ -6,6 +6,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use corten_core::CancelToken;
 use corten_kernels::parallel;
 use corten_model::compose::{self, Member, Part, Rule};
+use corten_model::conformal::Conformal;
+use corten_model::ops::{PredictionSet, SetScore};
 use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot};
 use numpy::PyArray2;
 use pyo3::exceptions::PyTypeError;
@@ -112,6 +114,32 @@ impl Model {
         self.rows.few(py, &self.read(), method, x)
     }
 
+    /// Shapley values of a table: a dict of arrays and names.
+    #[pyo3(signature = (x, interactions = false, threads = None))]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        interactions: bool,
+        threads: Option<i64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let input = Input::new(x)?;
+        let cancel = CancelToken::new();
+        let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
+        let found = door::run(py, Size::Long, &cancel, || self.read().explain(&input.data()?, interactions, &options))?;
+        let (rows, features, outputs) = (found.rows, found.features, found.outputs);
+        let dict = PyDict::new(py);
+        dict.set_item("values", arrays::floats(py, &[rows, features, outputs], &found.values)?)?;
+        if let Some(squares) = &found.interactions {
+            dict.set_item("interactions", arrays::floats(py, &[rows, features, features, outputs], squares)?)?;
+        }
+        dict.set_item("base", arrays::floats(py, &[outputs], &found.base)?)?;
+        dict.set_item("data", arrays::floats(py, &[rows, features], &found.data)?)?;
+        dict.set_item("names", &found.names)?;
+        dict.set_item("sources", &found.sources)?;
+        Ok(dict)
+    }
+
     /// Takes rows into the state; `transform` of each row after its step.
     fn update<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let input = Input::new(x)?;
@@ -140,6 +168,16 @@ impl Model {
     /// The score of one row.
     fn decision_function_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
         self.rows.named(py, &self.read(), row, Method::DecisionFunction)
+    }
+
+    /// The ends of one row's interval: "lower" and "upper".
+    fn predict_interval_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.named(py, &self.read(), row, Method::PredictInterval)
+    }
+
+    /// Class to 1 or 0 for one row: whether it is in the set.
+    fn predict_set_one<'py>(&self, py: Python<'py>, row: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.named(py, &self.read(), row, Method::PredictSet)
     }
 
     /// Name to value for one row.
@@ -297,5 +335,35 @@ pub(crate) fn ensemble(
         _ => return Err(PyTypeError::new_err(format!("no rule '{rule}'"))),
     };
     let model = compose::ensemble(&schema, &members, &rule, passthrough).map_err(|e| errors::to_py(py, e))?;
+    Model::new(py, model)
+}
+
+/// A model with intervals or sets beside its answers: `rule` is "around", "between", "lac" or "aps".
+#[pyfunction]
+pub(crate) fn conformal(
+    py: Python<'_>,
+    schema: &Bound<'_, PyDict>,
+    members: &Bound<'_, PyAny>,
+    rule: &str,
+    quantile: f64,
+) -> PyResult<Model> {
+    let schema = Schema::deserialize(&json::of_py(schema)?)
+        .map_err(|e| PyTypeError::new_err(format!("the schema can't be read: {e}")))?;
+    let given: Vec<(Bound<'_, Model>, Vec<usize>)> = members.extract()?;
+    let guards: Vec<_> = given.iter().map(|m| m.0.get().read()).collect();
+    let members: Vec<Member<'_>> = given
+        .iter()
+        .zip(&guards)
+        .map(|((_, columns), model)| Member { model, columns: columns.clone(), classes: None, weight: 1.0 })
+        .collect();
+    let set = |score| Conformal::Set(PredictionSet { score, threshold: quantile });
+    let rule = match rule {
+        "around" => Conformal::Around(quantile),
+        "between" => Conformal::Between(quantile),
+        "lac" => set(SetScore::Lac),
+        "aps" => set(SetScore::Aps),
+        _ => return Err(PyTypeError::new_err(format!("no rule '{rule}'"))),
+    };
+    let model = corten_model::conformal::conformal(&schema, &members, &rule).map_err(|e| errors::to_py(py, e))?;
     Model::new(py, model)
 }

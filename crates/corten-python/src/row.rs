@@ -47,7 +47,7 @@ impl Rows {
         let mut keys = Vec::new();
         for output in model.graph().outputs() {
             let objects = match (&output.labels, output.method) {
-                (Some(labels), Method::PredictProba) => class_objects(py, labels)?,
+                (Some(labels), Method::PredictProba | Method::PredictSet) => class_objects(py, labels)?,
                 _ => output.names.iter().map(|n| PyString::intern(py, n).into_any().unbind()).collect(),
             };
             keys.push((output.method, objects));

@@ -47,7 +47,7 @@ pub(crate) fn predict(
         }
         None => {
             let methods = wanted(&served.model);
-            let answers = served.model.run_all(methods, &data, &Run::default())?;
+            let answers = served.model.run_all(&methods, &data, &Run::default())?;
             batches.extend(methods.iter().copied().zip(answers));
         }
     }
@@ -63,13 +63,10 @@ pub(crate) fn predict(
 }
 
 /// What a table is answered with: as rows of JSON are.
-fn wanted(model: &Model) -> &'static [Method] {
-    match (model.output(Method::Predict), model.output(Method::PredictProba)) {
-        (Some(_), Some(_)) => &[Method::Predict, Method::PredictProba],
-        (Some(_), None) => &[Method::Predict],
-        (None, Some(_)) => &[Method::PredictProba],
-        (None, None) => &[Method::Transform],
-    }
+fn wanted(model: &Model) -> Vec<Method> {
+    let all = [Method::Predict, Method::PredictProba, Method::PredictInterval, Method::PredictSet];
+    let there: Vec<Method> = all.into_iter().filter(|&m| model.output(m).is_some()).collect();
+    if there.is_empty() { vec![Method::Transform] } else { there }
 }
 
 fn kind_of(column: &OutputColumn) -> OutputKind {
@@ -99,6 +96,7 @@ fn answer(output: &Output, batch: Batch) -> Vec<(String, OutputColumn)> {
             Method::Predict if output.columns.len() == 1 => "prediction".into(),
             Method::Predict => format!("prediction_{i}"),
             Method::PredictProba => format!("probability_{}", output.names[i]),
+            Method::PredictSet => format!("in_set_{}", output.names[i]),
             _ => output.names[i].clone(),
         };
         let values = match slot {

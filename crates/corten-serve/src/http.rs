@@ -17,7 +17,7 @@ use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, 
 use crate::infer::Fault;
 use crate::keys::Verb;
 use crate::store::Store;
-use crate::{Options, frames, infer, openapi, predict, repository};
+use crate::{Options, explain, frames, infer, openapi, predict, repository};
 
 /// Bytes of JSON before the tensors of a body.
 const HEAD_LENGTH: &str = "inference-header-content-length";
@@ -90,6 +90,7 @@ fn decode(segment: &str) -> Cow<'_, str> {
 /// What a POST asks for.
 enum Post<'p> {
     Predict(&'p str),
+    Explain(&'p str),
     Infer(&'p str, Option<u64>),
     Index,
     Load(&'p str),
@@ -100,6 +101,8 @@ fn post_of<'p>(parts: &[&'p str]) -> Option<Post<'p>> {
     Some(match *parts {
         ["predict"] => Post::Predict(""),
         ["predict", name] => Post::Predict(name),
+        ["explain"] => Post::Explain(""),
+        ["explain", name] => Post::Explain(name),
         ["v2", "models", name, "infer"] => Post::Infer(name, None),
         ["v2", "models", name, "versions", version, "infer"] => Post::Infer(name, Some(version.parse().ok()?)),
         ["v2", "repository", "index"] => Post::Index,
@@ -128,8 +131,8 @@ async fn guard(request: Request<Incoming>, store: &Store, options: &Options, beg
     if !open {
         let (verb, model) = match parts.as_slice() {
             ["v2", "repository", "models", name, ..] => (Verb::Admin, *name),
-            ["v2", "models", name, ..] | ["predict", name] => (Verb::Infer, *name),
-            ["predict"] => (Verb::Infer, store.first()),
+            ["v2", "models", name, ..] | ["predict" | "explain", name] => (Verb::Infer, *name),
+            ["predict" | "explain"] => (Verb::Infer, store.first()),
             _ => (Verb::Infer, ""),
         };
         // What describes the server as a whole is for every key.
@@ -215,6 +218,7 @@ async fn post(
 ) -> (&'static str, Answer) {
     let (route, name, version) = match post {
         Post::Predict(name) => ("/predict", name, None),
+        Post::Explain(name) => ("/explain", name, None),
         Post::Infer(name, version) => ("/v2/models/{model}/infer", name, version),
         Post::Index | Post::Load(_) | Post::Unload(_) => {
             let limit = Duration::from_secs(options.body_timeout);
@@ -288,6 +292,7 @@ async fn post(
         (_, Some((format, _))) => {
             frames::predict(&served, body, format, options.max_rows, options.max_body).map(plain).map_err(Fault::Error)
         }
+        (Post::Explain(_), None) => explain::explain(&served, &body, options.max_rows).map(plain).map_err(Fault::Error),
         (Post::Infer(..), None) => infer::infer(&served, &body, head, options.max_rows, begun),
         _ => predict::predict(&served, &body, options.max_rows).map(plain).map_err(Fault::Error),
     };

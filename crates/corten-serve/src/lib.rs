@@ -5,6 +5,7 @@
 //! that read it: most models here take less time than a queue would.
 
 mod answer;
+mod explain;
 mod frames;
 mod http;
 mod infer;

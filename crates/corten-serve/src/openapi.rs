@@ -32,7 +32,16 @@ pub(crate) fn document(store: &Store) -> Value {
         if served.name == store.first() {
             paths.insert("/predict".into(), post.clone());
         }
-        paths.insert(format!("/predict/{}", served.name), post);
+        paths.insert(format!("/predict/{}", served.name), post.clone());
+        if served.model.explainable().is_ok() {
+            let mut explain = post;
+            explain["post"]["summary"] = json!(format!("Explain rows with {}: Shapley values", served.name));
+            explain["post"]["responses"]["200"]["description"] = json!("what each feature adds to a row's score");
+            if served.name == store.first() {
+                paths.insert("/explain".into(), explain.clone());
+            }
+            paths.insert(format!("/explain/{}", served.name), explain);
+        }
         let infer = json!({ "post": { "summary": "Open Inference Protocol v2", "responses": answer } });
         paths.insert(format!("/v2/models/{}/infer", served.name), infer);
     }

@@ -34,8 +34,28 @@ fn answer(
     body: &[u8],
     max_rows: usize,
 ) -> Result<(Vec<u8>, usize)> {
+    let mut out = b"{\"predictions\":[".to_vec();
+    let count = each_row(body, max_rows, |scanner, at| {
+        if at > 0 {
+            out.push(b',');
+        }
+        row(served, state.as_deref_mut(), worker, scanner, &mut out)
+    })?;
+    out.extend_from_slice(b"]}");
+    Ok((out, count))
+}
+
+/// Calls `row` where each row of `{"rows": [...]}` begins, with its number; returns how many there are.
+///
+/// # Errors
+/// [`Error::Value`] for what is no such body, [`Error::Limit`] for too many rows, and those of a row, which is named.
+pub(crate) fn each_row(
+    body: &[u8],
+    max_rows: usize,
+    mut row: impl FnMut(&mut Scanner<'_>, usize) -> Result<()>,
+) -> Result<usize> {
     let mut scanner = Scanner::new(body);
-    let mut answer = None;
+    let mut count = None;
     scanner.expect(b'{')?;
     let mut key = Vec::new();
     if !scanner.take(b'}') {
@@ -45,10 +65,10 @@ fn answer(
             scanner.string(&mut key)?;
             scanner.expect(b':')?;
             if key == b"rows" {
-                if answer.is_some() {
+                if count.is_some() {
                     return Err(Error::value("'rows' comes twice"));
                 }
-                answer = Some(rows(served, state.as_deref_mut(), worker, &mut scanner, max_rows)?);
+                count = Some(rows(&mut scanner, max_rows, &mut row)?);
             } else {
                 scanner.skip()?;
             }
@@ -59,17 +79,14 @@ fn answer(
         }
     }
     scanner.end()?;
-    answer.ok_or_else(|| Error::value("the body must be {\"rows\": [{column: value, ...}, ...]}"))
+    count.ok_or_else(|| Error::value("the body must be {\"rows\": [{column: value, ...}, ...]}"))
 }
 
 fn rows(
-    served: &Served,
-    mut state: Option<&mut Model>,
-    worker: &mut Worker,
     scanner: &mut Scanner<'_>,
     max_rows: usize,
-) -> Result<(Vec<u8>, usize)> {
-    let mut out = b"{\"predictions\":[".to_vec();
+    row: &mut impl FnMut(&mut Scanner<'_>, usize) -> Result<()>,
+) -> Result<usize> {
     let mut count = 0;
     scanner.expect(b'[')?;
     if !scanner.take(b']') {
@@ -77,10 +94,7 @@ fn rows(
             if count >= max_rows {
                 return Err(Error::Limit(format!("more than {max_rows} rows in one request")));
             }
-            if count > 0 {
-                out.push(b',');
-            }
-            row(served, state.as_deref_mut(), worker, scanner, &mut out).map_err(|e| named(e, count))?;
+            row(scanner, count).map_err(|e| named(e, count))?;
             count += 1;
             if !scanner.take(b',') {
                 scanner.expect(b']')?;
@@ -88,8 +102,7 @@ fn rows(
             }
         }
     }
-    out.extend_from_slice(b"]}");
-    Ok((out, count))
+    Ok(count)
 }
 
 fn row(

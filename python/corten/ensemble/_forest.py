@@ -7,12 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._explain import Explains
 from .._inputs import Input
 from .._params import signature
 from .._targets import Target
 
 
-class ForestMixin:
+class ForestMixin(Explains):
     """Trees of a forest, leaves and paths of rows, out-of-bag scores by any measure."""
 
     _keeps_handle = True

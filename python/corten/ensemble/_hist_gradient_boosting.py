@@ -8,10 +8,12 @@ import numpy as np
 
 from .. import _inputs
 from .._base import ClassifierMixin, DecisionMixin, Estimator, RegressorMixin
+from .._explain import Explains
 from .._inputs import Input
+from ..exceptions import ParameterError
 
 
-class _HistGradientBoosting(Estimator):
+class _HistGradientBoosting(Explains, Estimator):
     """What both have in common."""
 
     _allow_nan = True
@@ -20,6 +22,8 @@ class _HistGradientBoosting(Estimator):
     train_score_: np.ndarray
     validation_score_: np.ndarray
     feature_importances_: np.ndarray
+    _gains: np.ndarray
+    _splits: np.ndarray
 
     def _core_params(self, inputs: Input) -> dict[str, Any]:
         out = super()._core_params(inputs)
@@ -38,6 +42,33 @@ class _HistGradientBoosting(Estimator):
         if interaction is not None and not isinstance(interaction, str):
             out["interaction_cst"] = [_inputs.positions(sorted(g), inputs, "interaction_cst") for g in interaction]
         return out
+
+    def feature_importance(self, importance_type: str = "split") -> np.ndarray:
+        """What the splits of each column are worth, as LightGBM's `Booster.feature_importance` counts it.
+
+        Parameters
+        ----------
+        importance_type : {"split", "gain"}, default="split"
+            The number of splits, or the sum of what they gained.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+            Of int64 for "split", of float64 for "gain".
+
+        Raises
+        ------
+        ParameterError
+            For another type.
+        NotFittedError
+            Before `fit`.
+        """
+        if importance_type not in ("split", "gain"):
+            raise ParameterError(
+                f"The 'importance_type' parameter must be one of {{'split', 'gain'}}. Got {importance_type!r} instead."
+            )
+        self._fitted_model()
+        return (self._splits if importance_type == "split" else self._gains).copy()
 
 
 class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradientBoosting):

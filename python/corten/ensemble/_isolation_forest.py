@@ -8,9 +8,10 @@ import numpy as np
 
 from .. import _inputs
 from .._base import Estimator
+from .._explain import Explains
 
 
-class IsolationForest(Estimator):
+class IsolationForest(Explains, Estimator):
     """Finds outliers: rows that few drawn cuts set apart from the others.
 
     Missing values are taken as they are.

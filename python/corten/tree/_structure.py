@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._explain import Explains
 from .._inputs import Input
 from .._params import clone
 from ..exceptions import not_fitted
@@ -178,7 +179,7 @@ class Tree:
         return Bunch(ccp_alphas=np.array(alphas), impurities=np.array(impurities))
 
 
-class TreeMixin:
+class TreeMixin(Explains):
     """What a single tree shows of its nodes."""
 
     _nodes: Any

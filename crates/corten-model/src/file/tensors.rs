@@ -111,6 +111,11 @@ impl<'a> TensorReader<'a> {
         Ok(self.each_u32(name)?.collect())
     }
 
+    /// Whether there is such a tensor, and its numbers are whole.
+    pub(crate) fn is_u32(&self, name: &str) -> bool {
+        self.tensors.tensor(&format!("{}.{name}", self.node)).is_ok_and(|view| view.dtype() == Dtype::U32)
+    }
+
     /// The numbers, or `None` where there is no such tensor.
     pub(crate) fn optional_f64(&self, name: &str) -> Result<Option<Vec<f64>>> {
         match self.tensors.tensor(&format!("{}.{name}", self.node)) {

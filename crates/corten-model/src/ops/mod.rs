@@ -10,6 +10,7 @@ mod impute;
 mod linear;
 mod link;
 mod one_hot;
+mod prediction_set;
 mod running_moments;
 mod scale;
 mod trees;
@@ -26,8 +27,10 @@ pub use impute::{Impute, ImputeText, IsMissing};
 pub use linear::Linear;
 pub use link::{Decide, DecideKind, Link, LinkKind};
 pub use one_hot::OneHot;
+pub use prediction_set::{PredictionSet, SetScore};
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
+pub(crate) use trees::{GameScratch, TreesGame};
 pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
 
 use crate::file::{TensorReader, TensorWriter};
@@ -183,6 +186,8 @@ operators! {
     Link = "link",
     /// Scores to a class index.
     Decide = "decide",
+    /// Probabilities to the classes of a set that holds the true one.
+    PredictionSet = "prediction_set",
     /// Refuses what an estimator refuses.
     CheckFinite = "check_finite",
     /// An ensemble of trees.

@@ -12,6 +12,8 @@ pub struct AnswerWriter {
     predict: Option<Vec<Vec<u8>>>,
     classes: Option<Vec<Vec<u8>>>,
     transform: Option<Vec<Vec<u8>>>,
+    interval: bool,
+    set: Option<Vec<Vec<u8>>>,
     texts: Vec<Option<Vec<u8>>>,
 }
 
@@ -46,12 +48,15 @@ impl AnswerWriter {
             predict: model.output(Method::Predict).map(|o| o.labels.as_ref().map(labels).unwrap_or_default()),
             classes: model.output(Method::PredictProba).map(names),
             transform: model.output(Method::Transform).map(names),
+            interval: model.output(Method::PredictInterval).is_some(),
+            set: model.output(Method::PredictSet).and_then(|o| o.labels.as_ref()).map(labels),
             texts: Vec::new(),
         }
     }
 
     /// Runs a row whose numbers are in the session and appends its answer:
-    /// `{"prediction": ..., "probability": {class: p}}`, or `{"transform": {name: value}}` for a transformer.
+    /// `{"prediction": ..., "probability": {class: p}}`, or `{"transform": {name: value}}` for a transformer. A conformal
+    /// model also has `"interval": [lower, upper]` or `"set": [class, ...]`.
     ///
     /// # Errors
     /// What [`Model::run_row`] gives; nothing is appended then.
@@ -129,6 +134,27 @@ impl AnswerWriter {
                 number(p, out);
             }
             out.push(b'}');
+        }
+        if self.interval {
+            out.extend_from_slice(b",\"interval\":[");
+            for (i, &x) in model.run_row(Method::PredictInterval, session, texts)?.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                number(x, out);
+            }
+            out.push(b']');
+        }
+        if let Some(labels) = &self.set {
+            out.extend_from_slice(b",\"set\":[");
+            let inside = model.run_row(Method::PredictSet, session, texts)?;
+            for (i, (label, _)) in labels.iter().zip(inside).filter(|(_, x)| **x != 0.0).enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(label);
+            }
+            out.push(b']');
         }
         out.push(b'}');
         Ok(())

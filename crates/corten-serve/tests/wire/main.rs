@@ -1,6 +1,8 @@
 //! The server over raw TCP: what it answers, to the last bit, and what it does with requests that don't fit.
 
 mod answers;
+mod conformal;
+mod explain;
 mod faults;
 mod life;
 mod limits;

@@ -465,18 +465,19 @@ fn boosted(
     early_stopping: bool,
     start: Instant,
 ) -> Boosted {
-    let mut gains = vec![0.0; width];
-    let add = |gains: &mut Vec<f64>, tree: &GrownTree| {
+    let (mut gains, mut splits) = (vec![0.0; width], vec![0i64; width]);
+    let mut add = |tree: &GrownTree| {
         for node in &tree.nodes {
             if let Grown::Split { split, .. } = node {
                 gains[features.sources[split.feature]] += split.gain;
+                splits[features.sources[split.feature]] += 1;
             }
         }
     };
     let mut trees = Vec::new();
     for iteration in &trained.iterations {
         for (k, tree) in iteration.iter().enumerate() {
-            add(&mut gains, tree);
+            add(tree);
             trees.push(raw(tree, &features.bins, k as u32));
         }
     }
@@ -487,6 +488,7 @@ fn boosted(
         baseline: trained.baseline.clone(),
         trees,
         gains,
+        splits,
         iterations: trained.iterations.len(),
         early_stopping,
         trained,

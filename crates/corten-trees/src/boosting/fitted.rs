@@ -26,7 +26,9 @@ pub(crate) struct Boosted {
     pub(crate) baseline: Vec<f64>,
     /// Iteration after iteration, a tree an output.
     pub(crate) trees: Vec<Tree>,
+    /// Gain and number of splits by column.
     pub(crate) gains: Vec<f64>,
+    pub(crate) splits: Vec<i64>,
     pub(crate) iterations: usize,
     pub(crate) early_stopping: bool,
     /// The trees over bins, to go on from.
@@ -36,7 +38,8 @@ pub(crate) struct Boosted {
 
 /// A tree over bins as one over raw values.
 pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
-    let mut out = Tree::new(Some(output));
+    let cover = tree.rows.iter().map(|&rows| f64::from(rows)).collect();
+    let mut out = Tree { cover, ..Tree::new(Some(output)) };
     for node in &tree.nodes {
         match node {
             Grown::Leaf { value, .. } => out.push_leaf(&[*value]),
@@ -146,6 +149,8 @@ impl Fitted for Boosted {
             ("train_score_", scores(&self.trained.train_loss)),
             ("validation_score_", scores(&self.trained.validation_loss)),
             ("feature_importances_", floats(&share)),
+            ("_gains", floats(&self.gains)),
+            ("_splits", Attribute::Ints { shape: vec![self.splits.len()], values: self.splits.clone() }),
         ]
     }
 

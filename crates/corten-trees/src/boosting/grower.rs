@@ -79,6 +79,8 @@ pub(crate) enum Grown {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct GrownTree {
     pub(crate) nodes: Vec<Grown>,
+    /// Rows that reached each node.
+    pub(crate) rows: Vec<u32>,
 }
 
 impl GrownTree {
@@ -246,6 +248,7 @@ impl Grower<'_> {
         };
         let root = self.root(rows, &mut tools);
         tree.nodes.push(Grown::Leaf { value: root.node.value });
+        tree.rows.push(root.node.rows as u32);
         offer(&mut open, &mut done, 0, root);
         let mut leaves = 1;
         while leaves < self.shape.max_leaf_nodes
@@ -267,6 +270,7 @@ impl Grower<'_> {
             tree.nodes[candidate.at] = Grown::Split { split, left: left as u32, right: left as u32 + 1 };
             for (i, child) in children.into_iter().enumerate() {
                 tree.nodes.push(Grown::Leaf { value: child.node.value });
+                tree.rows.push(child.node.rows as u32);
                 offer(&mut open, &mut done, left + i, child);
             }
         }

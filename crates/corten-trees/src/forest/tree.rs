@@ -90,6 +90,7 @@ impl GrownTree {
             let Node { feature, threshold, missing_left, left, right, .. } = *node;
             TreeNode::Number { feature, threshold, missing_left, zero_missing: false, left, right }
         });
-        Tree { nodes: nodes.collect(), values: self.values.clone(), ..Tree::new(None) }
+        let cover = self.nodes.iter().map(|n| n.weight).collect();
+        Tree { nodes: nodes.collect(), values: self.values.clone(), cover, ..Tree::new(None) }
     }
 }

@@ -15,6 +15,7 @@ use corten_kernels::aligned::Aligned;
 use corten_kernels::sort;
 use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS, NEVER, Node, Parts, VECTOR};
 
+use super::cover::Cover;
 use super::linear::LinearLeaves;
 use super::spec::{LeafModel, Tree, TreeNode, TreesSpec};
 use super::{CodeColumn, ColumnRule, Precision, Rules, Trees, bad};
@@ -440,6 +441,7 @@ impl Trees {
         }
         let rules =
             Rules { average: spec.average, input: spec.input, sum: spec.sum, zero_threshold: spec.zero_threshold };
+        let cover = Cover::of(cover);
         Self::checked(spec.features, rules, spec.base.clone(), coded.columns, &coded.thresholds, parts, linear, cover)
     }
 }

@@ -7,6 +7,8 @@
 //! trees.
 
 mod build;
+mod cover;
+mod game;
 mod linear;
 mod score;
 mod spec;
@@ -21,6 +23,8 @@ use corten_kernels::trees::{Coder, Column, Forest, Node, Parts, Reads, VECTOR};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use cover::Cover;
+pub(crate) use game::{GameScratch, TreesGame};
 use linear::LinearLeaves;
 pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
 
@@ -126,8 +130,7 @@ struct Inner {
     coder: Coder,
     forest: Forest,
     linear: Option<LinearLeaves>,
-    /// Training weight that reached each node; empty when it isn't known.
-    cover: Vec<f64>,
+    cover: Cover,
     /// Rows that were walked so far, about.
     #[cfg(feature = "std")]
     walked: core::sync::atomic::AtomicU32,
@@ -161,7 +164,7 @@ impl Trees {
         thresholds: &[f64],
         parts: Parts,
         linear: Option<LinearLeaves>,
-        cover: Vec<f64>,
+        cover: Cover,
     ) -> Result<Self> {
         if base.len() != parts.outputs as usize {
             return Err(bad("as many base scores as outputs are needed"));
@@ -169,9 +172,7 @@ impl Trees {
         if rules.zero_threshold.is_nan() || rules.zero_threshold < 0.0 {
             return Err(bad("zero_threshold must be a number that is not negative"));
         }
-        if !cover.is_empty() && (cover.len() != parts.nodes.len() || cover.iter().any(|c| !c.is_finite() || *c < 0.0)) {
-            return Err(bad("cover must have one number a node, finite and not negative"));
-        }
+        cover.check(parts.nodes.len())?;
         let lowered: Vec<Column> = columns.iter().map(|c| c.lowered()).collect();
         let narrow = rules.input == Precision::F32;
         let coder = Coder::new(features as usize, &lowered, thresholds, narrow, rules.zero_threshold).map_err(bad)?;
@@ -227,9 +228,7 @@ impl Operator for Trees {
         tensors.u32("left", &nodes.iter().map(|n| n.left).collect::<Vec<_>>());
         tensors.u16("column", &nodes.iter().map(|n| n.column).collect::<Vec<_>>());
         tensors.u16("threshold", &nodes.iter().map(|n| n.threshold).collect::<Vec<_>>());
-        if !cover.is_empty() {
-            tensors.f64("cover", cover);
-        }
+        cover.write(tensors);
         if let Some(linear) = linear {
             linear.write(tensors);
         }
@@ -270,7 +269,7 @@ impl Operator for Trees {
             *word = Parts::word(Node { left, column, threshold });
         }
         let linear = LinearLeaves::read(tensors)?;
-        let cover = tensors.optional_f64("cover")?.unwrap_or_default();
+        let cover = Cover::read(tensors)?;
         let thresholds = tensors.f64("thresholds")?;
         Self::checked(d.features, d.rules, tensors.f64("base")?, d.columns, &thresholds, parts, linear, cover)
     }
