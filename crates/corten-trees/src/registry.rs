@@ -2,7 +2,7 @@
 
 use corten_model::estimator::Entry;
 
-use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRegressor};
+use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor};
 use crate::forest::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
     ExtraTreesRegressor, IsolationForest, RandomForestClassifier, RandomForestRegressor,
@@ -18,6 +18,7 @@ pub fn estimators() -> Vec<Entry> {
         Entry::of::<ExtraTreesClassifier>("ensemble.ExtraTreesClassifier"),
         Entry::of::<ExtraTreesRegressor>("ensemble.ExtraTreesRegressor"),
         Entry::of::<HistGradientBoostingClassifier>("ensemble.HistGradientBoostingClassifier"),
+        Entry::of::<HistGradientBoostingRanker>("ensemble.HistGradientBoostingRanker"),
         Entry::of::<HistGradientBoostingRegressor>("ensemble.HistGradientBoostingRegressor"),
         Entry::of::<IsolationForest>("ensemble.IsolationForest"),
         Entry::of::<RandomForestClassifier>("ensemble.RandomForestClassifier"),

@@ -4,6 +4,7 @@ from ._extra_trees import ExtraTreesClassifier, ExtraTreesRegressor
 from ._hist_gradient_boosting import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from ._isolation_forest import IsolationForest
 from ._random_forest import RandomForestClassifier, RandomForestRegressor
+from ._ranker import HistGradientBoostingRanker
 from ._stacking import StackingClassifier, StackingRegressor
 from ._voting import VotingClassifier, VotingRegressor
 
@@ -11,6 +12,7 @@ __all__ = [
     "ExtraTreesClassifier",
     "ExtraTreesRegressor",
     "HistGradientBoostingClassifier",
+    "HistGradientBoostingRanker",
     "HistGradientBoostingRegressor",
     "IsolationForest",
     "RandomForestClassifier",
