@@ -1,6 +1,7 @@
 """Ensembles: boosting, forests, isolation forests, votes and stacks of other models."""
 
 from ._extra_trees import ExtraTreesClassifier, ExtraTreesRegressor
+from ._gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
 from ._hist_gradient_boosting import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from ._isolation_forest import IsolationForest
 from ._random_forest import RandomForestClassifier, RandomForestRegressor
@@ -11,6 +12,8 @@ from ._voting import VotingClassifier, VotingRegressor
 __all__ = [
     "ExtraTreesClassifier",
     "ExtraTreesRegressor",
+    "GradientBoostingClassifier",
+    "GradientBoostingRegressor",
     "HistGradientBoostingClassifier",
     "HistGradientBoostingRanker",
     "HistGradientBoostingRegressor",

@@ -13,7 +13,7 @@ use super::grower::Rules;
 #[serde(default)]
 pub(crate) struct Growth {
     pub(crate) criterion: String,
-    max_depth: Option<usize>,
+    pub(crate) max_depth: Option<usize>,
     min_samples_split: Value,
     min_samples_leaf: Value,
     min_weight_fraction_leaf: f64,
