@@ -35,7 +35,6 @@ _SHARED = {
             "BaggingClassifier",
             "BaggingRegressor",
             "IsolationForest",
-            "RandomTreesEmbedding",
             "RandomForestClassifier",
             "RandomForestRegressor",
         )

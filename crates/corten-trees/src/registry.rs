@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor};
 use crate::forest::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
-    ExtraTreesRegressor, IsolationForest, RandomForestClassifier, RandomForestRegressor,
+    ExtraTreesRegressor, IsolationForest, RandomForestClassifier, RandomForestRegressor, RandomTreesEmbedding,
 };
 use crate::gradient_boosting::{GradientBoostingClassifier, GradientBoostingRegressor};
 
@@ -34,6 +34,7 @@ pub fn estimators() -> Vec<Entry> {
         Entry::of::<IsolationForest>("ensemble.IsolationForest"),
         Entry::of::<RandomForestClassifier>("ensemble.RandomForestClassifier"),
         Entry::of::<RandomForestRegressor>("ensemble.RandomForestRegressor"),
+        Entry::of::<RandomTreesEmbedding>("ensemble.RandomTreesEmbedding"),
     ]
 }
 

@@ -13,6 +13,7 @@ mod one_hot;
 mod running_moments;
 mod scale;
 mod trees;
+mod weighted_median;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -29,6 +30,7 @@ pub use one_hot::OneHot;
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
 pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
+pub use weighted_median::WeightedMedian;
 
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
@@ -179,6 +181,8 @@ operators! {
     OneHot = "one_hot",
     /// Weighted sums.
     Linear = "linear",
+    /// The weighted median of several numbers.
+    WeightedMedian = "weighted_median",
     /// Scores to probabilities.
     Link = "link",
     /// Scores to a class index.

@@ -6,6 +6,7 @@
 mod absolute;
 mod classes;
 mod counts;
+mod embedding;
 pub(crate) mod estimator;
 pub(crate) mod finder;
 pub(crate) mod fitted;
@@ -21,6 +22,7 @@ mod sample;
 mod sort;
 pub(crate) mod tree;
 
+pub use embedding::RandomTreesEmbedding;
 pub use isolation::IsolationForest;
 pub use parameters::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,

@@ -48,10 +48,7 @@ impl Default for Common {
 }
 
 fn growth() -> Growth {
-    let mut growth = Growth::default();
-    growth.criterion = "deprecated".into();
-    growth.max_depth = Some(3);
-    growth
+    Growth { criterion: "deprecated".into(), max_depth: Some(3), ..Growth::default() }
 }
 
 /// Boosting of exact regression trees to the gradients of a loss of classes, as scikit-learn's estimator of this name.
