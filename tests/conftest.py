@@ -41,7 +41,13 @@ def _members(name: str) -> list[tuple[str, Any]]:
 def small(cls: type) -> Any:
     """An estimator of a class that fits fast."""
     fast = {"max_iter": 10} if "Hist" in cls.__name__ else {}
-    if "Forest" in cls.__name__ or "Bagging" in cls.__name__ or "ExtraTrees" in cls.__name__:
+    if (
+        "Forest" in cls.__name__
+        or "Bagging" in cls.__name__
+        or "Boost" in cls.__name__
+        and "Hist" not in cls.__name__
+        or "ExtraTrees" in cls.__name__
+    ):
         fast = {"n_estimators": 5}
     if cls.__name__.startswith(("Voting", "Stacking")):
         fast = {"estimators": _members(cls.__name__)}

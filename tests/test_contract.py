@@ -15,10 +15,25 @@ _SHARED = {
     "Ridge": {"check_non_transformer_estimators_n_iter": "direct solvers have no iterations, as in scikit-learn"},
     **{
         name: {
+            f"check_sample_weight_equivalence_on_{kind}_data": "splits of a few rows gain alike, up to rounding"
+            for kind in ("dense", "sparse")
+        }
+        for name in ("GradientBoostingClassifier", "GradientBoostingRegressor")
+    },
+    "HistGradientBoostingRanker": {
+        f"check_sample_weight_equivalence_on_{kind}_data": "pairs of rows count: a row's repetition pulls no other row"
+        for kind in ("dense", "sparse")
+    },
+    **{
+        name: {
             f"check_sample_weight_equivalence_on_{kind}_data": "rows are drawn at random: a weight isn't a repetition"
             for kind in ("dense", "sparse")
         }
         for name in (
+            "AdaBoostClassifier",
+            "AdaBoostRegressor",
+            "BaggingClassifier",
+            "BaggingRegressor",
             "IsolationForest",
             "RandomForestClassifier",
             "RandomForestRegressor",

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from . import _core, _inputs, _output, _targets
 from ._inputs import Input
 from ._params import Parameters, plain, seed, signature
-from ._progress import Line
+from ._progress import Line, Round, Rounds
 from ._routing import Routing, ScoreRouting, tags
 from .exceptions import UnsupportedError, not_fitted
 
@@ -140,6 +140,8 @@ class Estimator(Savable, Parameters, Routing):
     _categorical = False
     #: Whether the state of the fit is kept beside the model.
     _keeps_handle = False
+    #: Whether a fit that Ctrl-C stops keeps the rounds that are done.
+    _keeps_rounds = False
     n_features_in_: int
     feature_names_in_: np.ndarray
     report_: dict[str, Any]
@@ -187,10 +189,12 @@ class Estimator(Savable, Parameters, Routing):
         sample_weight: np.ndarray | None = None,
         *,
         partial: bool = False,
+        previous: Any = None,
+        callbacks: Sequence[Callable[[Round], Any]] = (),
+        **extras: Any,
     ) -> Self:
         """Fits through the extension's door and takes over attributes and model."""
-        previous = None
-        if partial or getattr(self, "warm_start", False):
+        if previous is None and (partial or getattr(self, "warm_start", False)):
             previous = getattr(self, "_handle", None)
         line = Line(type(self).__name__) if getattr(self, "verbose", 0) else None
         try:
@@ -204,7 +208,9 @@ class Estimator(Savable, Parameters, Routing):
                 previous=previous,
                 partial=partial,
                 threads=self._threads(),
-                progress=line,
+                progress=Rounds(line, callbacks) if callbacks else line,
+                keep=self._keeps_rounds,
+                **extras,
             )
         finally:
             if line is not None:
@@ -215,6 +221,8 @@ class Estimator(Savable, Parameters, Routing):
             self.classes_ = target.classes
         kept = partial or self._keeps_handle or hasattr(self, "partial_fit") or getattr(self, "warm_start", False)
         self._handle = handle if kept else None
+        if handle.signal is not None:
+            raise handle.signal
         return self
 
     def _take(self, handle: Any) -> None:

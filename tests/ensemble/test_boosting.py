@@ -93,7 +93,7 @@ def test_scores_that_cannot_be_watched_are_named() -> None:
         with pytest.raises(ValueError, match="scoring"):
             HistGradientBoostingClassifier(scoring=scoring, early_stopping=True).fit(X, target)
     with pytest.raises(ValueError, match="scoring"):
-        HistGradientBoostingRegressor(scoring=len, early_stopping=True).fit(X, y)
+        HistGradientBoostingRegressor(scoring="accuracy", early_stopping=True).fit(X, y)
 
 
 def _leaves(model: Any) -> int:

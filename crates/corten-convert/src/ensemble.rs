@@ -205,10 +205,8 @@ impl Ensemble {
         };
         let class = builder.add(Decide { kind: decide }, &sums)?;
         let names = if given == 1 { vec!["decision".into()] } else { labels.names() };
-        let mut out = vec![
-            Output::of_class(class[0], labels.clone()),
-            Output::of_probabilities(probabilities, labels.clone()),
-        ];
+        let mut out =
+            vec![Output::of_class(class[0], labels.clone()), Output::of_probabilities(probabilities, labels.clone())];
         if self.scores {
             out.push(Output::new(Method::DecisionFunction, sums, names));
         }

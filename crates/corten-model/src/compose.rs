@@ -8,7 +8,7 @@ use corten_core::{Error, Kind, Result};
 
 use crate::graph::{Builder, Method, Output, Slot};
 use crate::model::Model;
-use crate::ops::{Decide, DecideKind, Linear, OneHot};
+use crate::ops::{Decide, DecideKind, Linear, Link, LinkKind, OneHot, WeightedMedian};
 use crate::schema::{Labels, Schema};
 
 /// What happens to some columns of a table.
@@ -85,6 +85,10 @@ pub enum Rule {
     Soft(Labels),
     /// Each model has votes for the class that it predicts; the first class of most votes is predicted.
     Hard(Labels),
+    /// The weighted median of what regressors predict.
+    Median,
+    /// Classifiers that AdaBoost has weighted: a model's vote for a class is one against the others.
+    Boosted(Labels),
     /// All answers side by side, for a model on top: the method of each, and whether its first column is left out.
     Stack(Vec<(Method, bool)>),
 }
@@ -115,7 +119,7 @@ pub fn ensemble(schema: &Schema, members: &[Member<'_>], rule: &Rule, passthroug
     let mut builder = Builder::new(schema.clone());
     let inputs = builder.inputs();
     let wanted = |i: usize| match rule {
-        Rule::Mean | Rule::Hard(_) => Method::Predict,
+        Rule::Mean | Rule::Median | Rule::Hard(_) | Rule::Boosted(_) => Method::Predict,
         Rule::Soft(_) => Method::PredictProba,
         Rule::Stack(methods) => methods.get(i).map_or(Method::Predict, |m| m.0),
     };
@@ -131,9 +135,20 @@ pub fn ensemble(schema: &Schema, members: &[Member<'_>], rule: &Rule, passthroug
     }
     match rule {
         Rule::Mean => mean(builder, members, &answers, total),
+        Rule::Median => median(builder, members, &answers),
         Rule::Soft(labels) | Rule::Hard(labels) => {
             let soft = matches!(rule, Rule::Soft(_));
-            vote(builder, members, &answers, labels, soft, total)
+            let shares = shares(&mut builder, members, &answers, labels.len(), soft, total)?;
+            let class = builder.add(Decide { kind: DecideKind::ArgMax }, &shares)?;
+            let mut outputs = Vec::from([Output::of_class(class[0], labels.clone())]);
+            if soft {
+                outputs.push(Output::of_probabilities(shares, labels.clone()));
+            }
+            builder.finish(outputs)
+        }
+        Rule::Boosted(labels) => {
+            let shares = shares(&mut builder, members, &answers, labels.len(), false, total)?;
+            boosted(builder, &shares, labels)
         }
         Rule::Stack(methods) => {
             let (mut slots, mut names) = (Vec::new(), Vec::new());
@@ -174,16 +189,26 @@ fn mean(mut builder: Builder, members: &[Member<'_>], answers: &[Output], total:
     builder.finish(Vec::from([Output::new(Method::Predict, columns, answers[0].names.clone())]))
 }
 
-/// Classes by weighted shares: of probabilities, or of votes.
-fn vote(
-    mut builder: Builder,
+/// The weighted median of regressors of one output.
+fn median(mut builder: Builder, members: &[Member<'_>], answers: &[Output]) -> Result<Model> {
+    if answers.iter().any(|o| o.columns.len() != 1 || o.labels.is_some()) {
+        return Err(Error::value("the median needs regressors of one output each"));
+    }
+    let slots: Vec<Slot> = answers.iter().map(|o| o.columns[0]).collect();
+    let weights = members.iter().map(|m| m.weight).collect();
+    let columns = builder.add(WeightedMedian { weights }, &slots)?;
+    builder.finish(Vec::from([Output::new(Method::Predict, columns, answers[0].names.clone())]))
+}
+
+/// The weighted share of each class: of probabilities, or of votes.
+fn shares(
+    builder: &mut Builder,
     members: &[Member<'_>],
     answers: &[Output],
-    labels: &Labels,
+    classes: usize,
     soft: bool,
     total: f64,
-) -> Result<Model> {
-    let classes = labels.len();
+) -> Result<Vec<Slot>> {
     let (mut slots, mut places, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     for (i, (member, output)) in members.iter().zip(answers).enumerate() {
         let own = output.labels.as_ref().map_or(0, Labels::len);
@@ -205,13 +230,40 @@ fn vote(
         weights[class * slots.len() + at] = share;
     }
     let intercept = alloc::vec![0.0; classes];
-    let shares = builder.add(Linear { outputs: classes as u32, weights, intercept }, &slots)?;
-    let class = builder.add(Decide { kind: DecideKind::ArgMax }, &shares)?;
-    let mut outputs = Vec::from([Output::of_class(class[0], labels.clone())]);
-    if soft {
-        outputs.push(Output::of_probabilities(shares, labels.clone()));
+    builder.add(Linear { outputs: classes as u32, weights, intercept }, &slots)
+}
+
+/// AdaBoost's scores of classes (Zhu, Zou, Rosset & Hastie, Statistics and its interface 2, 2009): a share of the votes
+/// counts one for its class and the rest `1 / (k - 1)` against it.
+fn boosted(mut builder: Builder, shares: &[Slot], labels: &Labels) -> Result<Model> {
+    let k = labels.len();
+    let (scores, probabilities, class, names);
+    if k == 2 {
+        let twice = Linear { outputs: 1, weights: Vec::from([-2.0, 2.0]), intercept: Vec::from([0.0]) };
+        scores = builder.add(twice, shares)?;
+        probabilities = builder.add(Link { kind: LinkKind::Sigmoid }, &scores)?;
+        class = builder.add(Decide { kind: DecideKind::Threshold(0.0) }, &scores)?;
+        names = Vec::from(["decision".into()]);
+    } else {
+        let others = (k - 1) as f64;
+        let diagonal = |a: f64| {
+            let mut weights = alloc::vec![0.0; k * k];
+            (0..k).for_each(|i| weights[i * k + i] = a);
+            weights
+        };
+        let (weights, intercept) = (diagonal(k as f64 / others), alloc::vec![-1.0 / others; k]);
+        scores = builder.add(Linear { outputs: k as u32, weights, intercept }, shares)?;
+        let softer = Linear { outputs: k as u32, weights: diagonal(1.0 / others), intercept: alloc::vec![0.0; k] };
+        let softer = builder.add(softer, &scores)?;
+        probabilities = builder.add(Link { kind: LinkKind::Softmax }, &softer)?;
+        class = builder.add(Decide { kind: DecideKind::ArgMax }, &scores)?;
+        names = labels.names();
     }
-    builder.finish(outputs)
+    builder.finish(Vec::from([
+        Output::of_class(class[0], labels.clone()),
+        Output::of_probabilities(probabilities, labels.clone()),
+        Output::new(Method::DecisionFunction, scores, names),
+    ]))
 }
 
 impl Schema {

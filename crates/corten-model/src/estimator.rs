@@ -53,6 +53,36 @@ pub struct Step {
     pub validation_loss: Option<f64>,
 }
 
+/// Rows with their raw scores in the middle of a fit.
+pub struct Round<'a> {
+    /// Positions of the rows in the data.
+    pub rows: &'a [u32],
+    /// Their targets; classes as codes.
+    pub y: &'a [f64],
+    /// Their weights; 1 each when `None`.
+    pub weights: Option<&'a [f64]>,
+    /// Scores before any link: a list of rows an output.
+    pub scores: &'a [Vec<f64>],
+}
+
+/// Gradients and hessians at some scores, a list of rows an output.
+pub type Slopes = Vec<[Vec<f64>; 2]>;
+
+/// What only some estimators take beside rows, targets and weights.
+#[derive(Default)]
+pub struct Extras<'a> {
+    /// Raw scores to start from, an output's rows after the other's: `outputs * rows`.
+    pub init_score: Option<Cow<'a, [f64]>>,
+    /// How many rows each query has, in the order of the rows.
+    pub group: Option<Cow<'a, [u32]>>,
+    /// For fitting only the values of leaves anew: the share that their old values keep.
+    pub decay_rate: Option<f64>,
+    /// A loss from outside, by its slopes.
+    pub objective: Option<Box<dyn Fn(&Round<'_>) -> Result<Slopes> + Send + Sync>>,
+    /// Scores from outside, by their number: higher is better.
+    pub score: Option<Box<dyn Fn(usize, &Round<'_>) -> Result<f64> + Send + Sync>>,
+}
+
 /// How a fit is carried out; none of it changes the result.
 #[derive(Default)]
 pub struct Context {
@@ -60,6 +90,8 @@ pub struct Context {
     pub threads: usize,
     /// Looked at often: a fit stops within a second.
     pub cancel: CancelToken,
+    /// Whether a fit in rounds that is cancelled keeps those that are done.
+    pub keep: bool,
     /// Told about each step.
     pub progress: Option<Box<dyn Fn(&Step) + Send + Sync>>,
 }
@@ -76,6 +108,8 @@ pub struct FitInput<'a> {
     pub previous: Option<&'a dyn Fitted>,
     /// Whether `previous` is to be advanced by these rows (`partial_fit`) rather than to start from.
     pub partial: bool,
+    /// What only some estimators take.
+    pub extras: &'a Extras<'a>,
     /// Threads, cancellation, progress.
     pub context: &'a Context,
 }

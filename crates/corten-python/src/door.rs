@@ -49,6 +49,20 @@ pub(crate) fn run<T: Send>(
     }
 }
 
+/// Runs long work that may keep what it has when Ctrl-C stops it; what that raised comes back beside the outcome.
+pub(crate) fn run_kept<T: Send>(
+    py: Python<'_>,
+    cancel: &CancelToken,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> (PyResult<T>, Option<PyErr>) {
+    let (outcome, signal) = py.detach(|| watched(cancel, || catch_unwind(AssertUnwindSafe(work))));
+    let outcome = match outcome {
+        Ok(result) => result.map_err(|e| errors::to_py(py, e)),
+        Err(payload) => Err(errors::panicked(py, &*payload)),
+    };
+    (outcome, signal)
+}
+
 /// Runs work on a thread of its own while this one looks for signals; the error of a signal comes back beside it.
 fn watched<T: Send>(
     cancel: &CancelToken,

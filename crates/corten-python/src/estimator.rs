@@ -1,25 +1,28 @@
 //! Fitting any estimator by its name.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use corten_core::{CancelToken, Error};
 use corten_kernels::parallel;
 use corten_model::estimator::{Context, Entry, FitInput, Step, Target};
 use corten_model::{Labels, Schema};
 use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::door::{self, Size};
 use crate::inputs::Input;
 use crate::model::Model;
-use crate::{arrays, errors, json};
+use crate::{arrays, errors, json, outside};
 
 /// The fitted state of an estimator.
 #[pyclass(frozen, module = "corten._core")]
 pub(crate) struct Fitted {
     inner: Arc<dyn corten_model::estimator::Fitted>,
     schema: Schema,
+    /// What Ctrl-C raised, where the fit kept what it had by then.
+    signal: Option<Py<PyBaseException>>,
 }
 
 fn registry() -> impl Iterator<Item = Entry> {
@@ -76,7 +79,8 @@ fn target_of(y: Option<&Bound<'_, PyAny>>, classes: Option<&Bound<'_, PyList>>) 
 /// Fits the estimator of a name.
 #[pyfunction]
 #[pyo3(signature = (name, params, x, y = None, *, classes = None, sample_weight = None, previous = None,
-                    partial = false, threads = None, progress = None))]
+                    partial = false, threads = None, progress = None, keep = false, init_score = None, group = None,
+                    decay_rate = None, objective = None, score = None))]
 pub(crate) fn fit(
     py: Python<'_>,
     name: &str,
@@ -89,6 +93,12 @@ pub(crate) fn fit(
     partial: bool,
     threads: Option<i64>,
     progress: Option<Py<PyAny>>,
+    keep: bool,
+    init_score: Option<&Bound<'_, PyAny>>,
+    group: Option<&Bound<'_, PyAny>>,
+    decay_rate: Option<f64>,
+    objective: Option<Py<PyAny>>,
+    score: Option<Py<PyAny>>,
 ) -> PyResult<Fitted> {
     let entry = entry(py, name)?;
     let params = json::of_py(params)?;
@@ -100,21 +110,28 @@ pub(crate) fn fit(
     };
     let previous = previous.map(|p| Arc::clone(&p.get().inner));
     let cancel = CancelToken::new();
-    let told = cancel.clone();
+    let raised = Raised::default();
     let progress = progress.map(|callback| -> Box<dyn Fn(&Step) + Send + Sync> {
+        let (told, raised) = (cancel.clone(), raised.clone());
         Box::new(move |step: &Step| {
             let called = Python::attach(|py| {
-                callback.call1(py, (step.iteration, step.total, step.loss, step.validation_loss)).map(drop)
+                let step = (step.iteration, step.total, step.loss, step.validation_loss);
+                callback.call1(py, step).and_then(|answer| answer.bind(py).is_truthy())
             });
-            // A callback that raises stops the fit; its own error has been printed by then.
-            if let Err(error) = called {
-                Python::attach(|py| error.print(py));
-                told.cancel();
+            match called {
+                Ok(false) => {}
+                Ok(true) => told.cancel(),
+                Err(error) => {
+                    raised.set(error);
+                    told.cancel();
+                }
             }
         })
     });
-    let context = Context { threads: parallel::threads(threads), cancel: cancel.clone(), progress };
-    let (inner, schema) = door::run(py, Size::Long, &cancel, || {
+    let context = Context { threads: parallel::threads(threads), cancel: cancel.clone(), keep, progress };
+    let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
+    extras.decay_rate = decay_rate;
+    let (outcome, signal) = door::run_kept(py, &cancel, || {
         let data = input.data()?;
         let schema = Schema::of(&data)?;
         let fit_input = FitInput {
@@ -123,12 +140,39 @@ pub(crate) fn fit(
             sample_weight: weights.as_deref(),
             previous: previous.as_deref(),
             partial,
+            extras: &extras,
             context: &context,
         };
         let fitted = (entry.fit)(&params, &fit_input)?;
         Ok((Arc::from(fitted), schema))
-    })?;
-    Ok(Fitted { inner, schema })
+    });
+    // What a call to Python raised tells more than what became of the fit.
+    if let Some(error) = raised.take() {
+        return Err(error);
+    }
+    match (outcome, signal) {
+        (Ok((inner, schema)), None) => Ok(Fitted { inner, schema, signal: None }),
+        (Ok((inner, schema)), Some(signal)) if keep => {
+            Ok(Fitted { inner, schema, signal: Some(signal.into_value(py)) })
+        }
+        (_, Some(signal)) => Err(signal),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// The first error that a call to Python raised in the middle of a fit.
+#[derive(Clone, Default)]
+pub(crate) struct Raised(Arc<Mutex<Option<PyErr>>>);
+
+impl Raised {
+    /// Keeps an error, if it is the first.
+    pub(crate) fn set(&self, error: PyErr) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn take(&self) -> Option<PyErr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 #[pymethods]
@@ -142,6 +186,12 @@ impl Fitted {
         Ok(dict)
     }
 
+    /// What Ctrl-C raised, where the fit kept what it had by then.
+    #[getter]
+    fn signal(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
+        self.signal.as_ref().map(|s| s.clone_ref(py))
+    }
+
     /// How the fit went.
     fn report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         json::to_py(py, &self.inner.report())
@@ -150,7 +200,7 @@ impl Fitted {
     /// The members of an ensemble.
     fn members(&self) -> Vec<Self> {
         let members = self.inner.members().into_iter();
-        members.map(|inner| Self { inner: Arc::from(inner), schema: self.schema.clone() }).collect()
+        members.map(|inner| Self { inner: Arc::from(inner), schema: self.schema.clone(), signal: None }).collect()
     }
 
     /// The model over the columns that it was fitted on.

@@ -10,6 +10,7 @@ mod files;
 mod inputs;
 mod json;
 mod model;
+mod outside;
 mod row;
 
 use pyo3::prelude::*;

@@ -329,6 +329,8 @@ pub(crate) fn ensemble(
     let method = |(name, skip): (String, bool)| Ok((Method::parse(&name).map_err(|e| errors::to_py(py, e))?, skip));
     let rule = match rule {
         "mean" => Rule::Mean,
+        "median" => Rule::Median,
+        "boosted" => Rule::Boosted(labels()?),
         "soft" => Rule::Soft(labels()?),
         "hard" => Rule::Hard(labels()?),
         "stack" => Rule::Stack(methods.unwrap_or_default().into_iter().map(method).collect::<PyResult<_>>()?),

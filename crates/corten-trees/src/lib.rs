@@ -5,4 +5,5 @@
 
 pub mod boosting;
 pub mod forest;
+pub mod gradient_boosting;
 pub mod registry;

@@ -1,12 +1,15 @@
 //! The estimators of this crate, by module and class.
 
 use corten_model::estimator::Entry;
+use serde::Serialize;
+use serde_json::Value;
 
-use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRegressor};
+use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor};
 use crate::forest::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
-    ExtraTreesRegressor, IsolationForest, RandomForestClassifier, RandomForestRegressor,
+    ExtraTreesRegressor, IsolationForest, RandomForestClassifier, RandomForestRegressor, RandomTreesEmbedding,
 };
+use crate::gradient_boosting::{GradientBoostingClassifier, GradientBoostingRegressor};
 
 /// One entry an estimator.
 pub fn estimators() -> Vec<Entry> {
@@ -17,10 +20,27 @@ pub fn estimators() -> Vec<Entry> {
         Entry::of::<ExtraTreeRegressor>("tree.ExtraTreeRegressor"),
         Entry::of::<ExtraTreesClassifier>("ensemble.ExtraTreesClassifier"),
         Entry::of::<ExtraTreesRegressor>("ensemble.ExtraTreesRegressor"),
+        Entry {
+            defaults: || unconstrained::<GradientBoostingClassifier>(),
+            ..Entry::of::<GradientBoostingClassifier>("ensemble.GradientBoostingClassifier")
+        },
+        Entry {
+            defaults: || unconstrained::<GradientBoostingRegressor>(),
+            ..Entry::of::<GradientBoostingRegressor>("ensemble.GradientBoostingRegressor")
+        },
         Entry::of::<HistGradientBoostingClassifier>("ensemble.HistGradientBoostingClassifier"),
+        Entry::of::<HistGradientBoostingRanker>("ensemble.HistGradientBoostingRanker"),
         Entry::of::<HistGradientBoostingRegressor>("ensemble.HistGradientBoostingRegressor"),
         Entry::of::<IsolationForest>("ensemble.IsolationForest"),
         Entry::of::<RandomForestClassifier>("ensemble.RandomForestClassifier"),
         Entry::of::<RandomForestRegressor>("ensemble.RandomForestRegressor"),
+        Entry::of::<RandomTreesEmbedding>("ensemble.RandomTreesEmbedding"),
     ]
+}
+
+/// The defaults of trees whose leaves are given other values later, so that no constraint on splits would hold.
+fn unconstrained<P: Default + Serialize>() -> Value {
+    let mut defaults = serde_json::to_value(P::default()).unwrap_or_default();
+    defaults.as_object_mut().map(|d| d.remove("monotonic_cst"));
+    defaults
 }

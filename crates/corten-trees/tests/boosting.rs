@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use corten_core::{Column, Data, Table};
-use corten_model::estimator::{Context, FitInput, Target};
+use corten_model::estimator::{Context, Extras, FitInput, Target};
 use corten_model::{Labels, Schema};
 use serde_json::{Value, json};
 
@@ -39,7 +39,15 @@ fn bytes(x: &Data<'_>, codes: &[u32], classes: i64, weights: Option<&[f64]>, thr
     }
     let context = Context { threads, ..Context::default() };
     let y = Target::Classes { codes: Cow::Borrowed(codes), labels: Labels::Int((0..classes).collect()) };
-    let input = FitInput { x, y, sample_weight: weights, previous: None, partial: false, context: &context };
+    let input = FitInput {
+        x,
+        y,
+        sample_weight: weights,
+        previous: None,
+        partial: false,
+        extras: &Extras::default(),
+        context: &context,
+    };
     let fitted = (entry.fit)(&params, &input).unwrap();
     fitted.model(Schema::of(x).unwrap()).unwrap().to_bytes().unwrap()
 }

@@ -29,10 +29,16 @@ class ForestMixin(Explains):
         return params
 
     def _fit_core(
-        self, inputs: Input, target: Target | None = None, sample_weight: Any = None, *, partial: bool = False
+        self,
+        inputs: Input,
+        target: Target | None = None,
+        sample_weight: Any = None,
+        *,
+        partial: bool = False,
+        **extras: Any,
     ) -> Self:
         self.__dict__.pop("_members", None)
-        super()._fit_core(inputs, target, sample_weight, partial=partial)  # type: ignore[misc]
+        super()._fit_core(inputs, target, sample_weight, partial=partial, **extras)  # type: ignore[misc]
         report = self.report_  # type: ignore[attr-defined]
         if self.warm_start and not report["added"]:
             warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=4)

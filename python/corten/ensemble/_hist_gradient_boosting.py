@@ -2,76 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
-import numpy as np
-
-from .. import _inputs
-from .._base import ClassifierMixin, DecisionMixin, Estimator, RegressorMixin
-from .._explain import Explains
-from .._inputs import Input
-from ..exceptions import ParameterError
+from .. import _inputs, _targets
+from .._base import ClassifierMixin, DecisionMixin, RegressorMixin
+from ._boosting import HistGradientBoosting
 
 
-class _HistGradientBoosting(Explains, Estimator):
-    """What both have in common."""
-
-    _allow_nan = True
-    _takes_text = True
-    n_iter_: int
-    train_score_: np.ndarray
-    validation_score_: np.ndarray
-    feature_importances_: np.ndarray
-    _gains: np.ndarray
-    _splits: np.ndarray
-
-    def _core_params(self, inputs: Input) -> dict[str, Any]:
-        out = super()._core_params(inputs)
-        chosen = self.categorical_features  # type: ignore[attr-defined]
-        if chosen is not None and not (isinstance(chosen, str) and chosen == "from_dtype"):
-            out["categorical_features"] = _inputs.positions(chosen, inputs, "categorical_features")
-        monotonic = self.monotonic_cst  # type: ignore[attr-defined]
-        if isinstance(monotonic, dict):
-            signs = [0] * inputs.width
-            for name, sign in monotonic.items():
-                signs[_inputs.positions(name, inputs, "monotonic_cst")[0]] = int(sign)
-            out["monotonic_cst"] = signs
-        if callable(self.scoring):  # type: ignore[attr-defined]
-            raise ValueError("The 'scoring' parameter must be the name of a score or None. Got a callable instead.")
-        interaction = self.interaction_cst  # type: ignore[attr-defined]
-        if interaction is not None and not isinstance(interaction, str):
-            out["interaction_cst"] = [_inputs.positions(sorted(g), inputs, "interaction_cst") for g in interaction]
-        return out
-
-    def feature_importance(self, importance_type: str = "split") -> np.ndarray:
-        """What the splits of each column are worth, as LightGBM's `Booster.feature_importance` counts it.
-
-        Parameters
-        ----------
-        importance_type : {"split", "gain"}, default="split"
-            The number of splits, or the sum of what they gained.
-
-        Returns
-        -------
-        ndarray of shape (n_features,)
-            Of int64 for "split", of float64 for "gain".
-
-        Raises
-        ------
-        ParameterError
-            For another type.
-        NotFittedError
-            Before `fit`.
-        """
-        if importance_type not in ("split", "gain"):
-            raise ParameterError(
-                f"The 'importance_type' parameter must be one of {{'split', 'gain'}}. Got {importance_type!r} instead."
-            )
-        self._fitted_model()
-        return (self._splits if importance_type == "split" else self._gains).copy()
-
-
-class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradientBoosting):
+class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradientBoosting):
     """Gradient boosting of classification trees on binned columns.
 
     Takes tables as they are: columns of text and missing values included. The same seed gives the same model for any
@@ -79,8 +18,10 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
 
     Parameters
     ----------
-    loss : {"log_loss"}, default="log_loss"
-        The loss.
+    loss : {"log_loss"} or callable, default="log_loss"
+        The loss. A callable gets the targets (classes as codes from 0) and the raw scores, of shape (n_samples,) or
+        (n_samples, n_classes), and returns gradients and hessians of the same shape; weights of rows are multiplied in
+        afterwards, and scores start from 0.
     learning_rate : float, default=0.1
         What each tree's values are multiplied by.
     max_iter : int, default=100
@@ -110,9 +51,11 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         Add trees to the fit before.
     early_stopping : "auto" or bool, default="auto"
         Hold out rows and stop when they no longer gain; "auto" does it from 10,000 rows on.
-    scoring : str or None, default="loss"
+    scoring : str, callable, list of those, or None, default="loss"
         What early stopping looks at: "loss", "accuracy", "balanced_accuracy", "neg_log_loss" or (two classes)
-        "roc_auc"; None is "accuracy".
+        "roc_auc"; None is "accuracy". A callable is a
+        scorer, called as `scoring(model, rows, y)`: `model` answers for the rows that are scored, `rows` are their
+        positions in X, of shape (n_samples, 1). Of a list the first decides, and all are noted in `evals_result_`.
     validation_fraction : int, float or None, default=0.1
         How much is held out.
     n_iter_no_change : int, default=10
@@ -137,6 +80,24 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         Share of the rows that each tree is grown on.
     colsample_bytree : float, default=1.0
         Share of the columns that each tree may use.
+    boosting : {"gbdt", "dart"}, default="gbdt"
+        With "dart", each round leaves some of the earlier trees out.
+    drop_rate : float, default=0.1
+        Share of the trees that a round of "dart" leaves out.
+    max_drop : int, default=50
+        Most trees that a round of "dart" leaves out; 0 for any number.
+    skip_drop : float, default=0.5
+        Chance that a round of "dart" leaves none out.
+    data_sample_strategy : {"bagging", "goss"}, default="bagging"
+        With "goss", trees are grown on the rows of large gradients and a sample of the others.
+    top_rate : float, default=0.2
+        Share of the rows that "goss" keeps for their gradients.
+    other_rate : float, default=0.1
+        Share of the rows that "goss" draws among the others.
+    linear_tree : bool, default=False
+        Leaves hold linear models of the numbers on their path; rows are kept as they are while fitting.
+    linear_lambda : float, default=0.0
+        L2 penalty on the weights of these models.
 
     Attributes
     ----------
@@ -146,6 +107,8 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         Trees that were grown (for each class).
     train_score_, validation_score_ : ndarray
         Scores after each tree; the first is before any.
+    evals_result_ : dict of dict
+        For "train" and "validation", the scores of each of `scoring` by name.
     feature_importances_ : ndarray of shape (n_features,)
         Share of the gain that each column brought.
     n_features_in_ : int
@@ -173,7 +136,7 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
 
     def __init__(
         self,
-        loss: str = "log_loss",
+        loss: str | Callable[..., Any] = "log_loss",
         *,
         learning_rate: float = 0.1,
         max_iter: int = 100,
@@ -188,7 +151,7 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         interaction_cst: Any = None,
         warm_start: bool = False,
         early_stopping: str | bool = "auto",
-        scoring: str | None = "loss",
+        scoring: Any = "loss",
         validation_fraction: int | float | None = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-7,
@@ -201,6 +164,15 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         max_delta_step: float = 0.0,
         subsample: float = 1.0,
         colsample_bytree: float = 1.0,
+        boosting: str = "gbdt",
+        drop_rate: float = 0.1,
+        max_drop: int = 50,
+        skip_drop: float = 0.5,
+        data_sample_strategy: str = "bagging",
+        top_rate: float = 0.2,
+        other_rate: float = 0.1,
+        linear_tree: bool = False,
+        linear_lambda: float = 0.0,
     ) -> None:
         self.loss = loss
         self.learning_rate = learning_rate
@@ -229,9 +201,63 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, _HistGradie
         self.max_delta_step = max_delta_step
         self.subsample = subsample
         self.colsample_bytree = colsample_bytree
+        self.boosting = boosting
+        self.drop_rate = drop_rate
+        self.max_drop = max_drop
+        self.skip_drop = skip_drop
+        self.data_sample_strategy = data_sample_strategy
+        self.top_rate = top_rate
+        self.other_rate = other_rate
+        self.linear_tree = linear_tree
+        self.linear_lambda = linear_lambda
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        init_score: Any = None,
+        init_model: Any = None,
+        callbacks: Sequence[Callable[..., Any]] | None = None,
+    ) -> Self:
+        """Fits the classifier.
+
+        Ctrl-C raises KeyboardInterrupt as always, and the rounds that were done by then are kept: the classifier is fitted.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,)
+            The class of each row: numbers, booleans or text.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each row; 1 each if not given.
+        init_score : array-like of shape (n_samples,) or (n_samples, n_scores), optional
+            Raw scores to start from in place of the best constant. They are no part of the model.
+        init_model : estimator, optional
+            A fitted one of the same class, to whose trees `max_iter` are added.
+        callbacks : list of callable, optional
+            Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
+            one that returns True ends the fit, which keeps its rounds.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range and unusable values.
+        """
+        inputs = self._read(X, reset=True)
+        weights = _inputs.sample_weight(sample_weight, inputs.rows)
+        target = _targets.classes(y, inputs.rows, type(self).__name__, weights)
+        weights = _targets.class_weights(self.class_weight, target, weights)
+        return self._boost(inputs, target, weights, init_score=init_score, init_model=init_model, callbacks=callbacks)
 
 
-class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
+class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
     """Gradient boosting of regression trees on binned columns.
 
     Takes tables as they are: columns of text and missing values included. The same seed gives the same model for any
@@ -240,10 +266,13 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
     Parameters
     ----------
     loss : {"squared_error", "absolute_error", "gamma", "poisson", "quantile", "huber", "tweedie", \
-            "cross_entropy"}, default="squared_error"
-        The loss; "cross_entropy" takes targets from 0 to 1.
-    quantile : float, default=None
-        The quantile between 0 and 1 for the loss "quantile".
+            "cross_entropy", "cox"} or callable, default="squared_error"
+        The loss. "cross_entropy" takes targets from 0 to 1; "cox" the time of each row's event, or minus the time until
+        which it had none, and predicts the logarithm of its relative hazard. A callable gets the targets and the raw
+        scores and returns gradients and hessians, all of shape (n_samples,); weights of rows are multiplied in
+        afterwards, and scores start from 0.
+    quantile : float or array-like of float, default=None
+        The quantile between 0 and 1 for the loss "quantile"; with several, one model predicts them all.
     learning_rate : float, default=0.1
         What each tree's values are multiplied by.
     max_iter : int, default=100
@@ -273,9 +302,11 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         Add trees to the fit before.
     early_stopping : "auto" or bool, default="auto"
         Hold out rows and stop when they no longer gain; "auto" does it from 10,000 rows on.
-    scoring : str or None, default="loss"
+    scoring : str, callable, list of those, or None, default="loss"
         What early stopping looks at: "loss", "r2", "neg_mean_squared_error", "neg_root_mean_squared_error" or
-        "neg_mean_absolute_error"; None is "r2".
+        "neg_mean_absolute_error"; None is "r2". A callable is a
+        scorer, called as `scoring(model, rows, y)`: `model` answers for the rows that are scored, `rows` are their
+        positions in X, of shape (n_samples, 1). Of a list the first decides, and all are noted in `evals_result_`.
     validation_fraction : int, float or None, default=0.1
         How much is held out.
     n_iter_no_change : int, default=10
@@ -298,6 +329,24 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         Share of the rows that each tree is grown on.
     colsample_bytree : float, default=1.0
         Share of the columns that each tree may use.
+    boosting : {"gbdt", "dart"}, default="gbdt"
+        With "dart", each round leaves some of the earlier trees out.
+    drop_rate : float, default=0.1
+        Share of the trees that a round of "dart" leaves out.
+    max_drop : int, default=50
+        Most trees that a round of "dart" leaves out; 0 for any number.
+    skip_drop : float, default=0.5
+        Chance that a round of "dart" leaves none out.
+    data_sample_strategy : {"bagging", "goss"}, default="bagging"
+        With "goss", trees are grown on the rows of large gradients and a sample of the others.
+    top_rate : float, default=0.2
+        Share of the rows that "goss" keeps for their gradients.
+    other_rate : float, default=0.1
+        Share of the rows that "goss" draws among the others.
+    linear_tree : bool, default=False
+        Leaves hold linear models of the numbers on their path; rows are kept as they are while fitting.
+    linear_lambda : float, default=0.0
+        L2 penalty on the weights of these models.
     huber_delta : float, default=1.0
         Distance from the target beyond which the loss "huber" is linear.
     tweedie_power : float, default=1.5
@@ -309,6 +358,8 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         Trees that were grown.
     train_score_, validation_score_ : ndarray
         Scores after each tree; the first is before any.
+    evals_result_ : dict of dict
+        For "train" and "validation", the scores of each of `scoring` by name.
     feature_importances_ : ndarray of shape (n_features,)
         Share of the gain that each column brought.
     n_features_in_ : int
@@ -336,9 +387,9 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | Callable[..., Any] = "squared_error",
         *,
-        quantile: float | None = None,
+        quantile: float | Sequence[float] | None = None,
         learning_rate: float = 0.1,
         max_iter: int = 100,
         max_leaf_nodes: int | None = 31,
@@ -352,7 +403,7 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         interaction_cst: Any = None,
         warm_start: bool = False,
         early_stopping: str | bool = "auto",
-        scoring: str | None = "loss",
+        scoring: Any = "loss",
         validation_fraction: int | float | None = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-7,
@@ -364,6 +415,15 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         max_delta_step: float = 0.0,
         subsample: float = 1.0,
         colsample_bytree: float = 1.0,
+        boosting: str = "gbdt",
+        drop_rate: float = 0.1,
+        max_drop: int = 50,
+        skip_drop: float = 0.5,
+        data_sample_strategy: str = "bagging",
+        top_rate: float = 0.2,
+        other_rate: float = 0.1,
+        linear_tree: bool = False,
+        linear_lambda: float = 0.0,
         huber_delta: float = 1.0,
         tweedie_power: float = 1.5,
     ) -> None:
@@ -394,5 +454,60 @@ class HistGradientBoostingRegressor(RegressorMixin, _HistGradientBoosting):
         self.max_delta_step = max_delta_step
         self.subsample = subsample
         self.colsample_bytree = colsample_bytree
+        self.boosting = boosting
+        self.drop_rate = drop_rate
+        self.max_drop = max_drop
+        self.skip_drop = skip_drop
+        self.data_sample_strategy = data_sample_strategy
+        self.top_rate = top_rate
+        self.other_rate = other_rate
+        self.linear_tree = linear_tree
+        self.linear_lambda = linear_lambda
         self.huber_delta = huber_delta
         self.tweedie_power = tweedie_power
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        init_score: Any = None,
+        init_model: Any = None,
+        callbacks: Sequence[Callable[..., Any]] | None = None,
+    ) -> Self:
+        """Fits the regressor.
+
+        Ctrl-C raises KeyboardInterrupt as always, and the rounds that were done by then are kept: the regressor is fitted.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,)
+            The target.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each row; 1 each if not given.
+        init_score : array-like of shape (n_samples,) or (n_samples, n_scores), optional
+            Raw scores to start from in place of the best constant. They are no part of the model.
+        init_model : estimator, optional
+            A fitted one of the same class, to whose trees `max_iter` are added.
+        callbacks : list of callable, optional
+            Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
+            one that returns True ends the fit, which keeps its rounds.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range and unusable values.
+        """
+        inputs = self._read(X, reset=True)
+        weights = _inputs.sample_weight(sample_weight, inputs.rows)
+        target = _targets.numbers(y, inputs.rows)
+        several = self.quantile is not None and not isinstance(self.quantile, (int, float)) and len(self.quantile) > 1
+        self._flat = not (self.loss == "quantile" and several)
+        return self._boost(inputs, target, weights, init_score=init_score, init_model=init_model, callbacks=callbacks)

@@ -2,7 +2,7 @@
 
 use corten_core::{CancelToken, Csr, Data, Error};
 use corten_learn::registry::estimators;
-use corten_model::estimator::{Context, FitInput, Target};
+use corten_model::estimator::{Context, Extras, FitInput, Target};
 use serde_json::{Value, json};
 
 use crate::support::{With, attribute, classes, error, fit, fit_with, floats, line, model, run, table, texts};
@@ -20,7 +20,15 @@ fn defaults_of_every_estimator_can_be_read_back() {
             _ => Target::None,
         };
         let context = Context::default();
-        let input = FitInput { x: &x, y, sample_weight: None, previous: None, partial: false, context: &context };
+        let input = FitInput {
+            x: &x,
+            y,
+            sample_weight: None,
+            previous: None,
+            partial: false,
+            extras: &Extras::default(),
+            context: &context,
+        };
         let fitted = (entry.fit)(&(entry.defaults)(), &input).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
         assert!(!model(&*fitted, &x).methods().is_empty(), "{}", entry.name);
     }
@@ -74,8 +82,15 @@ fn empty_data_and_ragged_targets_are_refused() {
         let context = Context::default();
         for x in [table(&[("a", &[])]), table(&[])] {
             let y = || if entry.name.ends_with("LogisticRegression") { classes(&[]) } else { line(&[]) };
-            let input =
-                FitInput { x: &x, y: y(), sample_weight: None, previous: None, partial: false, context: &context };
+            let input = FitInput {
+                x: &x,
+                y: y(),
+                sample_weight: None,
+                previous: None,
+                partial: false,
+                extras: &Extras::default(),
+                context: &context,
+            };
             let text = error((entry.fit)(&json!({}), &input));
             assert!(text.starts_with("Found array with 0"), "{}: {text}", entry.name);
         }
@@ -202,7 +217,15 @@ fn a_raised_token_stops_the_fit() {
         cancel.cancel();
         let context = Context { cancel, ..Context::default() };
         let y = if entry.name.ends_with("LogisticRegression") { classes(&[0, 1, 0, 1]) } else { line(B) };
-        let input = FitInput { x: &x, y, sample_weight: None, previous: None, partial: false, context: &context };
+        let input = FitInput {
+            x: &x,
+            y,
+            sample_weight: None,
+            previous: None,
+            partial: false,
+            extras: &Extras::default(),
+            context: &context,
+        };
         assert_eq!((entry.fit)(&json!({}), &input).err(), Some(Error::Cancelled), "{}", entry.name);
     }
 }

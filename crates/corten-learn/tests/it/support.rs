@@ -2,7 +2,7 @@
 
 use corten_core::{Column, Csr, Data, Result, Table, Text};
 use corten_learn::registry::estimators;
-use corten_model::estimator::{Attribute, Context, FitInput, Fitted, Target};
+use corten_model::estimator::{Attribute, Context, Extras, FitInput, Fitted, Target};
 use corten_model::{Batch, Labels, Method, Model, Run, Schema};
 use serde_json::Value;
 
@@ -87,6 +87,7 @@ pub(crate) fn fit_with(
         sample_weight: with.weights,
         previous: with.previous,
         partial: with.partial,
+        extras: &Extras::default(),
         context: &context,
     };
     (entry.fit)(&params, &input)

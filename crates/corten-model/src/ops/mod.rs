@@ -14,6 +14,7 @@ mod prediction_set;
 mod running_moments;
 mod scale;
 mod trees;
+mod weighted_median;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -32,6 +33,7 @@ pub use running_moments::RunningMoments;
 pub use scale::Scale;
 pub(crate) use trees::{GameScratch, TreesGame};
 pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
+pub use weighted_median::WeightedMedian;
 
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
@@ -182,6 +184,8 @@ operators! {
     OneHot = "one_hot",
     /// Weighted sums.
     Linear = "linear",
+    /// The weighted median of several numbers.
+    WeightedMedian = "weighted_median",
     /// Scores to probabilities.
     Link = "link",
     /// Scores to a class index.

@@ -1,122 +1,31 @@
-//! The parameters of the two estimators, checked, and their fits.
+//! The boosting estimators and their fits.
 
 use std::time::Instant;
 
 use corten_core::random::Stream;
-use corten_core::{Data, Error, Result, Values, parameter};
+use corten_core::{Error, Result, parameter};
 use corten_kernels::team::Team;
 use corten_model::Labels;
 use corten_model::estimator::{Estimator, FitInput, Fitted, Target};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::binning::{self, Binned, Features, MOST};
+use super::binning::{self, Binned, Features};
 use super::categories::Crossed;
 use super::fitted::{Boosted, raw};
-use super::grower::{Grown, GrownTree, Interactions, Shape};
-use super::metric::Metric;
-use super::objective::Objective;
+use super::grower::{Grown, GrownTree, Shape};
+use super::objective::{Objective, Ranking};
+use super::parameters::{Common, EarlyStopping};
+use super::part::{HeldOut, Part};
+use super::refit;
 use super::splitter::Rules;
-use super::train::{HeldOut, Part, Plan, Trained, train};
+use super::train::{Plan, Trained, Training, train};
 
 /// Rows times columns below which a second thread costs more than it does.
 const SMALL: usize = 400_000;
-/// Rows from which `early_stopping='auto'` stops early.
-const AUTO_ROWS: usize = 10_000;
 /// Classes up to which each has a column of its own for what categories are told by.
 const MOST_CLASSES: usize = 10;
-/// Least hessian of a leaf, as in scikit-learn.
-const MIN_HESSIAN: f64 = 1e-3;
-
-/// What both estimators take, by scikit-learn's names.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
-struct Common {
-    learning_rate: f64,
-    max_iter: usize,
-    max_leaf_nodes: Option<usize>,
-    max_depth: Option<usize>,
-    min_samples_leaf: u32,
-    l1_regularization: f64,
-    l2_regularization: f64,
-    min_child_weight: f64,
-    min_gain_to_split: f64,
-    max_delta_step: f64,
-    subsample: f64,
-    colsample_bytree: f64,
-    max_features: f64,
-    max_bins: usize,
-    categorical_features: Categorical,
-    monotonic_cst: Option<Vec<i8>>,
-    interaction_cst: InteractionCst,
-    warm_start: bool,
-    early_stopping: EarlyStopping,
-    scoring: Option<String>,
-    validation_fraction: Option<f64>,
-    n_iter_no_change: usize,
-    tol: f64,
-    verbose: Value,
-    random_state: Option<u64>,
-}
-
-/// Which columns are categories.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Categorical {
-    /// `"from_dtype"`: those that the frame calls categorical, and text.
-    Named(String),
-    /// Positions, or none.
-    Positions(Option<Vec<usize>>),
-}
-
-/// Which columns may meet on a path: any, by a name, or those of a group.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum InteractionCst {
-    None(()),
-    Named(String),
-    Groups(Vec<Vec<usize>>),
-}
-
-/// `"auto"`, or yes or no.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum EarlyStopping {
-    Named(String),
-    Fixed(bool),
-}
-
-impl Default for Common {
-    fn default() -> Self {
-        Self {
-            learning_rate: 0.1,
-            max_iter: 100,
-            max_leaf_nodes: Some(31),
-            max_depth: None,
-            min_samples_leaf: 20,
-            l1_regularization: 0.0,
-            l2_regularization: 0.0,
-            min_child_weight: MIN_HESSIAN,
-            min_gain_to_split: 0.0,
-            max_delta_step: 0.0,
-            subsample: 1.0,
-            colsample_bytree: 1.0,
-            max_features: 1.0,
-            max_bins: 255,
-            categorical_features: Categorical::Named("from_dtype".into()),
-            monotonic_cst: None,
-            interaction_cst: InteractionCst::None(()),
-            warm_start: false,
-            early_stopping: EarlyStopping::Named("auto".into()),
-            scoring: Some("loss".into()),
-            validation_fraction: Some(0.1),
-            n_iter_no_change: 10,
-            tol: 1e-7,
-            verbose: Value::Null,
-            random_state: None,
-        }
-    }
-}
+/// The name of a loss from outside.
+const OUTSIDE: &str = "outside";
 
 /// Gradient boosting of classification trees; parameters as scikit-learn's estimator of this name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,12 +36,73 @@ pub struct HistGradientBoostingClassifier {
     common: Common,
 }
 
+/// One quantile, or several at once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Quantile {
+    One(Option<f64>),
+    Several(Vec<f64>),
+}
+
+impl Quantile {
+    fn objective(&self) -> Result<Objective> {
+        let none = || Error::parameter("quantile", "a number in the range [0, 1] for loss='quantile'", "None");
+        match self {
+            Self::One(q) => {
+                let q = q.ok_or_else(none)?;
+                parameter::within("quantile", q, 0.0, 1.0)?;
+                Ok(Objective::Quantile(q))
+            }
+            Self::Several(all) => {
+                all.iter().try_for_each(|&q| parameter::within("quantile", q, 0.0, 1.0))?;
+                match all[..] {
+                    [] => Err(Error::parameter("quantile", "a number or a list with at least one", "[]")),
+                    [q] => Ok(Objective::Quantile(q)),
+                    _ => Ok(Objective::Quantiles(all.clone())),
+                }
+            }
+        }
+    }
+}
+
+/// Boosting of trees that put the rows of each query in order (LambdaMART).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistGradientBoostingRanker {
+    lambdarank_truncation_level: usize,
+    lambdarank_norm: bool,
+    sigmoid: f64,
+    #[serde(flatten)]
+    common: Common,
+}
+
+impl Default for HistGradientBoostingRanker {
+    fn default() -> Self {
+        Self { lambdarank_truncation_level: 30, lambdarank_norm: true, sigmoid: 1.0, common: Common::default() }
+    }
+}
+
+impl Estimator for HistGradientBoostingRanker {
+    fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
+        parameter::at_least("lambdarank_truncation_level", self.lambdarank_truncation_level as u64, 1)?;
+        parameter::above("sigmoid", self.sigmoid, 0.0)?;
+        let ranking =
+            Ranking { truncation: self.lambdarank_truncation_level, norm: self.lambdarank_norm, sigmoid: self.sigmoid };
+        let Target::Numbers { values, outputs: 1, .. } = &input.y else {
+            return Err(Error::value("y should be a 1d array: how relevant each row is"));
+        };
+        let objective = Objective::Ranking(ranking);
+        objective.check(values)?;
+        self.common.fit(input, objective, values, None)
+    }
+}
+
 /// Gradient boosting of regression trees; parameters as scikit-learn's estimator of this name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HistGradientBoostingRegressor {
     loss: String,
-    quantile: Option<f64>,
+    quantile: Quantile,
     huber_delta: f64,
     tweedie_power: f64,
     #[serde(flatten)]
@@ -149,7 +119,7 @@ impl Default for HistGradientBoostingRegressor {
     fn default() -> Self {
         Self {
             loss: "squared_error".into(),
-            quantile: None,
+            quantile: Quantile::One(None),
             huber_delta: 1.0,
             tweedie_power: 1.5,
             common: Common::default(),
@@ -159,7 +129,9 @@ impl Default for HistGradientBoostingRegressor {
 
 impl Estimator for HistGradientBoostingClassifier {
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
-        parameter::one_of("loss", &self.loss, &["log_loss"])?;
+        if self.loss != OUTSIDE {
+            parameter::one_of("loss", &self.loss, &["log_loss"])?;
+        }
         let Target::Classes { codes, labels } = &input.y else {
             return Err(Error::Internal("a classifier is fitted without classes".into()));
         };
@@ -173,7 +145,12 @@ impl Estimator for HistGradientBoostingClassifier {
             return Err(Error::Internal("a class that isn't there".into()));
         }
         let y: Vec<f64> = codes.iter().map(|&c| f64::from(c)).collect();
-        let objective = if labels.len() == 2 { Objective::Binary } else { Objective::Multiclass(labels.len()) };
+        let objective = match (self.loss.as_str(), labels.len()) {
+            (OUTSIDE, 2) => Objective::Outside(1),
+            (OUTSIDE, k) => Objective::Outside(k),
+            (_, 2) => Objective::Binary,
+            (_, k) => Objective::Multiclass(k),
+        };
         self.common.fit(input, objective, &y, Some(labels.clone()))
     }
 }
@@ -185,13 +162,9 @@ impl Estimator for HistGradientBoostingRegressor {
             "absolute_error" => Objective::AbsoluteError,
             "gamma" => Objective::Gamma,
             "poisson" => Objective::Poisson,
-            "quantile" => {
-                let q = self.quantile.ok_or_else(|| {
-                    Error::parameter("quantile", "a number in the range [0, 1] for loss='quantile'", "None")
-                })?;
-                parameter::within("quantile", q, 0.0, 1.0)?;
-                Objective::Quantile(q)
-            }
+            "quantile" => self.quantile.objective()?,
+            "cox" => Objective::Cox,
+            OUTSIDE => Objective::Outside(1),
             "huber" => {
                 parameter::above("huber_delta", self.huber_delta, 0.0)?;
                 Objective::Huber(self.huber_delta)
@@ -213,6 +186,7 @@ impl Estimator for HistGradientBoostingRegressor {
                     "huber",
                     "tweedie",
                     "cross_entropy",
+                    "cox",
                 ];
                 return parameter::one_of("loss", other, &allowed)
                     .and(Err(Error::Internal("a loss that is allowed but not known".into())));
@@ -227,127 +201,6 @@ impl Estimator for HistGradientBoostingRegressor {
 }
 
 impl Common {
-    fn check(&self, width: usize) -> Result<()> {
-        parameter::above("learning_rate", self.learning_rate, 0.0)?;
-        parameter::at_least("max_iter", self.max_iter as u64, 1)?;
-        parameter::at_least("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(2) as u64, 2)?;
-        parameter::at_least("max_depth", self.max_depth.unwrap_or(1) as u64, 1)?;
-        parameter::at_least("min_samples_leaf", u64::from(self.min_samples_leaf), 1)?;
-        parameter::within("l1_regularization", self.l1_regularization, 0.0, f64::INFINITY)?;
-        parameter::within("l2_regularization", self.l2_regularization, 0.0, f64::INFINITY)?;
-        parameter::within("min_child_weight", self.min_child_weight, 0.0, f64::INFINITY)?;
-        parameter::within("min_gain_to_split", self.min_gain_to_split, 0.0, f64::INFINITY)?;
-        parameter::within("max_delta_step", self.max_delta_step, 0.0, f64::INFINITY)?;
-        for (name, share) in [("subsample", self.subsample), ("colsample_bytree", self.colsample_bytree)] {
-            if !(share > 0.0 && share <= 1.0) {
-                return Err(Error::parameter(name, "a float in the range (0, 1]", share));
-            }
-        }
-        parameter::within("tol", self.tol, 0.0, f64::INFINITY)?;
-        parameter::at_least("n_iter_no_change", self.n_iter_no_change as u64, 1)?;
-        if !(self.max_features > 0.0 && self.max_features <= 1.0) {
-            return Err(Error::parameter("max_features", "a float in the range (0, 1]", self.max_features));
-        }
-        if !(2..=MOST).contains(&self.max_bins) {
-            return Err(Error::parameter("max_bins", "an int in the range [2, 255]", self.max_bins));
-        }
-        if let Some(f) = self.validation_fraction
-            && !(f > 0.0 && (f < 1.0 || f == f.trunc()))
-        {
-            return Err(Error::parameter("validation_fraction", "a float in the range (0, 1), an int or None", f));
-        }
-        if let Some(signs) = &self.monotonic_cst {
-            if signs.len() != width {
-                return Err(Error::value(format!(
-                    "monotonic_cst has shape {} but the input data X has {width} features.",
-                    signs.len()
-                )));
-            }
-            if let Some(bad) = signs.iter().find(|s| !(-1..=1).contains(*s)) {
-                return Err(Error::parameter("monotonic_cst", "an array of -1, 0 or 1", bad));
-            }
-        }
-        Ok(())
-    }
-
-    /// Which columns are categories.
-    fn categorical(&self, data: &Data<'_>) -> Result<Vec<bool>> {
-        let table = data.table()?;
-        let columns = table.columns();
-        match &self.categorical_features {
-            Categorical::Named(name) => {
-                parameter::one_of("categorical_features", name, &["from_dtype"])?;
-                Ok(columns.iter().map(|c| c.categorical || matches!(c.values, Values::Text(_))).collect())
-            }
-            Categorical::Positions(positions) => {
-                let mut out = vec![false; columns.len()];
-                for &at in positions.iter().flatten() {
-                    *out.get_mut(at).ok_or_else(|| {
-                        Error::parameter("categorical_features", format!("positions below {}", columns.len()), at)
-                    })? = true;
-                }
-                Ok(out)
-            }
-        }
-    }
-
-    /// Which columns may meet on a path.
-    fn interactions(&self, width: usize) -> Result<Interactions> {
-        match &self.interaction_cst {
-            InteractionCst::None(()) => Ok(Interactions::Any),
-            InteractionCst::Named(name) => {
-                parameter::one_of("interaction_cst", name, &["pairwise", "no_interactions"])?;
-                Ok(Interactions::UpTo(if name == "pairwise" { 2 } else { 1 }))
-            }
-            InteractionCst::Groups(groups) => {
-                if let Some(bad) = groups.iter().flatten().find(|&&f| f >= width) {
-                    return Err(Error::parameter("interaction_cst", format!("positions below {width}"), bad));
-                }
-                let mut groups = groups.clone();
-                // Columns that no group names are one more group.
-                let rest: Vec<usize> = (0..width).filter(|f| !groups.iter().flatten().any(|g| g == f)).collect();
-                if !rest.is_empty() {
-                    groups.push(rest);
-                }
-                Ok(Interactions::Groups(groups))
-            }
-        }
-    }
-
-    /// What early stopping watches; the loss where `None`.
-    fn metric(&self, classes: Option<usize>) -> Result<Option<Metric>> {
-        let allowed = Metric::NAMES[usize::from(classes.is_none())];
-        match self.scoring.as_deref() {
-            Some("loss") => Ok(None),
-            None => Ok(Some(if classes.is_some() { Metric::Accuracy } else { Metric::R2 })),
-            Some(name) => {
-                let all: Vec<&str> = ["loss"].iter().chain(allowed).copied().collect();
-                parameter::one_of("scoring", name, &all)?;
-                let metric = Metric::named(name);
-                if metric == Some(Metric::RocAuc) && classes.is_some_and(|c| c > 2) {
-                    return Err(Error::parameter(
-                        "scoring",
-                        "another score: 'roc_auc' is for two classes",
-                        "'roc_auc'",
-                    ));
-                }
-                Ok(metric)
-            }
-        }
-    }
-
-    fn stops_early(&self, rows: usize) -> Result<bool> {
-        match &self.early_stopping {
-            EarlyStopping::Fixed(yes) => Ok(*yes),
-            EarlyStopping::Named(name) => {
-                if name != "auto" {
-                    return Err(Error::parameter("early_stopping", "'auto' or a bool", format!("'{name}'")));
-                }
-                Ok(rows > AUTO_ROWS)
-            }
-        }
-    }
-
     fn fit(
         &self,
         input: &FitInput<'_>,
@@ -383,9 +236,33 @@ impl Common {
         if used.is_empty() {
             return Err(Error::value("Sample weights must contain at least one non-zero number."));
         }
-        let early = self.stops_early(used.len())?;
-        let (train_rows, held_out) = match (early, self.validation_fraction) {
-            (true, Some(fraction)) => split(&used, y, labels.is_some(), fraction, seed)?,
+        let extras = input.extras;
+        let classes = labels.as_ref().map(Labels::len);
+        let metrics = self.metrics(classes)?;
+        let known = !metrics.is_empty() || !matches!(objective, Objective::Outside(_));
+        let early = self.stops_early(used.len())? && (known || matches!(self.early_stopping, EarlyStopping::Fixed(_)));
+        if early && !known {
+            return Err(Error::parameter(
+                "scoring",
+                "a score with early_stopping=True and a loss of your own",
+                "'loss'",
+            ));
+        }
+        let groups = groups(&objective, extras.group.as_deref(), rows)?;
+        if let Some(init) = &extras.init_score
+            && init.len() != rows * objective.outputs()
+        {
+            let (outputs, found) = (objective.outputs(), init.len());
+            return Err(Error::value(format!(
+                "init_score should have shape ({rows}, {outputs}), but has {found} numbers"
+            )));
+        }
+        let refit = extras.decay_rate.is_some();
+        let (train_rows, held_out) = match (early && !refit, self.validation_fraction) {
+            (true, Some(fraction)) => match &groups {
+                Some(sizes) => split_queries(&used, sizes, fraction, seed)?,
+                None => split(&used, y, labels.is_some(), fraction, seed)?,
+            },
             _ => (used, Vec::new()),
         };
         let categorical = self.categorical(input.x)?;
@@ -407,6 +284,7 @@ impl Common {
             interactions: self.interactions(table.width())?,
             rows: self.subsample,
         };
+        let (sampled, dropout) = self.sampling()?;
         let plan = Plan {
             max_iter: self.max_iter,
             learning_rate: self.learning_rate,
@@ -414,12 +292,15 @@ impl Common {
             tol: self.tol,
             seed,
             losses: early,
-            metric: if early { self.metric(labels.as_ref().map(Labels::len))? } else { None },
+            metrics: if early { metrics } else { Vec::new() },
+            rows: sampled,
+            dropout,
+            linear: self.linear_tree.then_some(self.linear_lambda),
         };
-        let previous = input.previous.and_then(|p| p.as_any().downcast_ref::<Boosted>()).filter(|_| self.warm_start);
+        let previous = input.previous.and_then(|p| p.as_any().downcast_ref::<Boosted>());
         if let Some(before) = previous {
-            before.continues(objective, table.width(), labels.as_ref())?;
-            if before.iterations > self.max_iter {
+            before.continues(&objective, table.width(), labels.as_ref())?;
+            if before.iterations > self.max_iter && !refit {
                 return Err(Error::value(format!(
                     "max_iter={} should be larger than or equal to n_iter_={} when warm_start==True",
                     self.max_iter, before.iterations
@@ -428,7 +309,7 @@ impl Common {
         }
         Team::scope(threads, |team| {
             // The thresholds of earlier trees lie between the bins that they were grown on.
-            let crossed = Crossed { targets: told_by(objective, y), weights: input.sample_weight, seed };
+            let crossed = Crossed { targets: told_by(&objective, y), weights: input.sample_weight, seed };
             let features = match previous {
                 Some(before) => before.features.clone(),
                 None => binning::find(input.x, &categorical, self.max_bins, &train_rows, &crossed, team)?,
@@ -436,17 +317,44 @@ impl Common {
             let columns = binning::encode(input.x, &features, &train_rows, Some(&crossed), team)?;
             drop(crossed);
             input.context.cancel.check()?;
+            let part = |chosen: &[u32]| -> Result<Part> {
+                let mut part = Part::new(chosen, y, input.sample_weight);
+                part = part.starting(chosen, extras.init_score.as_deref(), rows);
+                if let Some(sizes) = &groups {
+                    part = part.of_queries(chosen, sizes);
+                }
+                if self.linear_tree {
+                    part = part.with_numbers(table.columns(), &features, chosen)?;
+                }
+                if extras.objective.is_some() || extras.score.is_some() {
+                    part.rows = chosen.to_vec();
+                }
+                Ok(part)
+            };
             let held_out = if held_out.is_empty() {
                 None
             } else {
                 let columns = binning::encode(input.x, &features, &held_out, None, team)?;
-                Some(HeldOut { part: Part::new(&held_out, y, input.sample_weight), columns })
+                Some(HeldOut { part: part(&held_out)?, columns })
             };
-            let part = Part::new(&train_rows, y, input.sample_weight);
+            let part = part(&train_rows)?;
             let binned = Binned::new(features, columns, team);
+            let training = Training {
+                objective: &objective,
+                binned: &binned,
+                rules: &rules,
+                shape: &shape,
+                plan: &plan,
+                extras,
+                context: input.context,
+                team,
+            };
             let before = previous.map(|p| &p.trained);
-            let trained =
-                train(objective, &binned, part, held_out, before, &rules, &shape, &plan, input.context, team)?;
+            let trained = match (extras.decay_rate, before) {
+                (Some(decay), Some(before)) => refit::refit(&training, part, before, decay)?,
+                (Some(_), None) => return Err(Error::value("refit needs the fit whose leaves it changes")),
+                (None, before) => train(&training, part, held_out, before)?,
+            };
             let features = Features { bins: binned.features, sources: binned.sources };
             let fitted: Box<dyn Fitted> =
                 Box::new(boosted(objective, labels, table.width(), features, trained, early, start));
@@ -497,12 +405,12 @@ fn boosted(
 }
 
 /// What categories of columns with many are told by: the target, or which class a row has.
-fn told_by(objective: Objective, y: &[f64]) -> Vec<Vec<f64>> {
+fn told_by(objective: &Objective, y: &[f64]) -> Vec<Vec<f64>> {
     match objective {
         // A column a class: beyond some, the order of categories has to do.
-        Objective::Multiclass(k) if k > MOST_CLASSES => Vec::new(),
+        Objective::Multiclass(k) if *k > MOST_CLASSES => Vec::new(),
         Objective::Multiclass(k) => {
-            (0..k).map(|c| y.iter().map(|&v| f64::from(u8::from(v as usize == c))).collect()).collect()
+            (0..*k).map(|c| y.iter().map(|&v| f64::from(u8::from(v as usize == c))).collect()).collect()
         }
         _ => vec![y.to_vec()],
     }
@@ -531,5 +439,38 @@ fn split(used: &[u32], y: &[f64], classes: bool, fraction: f64, seed: u64) -> Re
     }
     train.sort_unstable();
     held_out.sort_unstable();
+    Ok((train, held_out))
+}
+
+/// The sizes of queries; all rows are one where none are given.
+fn groups(objective: &Objective, sizes: Option<&[u32]>, rows: usize) -> Result<Option<Vec<u32>>> {
+    if !matches!(objective, Objective::Ranking(_)) {
+        return Ok(None);
+    }
+    let sizes = sizes.map_or_else(|| vec![rows as u32], <[u32]>::to_vec);
+    let sum: u64 = sizes.iter().map(|&s| u64::from(s)).sum();
+    if sum != rows as u64 {
+        return Err(Error::value(format!("group should add up to the {rows} rows of X, but adds up to {sum}")));
+    }
+    Ok(Some(sizes))
+}
+
+/// Holds whole queries out.
+fn split_queries(used: &[u32], sizes: &[u32], fraction: f64, seed: u64) -> Result<(Vec<u32>, Vec<u32>)> {
+    let share = if fraction < 1.0 { fraction } else { fraction / used.len() as f64 };
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    Stream::new(seed, 0x0073_706c_6974).shuffle(&mut order);
+    let count = (sizes.len() as f64 * share + 0.5) as usize;
+    let mut out = vec![false; sizes.len()];
+    order[..count].iter().for_each(|&q| out[q] = true);
+    let of_row: Vec<bool> = sizes.iter().zip(out).flat_map(|(&n, out)| std::iter::repeat_n(out, n as usize)).collect();
+    let (held_out, train): (Vec<u32>, Vec<u32>) = used.iter().partition(|&&r| of_row[r as usize]);
+    if held_out.is_empty() || train.is_empty() {
+        return Err(Error::value(format!(
+            "validation_fraction={fraction} of {} queries leaves none to train on or to validate with; \
+             early_stopping=False needs none",
+            sizes.len()
+        )));
+    }
     Ok((train, held_out))
 }

@@ -5,14 +5,15 @@ use std::any::Any;
 use corten_core::{Error, Kind, Result};
 use corten_model::estimator::{Attribute, Fitted};
 use corten_model::ops::{
-    Category, CategoryColumn, CategoryValues, Decide, DecideKind, Link, LinkKind, Rule, Tree, TreeNode, Trees,
-    TreesSpec,
+    Category, CategoryColumn, CategoryValues, Decide, DecideKind, LeafModel, Link, LinkKind, Rule, Tree, TreeNode,
+    Trees, TreesSpec,
 };
 use corten_model::{Builder, Labels, Method, Output, Slot};
 use serde_json::{Value, json};
 
 use super::binning::{Bins, Features};
 use super::grower::{Grown, GrownTree, members};
+use super::leaf_models::LinearLeaf;
 use super::objective::Objective;
 use super::splitter::Left;
 use super::train::Trained;
@@ -40,9 +41,15 @@ pub(crate) struct Boosted {
 pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
     let cover = tree.rows.iter().map(|&rows| f64::from(rows)).collect();
     let mut out = Tree { cover, ..Tree::new(Some(output)) };
-    for node in &tree.nodes {
+    for (at, node) in tree.nodes.iter().enumerate() {
         match node {
-            Grown::Leaf { value, .. } => out.push_leaf(&[*value]),
+            Grown::Leaf { value, .. } => {
+                // Plain numbers are features of their columns' places.
+                if let Some(Some(LinearLeaf { intercept, terms })) = tree.models.get(at) {
+                    out.models.push(LeafModel { node: at as u32, intercept: *intercept, terms: terms.clone() });
+                }
+                out.push_leaf(&[*value]);
+            }
             Grown::Split { split, left, right } => {
                 let feature = split.feature as u32;
                 let (missing_left, left, right) = (split.missing_left, *left, *right);
@@ -83,15 +90,15 @@ impl Boosted {
 
     /// # Errors
     /// [`Error::Value`] when a fit of other columns, classes or another loss is to go on from this one.
-    pub(crate) fn continues(&self, objective: Objective, width: usize, labels: Option<&Labels>) -> Result<()> {
+    pub(crate) fn continues(&self, objective: &Objective, width: usize, labels: Option<&Labels>) -> Result<()> {
         if self.features.bins.len() - self.extra() != width {
             return Err(Error::value(format!(
-                "X has {width} features, but the fit that warm_start=True goes on from had {}",
+                "X has {width} features, but the fit that it goes on from had {}",
                 self.features.bins.len() - self.extra()
             )));
         }
-        if self.objective != objective || self.labels.as_ref() != labels {
-            return Err(Error::value("warm_start=True goes on with the classes and the loss of the fit before"));
+        if self.objective != *objective || self.labels.as_ref() != labels {
+            return Err(Error::value("a fit goes on with the classes and the loss of the fit before"));
         }
         Ok(())
     }
@@ -142,6 +149,8 @@ impl Fitted for Boosted {
         let scores = |v: &[f64]| floats(&v.iter().map(|x| -x).collect::<Vec<_>>());
         let total: f64 = self.gains.iter().sum();
         let share: Vec<f64> = self.gains.iter().map(|g| if total > 0.0 { g / total } else { 0.0 }).collect();
+        let pair = |[a, b]: &[Vec<f64>; 2]| Attribute::List(vec![scores(a), scores(b)]);
+        let more = self.trained.more.iter().map(pair).collect();
         vec![
             ("n_iter_", Attribute::Int(self.iterations as i64)),
             ("n_trees_per_iteration_", Attribute::Int(self.objective.outputs() as i64)),
@@ -151,6 +160,8 @@ impl Fitted for Boosted {
             ("feature_importances_", floats(&share)),
             ("_gains", floats(&self.gains)),
             ("_splits", Attribute::Ints { shape: vec![self.splits.len()], values: self.splits.clone() }),
+            ("_more_scores", Attribute::List(more)),
+            ("_interrupted", Attribute::Bool(self.trained.interrupted)),
         ]
     }
 
@@ -163,17 +174,19 @@ impl Fitted for Boosted {
         };
         let scores = builder.add(Trees::build(spec)?, &slots)?;
         let Some(labels) = self.labels.clone() else {
-            let kind = match self.objective {
-                Objective::Poisson | Objective::Gamma | Objective::Tweedie(_) => LinkKind::Exp,
-                Objective::CrossEntropy => LinkKind::Sigmoid,
-                _ => return Ok(vec![Output::new(Method::Predict, scores, vec!["prediction".into()])]),
+            let Some(kind) = self.objective.link() else {
+                let names = match &self.objective {
+                    Objective::Quantiles(all) => all.iter().map(|q| format!("quantile_{q}")).collect(),
+                    _ => vec!["prediction".into()],
+                };
+                return Ok(vec![Output::new(Method::Predict, scores, names)]);
             };
             let mut predicted = builder.add(Link { kind }, &scores)?;
             // A sigmoid gives both probabilities.
             predicted.drain(..predicted.len() - 1);
             return Ok(vec![Output::new(Method::Predict, predicted, vec!["prediction".into()])]);
         };
-        let (link, decide, score_names) = if self.objective == Objective::Binary {
+        let (link, decide, score_names) = if self.objective.outputs() == 1 {
             (LinkKind::Sigmoid, DecideKind::Threshold(0.0), vec!["decision".into()])
         } else {
             (LinkKind::Softmax, DecideKind::ArgMax, labels.names())

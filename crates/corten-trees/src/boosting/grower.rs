@@ -16,6 +16,7 @@ use corten_kernels::team::Team;
 use super::binning::Bins;
 use super::collective::Collective;
 use super::histogram::{self, Histogram, TileSums, Words};
+use super::leaf_models::LinearLeaf;
 use super::splitter::{FREE, Left, Node, Split, Splitter};
 
 /// Rows times columns of the smaller child from which all threads work on one split.
@@ -81,9 +82,21 @@ pub(crate) struct GrownTree {
     pub(crate) nodes: Vec<Grown>,
     /// Rows that reached each node.
     pub(crate) rows: Vec<u32>,
+    /// The linear models of leaves, a place a node; empty where none has one.
+    pub(crate) models: Vec<Option<LinearLeaf>>,
 }
 
 impl GrownTree {
+    /// Multiplies all that leaves say.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        for node in &mut self.nodes {
+            if let Grown::Leaf { value } = node {
+                *value *= factor;
+            }
+        }
+        self.models.iter_mut().flatten().for_each(|m| m.scale(factor));
+    }
+
     /// The leaf that a row falls into, from its bin in a column.
     pub(crate) fn leaf(&self, features: &[Bins], bin: impl Fn(usize) -> u8) -> usize {
         let mut at = 0;
@@ -187,6 +200,8 @@ pub(crate) struct Grower<'a> {
     pub(crate) collective: &'a dyn Collective,
     /// Chooses the features of splits, where there is a choice.
     pub(crate) seed: u64,
+    /// The rows to grow on, where they are chosen already.
+    pub(crate) chosen: Option<&'a [u32]>,
     pub(crate) work: &'a mut Workspace,
 }
 
@@ -234,9 +249,10 @@ impl Grower<'_> {
     /// # Errors
     /// [`corten_core::Error::Cancelled`], and what [`Collective::check`] tells.
     pub(crate) fn grow<'r>(&mut self, buffers: &'r mut Buffers) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
-        let rows = match self.sample(buffers.rows()) {
-            Some(some) => buffers.some(&some),
-            None => buffers.all(),
+        let rows = match (self.chosen, self.sample(buffers.rows())) {
+            (Some(chosen), _) => buffers.some(chosen),
+            (None, Some(some)) => buffers.some(&some),
+            (None, None) => buffers.all(),
         };
         let mut tree = GrownTree::default();
         let mut done = Vec::new();

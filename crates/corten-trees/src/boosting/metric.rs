@@ -1,8 +1,13 @@
 //! Scores that early stopping may watch in place of the loss, by scikit-learn's names: higher is better.
 
+use corten_core::{Error, Result};
 use corten_kernels::special;
+use corten_kernels::team::Team;
+use corten_model::estimator::{Extras, Round};
+use corten_model::ops::LinkKind;
 
 use super::objective::Objective;
+use super::part::Part;
 
 /// A score of predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +20,10 @@ pub(crate) enum Metric {
     SquaredError,
     RootSquaredError,
     AbsoluteError,
+    /// Minus the loss.
+    Loss,
+    /// One from outside, by its number.
+    Outside(usize),
 }
 
 impl Metric {
@@ -40,7 +49,11 @@ impl Metric {
     }
 
     /// The score at some raw scores (one column of rows an output).
-    pub(crate) fn of(self, y: &[f64], weights: Option<&[f64]>, scores: &[Vec<f64>], objective: Objective) -> f64 {
+    ///
+    /// # Errors
+    /// What a score from outside gives.
+    pub(crate) fn of(self, part: &Part, objective: &Objective, extras: &Extras<'_>) -> Result<f64> {
+        let (y, weights, scores) = (&part.y[..], part.weights.as_deref(), &part.scores[..]);
         let n = y.len();
         let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
         let mean = |f: &dyn Fn(usize) -> f64| {
@@ -54,12 +67,18 @@ impl Metric {
             let best = (1..scores.len()).fold(0, |b, k| if scores[k][i] > scores[b][i] { k } else { b });
             best as f64
         };
-        let number = |i: usize| match objective {
-            Objective::Poisson | Objective::Gamma | Objective::Tweedie(_) => special::exp(scores[0][i]),
-            Objective::CrossEntropy => special::sigmoid(scores[0][i]),
+        let number = |i: usize| match objective.link() {
+            Some(LinkKind::Exp) => special::exp(scores[0][i]),
+            Some(LinkKind::Sigmoid) => special::sigmoid(scores[0][i]),
             _ => scores[0][i],
         };
-        match self {
+        Ok(match self {
+            Self::Loss => -objective.loss(part, Team::alone()).unwrap_or(f64::NAN),
+            Self::Outside(number) => {
+                let outside = extras.score.as_ref();
+                let outside = outside.ok_or_else(|| Error::Internal("a score from outside is not there".into()))?;
+                return outside(number, &Round { rows: &part.rows, y, weights, scores });
+            }
             Self::Accuracy => mean(&|i| f64::from(u8::from(class(i) == y[i]))),
             Self::BalancedAccuracy => {
                 let count = scores.len().max(2);
@@ -92,7 +111,7 @@ impl Metric {
             Self::SquaredError => -mean(&|i| (y[i] - number(i)) * (y[i] - number(i))),
             Self::RootSquaredError => -mean(&|i| (y[i] - number(i)) * (y[i] - number(i))).sqrt(),
             Self::AbsoluteError => -mean(&|i| (y[i] - number(i)).abs()),
-        }
+        })
     }
 }
 
@@ -122,7 +141,9 @@ mod tests {
     fn scores_are_those_of_their_definitions() {
         let y = [0.0, 1.0, 1.0, 0.0];
         let scores = vec![vec![-1.0, 2.0, -0.5, -0.5]];
-        let of = |m: Metric| m.of(&y, None, &scores, Objective::Binary);
+        let part = |y: &[f64], scores: Vec<Vec<f64>>| Part { y: y.to_vec(), scores, ..Part::default() };
+        let classes = part(&y, scores.clone());
+        let of = |m: Metric| m.of(&classes, &Objective::Binary, &Extras::default()).unwrap();
         assert_eq!(of(Metric::Accuracy), 0.75);
         assert_eq!(of(Metric::BalancedAccuracy), 0.75);
         assert_eq!(of(Metric::RocAuc), 3.5 / 4.0);
@@ -130,7 +151,8 @@ mod tests {
         assert!((of(Metric::LogLoss) - loss).abs() < 1e-15);
         let numbers = [1.0, 2.0, 3.0, 6.0];
         let predicted = vec![vec![1.0, 2.0, 3.0, 4.0]];
-        let of = |m: Metric| m.of(&numbers, None, &predicted, Objective::SquaredError);
+        let numbers = part(&numbers, predicted);
+        let of = |m: Metric| m.of(&numbers, &Objective::SquaredError, &Extras::default()).unwrap();
         assert_eq!(
             (of(Metric::SquaredError), of(Metric::RootSquaredError), of(Metric::AbsoluteError)),
             (-1.0, -1.0, -0.5)

@@ -16,12 +16,18 @@ mod estimator;
 mod fitted;
 pub(crate) mod grower;
 pub(crate) mod histogram;
+mod leaf_models;
 mod metric;
 pub(crate) mod objective;
+mod parameters;
+mod part;
 #[cfg(test)]
 mod reference;
+mod refit;
 mod rounding;
+mod run;
+mod sampling;
 pub(crate) mod splitter;
 pub(crate) mod train;
 
-pub use estimator::{HistGradientBoostingClassifier, HistGradientBoostingRegressor};
+pub use estimator::{HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor};

@@ -173,7 +173,8 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
                 let mut grow = |collective| {
                     let work = &mut work;
                     let mut buffers = Buffers::new(rows);
-                    let mut grower = Grower { splitter, words, shape, team, cancel, collective, seed, work };
+                    let mut grower =
+                        Grower { splitter, words, shape, team, cancel, collective, seed, chosen: None, work };
                     grower.grow(&mut buffers).map(|(tree, leaves)| {
                         let rows = |l: &LeafRows<'_>| l.rows.list().unwrap_or_default().to_vec();
                         (tree, leaves.iter().flat_map(rows).collect::<Vec<u32>>())

@@ -1,11 +1,13 @@
 //! Gradients of all rows, rounded to integers for the next trees.
 
+use corten_core::Result;
 use corten_kernels::boost::gradients;
 use corten_kernels::pages::Pages;
 use corten_kernels::parallel;
 
 use super::histogram::{PACKED, PAIR, Scale, Words};
-use super::train::{Added, Run, add};
+use super::part::add;
+use super::run::{Added, Run};
 
 /// Rows whose gradients are computed at a time: they stay in the first-level cache.
 const STEP: usize = 512;
@@ -52,20 +54,24 @@ enum Room<'b> {
 
 impl Run<'_> {
     /// Adds a tree to the scores and makes the integers of the next ones; `step` is the largest value added.
-    pub(crate) fn round(&mut self, added: &Added<'_>, step: f64) {
+    ///
+    /// # Errors
+    /// [`corten_core::Error::Cancelled`].
+    pub(crate) fn round(&mut self, added: &Added<'_>, step: f64) -> Result<()> {
+        self.context.cancel.check()?;
         let wide_weights = self.train.weights.as_ref().map(|w| {
             let top = w.iter().fold(0.0f64, |a, &b| a.max(b));
             (top, top > TAIL * corten_kernels::vector::sum(w) / w.len() as f64)
         });
-        let counts = self.objective.constant_hessian() && self.train.weights.is_none();
+        let counts = self.counts();
         let (top_weight, heavy) = wide_weights.unwrap_or((1.0, false));
-        if let Some((g, h)) = self.objective.bounds() {
+        if let Some((g, h)) = self.objective.bounds().filter(|_| self.slopes.is_empty()) {
             let scale = scale_of(g * top_weight, h * top_weight, counts, heavy);
             for integers in &mut self.integers {
                 integers.scale = Some(scale);
             }
             self.pass(added, heavy, Mode::Round);
-            return;
+            return Ok(());
         }
         if self.residuals
             && let Some((top, mean)) = self.found
@@ -75,7 +81,7 @@ impl Run<'_> {
             self.integers[0].scale = Some(scale_of(top + step, 1.0, counts, wide));
             let found = self.pass(added, wide, Mode::Both);
             self.found = Some(self.largest(&found, 0).0);
-            return;
+            return Ok(());
         }
         // The largest gradients have to be known before any is rounded.
         let found = self.pass(added, false, Mode::Look);
@@ -94,6 +100,7 @@ impl Run<'_> {
             integers.scale = Some(scale_of(g, h, counts, any));
         }
         self.pass(&[], any, Mode::Round);
+        Ok(())
     }
 
     /// Largest and mean gradient and hessian of an output, from what blocks found.
@@ -153,6 +160,7 @@ impl Run<'_> {
             }
         }
         let (objective, train_y, weights) = (self.objective, &self.train.y, self.train.weights.as_deref());
+        let slopes = &self.slopes;
         self.team.each(&mut blocks, |_, block| {
             let n = block.scores[0].len();
             for (value, rows) in added {
@@ -167,7 +175,7 @@ impl Run<'_> {
             for start in (0..n).step_by(STEP) {
                 let end = (start + STEP).min(n);
                 let range = *from + start..*from + end;
-                let (y, w) = (&train_y[range.clone()], weights.map(|w| &w[range]));
+                let (y, w) = (&train_y[range.clone()], weights.map(|w| &w[range.clone()]));
                 let mut give = |k: usize, g: &[f64], h: &[f64]| {
                     if look {
                         let (f, a, b) = (&mut found[k], gradients::largest(g), gradients::largest(h));
@@ -189,7 +197,11 @@ impl Run<'_> {
                         Room::Wide(words) => gradients::pack_wide(g, h, gs, hs, &mut words[start..end]),
                     }
                 };
-                if residuals {
+                if !slopes.is_empty() {
+                    for (k, [g, h]) in slopes.iter().enumerate() {
+                        give(k, &g[range.clone()], &h[range.clone()]);
+                    }
+                } else if residuals {
                     // Hessians are 1 each, and neither looked at nor stored apart from a wide sum.
                     let g = &scores[0][start..end];
                     h[..g.len()].fill(1.0);

@@ -6,21 +6,23 @@
 mod absolute;
 mod classes;
 mod counts;
-mod estimator;
-mod finder;
-mod fitted;
-mod grower;
+mod embedding;
+pub(crate) mod estimator;
+pub(crate) mod finder;
+pub(crate) mod fitted;
+pub(crate) mod grower;
 mod isolation;
 mod lists;
-mod means;
-mod parameters;
-mod prune;
-mod ranks;
+pub(crate) mod means;
+pub(crate) mod parameters;
+pub(crate) mod prune;
+pub(crate) mod ranks;
 mod records;
 mod sample;
 mod sort;
-mod tree;
+pub(crate) mod tree;
 
+pub use embedding::RandomTreesEmbedding;
 pub use isolation::IsolationForest;
 pub use parameters::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,

@@ -13,15 +13,15 @@ use super::grower::Rules;
 #[serde(default)]
 pub(crate) struct Growth {
     pub(crate) criterion: String,
-    max_depth: Option<usize>,
-    min_samples_split: Value,
-    min_samples_leaf: Value,
-    min_weight_fraction_leaf: f64,
-    max_features: Value,
-    max_leaf_nodes: Option<usize>,
-    min_impurity_decrease: f64,
+    pub(crate) max_depth: Option<usize>,
+    pub(crate) min_samples_split: Value,
+    pub(crate) min_samples_leaf: Value,
+    pub(crate) min_weight_fraction_leaf: f64,
+    pub(crate) max_features: Value,
+    pub(crate) max_leaf_nodes: Option<usize>,
+    pub(crate) min_impurity_decrease: f64,
     pub(crate) ccp_alpha: f64,
-    monotonic_cst: Option<Vec<i64>>,
+    pub(crate) monotonic_cst: Option<Vec<i64>>,
     pub(crate) random_state: Option<u64>,
 }
 

@@ -52,17 +52,23 @@ impl GrownTree {
 
     /// Adds each feature's share of the gain (1 in all, or 0 for a single leaf).
     pub(crate) fn add_importances(&self, out: &mut [f64]) {
-        let mut own = vec![0.0; out.len()];
+        let own = self.gains(out.len());
+        let total: f64 = own.iter().sum();
+        if total > 0.0 {
+            out.iter_mut().zip(&own).for_each(|(o, x)| *o += x / total);
+        }
+    }
+
+    /// By how much each feature lowers the impurity, times the weight of the rows.
+    pub(crate) fn gains(&self, features: usize) -> Vec<f64> {
+        let mut own = vec![0.0; features];
         let impure = |at: u32| self.nodes[at as usize].weight * self.nodes[at as usize].impurity;
         for (at, node) in (0u32..).zip(&self.nodes) {
             if !self.is_leaf(at as usize) {
                 own[node.feature as usize] += impure(at) - impure(node.left) - impure(node.right);
             }
         }
-        let total: f64 = own.iter().sum();
-        if total > 0.0 {
-            out.iter_mut().zip(&own).for_each(|(o, x)| *o += x / total);
-        }
+        own
     }
 
     /// Length of the longest path.

@@ -1,15 +1,25 @@
 //! What boosting minimises: losses with their gradients, hessians, first scores and leaf values.
 //!
 //! The formulas are those of scikit-learn's `_loss` (half squared error, half deviances). A score is the number before
-//! the link.
+//! the link. Losses whose gradient at a row asks for other rows too (`ranking`, `survival`), and those from outside,
+//! give the gradients of all rows at once.
+
+mod ranking;
+mod slopes;
+mod survival;
 
 use corten_core::{Error, Result};
-use corten_kernels::boost::gradients;
 use corten_kernels::team::Team;
 use corten_kernels::{parallel, special, vector};
+use corten_model::estimator::{Extras, Round, Slopes};
+use corten_model::ops::LinkKind;
+
+pub(crate) use ranking::Ranking;
+
+use super::part::Part;
 
 /// A loss.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Objective {
     SquaredError,
     AbsoluteError,
@@ -26,6 +36,14 @@ pub(crate) enum Objective {
     Binary,
     /// One score a class.
     Multiclass(usize),
+    /// One score a quantile.
+    Quantiles(Vec<f64>),
+    /// The order of the rows of each query.
+    Ranking(Ranking),
+    /// Times until an event; minus the time where it was not seen.
+    Cox,
+    /// A loss from outside, known by its slopes; so many scores.
+    Outside(usize),
 }
 
 /// Rows whose losses are summed before they are joined.
@@ -33,13 +51,31 @@ const BLOCK: usize = 4096;
 
 impl Objective {
     /// Scores of a row.
-    pub(crate) fn outputs(self) -> usize {
-        if let Self::Multiclass(k) = self { k } else { 1 }
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Multiclass(k) | Self::Outside(k) => *k,
+            Self::Quantiles(q) => q.len(),
+            _ => 1,
+        }
+    }
+
+    /// Whether gradients are those of all rows at once.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Ranking(_) | Self::Cox | Self::Outside(_))
+    }
+
+    /// What makes a prediction of a number's score.
+    pub(crate) fn link(&self) -> Option<LinkKind> {
+        match self {
+            Self::Poisson | Self::Gamma | Self::Tweedie(_) => Some(LinkKind::Exp),
+            Self::CrossEntropy => Some(LinkKind::Sigmoid),
+            _ => None,
+        }
     }
 
     /// # Errors
     /// [`Error::Value`] when the loss is not defined for a target.
-    pub(crate) fn check(self, y: &[f64]) -> Result<()> {
+    pub(crate) fn check(&self, y: &[f64]) -> Result<()> {
         match self {
             Self::Poisson if y.iter().any(|&v| v < 0.0) || y.iter().all(|&v| v == 0.0) => {
                 Err(Error::value("loss='poisson' requires non-negative y and sum(y) > 0."))
@@ -50,6 +86,10 @@ impl Objective {
             Self::CrossEntropy if y.iter().any(|&v| !(0.0..=1.0).contains(&v)) => {
                 Err(Error::value("loss='cross_entropy' requires y between 0 and 1."))
             }
+            Self::Ranking(ranking) => ranking.check(y),
+            Self::Cox if y.iter().all(|&v| v <= 0.0) => Err(Error::value(
+                "loss='cox' requires times above 0 of at least one event; those of rows without have a minus.",
+            )),
             Self::Gamma if y.iter().any(|&v| v <= 0.0) => {
                 Err(Error::value("loss='gamma' requires strictly positive y."))
             }
@@ -58,156 +98,79 @@ impl Objective {
     }
 
     /// The first scores, one an output: the best constant.
-    pub(crate) fn baseline(self, y: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
+    pub(crate) fn baseline(&self, y: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
         let total = weights.map_or(y.len() as f64, vector::sum);
         let mean = || weights.map_or_else(|| vector::sum(y), |w| vector::dot(y, w)) / total;
         match self {
             Self::SquaredError => vec![mean()],
             Self::AbsoluteError | Self::Huber(_) => vec![quantile(y.to_vec(), weights, 0.5)],
-            Self::Quantile(q) => vec![quantile(y.to_vec(), weights, q)],
+            Self::Quantile(q) => vec![quantile(y.to_vec(), weights, *q)],
+            Self::Quantiles(all) => all.iter().map(|&q| quantile(y.to_vec(), weights, q)).collect(),
+            Self::Ranking(_) | Self::Cox | Self::Outside(_) => vec![0.0; self.outputs()],
             Self::Poisson | Self::Gamma | Self::Tweedie(_) => vec![special::ln(mean().max(f64::EPSILON))],
             Self::Binary | Self::CrossEntropy => {
                 let p = mean().clamp(f64::EPSILON, 1.0 - f64::EPSILON);
                 vec![special::ln(p / (1.0 - p))]
             }
             Self::Multiclass(k) => {
-                let mut share = vec![0.0; k];
+                let mut share = vec![0.0; *k];
                 for (i, &c) in y.iter().enumerate() {
                     share[c as usize] += weights.map_or(1.0, |w| w[i]);
                 }
                 let logs: Vec<f64> =
                     share.iter().map(|s| special::ln((s / total).clamp(f64::EPSILON, 1.0 - f64::EPSILON))).collect();
-                let mean = logs.iter().sum::<f64>() / k as f64;
+                let mean = logs.iter().sum::<f64>() / *k as f64;
                 logs.iter().map(|l| l - mean).collect()
             }
         }
     }
 
     /// Hessian of every row without weights, where all have the same.
-    pub(crate) fn constant_hessian(self) -> bool {
-        matches!(self, Self::SquaredError | Self::AbsoluteError | Self::Quantile(_) | Self::Huber(_))
+    pub(crate) fn constant_hessian(&self) -> bool {
+        matches!(&self, Self::SquaredError | Self::AbsoluteError | Self::Quantile(_) | Self::Huber(_))
     }
 
     /// Most that a gradient and a hessian can be without weights, where that is known.
-    pub(crate) fn bounds(self) -> Option<(f64, f64)> {
+    pub(crate) fn bounds(&self) -> Option<(f64, f64)> {
         match self {
             Self::Binary | Self::CrossEntropy | Self::Multiclass(_) => Some((1.0, 0.25)),
-            Self::Huber(delta) => Some((delta, 1.0)),
-            Self::AbsoluteError | Self::Quantile(_) => Some((1.0, 1.0)),
+            Self::Huber(delta) => Some((*delta, 1.0)),
+            Self::AbsoluteError | Self::Quantile(_) | Self::Quantiles(_) => Some((1.0, 1.0)),
             _ => None,
         }
     }
 
-    /// Gradients and hessians of a block of rows at their scores, for an objective of one output.
+    /// The gradients and hessians of all rows of an objective that is whole, weights included.
     ///
-    /// Shapes: all of one length.
-    pub(crate) fn block(self, y: &[f64], weights: Option<&[f64]>, scores: &[f64], g: &mut [f64], h: &mut [f64]) {
-        match self {
-            Self::Binary | Self::CrossEntropy => gradients::logistic(y, scores, g, h),
-            Self::Poisson => {
-                h.copy_from_slice(scores);
-                gradients::exp_all(h);
-                for ((g, &h), &y) in g.iter_mut().zip(&*h).zip(y) {
-                    *g = h - y;
-                }
-            }
-            Self::Gamma => {
-                for (h, &s) in h.iter_mut().zip(scores) {
-                    *h = -s;
-                }
-                gradients::exp_all(h);
-                for ((g, h), &y) in g.iter_mut().zip(h.iter_mut()).zip(y) {
-                    *h *= y;
-                    *g = 1.0 - *h;
-                }
-            }
+    /// # Errors
+    /// What an objective from outside gives.
+    pub(crate) fn slopes(&self, part: &Part, extras: &Extras<'_>) -> Result<Slopes> {
+        let weights = part.weights.as_deref();
+        let mut slopes = match self {
+            Self::Ranking(ranking) => vec![ranking.slopes(&part.y, &part.scores[0], &part.queries)],
+            Self::Cox => return Ok(vec![survival::slopes(&part.y, weights, &part.scores[0])]),
             _ => {
-                for (((g, h), &y), &s) in g.iter_mut().zip(h.iter_mut()).zip(y).zip(scores) {
-                    (*g, *h) = self.one(y, s);
-                }
+                let outside = extras.objective.as_ref();
+                let outside =
+                    outside.ok_or_else(|| Error::Internal("an objective from outside is not there".into()))?;
+                outside(&Round { rows: &part.rows, y: &part.y, weights, scores: &part.scores })?
             }
+        };
+        for [g, h] in &mut slopes {
+            slopes::weigh(weights, g, h);
         }
-        weigh(weights, g, h);
+        Ok(slopes)
     }
 
-    /// Gradients and hessians of a block of rows, class after class; `give` gets each class with them.
-    ///
-    /// Shapes: `scores` has a slice of the block's length for each class.
-    pub(crate) fn classes(
-        self,
-        y: &[f64],
-        weights: Option<&[f64]>,
-        scores: &[&[f64]],
-        mut give: impl FnMut(usize, &[f64], &[f64]),
-    ) {
-        let n = y.len();
-        let mut top = scores[0].to_vec();
-        for scores in &scores[1..] {
-            for (t, &s) in top.iter_mut().zip(*scores) {
-                *t = if s > *t { s } else { *t };
-            }
-        }
-        let (mut exps, mut sums) = (vec![0.0; n * scores.len()], vec![0.0; n]);
-        for (e, scores) in exps.chunks_exact_mut(n).zip(scores) {
-            for ((e, &s), &t) in e.iter_mut().zip(*scores).zip(&top) {
-                *e = s - t;
-            }
-            gradients::exp_all(e);
-            for (sum, &e) in sums.iter_mut().zip(&*e) {
-                *sum += e;
-            }
-        }
-        let (mut g, mut h) = (vec![0.0; n], vec![0.0; n]);
-        for (k, e) in exps.chunks_exact(n).enumerate() {
-            gradients::softmax(k as f64, y, e, &sums, &mut g, &mut h);
-            weigh(weights, &mut g, &mut h);
-            give(k, &g, &h);
-        }
-    }
-
-    /// Gradient and hessian of one row with one score.
-    #[inline]
-    fn one(self, y: f64, score: f64) -> (f64, f64) {
+    /// The mean loss, the same bits for any number of threads; `None` for a loss from outside.
+    pub(crate) fn loss(&self, part: &Part, team: Team<'_>) -> Option<f64> {
+        let (y, weights, scores) = (&part.y, part.weights.as_deref(), &part.scores);
         match self {
-            Self::SquaredError => (score - y, 1.0),
-            Self::AbsoluteError => (
-                if score > y {
-                    1.0
-                } else if score < y {
-                    -1.0
-                } else {
-                    0.0
-                },
-                1.0,
-            ),
-            Self::Quantile(q) => (if y >= score { -q } else { 1.0 - q }, 1.0),
-            Self::Poisson => {
-                let e = special::exp(score);
-                (e - y, e)
-            }
-            Self::Gamma => {
-                let e = y * special::exp(-score);
-                (1.0 - e, e)
-            }
-            Self::Huber(delta) => {
-                let residual = score - y;
-                (residual.clamp(-delta, delta), 1.0)
-            }
-            Self::Tweedie(power) => {
-                let (a, b) = (special::exp((1.0 - power) * score), special::exp((2.0 - power) * score));
-                (b - y * a, (2.0 - power) * b - (1.0 - power) * y * a)
-            }
-            Self::Binary | Self::CrossEntropy | Self::Multiclass(_) => {
-                let p = special::sigmoid(score);
-                (p - y, p * (1.0 - p))
-            }
+            Self::Ranking(ranking) => return Some(ranking.loss(y, &scores[0], &part.queries)),
+            Self::Cox => return Some(survival::loss(y, weights, &scores[0])),
+            Self::Outside(_) => return None,
+            _ => {}
         }
-    }
-
-    /// The mean loss, the same bits for any number of threads.
-    ///
-    /// Shapes: `scores` has one column of rows an output.
-    pub(crate) fn loss(self, y: &[f64], weights: Option<&[f64]>, scores: &[Vec<f64>], team: Team<'_>) -> f64 {
         let mut parts = vec![(0.0, 0.0); y.len().div_ceil(BLOCK)];
         team.each(&mut parts, |b, part| {
             let (mut sum, mut total, mut row) = (0.0, 0.0, vec![0.0; scores.len()]);
@@ -222,20 +185,25 @@ impl Objective {
             *part = (sum, total);
         });
         let (sum, total) = parallel::reduce_blocks(parts, |a, b| *a = (a.0 + b.0, a.1 + b.1)).unwrap_or((0.0, 1.0));
-        sum / total
+        Some(sum / total)
     }
 
-    pub(crate) fn loss_of(self, y: f64, scores: &[f64]) -> f64 {
+    pub(crate) fn loss_of(&self, y: f64, scores: &[f64]) -> f64 {
         let score = scores[0];
         match self {
             Self::SquaredError => 0.5 * (score - y) * (score - y),
             Self::AbsoluteError => (score - y).abs(),
-            Self::Quantile(q) => (y - score) * if y >= score { q } else { q - 1.0 },
+            Self::Quantile(q) => pinball(*q, y, score),
+            Self::Quantiles(all) => {
+                all.iter().zip(scores).map(|(&q, &s)| pinball(q, y, s)).sum::<f64>() / all.len() as f64
+            }
+            // Their losses are not sums over rows.
+            Self::Ranking(_) | Self::Cox | Self::Outside(_) => f64::NAN,
             Self::Poisson => special::exp(score) - y * score,
             Self::Gamma => score + y * special::exp(-score),
             Self::Huber(delta) => {
                 let residual = (score - y).abs();
-                if residual <= delta { 0.5 * residual * residual } else { delta * (residual - 0.5 * delta) }
+                if residual <= *delta { 0.5 * residual * residual } else { delta * (residual - 0.5 * delta) }
             }
             Self::Tweedie(power) => {
                 let (a, b) = (special::exp((1.0 - power) * score), special::exp((2.0 - power) * score));
@@ -250,22 +218,19 @@ impl Objective {
         }
     }
 
-    /// Whether leaves take a quantile of the residuals instead of a Newton step, and which.
-    pub(crate) fn leaf_quantile(self) -> Option<f64> {
+    /// Whether leaves of an output take a quantile of the residuals instead of a Newton step, and which.
+    pub(crate) fn leaf_quantile(&self, output: usize) -> Option<f64> {
         match self {
             Self::AbsoluteError => Some(0.5),
-            Self::Quantile(q) => Some(q),
+            Self::Quantile(q) => Some(*q),
+            Self::Quantiles(all) => all.get(output).copied(),
             _ => None,
         }
     }
 }
 
-fn weigh(weights: Option<&[f64]>, g: &mut [f64], h: &mut [f64]) {
-    let Some(weights) = weights else { return };
-    for ((g, h), &w) in g.iter_mut().zip(h).zip(weights) {
-        *g *= w;
-        *h *= w;
-    }
+fn pinball(q: f64, y: f64, score: f64) -> f64 {
+    (y - score) * if y >= score { q } else { q - 1.0 }
 }
 
 /// A quantile: interpolated between ranks, or the lowest value that at least that share of the weight lies up to.

@@ -1,0 +1,317 @@
+//! A training under way: growing the trees of an iteration, and adding them to the scores.
+
+use std::sync::{Mutex, PoisonError};
+
+use corten_core::random::bits;
+use corten_core::{Error, Result};
+use corten_kernels::boost::partition::Buffers;
+use corten_kernels::team::Team;
+use corten_model::estimator::{Context, Extras, Slopes};
+
+use super::binning::Binned;
+use super::collective::Solo;
+use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
+use super::histogram::Scale;
+use super::leaf_models;
+use super::objective::{Objective, quantile};
+use super::part::{Part, add, walk};
+use super::rounding::Integers;
+use super::sampling;
+use super::splitter::{Rules, Splitter};
+use super::train::{Plan, Training};
+
+/// What a tree adds to the scores of its training rows: values of leaves with their rows in ascending order, or all rows.
+pub(crate) type Added<'r> = [(f64, Option<&'r [u32]>)];
+
+/// Memory of the threads that grow trees.
+pub(crate) type Pool = Mutex<Vec<(Buffers, Workspace)>>;
+
+/// A training under way.
+pub(crate) struct Run<'a> {
+    pub(crate) objective: &'a Objective,
+    pub(crate) binned: &'a Binned,
+    pub(crate) rules: &'a Rules,
+    pub(crate) shape: &'a Shape,
+    pub(crate) plan: &'a Plan,
+    pub(crate) extras: &'a Extras<'a>,
+    pub(crate) context: &'a Context,
+    pub(crate) team: Team<'a>,
+    pub(crate) train: Part,
+    pub(crate) integers: Vec<Integers>,
+    /// Whether scores are kept less their targets: they are the gradients then.
+    pub(crate) residuals: bool,
+    /// Largest and mean gradient at the last pass.
+    pub(crate) found: Option<(f64, f64)>,
+    /// Whether integers are made when an iteration begins, and not as soon as the one before has ended.
+    pub(crate) late: bool,
+    /// Gradients and hessians of all rows, where they are found before they are rounded.
+    pub(crate) slopes: Slopes,
+    /// Rows that the next trees are grown on, where gradients choose them.
+    pub(crate) chosen: Option<Vec<u32>>,
+    /// What the values of the next trees are multiplied by.
+    pub(crate) rate: f64,
+}
+
+impl<'a> Run<'a> {
+    /// A training whose scores start from the best constants.
+    pub(crate) fn new(training: &Training<'a>, train: Part, baseline: &[f64]) -> Self {
+        let &Training { objective, binned, rules, shape, plan, extras, context, team } = training;
+        let integers = (0..objective.outputs()).map(|_| Integers::default()).collect();
+        let late =
+            objective.is_whole() || plan.rows != sampling::Rows::Any || plan.dropout.is_some() || plan.linear.is_some();
+        let plain = *objective == Objective::SquaredError && train.weights.is_none();
+        let residuals = plain && plan.metrics.is_empty() && !late && extras.decay_rate.is_none();
+        let rate = plan.learning_rate;
+        let mut run = Self {
+            objective,
+            binned,
+            rules,
+            shape,
+            plan,
+            extras,
+            context,
+            team,
+            train,
+            integers,
+            residuals,
+            found: None,
+            late,
+            slopes: Slopes::new(),
+            chosen: None,
+            rate,
+        };
+        run.train.start(baseline);
+        if residuals {
+            for (score, y) in run.train.scores[0].iter_mut().zip(&mut run.train.y) {
+                *score -= std::mem::take(y);
+            }
+        }
+        run
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.binned.rows
+    }
+
+    /// The seed of an iteration's choices.
+    pub(crate) fn seed(&self, iteration: usize) -> u64 {
+        bits(self.plan.seed, 0x726f_756e, iteration as u64)
+    }
+
+    /// Whether hessians are 1 a row, so that sums of them count rows.
+    pub(crate) fn counts(&self) -> bool {
+        self.objective.constant_hessian() && self.train.weights.is_none() && self.chosen.is_none()
+    }
+
+    /// Adds a tree an output, times `factor`, to the scores of training rows.
+    pub(crate) fn add(&mut self, trees: &[GrownTree], factor: f64) {
+        for (tree, scores) in trees.iter().zip(&mut self.train.scores) {
+            walk(self.binned, scores, tree, factor, self.train.raw.as_ref(), self.team);
+        }
+    }
+
+    /// Finds what the trees of an iteration are grown from: gradients at the scores as they are, rows, integers.
+    ///
+    /// # Errors
+    /// What a loss from outside gives.
+    pub(crate) fn prepare(&mut self, iteration: usize) -> Result<()> {
+        let goss = matches!(self.plan.rows, sampling::Rows::Largest { .. });
+        if self.objective.is_whole() || goss || self.plan.linear.is_some() {
+            self.find_slopes()?;
+        }
+        self.chosen = None;
+        // The first trees see all rows, until gradients tell rows apart.
+        if let sampling::Rows::Largest { top, other } = self.plan.rows
+            && iteration as f64 >= 1.0 / self.plan.learning_rate
+        {
+            let seed = self.seed(iteration);
+            self.chosen = Some(sampling::largest(&mut self.slopes, top, other, seed));
+        }
+        self.round(&[], 0.0)
+    }
+
+    /// The gradients and hessians of all rows.
+    ///
+    /// # Errors
+    /// What a loss from outside gives, and [`Error::Value`] for what isn't finite.
+    pub(crate) fn find_slopes(&mut self) -> Result<()> {
+        if !self.objective.is_whole() {
+            self.slopes = self.objective.by_blocks(&self.train, self.team);
+            return Ok(());
+        }
+        self.slopes = self.objective.slopes(&self.train, self.extras)?;
+        let (outputs, rows) = (self.objective.outputs(), self.rows());
+        let fits = |[g, h]: &[Vec<f64>; 2]| g.len() == rows && h.len() == rows;
+        if self.slopes.len() != outputs || !self.slopes.iter().all(fits) {
+            return Err(Error::value(format!(
+                "the loss must give gradients and hessians of {rows} rows and {outputs} scores each"
+            )));
+        }
+        for [g, h] in &mut self.slopes {
+            if !g.iter().chain(&*h).all(|x| x.is_finite()) {
+                return Err(Error::value("the loss gave a gradient or hessian that is not finite"));
+            }
+            h.iter_mut().for_each(|h| *h = h.max(0.0));
+        }
+        Ok(())
+    }
+
+    /// Grows the tree of an objective with one output, and makes the integers of the next.
+    pub(crate) fn one(&mut self, iteration: usize, last: bool, pool: &mut Pool) -> Result<GrownTree> {
+        let all = pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (mut buffers, mut work) =
+            all.pop().unwrap_or_else(|| (Buffers::new(self.binned.rows), Workspace::default()));
+        let integers = std::mem::take(&mut self.integers[0]);
+        let (mut tree, leaves) = self.grow(&integers, iteration, self.team, &mut buffers, &mut work)?;
+        self.finish(&mut tree, &leaves, &integers.exact, 0, iteration == 0, &self.train.scores[0]);
+        self.integers[0] = integers;
+        if last && !self.plan.losses && self.context.progress.is_none() {
+            // Nobody asks for the scores any more.
+        } else if self.by_walking(&tree) {
+            let scores = &mut self.train.scores[0];
+            walk(self.binned, scores, &tree, 1.0, self.train.raw.as_ref(), self.team);
+            if !self.late {
+                self.round(&[], largest_value(&tree))?;
+            }
+        } else if self.late {
+            added(&tree, &leaves).iter().for_each(|&(v, rows)| add(&mut self.train.scores[0], 0, rows, v));
+        } else {
+            self.round(&added(&tree, &leaves), largest_value(&tree))?;
+        }
+        all.push((buffers, work));
+        Ok(tree)
+    }
+
+    /// Grows the trees of all outputs: one a thread, and those that are left over by all threads.
+    pub(crate) fn several(&mut self, iteration: usize, pool: &mut Pool) -> Result<Vec<GrownTree>> {
+        struct Item<'i> {
+            integers: &'i Integers,
+            scores: Vec<f64>,
+            tree: Result<GrownTree>,
+        }
+        let outputs = self.objective.outputs();
+        let scores = std::mem::take(&mut self.train.scores);
+        let mut items: Vec<Item<'_>> = scores
+            .into_iter()
+            .zip(&self.integers)
+            .map(|(scores, integers)| Item { integers, scores, tree: Ok(GrownTree::default()) })
+            .collect();
+        let pool = &*pool;
+        let rows = self.binned.rows;
+        let grow = |k: usize, item: &mut Item<'_>, team: Team<'_>| {
+            let found = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let (mut buffers, mut work) = found.unwrap_or_else(|| (Buffers::new(rows), Workspace::default()));
+            let grown = self.grow(item.integers, iteration * outputs + k, team, &mut buffers, &mut work);
+            item.tree = grown.map(|(mut tree, leaves)| {
+                self.finish(&mut tree, &leaves, &item.integers.exact, k, iteration == 0, &item.scores);
+                if self.by_walking(&tree) {
+                    walk(self.binned, &mut item.scores, &tree, 1.0, self.train.raw.as_ref(), team);
+                } else {
+                    for (value, rows) in added(&tree, &leaves) {
+                        add(&mut item.scores, 0, rows, value);
+                    }
+                }
+                tree
+            });
+            pool.lock().unwrap_or_else(PoisonError::into_inner).push((buffers, work));
+        };
+        let whole = outputs - outputs % self.team.threads();
+        let (alone, shared) = items.split_at_mut(whole);
+        self.team.each(alone, |k, item| grow(k, item, Team::alone()));
+        for (k, item) in shared.iter_mut().enumerate() {
+            grow(whole + k, item, self.team);
+        }
+        let (mut scores, mut trees) = (Vec::with_capacity(outputs), Vec::with_capacity(outputs));
+        for item in items {
+            scores.push(item.scores);
+            trees.push(item.tree?);
+        }
+        self.train.scores = scores;
+        Ok(trees)
+    }
+
+    /// Whether a tree is added row by row: because rows that it wasn't grown on get its values too, or its leaves hold
+    /// more than one.
+    fn by_walking(&self, tree: &GrownTree) -> bool {
+        self.shape.rows < 1.0 || self.chosen.is_some() || !tree.models.is_empty()
+    }
+
+    fn grow<'r>(
+        &self,
+        integers: &Integers,
+        tree: usize,
+        team: Team<'_>,
+        buffers: &'r mut Buffers,
+        work: &mut Workspace,
+    ) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
+        let scale = integers.scale.unwrap_or(Scale { gradient: 1.0, hessian: 1.0, counts: true, most: 1 });
+        let splitter = Splitter { binned: self.binned, rules: self.rules, scale };
+        let seed = bits(self.plan.seed, 0x7472_6565, tree as u64);
+        let cancel = &self.context.cancel;
+        let (words, shape) = (&integers.words, self.shape);
+        let chosen = self.chosen.as_deref();
+        Grower { splitter, words, shape, team, cancel, collective: &Solo, seed, chosen, work }.grow(buffers)
+    }
+
+    /// Gives leaves their final values: shrunk, and quantiles of residuals where the loss asks for them.
+    fn finish(
+        &self,
+        tree: &mut GrownTree,
+        leaves: &[LeafRows<'_>],
+        exact: &[[f64; 2]],
+        output: usize,
+        first: bool,
+        scores: &[f64],
+    ) {
+        if !exact.is_empty() && self.rules.monotonic.iter().all(|&s| s == 0) {
+            for leaf in leaves {
+                let join = |a: [f64; 2], b: &[f64; 2]| [a[0] + b[0], a[1] + b[1]];
+                let [g, h] = match leaf.rows.list() {
+                    Some(list) => list.iter().map(|&r| &exact[r as usize]).fold([0.0; 2], join),
+                    None => exact.iter().fold([0.0; 2], join),
+                };
+                tree.nodes[leaf.at] = Grown::Leaf { value: self.rules.step(g, h) };
+            }
+        }
+        if let Some(q) = self.objective.leaf_quantile(output) {
+            let mut items: Vec<(&LeafRows<'_>, f64)> = leaves.iter().map(|l| (l, 0.0)).collect();
+            self.team.each(&mut items, |_, (leaf, value)| {
+                let whole: Vec<u32>;
+                let rows = match leaf.rows.list() {
+                    Some(list) => list,
+                    None => {
+                        whole = (0..leaf.rows.len() as u32).collect();
+                        &whole
+                    }
+                };
+                let residuals = rows.iter().map(|&r| self.train.y[r as usize] - scores[r as usize]).collect();
+                let weights: Option<Vec<f64>> =
+                    self.train.weights.as_ref().map(|w| rows.iter().map(|&r| w[r as usize]).collect());
+                *value = quantile(residuals, weights.as_deref(), q);
+            });
+            for (leaf, found) in items {
+                if let Grown::Leaf { value } = &mut tree.nodes[leaf.at] {
+                    *value = found;
+                }
+            }
+        }
+        if let (Some(lambda), Some(raw), false) = (self.plan.linear, &self.train.raw, first) {
+            leaf_models::fit(tree, leaves, &self.binned.features, raw, &self.slopes[output], lambda, self.team);
+        }
+        tree.scale(self.rate);
+    }
+}
+
+/// What a tree's leaves add to which rows.
+fn added<'l>(tree: &GrownTree, leaves: &'l [LeafRows<'_>]) -> Vec<(f64, Option<&'l [u32]>)> {
+    let value = |at: usize| match tree.nodes[at] {
+        Grown::Leaf { value } => value,
+        Grown::Split { .. } => 0.0,
+    };
+    leaves.iter().map(|l| (value(l.at), l.rows.list())).collect()
+}
+
+/// The largest value of a tree's leaves.
+pub(crate) fn largest_value(tree: &GrownTree) -> f64 {
+    tree.nodes.iter().fold(0.0, |a: f64, n| if let Grown::Leaf { value } = n { a.max(value.abs()) } else { a })
+}

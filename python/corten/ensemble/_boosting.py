@@ -1,0 +1,272 @@
+"""What the boosting estimators share: losses, scores and callbacks from Python, going on, leaves fitted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from .. import _inputs, _targets
+from .._base import Estimator
+from .._explain import Explains
+from .._inputs import Input
+from .._params import clone
+from .._routing import tags
+from ..exceptions import ParameterError, not_fitted
+
+
+class Scored:
+    """The model of a round, for scorers: it answers for the rows that are scored, whatever it is asked about."""
+
+    def __init__(self, owner: Any, scores: np.ndarray, classes: np.ndarray | None) -> None:
+        self._owner = owner
+        self._scores = scores
+        self._estimator_type = owner._estimator_type
+        if classes is not None:
+            self.classes_ = classes
+
+    def __sklearn_tags__(self) -> Any:
+        return tags(self._owner)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Raw scores."""
+        return self._scores
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of classes."""
+        scores = self._scores
+        if scores.ndim == 1:
+            positive = 1 / (1 + np.exp(-scores))
+            return np.column_stack([1 - positive, positive])
+        exps = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(exps / exps.sum(axis=1, keepdims=True))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes, or numbers."""
+        if hasattr(self, "classes_"):
+            scores = self._scores
+            return np.asarray(self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)])
+        link = getattr(self._owner, "loss", None)
+        if link in ("poisson", "gamma", "tweedie"):
+            return np.exp(self._scores)
+        return 1 / (1 + np.exp(-self._scores)) if link == "cross_entropy" else self._scores
+
+
+def _of_rows(scores: np.ndarray) -> np.ndarray:
+    """Scores of an output after the other, as an array of rows."""
+    return scores[0] if len(scores) == 1 else np.ascontiguousarray(scores.T)
+
+
+class HistGradientBoosting(Explains, Estimator):
+    """What all boosting estimators have in common."""
+
+    _allow_nan = True
+    _takes_text = True
+    _keeps_handle = True
+    _keeps_rounds = True
+    n_iter_: int
+    train_score_: np.ndarray
+    validation_score_: np.ndarray
+    feature_importances_: np.ndarray
+    _gains: np.ndarray
+    _splits: np.ndarray
+    evals_result_: dict[str, dict[str, np.ndarray]]
+    scoring: Any
+    max_iter: int
+
+    def _core_params(self, inputs: Input) -> dict[str, Any]:
+        out = super()._core_params(inputs)
+        chosen = self.categorical_features  # type: ignore[attr-defined]
+        if chosen is not None and not (isinstance(chosen, str) and chosen == "from_dtype"):
+            out["categorical_features"] = _inputs.positions(chosen, inputs, "categorical_features")
+        monotonic = self.monotonic_cst  # type: ignore[attr-defined]
+        if isinstance(monotonic, dict):
+            signs = [0] * inputs.width
+            for name, sign in monotonic.items():
+                signs[_inputs.positions(name, inputs, "monotonic_cst")[0]] = int(sign)
+            out["monotonic_cst"] = signs
+        interaction = self.interaction_cst  # type: ignore[attr-defined]
+        if interaction is not None and not isinstance(interaction, str):
+            out["interaction_cst"] = [_inputs.positions(sorted(g), inputs, "interaction_cst") for g in interaction]
+        if callable(getattr(self, "loss", None)):
+            out["loss"] = "outside"
+        scorings = list(self.scoring) if isinstance(self.scoring, (list, tuple)) else [self.scoring]
+        names = [f"outside:{i}" if callable(s) else s for i, s in enumerate(scorings)]
+        out["scoring"] = names if isinstance(self.scoring, (list, tuple)) or callable(self.scoring) else self.scoring
+        if self._more_rounds:
+            out["max_iter"] = self.max_iter + self._more_rounds
+        return out
+
+    def feature_importance(self, importance_type: str = "split") -> np.ndarray:
+        """What the splits of each column are worth, as LightGBM's `Booster.feature_importance` counts it.
+
+        Parameters
+        ----------
+        importance_type : {"split", "gain"}, default="split"
+            The number of splits, or the sum of what they gained.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+            Of int64 for "split", of float64 for "gain".
+
+        Raises
+        ------
+        ParameterError
+            For another type.
+        NotFittedError
+            Before `fit`.
+        """
+        if importance_type not in ("split", "gain"):
+            raise ParameterError(
+                f"The 'importance_type' parameter must be one of {{'split', 'gain'}}. Got {importance_type!r} instead."
+            )
+        self._fitted_model()
+        return (self._splits if importance_type == "split" else self._gains).copy()
+
+    #: Rounds of the model that a fit goes on from.
+    _more_rounds = 0
+
+    def _boost(
+        self,
+        inputs: Input,
+        target: _targets.Target,
+        weights: np.ndarray | None,
+        *,
+        init_score: Any = None,
+        init_model: Any = None,
+        callbacks: Sequence[Callable[..., Any]] | None = None,
+        **extras: Any,
+    ) -> Self:
+        """Fits with what only boosting takes."""
+        if init_score is not None:
+            extras["init_score"] = np.asarray(init_score, dtype=np.float64)
+            if len(extras["init_score"]) != inputs.rows:
+                raise ValueError(
+                    f"init_score should have {inputs.rows} rows as X, but has shape {extras['init_score'].shape}."
+                )
+        if callable(loss := getattr(self, "loss", None)):
+            extras["objective"] = _slopes(loss)
+        scorings = list(self.scoring) if isinstance(self.scoring, (list, tuple)) else [self.scoring]
+        if any(callable(s) for s in scorings):
+            extras["score"] = self._scorer(scorings, target.classes)
+        previous = None
+        if init_model is not None:
+            previous = _handle_of(init_model, "init_model", type(self))
+            extras["previous"] = previous
+        self._more_rounds = 0 if init_model is None else int(init_model.n_iter_)
+        try:
+            return self._fit_core(inputs, target, weights, callbacks=tuple(callbacks or ()), **extras)
+        finally:
+            del self._more_rounds
+
+    def _scorer(self, scorings: list[Any], classes: np.ndarray | None) -> Callable[..., float]:
+        def score(
+            number: int, rows: np.ndarray, y: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
+        ) -> float:
+            model = Scored(self, _of_rows(scores), classes)
+            truth = y if classes is None else classes[y.astype(np.intp)]
+            return float(scorings[number](model, rows.reshape(-1, 1), truth))
+
+        return score
+
+    def _take(self, handle: Any) -> None:
+        attributes = handle.attributes()
+        more = attributes.pop("_more_scores")
+        attributes.pop("_interrupted")
+        for name, value in attributes.items():
+            self._set_attribute(name, value)
+        scorings = list(self.scoring) if isinstance(self.scoring, (list, tuple)) else [self.scoring]
+        names = [getattr(s, "__name__", None) or str(s) for s in scorings]
+        curves = [(self.train_score_, self.validation_score_), *more]
+        self.evals_result_ = {
+            part: {name: curve[i] for name, curve in zip(names, curves, strict=False)}
+            for i, part in enumerate(("train", "validation"))
+        }
+        self.report_ = dict(handle.report())
+        self._model = handle.model()
+
+    def refit(self, X: Any, y: Any, sample_weight: Any = None, *, decay_rate: float = 0.9) -> Self:
+        """Fits the values of the leaves anew to other rows; splits stay as they are.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,)
+            Their targets; classes as those of the fit.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each row; 1 each if not given.
+        decay_rate : float, default=0.9
+            The share that old values keep; the rest is what the new rows ask for.
+
+        Returns
+        -------
+        estimator
+            A new one; this one stays as it is.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            For unusable values, a share outside 0 to 1, other columns, and leaves with linear models.
+        """
+        handle = _handle_of(self, "refit", type(self))
+        inputs = self._read(X, reset=False)
+        weights = _inputs.sample_weight(sample_weight, inputs.rows)
+        if hasattr(self, "classes_"):
+            given = _targets.array_of(y).ravel()
+            codes = np.searchsorted(self.classes_, given)
+            known = codes < len(self.classes_)
+            if not known.all() or not (self.classes_[codes] == given).all():
+                raise ValueError(f"y holds classes that the fit didn't see; it saw {self.classes_.tolist()}.")
+            target = _targets.Target(codes.astype(np.uint32), self.classes_)
+            weights = _targets.class_weights(self.class_weight, target, weights)  # type: ignore[attr-defined]
+        else:
+            target = _targets.numbers(y, inputs.rows)
+        other: Self = clone(self)
+        if hasattr(self, "_flat"):
+            other._flat = self._flat  # type: ignore[attr-defined]
+        extras: dict[str, Any] = {}
+        if callable(loss := getattr(self, "loss", None)):
+            extras["objective"] = _slopes(loss)
+        return other._fit_core(inputs, target, weights, previous=handle, decay_rate=float(decay_rate), **extras)
+
+
+def _slopes(loss: Callable[..., Any]) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    def slopes(rows: np.ndarray, y: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        given = _of_rows(scores)
+        found = loss(y, given)
+        try:
+            parts = [np.asarray(part, dtype=np.float64) for part in found]
+        except TypeError as error:
+            raise ValueError(f"loss must return gradients and hessians, but returned {found!r:.80}.") from error
+        if len(parts) != 2 or any(p.shape != given.shape for p in parts):
+            shapes = [p.shape for p in parts]
+            raise ValueError(f"loss must return gradients and hessians of shape {given.shape}, but gave {shapes}.")
+        gradients, hessians = (np.ascontiguousarray(np.atleast_2d(p.T)) for p in parts)
+        return gradients, hessians
+
+    return slopes
+
+
+def _handle_of(model: Any, what: str, kind: type) -> Any:
+    """The state that a fit goes on from."""
+    if not isinstance(model, kind):
+        raise ParameterError(
+            f"The '{what}' parameter must be a fitted {kind.__name__}. Got {type(model).__name__} instead."
+        )
+    if getattr(model, "_model", None) is None:
+        raise not_fitted(model)
+    handle = getattr(model, "_handle", None)
+    if handle is None:
+        raise ValueError(
+            f"{what}: this {kind.__name__} was loaded, and files hold no bins to go on from. Pass its raw scores as "
+            "init_score instead."
+        )
+    return handle

@@ -1,0 +1,440 @@
+"""Gradient boosting of exact trees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .._base import ClassifierMixin, DecisionMixin, Estimator, RegressorMixin
+from .._params import signature
+from ..exceptions import not_fitted
+from ..tree import DecisionTreeRegressor
+
+
+class _GradientBoosting(Estimator):
+    """What both have in common: the stages, one by one."""
+
+    _keeps_handle = True
+    _keeps_rounds = True
+    n_estimators_: int
+    n_trees_per_iteration_: int
+    train_score_: np.ndarray
+    feature_importances_: np.ndarray
+    learning_rate: float
+    _start: np.ndarray
+
+    def _take(self, handle: Any) -> None:
+        for name in ("oob_improvement_", "oob_scores_", "oob_score_", "_members"):
+            self.__dict__.pop(name, None)
+        super()._take(handle)
+
+    @property
+    def estimators_(self) -> np.ndarray:
+        """The trees, each a fitted regressor of `corten.tree`.
+
+        Returns
+        -------
+        ndarray of shape (n_estimators_, n_trees_per_iteration_)
+
+        Raises
+        ------
+        AttributeError
+            Before `fit`, and for what was unpickled: it keeps what predicts, not how each tree grew.
+        """
+        state = self.__dict__
+        if "_members" not in state:
+            if state.get("_handle") is None:
+                why = "was unpickled or loaded" if state.get("_model") is not None else "is not fitted"
+                raise AttributeError(f"This {type(self).__name__} has no attribute 'estimators_': it {why}.")
+            trees = np.empty((self.n_estimators_, self.n_trees_per_iteration_), dtype=object)
+            for at, handle in enumerate(state["_handle"].members()):
+                trees.flat[at] = self._member(handle)
+            state["_members"] = trees
+        members: np.ndarray = state["_members"]
+        return members
+
+    def _member(self, handle: Any) -> DecisionTreeRegressor:
+        known, mine = signature(DecisionTreeRegressor), self.get_params(deep=False)
+        tree = DecisionTreeRegressor(**{k: mine[k] for k in known if k in mine and k != "criterion"})
+        tree._take(handle)
+        tree._flat = True
+        for name in ("n_features_in_", "feature_names_in_"):
+            if name in self.__dict__:
+                setattr(tree, name, self.__dict__[name])
+        return tree
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_members", None)
+        return state
+
+    def apply(self, X: Any) -> np.ndarray:
+        """The leaf of each row in each tree.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_estimators_) or (n_samples, n_estimators_, n_classes)
+            Indices of nodes; with a last axis for classes in a classifier.
+        """
+        inputs = self._trees_read(X)
+        leaves = [tree.tree_.apply(inputs) for tree in self.estimators_.flat]
+        shape = (inputs.rows, self.n_estimators_, self.n_trees_per_iteration_)
+        out = np.column_stack(leaves).reshape(shape).astype(np.float64)
+        return out if hasattr(self, "classes_") else out[:, :, 0]
+
+    def _trees_read(self, X: Any) -> Any:
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted(self)
+        return self._read(X, reset=False)
+
+    def _staged(self, X: Any) -> Iterator[np.ndarray]:
+        """Scores after each stage, added up as the model adds them."""
+        inputs = self._trees_read(X)
+        scores = np.tile(self._start, (inputs.rows, 1))
+        for stage in self.estimators_:
+            for k, tree in enumerate(stage):
+                values = tree.tree_.value[:, 0, 0]
+                scores[:, k] += (self.learning_rate * values)[tree.tree_.apply(inputs)]
+            yield scores.copy()
+
+
+class GradientBoostingClassifier(DecisionMixin, ClassifierMixin, _GradientBoosting):
+    """Gradient boosting of exact regression trees for classes.
+
+    For many rows `HistGradientBoostingClassifier` is faster by far.
+
+    Parameters
+    ----------
+    loss : {"log_loss", "exponential"}, default="log_loss"
+        The loss; "exponential" is for two classes.
+    learning_rate : float, default=0.1
+        What each tree's values are multiplied by.
+    n_estimators : int, default=100
+        Stages; each has one tree, or one for each of more than two classes.
+    subsample : float, default=1.0
+        Share of the rows that each stage is grown on.
+    criterion : "deprecated", default="deprecated"
+        Without effect; there for scikit-learn's signature.
+    min_samples_split : int or float, default=2
+        Least rows of a node that is split, as a number or a share.
+    min_samples_leaf : int or float, default=1
+        Least rows of a leaf, as a number or a share.
+    min_weight_fraction_leaf : float, default=0.0
+        Least share of the weight in a leaf.
+    max_depth : int or None, default=3
+        Most edges from the root to a leaf.
+    min_impurity_decrease : float, default=0.0
+        Least gain of a split.
+    init : "zero" or None, default=None
+        Where scores start: at 0, or at the best constant.
+    random_state : int, RandomState or None, default=None
+        Seed.
+    max_features : {"sqrt", "log2"}, int, float or None, default=None
+        Columns that are tried at each split, as a rule, a number or a share; all with None.
+    verbose : int, default=0
+        Show progress on stderr.
+    max_leaf_nodes : int or None, default=None
+        Most leaves; the best splits come first then.
+    warm_start : bool, default=False
+        Add stages to the fit before.
+    validation_fraction : float, default=0.1
+        How much is held out where `n_iter_no_change` is given.
+    n_iter_no_change : int or None, default=None
+        Stages without gain on held-out rows after which fitting stops; never with None.
+    tol : float, default=1e-4
+        Least gain.
+    ccp_alpha : float, default=0.0
+        Strength of minimal cost-complexity pruning.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes in ascending order.
+    n_classes_ : int
+        Their number.
+    n_estimators_ : int
+        Stages that were grown.
+    n_trees_per_iteration_ : int
+        Trees of a stage.
+    train_score_ : ndarray of shape (n_estimators_,)
+        Loss of each stage on the rows that it was grown on.
+    oob_improvement_, oob_scores_ : ndarray of shape (n_estimators_,)
+        With `subsample` below 1, how much each stage lowers the loss of the other rows, and that loss.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of the gain that each column brought.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, after a fit on a frame with named columns.
+    report_ : dict
+        How the fit went.
+
+    References
+    ----------
+    Friedman, "Greedy function approximation: a gradient boosting machine", Annals of Statistics 29, 2001; scikit-learn's
+    `ensemble/_gb.py`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from corten.ensemble import GradientBoostingClassifier
+    >>> X = np.arange(40.0).reshape(-1, 1)
+    >>> model = GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, X[:, 0] > 19)
+    >>> model.predict([[1.0], [38.0]]).tolist()
+    [False, True]
+    """
+
+    _core_name = "ensemble.GradientBoostingClassifier"
+
+    def __init__(
+        self,
+        *,
+        loss: str = "log_loss",
+        learning_rate: float = 0.1,
+        n_estimators: int = 100,
+        subsample: float = 1.0,
+        criterion: str = "deprecated",
+        min_samples_split: int | float = 2,
+        min_samples_leaf: int | float = 1,
+        min_weight_fraction_leaf: float = 0.0,
+        max_depth: int | None = 3,
+        min_impurity_decrease: float = 0.0,
+        init: Any = None,
+        random_state: Any = None,
+        max_features: Any = None,
+        verbose: int = 0,
+        max_leaf_nodes: int | None = None,
+        warm_start: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        ccp_alpha: float = 0.0,
+    ) -> None:
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.n_estimators = n_estimators
+        self.subsample = subsample
+        self.criterion = criterion
+        self.min_samples_split = min_samples_split
+        self.min_samples_leaf = min_samples_leaf
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.max_depth = max_depth
+        self.min_impurity_decrease = min_impurity_decrease
+        self.init = init
+        self.random_state = random_state
+        self.max_features = max_features
+        self.verbose = verbose
+        self.max_leaf_nodes = max_leaf_nodes
+        self.warm_start = warm_start
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.ccp_alpha = ccp_alpha
+
+    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
+        """The scores after each stage.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        for scores in self._staged(X):
+            yield scores.ravel() if scores.shape[1] == 1 else scores
+
+    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
+        """The probability of each class after each stage.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples, n_classes)
+        """
+        for scores in self._staged(X):
+            if scores.shape[1] == 1:
+                factor = 2 if self.loss == "exponential" else 1
+                positive = 1 / (1 + np.exp(-factor * scores))
+                yield np.hstack([1 - positive, positive])
+            else:
+                exps = np.exp(scores - scores.max(axis=1, keepdims=True))
+                yield exps / exps.sum(axis=1, keepdims=True)
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """The class of each row after each stage.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,)
+        """
+        for scores in self._staged(X):
+            index = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(np.intp)
+            yield self.classes_[index]
+
+
+class GradientBoostingRegressor(RegressorMixin, _GradientBoosting):
+    """Gradient boosting of exact regression trees.
+
+    For many rows `HistGradientBoostingRegressor` is faster by far.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="squared_error"
+        The loss.
+    learning_rate : float, default=0.1
+        What each tree's values are multiplied by.
+    n_estimators : int, default=100
+        Stages; each has one tree, or one for each of more than two classes.
+    subsample : float, default=1.0
+        Share of the rows that each stage is grown on.
+    criterion : "deprecated", default="deprecated"
+        Without effect; there for scikit-learn's signature.
+    min_samples_split : int or float, default=2
+        Least rows of a node that is split, as a number or a share.
+    min_samples_leaf : int or float, default=1
+        Least rows of a leaf, as a number or a share.
+    min_weight_fraction_leaf : float, default=0.0
+        Least share of the weight in a leaf.
+    max_depth : int or None, default=3
+        Most edges from the root to a leaf.
+    min_impurity_decrease : float, default=0.0
+        Least gain of a split.
+    init : "zero" or None, default=None
+        Where scores start: at 0, or at the best constant.
+    random_state : int, RandomState or None, default=None
+        Seed.
+    max_features : {"sqrt", "log2"}, int, float or None, default=None
+        Columns that are tried at each split, as a rule, a number or a share; all with None.
+    alpha : float, default=0.9
+        The quantile of the loss "quantile", and the share of the residuals that "huber" counts in full.
+    verbose : int, default=0
+        Show progress on stderr.
+    max_leaf_nodes : int or None, default=None
+        Most leaves; the best splits come first then.
+    warm_start : bool, default=False
+        Add stages to the fit before.
+    validation_fraction : float, default=0.1
+        How much is held out where `n_iter_no_change` is given.
+    n_iter_no_change : int or None, default=None
+        Stages without gain on held-out rows after which fitting stops; never with None.
+    tol : float, default=1e-4
+        Least gain.
+    ccp_alpha : float, default=0.0
+        Strength of minimal cost-complexity pruning.
+
+    Attributes
+    ----------
+    n_estimators_ : int
+        Stages that were grown.
+    n_trees_per_iteration_ : int
+        Trees of a stage.
+    train_score_ : ndarray of shape (n_estimators_,)
+        Loss of each stage on the rows that it was grown on.
+    oob_improvement_, oob_scores_ : ndarray of shape (n_estimators_,)
+        With `subsample` below 1, how much each stage lowers the loss of the other rows, and that loss.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of the gain that each column brought.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, after a fit on a frame with named columns.
+    report_ : dict
+        How the fit went.
+
+    References
+    ----------
+    Friedman, "Greedy function approximation: a gradient boosting machine", Annals of Statistics 29, 2001; scikit-learn's
+    `ensemble/_gb.py`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from corten.ensemble import GradientBoostingRegressor
+    >>> X = np.arange(40.0).reshape(-1, 1)
+    >>> model = GradientBoostingRegressor(random_state=0).fit(X, X[:, 0] ** 2)
+    >>> bool(model.score(X, X[:, 0] ** 2) > 0.99)
+    True
+    """
+
+    _core_name = "ensemble.GradientBoostingRegressor"
+
+    def __init__(
+        self,
+        *,
+        loss: str = "squared_error",
+        learning_rate: float = 0.1,
+        n_estimators: int = 100,
+        subsample: float = 1.0,
+        criterion: str = "deprecated",
+        min_samples_split: int | float = 2,
+        min_samples_leaf: int | float = 1,
+        min_weight_fraction_leaf: float = 0.0,
+        max_depth: int | None = 3,
+        min_impurity_decrease: float = 0.0,
+        init: Any = None,
+        random_state: Any = None,
+        max_features: Any = None,
+        alpha: float = 0.9,
+        verbose: int = 0,
+        max_leaf_nodes: int | None = None,
+        warm_start: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        ccp_alpha: float = 0.0,
+    ) -> None:
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.n_estimators = n_estimators
+        self.subsample = subsample
+        self.criterion = criterion
+        self.min_samples_split = min_samples_split
+        self.min_samples_leaf = min_samples_leaf
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.max_depth = max_depth
+        self.min_impurity_decrease = min_impurity_decrease
+        self.init = init
+        self.random_state = random_state
+        self.max_features = max_features
+        self.alpha = alpha
+        self.verbose = verbose
+        self.max_leaf_nodes = max_leaf_nodes
+        self.warm_start = warm_start
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.ccp_alpha = ccp_alpha
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """The prediction after each stage.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,)
+        """
+        for scores in self._staged(X):
+            yield scores.ravel()
