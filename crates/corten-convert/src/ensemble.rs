@@ -159,7 +159,9 @@ impl Ensemble {
                 (link(builder, LinkKind::Sigmoid, &scaled)?, DecideKind::Threshold(0.0))
             }
             Answer::Softmax => (link(builder, LinkKind::Softmax, &sums)?, DecideKind::ArgMax),
-            Answer::Sigmoids { scale, normalized } => (self.sigmoids(builder, &sums, scale, normalized)?, DecideKind::ArgMax),
+            Answer::Sigmoids { scale, normalized } => {
+                (self.sigmoids(builder, &sums, scale, normalized)?, DecideKind::ArgMax)
+            }
             Answer::Probabilities => {
                 let class = builder.add(Decide { kind: DecideKind::ArgMax }, &sums)?;
                 let probabilities = Output::of_probabilities(sums, labels.clone());
@@ -169,10 +171,8 @@ impl Ensemble {
         };
         let class = builder.add(Decide { kind: decide }, &sums)?;
         let names = if given == 1 { vec!["decision".into()] } else { labels.names() };
-        let mut out = vec![
-            Output::of_class(class[0], labels.clone()),
-            Output::of_probabilities(probabilities, labels.clone()),
-        ];
+        let mut out =
+            vec![Output::of_class(class[0], labels.clone()), Output::of_probabilities(probabilities, labels.clone())];
         if self.scores {
             out.push(Output::new(Method::DecisionFunction, sums, names));
         }

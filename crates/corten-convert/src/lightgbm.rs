@@ -160,9 +160,9 @@ fn pandas(text: &str) -> Result<Vec<CategoryValues>> {
             v => v.as_f64(),
         };
         let numbers: Option<Vec<f64>> = list.iter().map(number).collect();
-        numbers.map(CategoryValues::Numbers).ok_or_else(|| {
-            Error::Unsupported("the LightGBM model has a column with categories of mixed types".into())
-        })
+        numbers
+            .map(CategoryValues::Numbers)
+            .ok_or_else(|| Error::Unsupported("the LightGBM model has a column with categories of mixed types".into()))
     };
     lists.unwrap_or_default().into_iter().map(values).collect()
 }
@@ -230,7 +230,8 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
     };
     // Rows that reached each node, where the model says so.
     let counts = |key: &str, count: usize| section.get(key).and_then(|t| list::<f64>(key, t, count).ok());
-    let cover = counts("leaf_count", leaves).zip(if inner > 0 { counts("internal_count", inner) } else { Some(Vec::new()) });
+    let cover =
+        counts("leaf_count", leaves).zip(if inner > 0 { counts("internal_count", inner) } else { Some(Vec::new()) });
     let sound = |c: &(Vec<f64>, Vec<f64>)| c.0.iter().chain(&c.1).all(|x| x.is_finite() && *x >= 0.0);
     let cover = cover.filter(sound);
     // Nodes as they are met from the root; `0..inner` are splits, then leaves.
@@ -253,7 +254,8 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
             continue;
         }
         let place = |child: i64| -> Result<usize> {
-            let place = if child >= 0 { usize::try_from(child).ok() } else { usize::try_from(!child).ok().map(|l| l + inner) };
+            let place =
+                if child >= 0 { usize::try_from(child).ok() } else { usize::try_from(!child).ok().map(|l| l + inner) };
             let is_there = |p: &usize| if child >= 0 { *p < inner } else { *p < inner + leaves };
             place.filter(is_there).ok_or_else(|| bad(format!("node {node} leads to a child {child} that isn't there")))
         };
@@ -273,9 +275,10 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
                 t => return Err(bad(format!("node {node} has the categories {t} of {categories}"))),
             };
             let first = out.codes.len() as u32;
-            let set = bits.iter().zip(0u32..).flat_map(|(word, at)| {
-                (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 32 + bit)
-            });
+            let set = bits
+                .iter()
+                .zip(0u32..)
+                .flat_map(|(word, at)| (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 32 + bit));
             out.codes.extend(set);
             TreeNode::Category {
                 feature: feature as u32,
@@ -329,7 +332,8 @@ impl LeafModels {
         let mut total = 0usize;
         for &count in &counts {
             starts.push(total);
-            total = total.checked_add(count).filter(|t| *t <= MAX_LEAVES).ok_or_else(|| bad("too many leaf features"))?;
+            total =
+                total.checked_add(count).filter(|t| *t <= MAX_LEAVES).ok_or_else(|| bad("too many leaf features"))?;
         }
         let all = |key: &str| section.get(key).unwrap_or_default();
         let features: Vec<usize> = list("leaf_features", all("leaf_features"), total).map_err(bad)?;

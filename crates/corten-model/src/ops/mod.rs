@@ -28,7 +28,7 @@ pub use link::{Decide, DecideKind, Link, LinkKind};
 pub use one_hot::OneHot;
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
-pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
+pub use trees::{CodeNode, CodeRule, LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec, TreesTable};
 
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;

@@ -10,6 +10,7 @@ mod build;
 mod linear;
 mod score;
 mod spec;
+mod table;
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use linear::LinearLeaves;
 pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
+pub use table::{CodeNode, CodeRule, TreesTable};
 
 use super::{Flow, Operator, Shape, damaged, numbers_only};
 use crate::file::{TensorReader, TensorWriter};
