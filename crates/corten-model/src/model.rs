@@ -93,6 +93,14 @@ impl Model {
         })
     }
 
+    /// The answer of a method with the operators that it needs, as places in [`Graph::nodes`], in their order.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a method that the model doesn't have.
+    pub fn steps(&self, method: Method) -> Result<(&Output, &[u32])> {
+        self.answer(method)
+    }
+
     /// Scratch for [`Model::run_row`].
     pub fn session(&self) -> Session {
         let widest = self.graph.outputs.iter().map(|o| o.columns.len()).max().unwrap_or(0);

@@ -6,6 +6,7 @@ mod convert;
 mod door;
 mod errors;
 mod estimator;
+mod export;
 mod files;
 mod inputs;
 mod json;
@@ -29,6 +30,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(estimator::fit, module)?)?;
     module.add_function(wrap_pyfunction!(convert::convert, module)?)?;
     module.add_function(wrap_pyfunction!(convert::convert_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(export::export_c, module)?)?;
+    module.add_function(wrap_pyfunction!(export::quantize, module)?)?;
     module.add_function(wrap_pyfunction!(inputs::schema, module)?)?;
     module.add_function(wrap_pyfunction!(model::load, module)?)?;
     module.add_function(wrap_pyfunction!(model::from_bytes, module)?)?;

@@ -1,4 +1,4 @@
-"""The command line: `corten train`, `predict`, `evaluate`, `inspect`, `serve`, `bundle`.
+"""The command line: `corten train`, `predict`, `evaluate`, `inspect`, `serve`, `bundle`, `export`.
 
 Exit codes: 0 where it worked, 2 for a command that can't be read, 1 for everything else, with one sentence on stderr.
 """
@@ -17,6 +17,7 @@ _EPILOG = """examples:
   corten predict flights.corten new.csv -o scored.parquet --proba  score a file in constant memory
   corten serve flights.corten --port 8000                          an HTTP server without Python in it
   corten bundle flights.corten -o late                             one executable for a device
+  corten export --c flights.corten -o late.c                       one file of C99 for a microcontroller
   corten inspect flights.corten                                    what is in the file
 
 `corten COMMAND --help` teaches each of them."""
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name in ("train", "predict", "evaluate", "inspect", "serve", "bundle"):
+    for name in ("train", "predict", "evaluate", "inspect", "serve", "bundle", "export"):
         module = import_module(f"._{name}", __name__)
         sub = commands.add_parser(
             name, help=module.HELP, description=module.__doc__, epilog=module.EXAMPLES, formatter_class=_Help

@@ -32,7 +32,7 @@ pub use prediction_set::{PredictionSet, SetScore};
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
 pub(crate) use trees::{GameScratch, TreesGame};
-pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
+pub use trees::{CodeNode, CodeRule, LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec, TreesTable};
 pub use weighted_median::WeightedMedian;
 
 use crate::file::{TensorReader, TensorWriter};

@@ -12,6 +12,7 @@ mod game;
 mod linear;
 mod score;
 mod spec;
+mod table;
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -27,6 +28,7 @@ use cover::Cover;
 pub(crate) use game::{GameScratch, TreesGame};
 use linear::LinearLeaves;
 pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
+pub use table::{CodeNode, CodeRule, TreesTable};
 
 use super::{Flow, Operator, Shape, damaged, numbers_only};
 use crate::file::{TensorReader, TensorWriter};

@@ -1,0 +1,27 @@
+//! Weighted sums, in the 16 lanes of the executor.
+
+use corten_core::Result;
+use corten_model::ops::Linear;
+
+use super::{Emit, Wires};
+use crate::source::Source;
+use crate::support::Helper;
+
+impl Emit for Linear {
+    fn emit(&self, source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {
+        source.needs(Helper::Fold);
+        let (x, n) = (at.columns(source), at.count());
+        let weights = source.reals("weights", &self.weights);
+        let intercept = source.reals("intercept", &self.intercept);
+        source.locals = source.locals.max(16 * 8);
+        source.line(1, &format!("for (k = 0; k < {}; k++) {{", self.outputs));
+        source.line(2, "double lanes[16] = {0.0};");
+        if n > 0 {
+            let weight = weights.at(if self.outputs == 1 { "i".into() } else { format!("k * {n} + i") }.as_str());
+            source.line(2, &format!("for (i = 0; i < {n}; i++) lanes[i % 16] += {} * ({weight});", x.at("i")));
+        }
+        source.line(2, &format!("{} = fold(lanes) + {};", at.made("k"), intercept.at("k")));
+        source.line(1, "}");
+        Ok(())
+    }
+}

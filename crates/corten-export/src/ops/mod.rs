@@ -1,0 +1,74 @@
+//! Each operator in C: one file each.
+
+mod category;
+mod check_finite;
+mod impute;
+mod linear;
+mod link;
+mod one_hot;
+mod scale;
+mod trees;
+
+use corten_core::{Error, Result};
+use corten_model::ops::Op;
+
+use crate::plan::Step;
+use crate::source::{Columns, Source, entry};
+
+/// An operator that can be written as C.
+pub(crate) trait Emit {
+    /// Appends the statements that do what the executor does with one row.
+    fn emit(&self, source: &mut Source, at: &Wires<'_, '_>) -> Result<()>;
+}
+
+/// What an operator reads and makes.
+pub(crate) struct Wires<'s, 'm> {
+    pub(crate) step: &'s Step<'m>,
+    /// Numbers of a row.
+    pub(crate) given: usize,
+}
+
+impl Wires<'_, '_> {
+    /// How many columns it reads.
+    pub(crate) fn count(&self) -> usize {
+        self.step.inputs.len()
+    }
+
+    /// The number columns that it reads.
+    pub(crate) fn columns(&self, source: &mut Source) -> Columns {
+        Columns::new(source, &self.step.inputs, self.given)
+    }
+
+    /// A number column that it makes.
+    pub(crate) fn made(&self, index: &str) -> String {
+        entry("v", self.step.first, index)
+    }
+}
+
+/// Appends an operator.
+///
+/// # Errors
+/// [`Error::Unsupported`] for an operator that has no C.
+pub(crate) fn emit(source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {
+    if at.step.columns == 0 {
+        return Ok(());
+    }
+    match at.step.op {
+        Op::Scale(op) => op.emit(source, at),
+        Op::Impute(op) => op.emit(source, at),
+        Op::IsMissing(op) => op.emit(source, at),
+        Op::ImputeText(op) => op.emit(source, at),
+        Op::Category(op) => op.emit(source, at),
+        Op::OneHot(op) => op.emit(source, at),
+        Op::Linear(op) => op.emit(source, at),
+        Op::Link(op) => op.emit(source, at),
+        Op::Decide(op) => op.emit(source, at),
+        Op::CheckFinite(op) => op.emit(source, at),
+        Op::Trees(op) => op.emit(source, at),
+        op if op.is_stateful() => Err(Error::Unsupported(format!(
+            "operator '{}' keeps a state that grows with the rows it sees; models without a state can be exported to C",
+            op.name()
+        ))),
+        op => Err(Error::Unsupported(format!("operator '{}' can't be exported to C", op.name()))),
+    }
+}
