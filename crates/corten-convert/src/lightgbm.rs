@@ -4,6 +4,9 @@
 //! is compared; a missing value is NaN, zero and NaN, or none (then NaN is 0); categories are cut to whole numbers, and
 //! what is not listed goes right. The leaves of a random forest are averaged.
 
+mod meaning;
+mod write;
+
 use std::collections::HashMap;
 
 use corten_core::{Error, Result};
@@ -12,6 +15,8 @@ use serde_json::Value;
 
 use crate::ensemble::{Answer, Ensemble, Feature, Sums};
 use crate::numbers::{list, one, shown};
+
+pub use write::to_lightgbm;
 
 /// Most trees, features, and leaves of a tree.
 const MAX_TREES: usize = 1 << 24;
@@ -136,7 +141,16 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
         features.iter_mut().enumerate().for_each(|(i, f)| f.name = format!("x{i}"));
     }
     let (sums, named) = (Sums::Trees(spec), !unnamed);
-    Ok(Ensemble { source: "lightgbm.Booster".into(), sums, after: None, features, named, answer, scores: true, narrow: false })
+    Ok(Ensemble {
+        source: "lightgbm.Booster".into(),
+        sums,
+        after: None,
+        features,
+        named,
+        answer,
+        scores: true,
+        narrow: false,
+    })
 }
 
 /// What is wrong, without "the LightGBM model ..." a second time.
@@ -161,9 +175,9 @@ fn pandas(text: &str) -> Result<Vec<CategoryValues>> {
             v => v.as_f64(),
         };
         let numbers: Option<Vec<f64>> = list.iter().map(number).collect();
-        numbers.map(CategoryValues::Numbers).ok_or_else(|| {
-            Error::Unsupported("the LightGBM model has a column with categories of mixed types".into())
-        })
+        numbers
+            .map(CategoryValues::Numbers)
+            .ok_or_else(|| Error::Unsupported("the LightGBM model has a column with categories of mixed types".into()))
     };
     lists.unwrap_or_default().into_iter().map(values).collect()
 }
@@ -187,7 +201,9 @@ fn answer(objective: &str, outputs: usize) -> Result<Answer> {
         "poisson" | "gamma" | "tweedie" => Answer::Exp,
         "cross_entropy" => Answer::Sigmoids { scale: 1.0, normalized: false },
         "cross_entropy_lambda" => Answer::Softplus,
-        "regression" | "regression_l2" if rest.contains(&"sqrt") => Answer::SignedSquare,
+        "regression" | "regression_l1" | "regression_l2" | "fair" | "quantile" | "mape" if rest.contains(&"sqrt") => {
+            Answer::SignedSquare
+        }
         "regression" | "regression_l1" | "regression_l2" | "huber" | "fair" | "quantile" | "mape" | "lambdarank"
         | "rank_xendcg" => Answer::Sums,
         // A model with a loss of its own predicts sums.
@@ -231,7 +247,8 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
     };
     // Rows that reached each node, where the model says so.
     let counts = |key: &str, count: usize| section.get(key).and_then(|t| list::<f64>(key, t, count).ok());
-    let cover = counts("leaf_count", leaves).zip(if inner > 0 { counts("internal_count", inner) } else { Some(Vec::new()) });
+    let cover =
+        counts("leaf_count", leaves).zip(if inner > 0 { counts("internal_count", inner) } else { Some(Vec::new()) });
     let sound = |c: &(Vec<f64>, Vec<f64>)| c.0.iter().chain(&c.1).all(|x| x.is_finite() && *x >= 0.0);
     let cover = cover.filter(sound);
     // Nodes as they are met from the root; `0..inner` are splits, then leaves.
@@ -254,7 +271,8 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
             continue;
         }
         let place = |child: i64| -> Result<usize> {
-            let place = if child >= 0 { usize::try_from(child).ok() } else { usize::try_from(!child).ok().map(|l| l + inner) };
+            let place =
+                if child >= 0 { usize::try_from(child).ok() } else { usize::try_from(!child).ok().map(|l| l + inner) };
             let is_there = |p: &usize| if child >= 0 { *p < inner } else { *p < inner + leaves };
             place.filter(is_there).ok_or_else(|| bad(format!("node {node} leads to a child {child} that isn't there")))
         };
@@ -274,9 +292,10 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
                 t => return Err(bad(format!("node {node} has the categories {t} of {categories}"))),
             };
             let first = out.codes.len() as u32;
-            let set = bits.iter().zip(0u32..).flat_map(|(word, at)| {
-                (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 32 + bit)
-            });
+            let set = bits
+                .iter()
+                .zip(0u32..)
+                .flat_map(|(word, at)| (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 32 + bit));
             out.codes.extend(set);
             TreeNode::Category {
                 feature: feature as u32,
@@ -330,7 +349,8 @@ impl LeafModels {
         let mut total = 0usize;
         for &count in &counts {
             starts.push(total);
-            total = total.checked_add(count).filter(|t| *t <= MAX_LEAVES).ok_or_else(|| bad("too many leaf features"))?;
+            total =
+                total.checked_add(count).filter(|t| *t <= MAX_LEAVES).ok_or_else(|| bad("too many leaf features"))?;
         }
         let all = |key: &str| section.get(key).unwrap_or_default();
         let features: Vec<usize> = list("leaf_features", all("leaf_features"), total).map_err(bad)?;
