@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corten
-from corten import _core
 from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from corten.exceptions import UnsupportedError
 from corten.linear_model import Ridge
@@ -24,7 +23,7 @@ ROUNDS = 12
 
 
 def converted(booster: Any) -> corten.Model:
-    return corten.Model(_core.convert(booster.model_to_string().encode()))
+    return corten.convert(booster)
 
 
 @functools.cache
@@ -232,4 +231,4 @@ def test_damaged_models_are_refused_with_the_reason() -> None:
     ]
     for content, reason in cases:
         with pytest.raises(ValueError, match=reason):
-            _core.convert(content)
+            corten.convert(content)

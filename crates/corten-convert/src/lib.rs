@@ -44,7 +44,9 @@ pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
         bytes if catboost::is_one(bytes) => catboost::read(bytes, wrapping)?,
         bytes if xgboost::is_one(bytes) => xgboost::read(bytes)?,
         _ => {
-            return Err(Error::format("this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)"));
+            return Err(Error::format(
+                "this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)",
+            ));
         }
     };
     ensemble.lower(wrapping)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use corten_core::{Error, Kind, Result};
-use corten_model::ops::{CategoryColumn, Link, LinkKind, Op, Rule, Trees};
+use corten_model::ops::{CategoryColumn, Link, LinkKind, Op, Precision, Rule, TreesSpec};
 use corten_model::{Graph, Method, Node, Slot};
 
 /// The way of a column from the trees.
@@ -21,7 +21,8 @@ enum Origin {
 
 /// A graph of one ensemble, understood.
 pub(super) struct Meaning<'g> {
-    pub(super) trees: &'g Trees,
+    /// The trees over raw values.
+    pub(super) spec: TreesSpec,
     /// Of each feature of the trees: the input of the model that it is made of, and its categories, where it has some.
     pub(super) features: Vec<(usize, Option<&'g CategoryColumn>)>,
     /// LightGBM's objective; empty where its models predict sums.
@@ -58,7 +59,7 @@ impl<'g> Meaning<'g> {
             origins.insert(slot(*next), Origin::Input(at));
             *next += 1;
         }
-        let mut found: Option<(&'g Trees, &'g Node)> = None;
+        let mut found: Option<(TreesSpec, &'g Node)> = None;
         for node in graph.nodes() {
             match &node.op {
                 Op::CheckFinite(_) => {
@@ -87,7 +88,11 @@ impl<'g> Meaning<'g> {
                     if found.is_some() {
                         return Err(unsupported("it is made of several ensembles"));
                     }
-                    found = Some((trees, node));
+                    let spec = trees.spec();
+                    if spec.sum == Precision::F32 {
+                        return Err(unsupported("its leaves add up in f32, and LightGBM's in f64"));
+                    }
+                    found = Some((spec, node));
                     origins.extend(
                         made(node).enumerate().map(|(output, s)| (s, Origin::Sum { output, scale: 1.0, shift: 0.0 })),
                     );
@@ -127,7 +132,7 @@ impl<'g> Meaning<'g> {
                 other => return Err(unsupported(format!("it holds the operator '{}'", other.name()))),
             }
         }
-        let (trees, node) = found.ok_or_else(|| unsupported("it has no trees"))?;
+        let (spec, node) = found.ok_or_else(|| unsupported("it has no trees"))?;
         let source = |slot: &Slot| match origins.get(slot) {
             Some(&Origin::Input(at)) => Ok(at),
             _ => Err(unsupported("its trees read what is no column")),
@@ -136,7 +141,7 @@ impl<'g> Meaning<'g> {
         let features = node.inputs.iter().map(feature).collect::<Result<_>>()?;
         let outputs = node.shape.columns as usize;
         let (objective, shift) = answer(graph, &origins, outputs)?;
-        Ok(Self { trees, features, objective, shift })
+        Ok(Self { spec, features, objective, shift })
     }
 }
 

@@ -20,8 +20,8 @@ const MAX_TEXT: usize = 2 << 30;
 /// [`corten_core::Error::Unsupported`] with the reason, for what LightGBM's models can't say.
 pub fn to_lightgbm(model: &Model) -> Result<String> {
     let graph = model.graph();
-    let meaning = Meaning::of(graph)?;
-    let spec = over_inputs(&meaning, graph.schema().inputs.len())?;
+    let mut meaning = Meaning::of(graph)?;
+    let spec = over_inputs(&mut meaning, graph.schema().inputs.len())?;
     let rounds = rounds(&spec, &meaning.shift)?;
     let outputs = spec.outputs as usize;
     let schema = graph.schema();
@@ -74,8 +74,8 @@ fn name(schema: &corten_model::Schema, at: usize) -> String {
 }
 
 /// The ensemble over the model's own inputs: a feature of ordered codes becomes the categories that have them.
-fn over_inputs(meaning: &Meaning<'_>, inputs: usize) -> Result<TreesSpec> {
-    let mut spec = meaning.trees.spec();
+fn over_inputs(meaning: &mut Meaning<'_>, inputs: usize) -> Result<TreesSpec> {
+    let mut spec = std::mem::replace(&mut meaning.spec, TreesSpec::new(0, 0));
     spec.features = u32::try_from(inputs).unwrap_or(u32::MAX);
     for tree in &mut spec.trees {
         for node in &mut tree.nodes {
@@ -178,9 +178,6 @@ fn list(values: &CategoryValues) -> Value {
 
 /// The trees, a tree of one value a leaf for each output in turn; what sums start from lies in the first ones.
 fn rounds(spec: &TreesSpec, shift: &[f64]) -> Result<Vec<Tree>> {
-    if spec.sum == Precision::F32 {
-        return Err(unsupported("its leaves add up in f32, and LightGBM's in f64"));
-    }
     let outputs = spec.outputs as usize;
     let mut of: Vec<Vec<Tree>> = vec![Vec::new(); outputs];
     for tree in &spec.trees {
