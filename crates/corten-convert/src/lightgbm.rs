@@ -110,7 +110,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
         let tree = self::tree(&section, features, (at % outputs) as u32);
         spec.trees.push(tree.map_err(|e| bad(format!("tree {at}: {}", reason(&e))))?);
     }
-    if spec.trees.len() % outputs != 0 {
+    if !spec.trees.len().is_multiple_of(outputs) {
         return Err(bad(format!("{} trees are no whole rounds of {outputs}", spec.trees.len())));
     }
     if text.lines().all(|line| line != "end of trees") {
