@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
-# Targets: model_file (default), rows_json, rows_csv, tables.
+# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -10,6 +10,8 @@ case $target in
 model_file) cp -n ../fixtures/models/*/*.corten "corpus/$target/" 2>/dev/null || true ;;
 rows_json) printf '{"width": 1.5, "height": null, "count": 2, "city": "R\\u00f8m\\n"}\n[1, NaN, -0.0, "Oslo"]' >"corpus/$target/rows" ;;
 rows_csv) printf 'width,height,count,city\n1.5,,2,"Ro""me"\n1e3,NaN,0,Oslo\r\n' >"corpus/$target/rows" ;;
+lightgbm | xgboost | catboost) cp -n ../fixtures/foreign/"$target"_* "corpus/$target/" ;;
+tree_arrays) printf '\001\000\001\002\000\004\000\377\001\010\377\377\000\000\000\377\000\004\377\377\000\000\000\377\000\004' >"corpus/$target/stump" ;;
 tables)
   features="--features tables"
   # The first byte chooses the format.

@@ -343,6 +343,32 @@ class Model:
 
         return write_c(self._core, path, name, method, quantize, sample)
 
+    def to_lightgbm(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Writes the trees as a text model of LightGBM, whose booster predicts the same.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write as well.
+
+        Returns
+        -------
+        str
+            The text, for `lightgbm.Booster(model_str=...)`.
+
+        Raises
+        ------
+        UnsupportedError
+            With the reason, when the model says more than LightGBM's models can; nothing is written then.
+
+        Notes
+        -----
+        LightGBM takes values of a magnitude of at most 1e-35 for 0, whatever the model does.
+        """
+        from ._lightgbm import write
+
+        return write(self._core, path)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _from_bytes, (self._core.to_bytes(),)
 

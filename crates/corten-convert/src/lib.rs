@@ -16,6 +16,7 @@ use corten_core::{Error, Result};
 use corten_model::{Labels, Model};
 
 pub use ensemble::{Answer, Ensemble, Feature, Sums};
+pub use lightgbm::to_lightgbm;
 
 /// Most bytes of a model.
 pub const MAX_BYTES: usize = 4 << 30;
@@ -42,7 +43,11 @@ pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
         [b't', b'r', b'e', b'e', b'\n' | b'\r', ..] => lightgbm::read(bytes)?,
         bytes if catboost::is_one(bytes) => catboost::read(bytes, wrapping)?,
         bytes if xgboost::is_one(bytes) => xgboost::read(bytes)?,
-        _ => return Err(Error::format("this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)")),
+        _ => {
+            return Err(Error::format(
+                "this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)",
+            ));
+        }
     };
     ensemble.lower(wrapping)
 }

@@ -4,6 +4,9 @@
 //! is compared; a missing value is NaN, zero and NaN, or none (then NaN is 0); categories are cut to whole numbers, and
 //! what is not listed goes right. The leaves of a random forest are averaged.
 
+mod meaning;
+mod write;
+
 use std::collections::HashMap;
 
 use corten_core::{Error, Result};
@@ -12,6 +15,8 @@ use serde_json::Value;
 
 use crate::ensemble::{Answer, Ensemble, Feature, Sums};
 use crate::numbers::{list, one, shown};
+
+pub use write::to_lightgbm;
 
 /// Most trees, features, and leaves of a tree.
 const MAX_TREES: usize = 1 << 24;
@@ -105,7 +110,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
         let tree = self::tree(&section, features, (at % outputs) as u32);
         spec.trees.push(tree.map_err(|e| bad(format!("tree {at}: {}", reason(&e))))?);
     }
-    if spec.trees.len() % outputs != 0 {
+    if !spec.trees.len().is_multiple_of(outputs) {
         return Err(bad(format!("{} trees are no whole rounds of {outputs}", spec.trees.len())));
     }
     if text.lines().all(|line| line != "end of trees") {
@@ -136,7 +141,16 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
         features.iter_mut().enumerate().for_each(|(i, f)| f.name = format!("x{i}"));
     }
     let (sums, named) = (Sums::Trees(spec), !unnamed);
-    Ok(Ensemble { source: "lightgbm.Booster".into(), sums, after: None, features, named, answer, scores: true, narrow: false })
+    Ok(Ensemble {
+        source: "lightgbm.Booster".into(),
+        sums,
+        after: None,
+        features,
+        named,
+        answer,
+        scores: true,
+        narrow: false,
+    })
 }
 
 /// What is wrong, without "the LightGBM model ..." a second time.
@@ -187,7 +201,9 @@ fn answer(objective: &str, outputs: usize) -> Result<Answer> {
         "poisson" | "gamma" | "tweedie" => Answer::Exp,
         "cross_entropy" => Answer::Sigmoids { scale: 1.0, normalized: false },
         "cross_entropy_lambda" => Answer::Softplus,
-        "regression" | "regression_l2" if rest.contains(&"sqrt") => Answer::SignedSquare,
+        "regression" | "regression_l1" | "regression_l2" | "fair" | "quantile" | "mape" if rest.contains(&"sqrt") => {
+            Answer::SignedSquare
+        }
         "regression" | "regression_l1" | "regression_l2" | "huber" | "fair" | "quantile" | "mape" | "lambdarank"
         | "rank_xendcg" => Answer::Sums,
         // A model with a loss of its own predicts sums.

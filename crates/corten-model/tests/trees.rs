@@ -210,7 +210,13 @@ fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|x| x.to_bits()).collect()
 }
 
-/// One row, blocks of several sizes, threads and a loaded file all give the bits of the obvious way.
+/// The model of the trees that a model gives back.
+fn restored(built: &Model) -> Model {
+    let Some(Op::Trees(trees)) = built.graph().nodes().first().map(|n| &n.op) else { panic!("no trees") };
+    model(trees.spec())
+}
+
+/// One row, blocks of several sizes, threads, a loaded file and restored trees all give the bits of the obvious way.
 fn check(shape: Shape, count: usize, seed: u64) {
     let mut random = Stream::new(seed, 77);
     let spec = ensemble(&shape, &mut random);
@@ -219,7 +225,8 @@ fn check(shape: Shape, count: usize, seed: u64) {
     let built = model(spec);
     let loaded = Model::from_bytes(&built.to_bytes().unwrap()).unwrap();
     assert_eq!(loaded.to_bytes().unwrap(), built.to_bytes().unwrap());
-    for model in [built, loaded] {
+    let restored = restored(&built);
+    for model in [built, loaded, restored] {
         let mut session = model.session();
         let mut single = Vec::new();
         for row in &rows {

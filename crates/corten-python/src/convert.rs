@@ -95,3 +95,9 @@ pub(crate) fn convert_arrays(
     let model = door::run(py, Size::Medium, &CancelToken::new(), || flat::read(&given, meaning)?.lower(&wrapping))?;
     Model::new(py, model)
 }
+
+/// A model as LightGBM's text.
+#[pyfunction]
+pub(crate) fn to_lightgbm(py: Python<'_>, model: &Model) -> PyResult<String> {
+    door::run(py, Size::Medium, &CancelToken::new(), || corten_convert::to_lightgbm(&model.read()))
+}

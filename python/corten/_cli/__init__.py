@@ -1,4 +1,4 @@
-"""The command line: `corten train`, `predict`, `evaluate`, `inspect`, `serve`, `bundle`, `export`.
+"""The command line: `corten train`, `predict`, `evaluate`, `inspect`, `convert`, `serve`, `bundle`, `export`.
 
 Exit codes: 0 where it worked, 2 for a command that can't be read, 1 for everything else, with one sentence on stderr.
 """
@@ -19,6 +19,7 @@ _EPILOG = """examples:
   corten bundle flights.corten -o late                             one executable for a device
   corten export --c flights.corten -o late.c                       one file of C99 for a microcontroller
   corten inspect flights.corten                                    what is in the file
+  corten convert booster.txt -o booster.corten                     a model of LightGBM, XGBoost or CatBoost
 
 `corten COMMAND --help` teaches each of them."""
 
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name in ("train", "predict", "evaluate", "inspect", "serve", "bundle", "export"):
+    for name in ("train", "predict", "evaluate", "inspect", "convert", "serve", "bundle", "export"):
         module = import_module(f"._{name}", __name__)
         sub = commands.add_parser(
             name, help=module.HELP, description=module.__doc__, epilog=module.EXAMPLES, formatter_class=_Help

@@ -131,8 +131,12 @@ def _hist_gradient_boosting(model: Any) -> Model:
     baseline = np.ravel(model._baseline_prediction)
     trees = {
         "counts": np.diff(starts).astype(np.int64),
-        "left": _concat([np.where(k, -1, n["left"].astype(np.int64)) for k, n in zip(leaf, nodes, strict=True)], np.int64),
-        "right": _concat([np.where(k, -1, n["right"].astype(np.int64)) for k, n in zip(leaf, nodes, strict=True)], np.int64),
+        "left": _concat(
+            [np.where(k, -1, n["left"].astype(np.int64)) for k, n in zip(leaf, nodes, strict=True)], np.int64
+        ),
+        "right": _concat(
+            [np.where(k, -1, n["right"].astype(np.int64)) for k, n in zip(leaf, nodes, strict=True)], np.int64
+        ),
         "feature": _concat([order[n["feature_idx"]] for n in nodes], np.int64),
         "threshold": _concat([n["num_threshold"] for n in nodes], np.float64),
         "missing_left": _concat([n["missing_go_to_left"] for n in nodes], np.int64),
@@ -189,6 +193,8 @@ def convert(model: Any) -> Model:
             if not hasattr(model, "n_features_in_") or not any(
                 hasattr(model, name) for name in ("tree_", "estimators_", "_predictors")
             ):
-                raise NotFittedError(f"This {type(model).__name__} is not fitted yet; corten.convert needs a fitted model.")
+                raise NotFittedError(
+                    f"This {type(model).__name__} is not fitted yet; corten.convert needs a fitted model."
+                )
             return _KINDS[base.__name__](model)
     raise TypeError(f"{type(model).__name__} can't be converted; of scikit-learn, these can: {', '.join(_KINDS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -127,6 +128,36 @@ class HistGradientBoosting(Explains, Estimator):
             )
         self._fitted_model()
         return (self._splits if importance_type == "split" else self._gains).copy()
+
+    def to_lightgbm(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Writes the trees as a text model of LightGBM, whose booster predicts the same.
+
+        The booster gives the probabilities of a classifier, and what a regressor predicts.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write as well.
+
+        Returns
+        -------
+        str
+            The text, for `lightgbm.Booster(model_str=...)`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        UnsupportedError
+            With the reason, when the model says more than LightGBM's models can; nothing is written then.
+
+        Notes
+        -----
+        LightGBM takes values of a magnitude of at most 1e-35 for 0, whatever the model does.
+        """
+        from .._lightgbm import write
+
+        return write(self._fitted_model(), path)
 
     #: Rounds of the model that a fit goes on from.
     _more_rounds = 0

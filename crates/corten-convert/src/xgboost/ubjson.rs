@@ -281,7 +281,7 @@ mod tests {
             (b"[$d#i\x7f\x00", "a length of 127"),
             (b"[#L\x7f\xff\xff\xff\xff\xff\xff\xff", "a length of"),
             (b"[#i\xff", "a length of -1"),
-            (b"[$T#i\x05", "a kind without bytes"),
+            (b"[$T#i\x01T", "a kind without bytes"),
             (b"[$i\x05", "without a length"),
             (b"Si\x02\xff\xfe", "no UTF-8"),
             (&deep, "64 deep"),

@@ -31,8 +31,8 @@ pub use one_hot::OneHot;
 pub use prediction_set::{PredictionSet, SetScore};
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
-pub(crate) use trees::{GameScratch, TreesGame};
 pub use trees::{CodeNode, CodeRule, LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec, TreesTable};
+pub(crate) use trees::{GameScratch, TreesGame};
 pub use weighted_median::WeightedMedian;
 
 use crate::file::{TensorReader, TensorWriter};

@@ -10,6 +10,7 @@ mod build;
 mod cover;
 mod game;
 mod linear;
+mod restore;
 mod score;
 mod spec;
 mod table;
