@@ -38,7 +38,7 @@ impl Inner {
         while next < order.len() {
             let at = order[next] as usize;
             let node = self.forest.node(at);
-            if let Some(&cover) = self.cover.get(at) {
+            if let Some(cover) = self.cover.at(at) {
                 out.cover.push(cover);
             }
             if node.left as usize == at {
