@@ -14,6 +14,7 @@ mod prediction_set;
 mod running_moments;
 mod scale;
 mod trees;
+mod whole;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -32,6 +33,7 @@ pub use running_moments::RunningMoments;
 pub use scale::Scale;
 pub(crate) use trees::{GameScratch, TreesGame};
 pub use trees::{LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec};
+pub use whole::Whole;
 
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
@@ -192,6 +194,8 @@ operators! {
     CheckFinite = "check_finite",
     /// An ensemble of trees.
     Trees = "trees",
+    /// Numbers cut to whole ones.
+    Whole = "whole",
     /// Count, mean and variance per key, advanced row by row.
     RunningMoments = "running_moments",
 }
@@ -210,6 +214,7 @@ impl Op {
             | Self::IsMissing(_)
             | Self::ImputeText(_)
             | Self::Category(_)
+            | Self::Whole(_)
             | Self::CheckFinite(_) => inputs.iter().copied().map(Some).collect(),
             Self::OneHot(op) => {
                 inputs.iter().zip(&op.widths).flat_map(|(&i, &w)| core::iter::repeat_n(Some(i), w as usize)).collect()
