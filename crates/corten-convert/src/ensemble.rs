@@ -3,12 +3,13 @@
 use corten_core::{Error, Kind, Result};
 use corten_model::ops::{
     Category, CategoryColumn, CategoryValues, Decide, DecideKind, Impute, Linear, Link, LinkKind, Rule, Trees,
-    TreesSpec,
+    TreesSpec, Whole,
 };
 use corten_model::{Builder, Input, Labels, Method, Model, Output, Schema, Slot};
 use serde_json::Value;
 
 use crate::Wrapping;
+use crate::categories::{self, Derived, MAX_LEVELS};
 
 /// A column that an ensemble reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +140,20 @@ impl Ensemble {
         Ok(slots)
     }
 
+    /// The codes of a derived feature.
+    fn derived(&self, builder: &mut Builder, slot: Slot, derived: Derived) -> Result<Slot> {
+        let Feature { name, categories } = &self.features[derived.feature as usize];
+        let whole = if categories.is_some() { slot } else { builder.add(Whole, &[slot])?[0] };
+        let column = CategoryColumn {
+            name: name.clone(),
+            values: CategoryValues::Numbers(derived.values),
+            codes: Some(derived.codes),
+            missing: Rule::Code(f64::NAN),
+            unknown: Rule::Code(-1.0),
+        };
+        Ok(builder.add(Category::new(vec![column]), &[whole])?[0])
+    }
+
     fn schema(&self) -> Schema {
         let input = |feature: &Feature| {
             let text = matches!(feature.categories, Some(CategoryValues::Texts(_)));
@@ -152,15 +167,23 @@ impl Ensemble {
     ///
     /// # Errors
     /// [`Error::Format`] for trees that are none; [`Error::Value`] for classes that don't fit.
-    pub fn lower(self, wrapping: &Wrapping) -> Result<Model> {
+    pub fn lower(mut self, wrapping: &Wrapping) -> Result<Model> {
         let mut builder = Builder::new(self.schema());
-        let slots = self.inputs(&mut builder)?;
-        let mut sums = match &self.sums {
-            Sums::Trees(spec) => builder.add(Trees::build(spec.clone())?, &slots)?,
+        let mut slots = self.inputs(&mut builder)?;
+        // Trees may take as much memory as the text that they came from: they are handed on, not copied.
+        let sums = std::mem::replace(&mut self.sums, Sums::Linear { weights: Vec::new(), intercept: Vec::new() });
+        let mut sums = match sums {
+            Sums::Trees(mut spec) => {
+                for derived in categories::derive(&mut spec, MAX_LEVELS) {
+                    let slot = self.derived(&mut builder, slots[derived.feature as usize], derived)?;
+                    slots.push(slot);
+                }
+                builder.add(Trees::build(spec)?, &slots)?
+            }
             Sums::Linear { weights, intercept } => {
                 let fill = Impute { missing: f64::NAN, fill: vec![0.0; slots.len()] };
                 let filled = builder.add(fill, &slots)?;
-                let (outputs, weights, intercept) = (intercept.len() as u32, weights.clone(), intercept.clone());
+                let outputs = intercept.len() as u32;
                 builder.add(Linear { outputs, weights, intercept }, &filled)?
             }
         };

@@ -5,6 +5,7 @@
 //! model or say what is wrong with it.
 
 mod catboost;
+mod categories;
 mod city;
 mod ensemble;
 pub mod flat;

@@ -22,8 +22,8 @@ pub use write::to_lightgbm;
 const MAX_TREES: usize = 1 << 24;
 const MAX_FEATURES: usize = 1 << 24;
 const MAX_LEAVES: usize = 1 << 28;
-/// Most categories of a feature that are read as they are.
-const MAX_LEVELS: u32 = 65_000;
+/// Most words of a set of categories: as many as 31-bit codes take.
+const MAX_WORDS: usize = 1 << 26;
 
 fn bad(problem: impl std::fmt::Display) -> Error {
     Error::format(format!("the LightGBM model can't be read: {problem}"))
@@ -237,8 +237,8 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
     let categories: usize = section.get("num_cat").map_or(Ok(0), |t| one("num_cat", t).map_err(bad))?;
     let (bounds, words) = if categories > 0 {
         let bounds: Vec<usize> = section.list("cat_boundaries", categories.saturating_add(1))?;
-        if bounds.windows(2).any(|w| w[0] > w[1]) || bounds.first() != Some(&0) {
-            return Err(bad("'cat_boundaries' go back"));
+        if bounds.windows(2).any(|w| w[0] > w[1] || w[1] - w[0] > MAX_WORDS) || bounds.first() != Some(&0) {
+            return Err(bad("'cat_boundaries' go back, or too far"));
         }
         let words: Vec<u32> = section.list("cat_threshold", bounds.last().copied().unwrap_or(0))?;
         (bounds, words)
@@ -388,14 +388,6 @@ fn levels(spec: &mut TreesSpec, names: &[String]) -> Result<Vec<bool>> {
         }
     }
     for (at, most) in most.iter().enumerate() {
-        if let Some(levels) = most.filter(|m| *m > MAX_LEVELS) {
-            return Err(Error::Unsupported(format!(
-                "the LightGBM model's column '{}' has the category {}; categories up to {} can be converted",
-                names[at],
-                levels - 1,
-                MAX_LEVELS - 1
-            )));
-        }
         if most.is_some() && numbers[at] {
             return Err(bad(format!("column '{}' is compared as a number and as a category", names[at])));
         }

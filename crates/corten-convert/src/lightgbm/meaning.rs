@@ -78,6 +78,9 @@ impl<'g> Meaning<'g> {
                             let problem = "counts what it doesn't know for one of its categories";
                             return Err(unsupported(format!("column '{}' {problem}", column.name)));
                         }
+                        if categories.contains_key(from) {
+                            return Err(unsupported(format!("column '{}' has more categories than fit", column.name)));
+                        }
                         if let Some(origin) = origins.get(from).cloned() {
                             origins.insert(slot, origin);
                             categories.insert(slot, column);

@@ -16,9 +16,8 @@ use serde::de::{Deserializer, Visitor};
 use crate::ensemble::{Answer, Ensemble, Feature, Sums};
 use crate::numbers::shown;
 
-/// Most features, outputs, and categories of a feature.
+/// Most features and outputs.
 const MAX_FEATURES: usize = 1 << 24;
-const MAX_LEVELS: u32 = 65_000;
 
 fn bad(problem: impl std::fmt::Display) -> Error {
     Error::format(format!("the XGBoost model can't be read: {problem}"))
@@ -366,13 +365,6 @@ fn trees(model: &Forest<'_>, drops: &[f32], width: usize, base: Vec<f64>, types:
         tree.check(width, &mut levels).map_err(|e| bad(format!("tree {at}: {e}")))?;
     }
     let is_category = |f: usize| levels[f] > 0 || types.get(f).is_some_and(|t| t == "c");
-    if let Some(f) = (0..width).find(|&f| levels[f] > MAX_LEVELS) {
-        let text = format!(
-            "the XGBoost model's feature {f} has {} categories; at most {MAX_LEVELS} can be converted",
-            levels[f]
-        );
-        return Err(Error::Unsupported(text));
-    }
     for (at, tree) in model.trees.iter().enumerate() {
         let vector = tree.tree_param.size_leaf_vector.size("size_leaf_vector")?;
         let output = match vector {
@@ -483,12 +475,12 @@ impl TreeOf<'_> {
             out.nodes.push(if self.is_category(node) {
                 let set = self.set(node)?;
                 let first = out.codes.len() as u32;
-                let mut listed = vec![false; levels[feature] as usize];
-                set.iter().for_each(|&c| listed[c as usize] = true);
-                out.codes.extend((0..levels[feature]).filter(|&c| !listed[c as usize]));
+                out.codes.extend(set.iter().map(|&c| c as u32));
                 let count = out.codes.len() as u32 - first;
                 let (feature, levels) = (feature as u32, levels[feature]);
-                TreeNode::Category { feature, first, count, levels, missing_left, unseen_left: true, left, right }
+                // What is listed goes right and all else left: the children change places.
+                let (missing_left, unseen_left, left, right) = (!missing_left, false, right, left);
+                TreeNode::Category { feature, first, count, levels, missing_left, unseen_left, left, right }
             } else {
                 if is_category(feature) && levels[feature] > 0 {
                     return Err(format!("feature {feature} is compared as a number and as a category"));

@@ -15,6 +15,7 @@ mod running_moments;
 mod scale;
 mod trees;
 mod weighted_median;
+mod whole;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -34,6 +35,7 @@ pub use scale::Scale;
 pub use trees::{CodeNode, CodeRule, LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec, TreesTable};
 pub(crate) use trees::{GameScratch, TreesGame};
 pub use weighted_median::WeightedMedian;
+pub use whole::Whole;
 
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
@@ -196,6 +198,8 @@ operators! {
     CheckFinite = "check_finite",
     /// An ensemble of trees.
     Trees = "trees",
+    /// Numbers cut to whole ones.
+    Whole = "whole",
     /// Count, mean and variance per key, advanced row by row.
     RunningMoments = "running_moments",
 }
@@ -214,6 +218,7 @@ impl Op {
             | Self::IsMissing(_)
             | Self::ImputeText(_)
             | Self::Category(_)
+            | Self::Whole(_)
             | Self::CheckFinite(_) => inputs.iter().copied().map(Some).collect(),
             Self::OneHot(op) => {
                 inputs.iter().zip(&op.widths).flat_map(|(&i, &w)| core::iter::repeat_n(Some(i), w as usize)).collect()

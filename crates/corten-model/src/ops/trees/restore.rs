@@ -14,20 +14,21 @@ impl Trees {
     pub fn spec(&self) -> TreesSpec {
         let inner = &*self.0;
         let parts = inner.forest.parts();
+        let cover = inner.cover.weights().unwrap_or_default();
         TreesSpec {
             base: inner.base.clone(),
             average: inner.rules.average,
             input: inner.rules.input,
             sum: inner.rules.sum,
             zero_threshold: inner.rules.zero_threshold,
-            trees: (0..parts.targets.len()).map(|t| inner.restored(t)).collect(),
+            trees: (0..parts.targets.len()).map(|t| inner.restored(t, &cover)).collect(),
             ..TreesSpec::new(inner.features, parts.outputs)
         }
     }
 }
 
 impl Inner {
-    fn restored(&self, tree: usize) -> Tree {
+    fn restored(&self, tree: usize, cover: &[f64]) -> Tree {
         let parts = self.forest.parts();
         let target = parts.targets[tree];
         let mut out = Tree::new((target != VECTOR).then_some(target));
@@ -38,7 +39,7 @@ impl Inner {
         while next < order.len() {
             let at = order[next] as usize;
             let node = self.forest.node(at);
-            if let Some(cover) = self.cover.at(at) {
+            if let Some(&cover) = cover.get(at) {
                 out.cover.push(cover);
             }
             if node.left as usize == at {
