@@ -2,7 +2,6 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::array::from_fn;
 
 use super::program::Step;
 use super::simd::{Simd, WIDTH};
@@ -32,6 +31,7 @@ pub(super) struct Factors<const N: usize> {
 /// The factors of each step.
 #[inline(always)]
 pub(super) fn factors<const N: usize>(steps: &[Step], rule: &[Point]) -> Vec<Factors<N>> {
+    let rule = &rule[..N];
     let mut out: Vec<Factors<N>> = Vec::with_capacity(steps.len());
     for step in steps {
         let z = step.share;
@@ -39,18 +39,26 @@ pub(super) fn factors<const N: usize>(steps: &[Step], rule: &[Point]) -> Vec<Fac
             Some(f) => (f.inverse, f.rate, if step.share_before > 0.0 { z / step.share_before } else { 0.0 }),
             None => ([1.0; N], [0.0; N], 0.0),
         };
-        let known: [f64; N] = from_fn(|q| z + rule[q].at * (1.0 - z));
-        let inverse: [f64; N] = from_fn(|q| 1.0 / known[q]);
-        let rate: [f64; N] = from_fn(|q| (1.0 - z) * inverse[q]);
-        out.push(Factors {
-            yes: from_fn(|q| known[q] * above[q]),
-            no: from_fn(|q| z * (1.0 - rule[q].at) * above[q]),
-            credit: from_fn(|q| rule[q].weight * (rate[q] - above_rate[q])),
-            debit: from_fn(|q| -rule[q].weight * (rule[q].rest + above_rate[q])),
+        let mut own = Factors {
+            yes: [0.0; N],
+            no: [0.0; N],
+            credit: [0.0; N],
+            debit: [0.0; N],
             gone,
-            inverse,
-            rate,
-        });
+            inverse: [0.0; N],
+            rate: [0.0; N],
+        };
+        for q in 0..N {
+            let Point { at, weight, rest } = rule[q];
+            let known = z + at * (1.0 - z);
+            own.inverse[q] = 1.0 / known;
+            own.rate[q] = (1.0 - z) * own.inverse[q];
+            own.yes[q] = known * above[q];
+            own.no[q] = z * (1.0 - at) * above[q];
+            own.credit[q] = weight * (own.rate[q] - above_rate[q]);
+            own.debit[q] = -weight * (rest + above_rate[q]);
+        }
+        out.push(own);
     }
     out
 }

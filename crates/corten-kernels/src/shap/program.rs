@@ -1,6 +1,5 @@
 //! One tree as the list of its edges in the order in which they are visited.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Game;
@@ -72,10 +71,11 @@ pub(super) struct Program {
     pub(super) visit_ends: Vec<u32>,
     /// Last edge of each player on the way at hand: 0 or place.
     last: Vec<u32>,
+    way: Vec<Open>,
 }
 
 /// A node on the way at hand.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Open {
     node: u32,
     /// Children in the order of visits: node and whether it is the right one.
@@ -101,13 +101,18 @@ impl Program {
         if is_leaf(game, root) {
             return;
         }
-        let mut way = vec![open(game, root, NONE, 0)];
+        let mut way = core::mem::take(&mut self.way);
+        way.push(open(game, root, NONE, 0));
         while let Some(top) = way.last_mut() {
             if top.done == 2 {
-                let ended = *top;
+                let ended = top.step as usize;
                 way.pop();
-                if let Some(step) = self.steps.get(ended.step as usize) {
-                    self.last[step.player as usize] = step.previous;
+                if let Some(&Step { player, previous, .. }) = self.steps.get(ended) {
+                    self.last[player as usize] = previous;
+                    // The edge that led here ends with the last one below it.
+                    if let Some(last) = self.steps.last_mut() {
+                        last.ups += 1;
+                    }
                 }
                 continue;
             }
@@ -126,8 +131,6 @@ impl Program {
             self.places = self.places.max(way.len() + 1);
             self.players = self.players.max(players as usize);
             let leaf = if is_leaf(game, child) { parts.payload[child as usize] } else { NONE };
-            // The way ends with the second child of each node that has no other left.
-            let ups = way.iter().rev().take_while(|o| o.done == 2).count().min(way.len() - 1) as u32;
             self.steps.push(Step {
                 depth,
                 node,
@@ -140,7 +143,7 @@ impl Program {
                 previous,
                 before: above,
                 leaf,
-                ups: if leaf == NONE { 0 } else { ups },
+                ups: 0,
                 share: before * ratio,
                 share_before: before,
             });
@@ -152,6 +155,7 @@ impl Program {
                 self.visit(&way, step);
             }
         }
+        self.way = way;
     }
 
     /// Lists the players on the way to a leaf, the last edge first.

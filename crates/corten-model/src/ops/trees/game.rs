@@ -9,6 +9,9 @@ use corten_kernels::shap::{Codes, Game, Scratch};
 
 use super::Trees;
 
+/// Most edges from a root to a leaf: what explaining keeps grows with them.
+const MOST_DEPTH: u32 = 1 << 14;
+
 /// An ensemble made ready to be explained.
 pub(crate) struct TreesGame<'a> {
     trees: &'a Trees,
@@ -29,7 +32,8 @@ impl Trees {
     /// The ensemble as a game: `players` has the player behind each input, below `count`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for linear leaves, and where it isn't known how many rows reached the nodes.
+    /// [`Error::Unsupported`] for linear leaves, and where it isn't known how many rows reached the nodes;
+    /// [`Error::Limit`] for trees that are too deep.
     pub(crate) fn game(&self, players: &[u32], count: usize) -> Result<TreesGame<'_>> {
         let inner = &*self.0;
         if inner.linear.is_some() {
@@ -41,8 +45,35 @@ impl Trees {
                     .into(),
             ));
         };
+        if self.depth() > MOST_DEPTH {
+            return Err(Error::Limit(alloc::format!(
+                "Trees of up to {MOST_DEPTH} levels can be explained; this model has one of {}.",
+                self.depth()
+            )));
+        }
         let players = inner.columns.iter().map(|c| players[c.feature as usize]).collect();
         Ok(TreesGame { trees: self, players, count, cover })
+    }
+}
+
+impl Trees {
+    /// Edges from a root to the deepest leaf.
+    fn depth(&self) -> u32 {
+        let forest = &self.0.forest;
+        let mut depths = vec![0u32; forest.parts().nodes.len()];
+        let mut deepest = 0;
+        // Children come after their parents.
+        for at in 0..depths.len() {
+            let left = forest.node(at).left as usize;
+            if left != at {
+                let below = depths[at] + 1;
+                deepest = deepest.max(below);
+                for child in [left, left + 1] {
+                    depths[child] = depths[child].max(below);
+                }
+            }
+        }
+        deepest
     }
 }
 
