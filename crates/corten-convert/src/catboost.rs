@@ -194,8 +194,9 @@ impl Places {
         match split.split_type.as_deref().unwrap_or("FloatFeature") {
             "FloatFeature" => {
                 let found = split.float_feature_index.and_then(|f| self.floats.get(&f));
-                let (&(feature, missing_right), border) =
-                    found.zip(split.border).ok_or_else(|| bad("a split has no border, or a feature that isn't there"))?;
+                let (&(feature, missing_right), border) = found
+                    .zip(split.border)
+                    .ok_or_else(|| bad("a split has no border, or a feature that isn't there"))?;
                 let border = f64::from(border as f32);
                 if border.is_nan() {
                     return Err(bad("a border is no number"));
@@ -248,8 +249,7 @@ pub(crate) fn read(bytes: &[u8], wrapping: &Wrapping) -> Result<Ensemble> {
     if outputs == 0 || outputs > MAX_FEATURES || !scale.is_finite() || bias.iter().any(|b| !b.is_finite()) {
         return Err(bad("its scale and bias are no numbers"));
     }
-    let mut spec =
-        TreesSpec { input: Precision::F32, ..TreesSpec::new(places.features.len() as u32, outputs as u32) };
+    let mut spec = TreesSpec { input: Precision::F32, ..TreesSpec::new(places.features.len() as u32, outputs as u32) };
     let output = (outputs == 1).then_some(0);
     match (&file.oblivious_trees, &file.trees) {
         (Some(trees), None) => {

@@ -117,10 +117,7 @@ fn city64(s: &[u8]) -> u64 {
         w = weak_of(s, at + 32, z.wrapping_add(w.1), y);
         core::mem::swap(&mut z, &mut x);
     }
-    both(
-        both(v.0, w.0).wrapping_add(mixed(y).wrapping_mul(K1)).wrapping_add(z),
-        both(v.1, w.1).wrapping_add(x),
-    )
+    both(both(v.0, w.0).wrapping_add(mixed(y).wrapping_mul(K1)).wrapping_add(z), both(v.1, w.1).wrapping_add(x))
 }
 
 /// The hash of a category's text, as a signed number.

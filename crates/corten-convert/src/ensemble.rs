@@ -2,7 +2,8 @@
 
 use corten_core::{Error, Kind, Result};
 use corten_model::ops::{
-    Category, CategoryColumn, CategoryValues, Decide, DecideKind, Impute, Linear, Link, LinkKind, Rule, Trees, TreesSpec,
+    Category, CategoryColumn, CategoryValues, Decide, DecideKind, Impute, Linear, Link, LinkKind, Rule, Trees,
+    TreesSpec,
 };
 use corten_model::{Builder, Input, Labels, Method, Model, Output, Schema, Slot};
 use serde_json::Value;
@@ -195,7 +196,9 @@ impl Ensemble {
                 (link(builder, self.sigmoid(), &scaled)?, DecideKind::Threshold(0.0))
             }
             Answer::Softmax | Answer::ArgMax => (link(builder, self.softmax(), &sums)?, DecideKind::ArgMax),
-            Answer::Sigmoids { scale, normalized } => (self.sigmoids(builder, &sums, scale, normalized)?, DecideKind::ArgMax),
+            Answer::Sigmoids { scale, normalized } => {
+                (self.sigmoids(builder, &sums, scale, normalized)?, DecideKind::ArgMax)
+            }
             Answer::Probabilities => {
                 let class = builder.add(Decide { kind: DecideKind::ArgMax }, &sums)?;
                 let probabilities = Output::of_probabilities(sums, labels.clone());

@@ -137,7 +137,10 @@ impl Flat {
                 continue;
             }
             let place = |child: i64| {
-                usize::try_from(child).ok().filter(|c| *c < count).ok_or_else(|| format!("node {node} leads to {child}"))
+                usize::try_from(child)
+                    .ok()
+                    .filter(|c| *c < count)
+                    .ok_or_else(|| format!("node {node} leads to {child}"))
             };
             if order.len() + 2 > count {
                 return Err(format!("node {node} is reached a second time"));
@@ -158,7 +161,16 @@ impl Flat {
                 let first = out.codes.len() as u32;
                 out.codes.extend_from_slice(codes);
                 let (feature, count) = (feature as u32, codes.len() as u32);
-                TreeNode::Category { feature, first, count, levels, missing_left, unseen_left: missing_left, left, right }
+                TreeNode::Category {
+                    feature,
+                    first,
+                    count,
+                    levels,
+                    missing_left,
+                    unseen_left: missing_left,
+                    left,
+                    right,
+                }
             } else {
                 let threshold = self.threshold[here];
                 if threshold.is_nan() {

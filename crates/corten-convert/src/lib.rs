@@ -42,7 +42,9 @@ pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
         [b't', b'r', b'e', b'e', b'\n' | b'\r', ..] => lightgbm::read(bytes)?,
         bytes if catboost::is_one(bytes) => catboost::read(bytes, wrapping)?,
         bytes if xgboost::is_one(bytes) => xgboost::read(bytes)?,
-        _ => return Err(Error::format("this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)")),
+        _ => {
+            return Err(Error::format("this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)"));
+        }
     };
     ensemble.lower(wrapping)
 }

@@ -136,7 +136,16 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
         features.iter_mut().enumerate().for_each(|(i, f)| f.name = format!("x{i}"));
     }
     let (sums, named) = (Sums::Trees(spec), !unnamed);
-    Ok(Ensemble { source: "lightgbm.Booster".into(), sums, after: None, features, named, answer, scores: true, narrow: false })
+    Ok(Ensemble {
+        source: "lightgbm.Booster".into(),
+        sums,
+        after: None,
+        features,
+        named,
+        answer,
+        scores: true,
+        narrow: false,
+    })
 }
 
 /// What is wrong, without "the LightGBM model ..." a second time.

@@ -297,8 +297,16 @@ fn objective(name: &str, outputs: usize) -> Result<(Answer, fn(f32) -> f32)> {
         "multi:softprob" => (Answer::Softmax, same),
         "multi:softmax" => (Answer::ArgMax, same),
         "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" | "survival:aft" => (Answer::Exp, f32::ln),
-        "reg:squarederror" | "reg:linear" | "reg:absoluteerror" | "reg:pseudohubererror" | "reg:squaredlogerror"
-        | "reg:quantileerror" | "rank:pairwise" | "rank:ndcg" | "rank:map" | "binary:logitraw" => (Answer::Sums, same),
+        "reg:squarederror"
+        | "reg:linear"
+        | "reg:absoluteerror"
+        | "reg:pseudohubererror"
+        | "reg:squaredlogerror"
+        | "reg:quantileerror"
+        | "rank:pairwise"
+        | "rank:ndcg"
+        | "rank:map"
+        | "binary:logitraw" => (Answer::Sums, same),
         "binary:hinge" => (Answer::Hinge, same),
         other => return Err(Error::Unsupported(format!("XGBoost's objective '{}' isn't known", shown(other)))),
     })
@@ -314,8 +322,11 @@ impl Encoding {
         if offsets.is_empty() {
             return Ok(None);
         }
-        let bytes: Option<Vec<u8>> =
-            self.values.iter().map(|&x| (x.fract() == 0.0 && (-128.0..256.0).contains(&x)).then_some(x as i64 as u8)).collect();
+        let bytes: Option<Vec<u8>> = self
+            .values
+            .iter()
+            .map(|&x| (x.fract() == 0.0 && (-128.0..256.0).contains(&x)).then_some(x as i64 as u8))
+            .collect();
         let bytes = bytes.ok_or_else(|| bad("the text of a category holds what is no byte"))?;
         let text = |range: &[i64]| {
             let (from, to) = (usize::try_from(range[0]).ok()?, usize::try_from(range[1]).ok()?);
@@ -356,7 +367,10 @@ fn trees(model: &Forest<'_>, drops: &[f32], width: usize, base: Vec<f64>, types:
     }
     let is_category = |f: usize| levels[f] > 0 || types.get(f).is_some_and(|t| t == "c");
     if let Some(f) = (0..width).find(|&f| levels[f] > MAX_LEVELS) {
-        let text = format!("the XGBoost model's feature {f} has {} categories; at most {MAX_LEVELS} can be converted", levels[f]);
+        let text = format!(
+            "the XGBoost model's feature {f} has {} categories; at most {MAX_LEVELS} can be converted",
+            levels[f]
+        );
         return Err(Error::Unsupported(text));
     }
     for (at, tree) in model.trees.iter().enumerate() {
@@ -390,8 +404,12 @@ impl TreeOf<'_> {
     /// Checks lengths and categories, and finds the greatest category of each feature.
     fn check(&self, width: usize, levels: &mut [u32]) -> Result<(), String> {
         let count = self.left_children.len();
-        let lengths = [self.right_children.len(), self.split_indices.len(), self.split_conditions.len(), self.default_left.len()];
-        if count == 0 || lengths.iter().any(|l| *l != count) || !(self.split_type.is_empty() || self.split_type.len() == count) {
+        let lengths =
+            [self.right_children.len(), self.split_indices.len(), self.split_conditions.len(), self.default_left.len()];
+        if count == 0
+            || lengths.iter().any(|l| *l != count)
+            || !(self.split_type.is_empty() || self.split_type.len() == count)
+        {
             return Err("its lists differ in length, or are empty".into());
         }
         if self.categories_nodes.len() != self.categories_segments.len()
@@ -449,7 +467,10 @@ impl TreeOf<'_> {
                 continue;
             }
             let place = |child: i64| {
-                usize::try_from(child).ok().filter(|c| *c < count).ok_or_else(|| format!("node {node} leads to {child}"))
+                usize::try_from(child)
+                    .ok()
+                    .filter(|c| *c < count)
+                    .ok_or_else(|| format!("node {node} leads to {child}"))
             };
             if order.len() + 2 > count {
                 return Err(format!("node {node} is reached a second time"));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::binning::MOST;
-use super::grower::Interactions;
+use super::interactions::Interactions;
 use super::metric::Metric;
 use super::sampling;
 
