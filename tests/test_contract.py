@@ -35,6 +35,7 @@ _SHARED = {
             "BaggingClassifier",
             "BaggingRegressor",
             "IsolationForest",
+            "RandomTreesEmbedding",
             "RandomForestClassifier",
             "RandomForestRegressor",
         )

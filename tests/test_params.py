@@ -20,6 +20,7 @@ ALL = estimators()
 # What estimators take beyond scikit-learn's parameters.
 BOOSTING = {
     "boosting",
+    "budget",
     "colsample_bytree",
     "data_sample_strategy",
     "drop_rate",

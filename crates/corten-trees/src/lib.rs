@@ -7,3 +7,4 @@ pub mod boosting;
 pub mod forest;
 pub mod gradient_boosting;
 pub mod registry;
+mod source;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from .._inputs import Input
 from .._params import clone
 from .._routing import tags
 from ..exceptions import ParameterError, not_fitted
+from . import _budget
 
 
 class Scored:
@@ -78,6 +80,11 @@ class HistGradientBoosting(Explains, Estimator):
     evals_result_: dict[str, dict[str, np.ndarray]]
     scoring: Any
     max_iter: int
+    best_params_: dict[str, Any]
+    budget_steps_: list[dict[str, Any]]
+
+    def _takes_sparse(self) -> bool:
+        return True
 
     def _core_params(self, inputs: Input) -> dict[str, Any]:
         out = super()._core_params(inputs)
@@ -174,6 +181,10 @@ class HistGradientBoosting(Explains, Estimator):
         **extras: Any,
     ) -> Self:
         """Fits with what only boosting takes."""
+        if getattr(self, "budget", None) is not None:
+            if init_model is not None or self.warm_start:  # type: ignore[attr-defined]
+                raise ParameterError("budget finds a model of its own; it goes on from none (init_model, warm_start).")
+            return self._fit_budget(inputs, target, weights, init_score=init_score, callbacks=callbacks, **extras)
         if init_score is not None:
             extras["init_score"] = np.asarray(init_score, dtype=np.float64)
             if len(extras["init_score"]) != inputs.rows:
@@ -194,6 +205,32 @@ class HistGradientBoosting(Explains, Estimator):
             return self._fit_core(inputs, target, weights, callbacks=tuple(callbacks or ()), **extras)
         finally:
             del self._more_rounds
+
+    def _fit_budget(
+        self, inputs: Input, target: _targets.Target, weights: np.ndarray | None, *, callbacks: Any, **extras: Any
+    ) -> Self:
+        """Steps on some of the rows, judged by the others, and a last fit on all with the best one's parameters."""
+        budget, begin = _budget.seconds(self.budget), time.monotonic()  # type: ignore[attr-defined]
+
+        def fit(params: dict[str, Any], own: list[Any]) -> Any:
+            model = clone(self).set_params(budget=None, early_stopping=True, **params)
+            for name in ("_flat", "classes_"):
+                if name in self.__dict__:
+                    setattr(model, name, self.__dict__[name])
+            return model._boost(inputs, target, weights, callbacks=[*own, *(callbacks or ())], **extras)
+
+        chosen, steps = _budget.search(fit, budget)
+        # All rows have room for a few more rounds than those that were not held out.
+        chosen["max_iter"] = int(np.ceil(chosen["max_iter"] * 1.1))
+        last = clone(self).set_params(budget=None, early_stopping=False, **chosen)
+        for name in ("_flat", "classes_"):
+            if name in self.__dict__:
+                setattr(last, name, self.__dict__[name])
+        last._boost(inputs, target, weights, callbacks=[lambda _: time.monotonic() > begin + budget], **extras)
+        state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
+        self.__dict__.update(state)
+        self.best_params_, self.budget_steps_ = chosen, steps
+        return self
 
     def _scorer(self, scorings: list[Any], classes: np.ndarray | None) -> Callable[..., float]:
         def score(

@@ -22,6 +22,9 @@ class ForestMixin(Explains):
     oob_score: Any
     warm_start: bool
 
+    def _takes_sparse(self) -> bool:
+        return True
+
     def _core_params(self, inputs: Input) -> dict[str, Any]:
         params: dict[str, Any] = super()._core_params(inputs)  # type: ignore[misc]
         if callable(self.oob_score):

@@ -98,6 +98,10 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         Leaves hold linear models of the numbers on their path; rows are kept as they are while fitting.
     linear_lambda : float, default=0.0
         L2 penalty on the weights of these models.
+    budget : str, float or None, default=None
+        Time for a well-tuned model, as "1min" or a number of seconds: steps of other rates, sizes of trees and penalties
+        are judged on held-out rows until most of it is used, and the best is fitted to all rows. What is tried stands in
+        for `learning_rate`, `max_iter`, `max_leaf_nodes` and others; the model depends on the speed of the machine.
 
     Attributes
     ----------
@@ -111,6 +115,8 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         For "train" and "validation", the scores of each of `scoring` by name.
     feature_importances_ : ndarray of shape (n_features,)
         Share of the gain that each column brought.
+    best_params_, budget_steps_ : dict, list of dict
+        With `budget`, the parameters that were found, and all that were tried with their scores and seconds.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -173,6 +179,7 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         other_rate: float = 0.1,
         linear_tree: bool = False,
         linear_lambda: float = 0.0,
+        budget: str | float | None = None,
     ) -> None:
         self.loss = loss
         self.learning_rate = learning_rate
@@ -210,6 +217,7 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         self.other_rate = other_rate
         self.linear_tree = linear_tree
         self.linear_lambda = linear_lambda
+        self.budget = budget
 
     def fit(
         self,
@@ -347,6 +355,10 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         Leaves hold linear models of the numbers on their path; rows are kept as they are while fitting.
     linear_lambda : float, default=0.0
         L2 penalty on the weights of these models.
+    budget : str, float or None, default=None
+        Time for a well-tuned model, as "1min" or a number of seconds: steps of other rates, sizes of trees and penalties
+        are judged on held-out rows until most of it is used, and the best is fitted to all rows. What is tried stands in
+        for `learning_rate`, `max_iter`, `max_leaf_nodes` and others; the model depends on the speed of the machine.
     huber_delta : float, default=1.0
         Distance from the target beyond which the loss "huber" is linear.
     tweedie_power : float, default=1.5
@@ -362,6 +374,8 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         For "train" and "validation", the scores of each of `scoring` by name.
     feature_importances_ : ndarray of shape (n_features,)
         Share of the gain that each column brought.
+    best_params_, budget_steps_ : dict, list of dict
+        With `budget`, the parameters that were found, and all that were tried with their scores and seconds.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -424,6 +438,7 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         other_rate: float = 0.1,
         linear_tree: bool = False,
         linear_lambda: float = 0.0,
+        budget: str | float | None = None,
         huber_delta: float = 1.0,
         tweedie_power: float = 1.5,
     ) -> None:
@@ -463,6 +478,7 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         self.other_rate = other_rate
         self.linear_tree = linear_tree
         self.linear_lambda = linear_lambda
+        self.budget = budget
         self.huber_delta = huber_delta
         self.tweedie_power = tweedie_power
 

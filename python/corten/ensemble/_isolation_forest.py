@@ -66,6 +66,10 @@ class IsolationForest(Explains, Estimator):
     _estimator_type = "outlier_detector"
     _allow_nan = True
     _routed = {"fit": ("sample_weight",)}
+
+    def _takes_sparse(self) -> bool:
+        return True
+
     offset_: float
 
     def __init__(

@@ -185,6 +185,9 @@ class TreeMixin(Explains):
     _nodes: Any
     n_features_in_: int
 
+    def _takes_sparse(self) -> bool:
+        return True
+
     @property
     def tree_(self) -> Tree:
         """The nodes.

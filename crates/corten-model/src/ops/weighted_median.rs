@@ -73,3 +73,18 @@ impl Operator for WeightedMedian {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn weights_are_as_many_as_numbers_and_more_than_none() {
+        let two = [Slot::Number(0), Slot::Number(1)];
+        assert!(WeightedMedian { weights: vec![1.0, 0.0] }.check(&two).is_ok());
+        for weights in [vec![1.0], vec![0.0, 0.0], vec![1.0, -1.0], vec![f64::NAN, 1.0], vec![f64::INFINITY, 1.0]] {
+            assert!(WeightedMedian { weights }.check(&two).is_err());
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use corten_core::random::bits;
-use corten_core::{Column, Data, Error, Result, Values};
+use corten_core::{Column, Error, Result, Values};
 use corten_kernels::boost::gradients;
 use corten_kernels::boost::histogram::Tile;
 use corten_kernels::boost::{TILE, WIDTH};
@@ -14,6 +14,7 @@ use corten_model::ops::CategoryValues;
 use super::bundles::{self, Member};
 use super::categories::{self, Crossed};
 use super::cuts::{cuts, sort};
+use crate::source::Source;
 
 /// Most bins of a column, that of missing values left out.
 pub(crate) const MOST: usize = WIDTH - 1;
@@ -199,24 +200,23 @@ fn tile(columns: &[&[u8]], rows: usize, team: Team<'_>) -> Tile {
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
 pub(crate) fn find(
-    data: &Data<'_>,
+    source: &Source<'_>,
     categorical: &[bool],
     max_bins: usize,
     train: &[u32],
     crossed: &Crossed<'_>,
     team: Team<'_>,
 ) -> Result<Features> {
-    let table = data.table()?;
     let sample = sample(train, crossed.seed);
-    let mut made: Vec<Option<Result<Vec<Bins>>>> = table.columns().iter().map(|_| None).collect();
+    let mut made: Vec<Option<Result<Vec<Bins>>>> = (0..source.width()).map(|_| None).collect();
     team.each(&mut made, |i, out| {
-        let column = &table.columns()[i];
+        let column = &source.column(i);
         *out = Some(bins_of(column, categorical[i], max_bins, &sample, train).and_then(|bins| match bins {
             Bins::Category { values } => category(column, values, max_bins, train, crossed),
             bins => Ok(vec![bins]),
         }));
     });
-    let mut features = Features { bins: Vec::new(), sources: (0..table.width()).collect() };
+    let mut features = Features { bins: Vec::new(), sources: (0..source.width()).collect() };
     let mut more = Vec::new();
     for (column, bins) in made.into_iter().flatten().enumerate() {
         let mut bins = bins?.into_iter();
@@ -237,15 +237,15 @@ pub(crate) fn find(
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
 pub(crate) fn encode(
-    data: &Data<'_>,
+    source: &Source<'_>,
+    total: usize,
     features: &Features,
     rows: &[u32],
     crossed: Option<&Crossed<'_>>,
     team: Team<'_>,
 ) -> Result<Columns> {
-    let table = data.table()?;
-    let columns = table.columns();
-    let all = rows.len() == table.rows();
+    let columns: &[Column<'_>] = if let Source::Table(columns) = source { columns } else { &[] };
+    let all = rows.len() == total;
     let mut bins = Pages::zeroed(features.bins.len() * rows.len());
     let mut blocks: Vec<(Vec<&mut [u8]>, Result<()>)> =
         (0..rows.len().div_ceil(BLOCK)).map(|_| (Vec::with_capacity(columns.len()), Ok(()))).collect();
@@ -262,6 +262,9 @@ pub(crate) fn encode(
             let chunk = &wanted[from..(from + READ).min(wanted.len())];
             for (i, part) in parts.iter_mut().enumerate() {
                 let Bins::Number { cuts } = &features.bins[i] else { continue };
+                if columns.is_empty() {
+                    continue;
+                }
                 let values = &mut buffer[..chunk.len()];
                 *outcome = read(&columns[features.sources[i]], chunk, all, values);
                 if outcome.is_err() {
@@ -276,11 +279,11 @@ pub(crate) fn encode(
     let mut rest: Vec<(usize, &mut [u8], Result<()>)> = bins
         .chunks_mut(rows.len().max(1))
         .enumerate()
-        .filter(|(i, _)| !matches!(features.bins[*i], Bins::Number { .. }))
+        .filter(|(i, _)| columns.is_empty() || !matches!(features.bins[*i], Bins::Number { .. }))
         .map(|(i, o)| (i, o, Ok(())))
         .collect();
     team.each(&mut rest, |_, (i, out, outcome)| {
-        *outcome = code(&columns[features.sources[*i]], &features.bins[*i], rows, crossed, out);
+        *outcome = code(&source.column(features.sources[*i]), &features.bins[*i], rows, crossed, out);
     });
     rest.into_iter().try_for_each(|r| r.2)?;
     Ok(Columns { bins, rows: rows.len() })
@@ -385,7 +388,12 @@ fn number_categories(values: &[f64], train: &[u32]) -> Bins {
 fn code(column: &Column<'_>, bins: &Bins, rows: &[u32], crossed: Option<&Crossed<'_>>, out: &mut [u8]) -> Result<()> {
     let missing = bins.count() as u8;
     match bins {
-        Bins::Number { .. } => Err(Error::Internal("numbers are binned elsewhere".into())),
+        Bins::Number { cuts } => {
+            let whole = column.to_f64()?;
+            let numbers: Vec<f64> = rows.iter().map(|&r| whole[r as usize]).collect();
+            gradients::bins(&numbers, cuts, missing, out);
+            Ok(())
+        }
         Bins::Category { values } => {
             for (o, level) in out.iter_mut().zip(categories::levels(column, values, rows)?) {
                 *o = if level == categories::NONE { missing } else { level as u8 };
@@ -443,6 +451,7 @@ fn category(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corten_core::Data;
 
     #[test]
     fn a_bin_holds_what_its_threshold_says() {
@@ -451,8 +460,11 @@ mod tests {
         let data = Data::Table(corten_core::Table::matrix(vec![column]).unwrap());
         let rows: Vec<u32> = (0..6).collect();
         let crossed = Crossed { targets: Vec::new(), weights: None, seed: 0 };
-        let features = find(&data, &[false], 255, &rows, &crossed, Team::alone()).unwrap();
-        let coded = encode(&data, &features, &rows, None, Team::alone()).unwrap().get(0).to_vec();
+        let features = find(&Source::new(&data).unwrap(), &[false], 255, &rows, &crossed, Team::alone()).unwrap();
+        let coded = encode(&Source::new(&data).unwrap(), data.rows(), &features, &rows, None, Team::alone())
+            .unwrap()
+            .get(0)
+            .to_vec();
         let Bins::Number { cuts } = &features.bins[0] else { panic!("numbers") };
         for (&x, &b) in values.iter().zip(&coded) {
             if x.is_nan() {
@@ -464,7 +476,10 @@ mod tests {
             }
         }
         // Some rows alone have the bins that they have among all.
-        let some = encode(&data, &features, &[0, 4], None, Team::alone()).unwrap().get(0).to_vec();
+        let some = encode(&Source::new(&data).unwrap(), data.rows(), &features, &[0, 4], None, Team::alone())
+            .unwrap()
+            .get(0)
+            .to_vec();
         assert_eq!(some, [coded[0], coded[4]]);
     }
 
@@ -478,7 +493,7 @@ mod tests {
         let data = Data::Table(corten_core::Table::named(vec![column]).unwrap());
         let rows: Vec<u32> = (0..600).collect();
         let crossed = Crossed { targets: vec![y.clone()], weights: None, seed: 0 };
-        let features = find(&data, &[true], 255, &rows, &crossed, Team::alone()).unwrap();
+        let features = find(&Source::new(&data).unwrap(), &[true], 255, &rows, &crossed, Team::alone()).unwrap();
         assert_eq!(features.sources, [0, 0]);
         let [Bins::Coded(order), Bins::Coded(means)] = &features.bins[..] else { panic!("numbers") };
         assert!(order.target.is_none() && order.values.len() == 300);
@@ -491,7 +506,8 @@ mod tests {
         let numbers = crossed.numbers(0, 300, &levels, &rows);
         let together: f64 = (0..600).map(|i| (numbers[i] - mean) * (y[i] - mean)).sum();
         assert!(together <= 0.0, "{together}");
-        let coded = encode(&data, &features, &rows, Some(&crossed), Team::alone()).unwrap();
+        let coded =
+            encode(&Source::new(&data).unwrap(), data.rows(), &features, &rows, Some(&crossed), Team::alone()).unwrap();
         assert!(coded.get(1).iter().all(|&b| usize::from(b) < features.bins[1].count()));
     }
 }

@@ -19,6 +19,7 @@ use super::part::{HeldOut, Part};
 use super::refit;
 use super::splitter::Rules;
 use super::train::{Plan, Trained, Training, train};
+use crate::source::Source;
 
 /// Rows times columns below which a second thread costs more than it does.
 const SMALL: usize = 400_000;
@@ -209,13 +210,13 @@ impl Common {
         labels: Option<Labels>,
     ) -> Result<Box<dyn Fitted>> {
         let start = Instant::now();
-        let table = input.x.table()?;
-        self.check(table.width())?;
-        let rows = table.rows();
-        if rows == 0 || table.width() == 0 {
+        let source = Source::new(input.x)?;
+        let (rows, width) = (input.x.rows(), input.x.width());
+        self.check(width)?;
+        if rows == 0 || width == 0 {
             return Err(Error::value(format!(
                 "Found array with {rows} sample(s) and {} feature(s) while a minimum of 1 of each is required.",
-                table.width()
+                width
             )));
         }
         if y.len() != rows || input.sample_weight.is_some_and(|w| w.len() != rows) || rows > u32::MAX as usize / 2 {
@@ -266,7 +267,7 @@ impl Common {
             _ => (used, Vec::new()),
         };
         let categorical = self.categorical(input.x)?;
-        let threads = if train_rows.len() * table.width() < SMALL { 1 } else { input.context.threads.max(1) };
+        let threads = if train_rows.len() * width < SMALL { 1 } else { input.context.threads.max(1) };
         let rules = Rules {
             l1: self.l1_regularization,
             l2: self.l2_regularization,
@@ -281,7 +282,7 @@ impl Common {
             max_depth: self.max_depth.unwrap_or(usize::MAX),
             features_per_split: self.max_features,
             features_per_tree: self.colsample_bytree,
-            interactions: self.interactions(table.width())?,
+            interactions: self.interactions(width)?,
             rows: self.subsample,
         };
         let (sampled, dropout) = self.sampling()?;
@@ -299,7 +300,7 @@ impl Common {
         };
         let previous = input.previous.and_then(|p| p.as_any().downcast_ref::<Boosted>());
         if let Some(before) = previous {
-            before.continues(&objective, table.width(), labels.as_ref())?;
+            before.continues(&objective, width, labels.as_ref())?;
             if before.iterations > self.max_iter && !refit {
                 return Err(Error::value(format!(
                     "max_iter={} should be larger than or equal to n_iter_={} when warm_start==True",
@@ -312,9 +313,9 @@ impl Common {
             let crossed = Crossed { targets: told_by(&objective, y), weights: input.sample_weight, seed };
             let features = match previous {
                 Some(before) => before.features.clone(),
-                None => binning::find(input.x, &categorical, self.max_bins, &train_rows, &crossed, team)?,
+                None => binning::find(&source, &categorical, self.max_bins, &train_rows, &crossed, team)?,
             };
-            let columns = binning::encode(input.x, &features, &train_rows, Some(&crossed), team)?;
+            let columns = binning::encode(&source, rows, &features, &train_rows, Some(&crossed), team)?;
             drop(crossed);
             input.context.cancel.check()?;
             let part = |chosen: &[u32]| -> Result<Part> {
@@ -324,7 +325,7 @@ impl Common {
                     part = part.of_queries(chosen, sizes);
                 }
                 if self.linear_tree {
-                    part = part.with_numbers(table.columns(), &features, chosen)?;
+                    part = part.with_numbers(&source, &features, chosen)?;
                 }
                 if extras.objective.is_some() || extras.score.is_some() {
                     part.rows = chosen.to_vec();
@@ -334,7 +335,7 @@ impl Common {
             let held_out = if held_out.is_empty() {
                 None
             } else {
-                let columns = binning::encode(input.x, &features, &held_out, None, team)?;
+                let columns = binning::encode(&source, rows, &features, &held_out, None, team)?;
                 Some(HeldOut { part: part(&held_out)?, columns })
             };
             let part = part(&train_rows)?;
@@ -356,8 +357,7 @@ impl Common {
                 (None, before) => train(&training, part, held_out, before)?,
             };
             let features = Features { bins: binned.features, sources: binned.sources };
-            let fitted: Box<dyn Fitted> =
-                Box::new(boosted(objective, labels, table.width(), features, trained, early, start));
+            let fitted: Box<dyn Fitted> = Box::new(boosted(objective, labels, width, features, trained, early, start));
             Ok(fitted)
         })
     }

@@ -16,6 +16,7 @@ use corten_kernels::team::Team;
 use super::binning::Bins;
 use super::collective::Collective;
 use super::histogram::{self, Histogram, TileSums, Words};
+use super::interactions::Interactions;
 use super::leaf_models::LinearLeaf;
 use super::splitter::{FREE, Left, Node, Split, Splitter};
 
@@ -37,36 +38,6 @@ pub(crate) struct Shape {
     pub(crate) interactions: Interactions,
     /// Share of the rows that a tree is grown on.
     pub(crate) rows: f64,
-}
-
-/// Which features may meet on a path from the root to a leaf.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Interactions {
-    Any,
-    /// At most so many different ones.
-    UpTo(usize),
-    /// Those of one of the groups.
-    Groups(Vec<Vec<usize>>),
-}
-
-impl Interactions {
-    /// Leaves only features of columns that may follow those of a path.
-    fn limit(&self, path: &[usize], sources: &[usize], allowed: &mut [bool]) {
-        let keep = |allowed: &mut [bool], may: &dyn Fn(usize) -> bool| {
-            for (&source, a) in sources.iter().zip(allowed) {
-                *a &= may(source);
-            }
-        };
-        match self {
-            Self::Any => {}
-            Self::UpTo(most) if path.len() < *most => {}
-            Self::UpTo(_) => keep(allowed, &|f| path.contains(&f)),
-            Self::Groups(groups) => {
-                let open: Vec<&Vec<usize>> = groups.iter().filter(|g| path.iter().all(|f| g.contains(f))).collect();
-                keep(allowed, &|f| open.iter().any(|g| g.contains(&f)));
-            }
-        }
-    }
 }
 
 /// A node of a tree over bins.

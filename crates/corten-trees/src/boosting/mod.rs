@@ -16,6 +16,7 @@ mod estimator;
 mod fitted;
 pub(crate) mod grower;
 pub(crate) mod histogram;
+mod interactions;
 mod leaf_models;
 mod metric;
 pub(crate) mod objective;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::binning::MOST;
-use super::grower::Interactions;
+use super::interactions::Interactions;
 use super::metric::Metric;
 use super::sampling;
 
@@ -182,18 +182,22 @@ impl Common {
 
     /// Which columns are categories.
     pub(super) fn categorical(&self, data: &Data<'_>) -> Result<Vec<bool>> {
-        let table = data.table()?;
-        let columns = table.columns();
+        let columns = match data {
+            Data::Table(table) => table.columns(),
+            Data::Csr(_) => &[],
+        };
+        let width = data.width();
         match &self.categorical_features {
             Categorical::Named(name) => {
                 parameter::one_of("categorical_features", name, &["from_dtype"])?;
-                Ok(columns.iter().map(|c| c.categorical || matches!(c.values, Values::Text(_))).collect())
+                let told = columns.iter().map(|c| c.categorical || matches!(c.values, Values::Text(_)));
+                Ok(told.chain(std::iter::repeat(false)).take(width).collect())
             }
             Categorical::Positions(positions) => {
-                let mut out = vec![false; columns.len()];
+                let mut out = vec![false; width];
                 for &at in positions.iter().flatten() {
                     *out.get_mut(at).ok_or_else(|| {
-                        Error::parameter("categorical_features", format!("positions below {}", columns.len()), at)
+                        Error::parameter("categorical_features", format!("positions below {width}"), at)
                     })? = true;
                 }
                 Ok(out)

@@ -1,10 +1,11 @@
 //! Rows with their targets, and what training adds up for them.
 
-use corten_core::{Column, Result};
+use corten_core::Result;
 use corten_kernels::team::Team;
 
 use super::binning::{Binned, Bins, Columns, Features};
 use super::grower::{Grown, GrownTree};
+use crate::source::Source;
 
 /// Numbers of columns as they are, a list of rows a feature; empty for features that are no plain numbers.
 pub(crate) type Raw = Vec<Vec<f64>>;
@@ -55,9 +56,9 @@ impl Part {
     ///
     /// # Errors
     /// [`corten_core::Error::Column`] for a column of text where numbers are needed.
-    pub(crate) fn with_numbers(mut self, columns: &[Column<'_>], features: &Features, rows: &[u32]) -> Result<Self> {
-        let read = |(bins, &source): (&Bins, &usize)| match bins {
-            Bins::Number { .. } => Ok(take(rows, &columns[source].to_f64()?)),
+    pub(crate) fn with_numbers(mut self, source: &Source<'_>, features: &Features, rows: &[u32]) -> Result<Self> {
+        let read = |(bins, &at): (&Bins, &usize)| match bins {
+            Bins::Number { .. } => Ok(take(rows, &source.column(at).to_f64()?)),
             _ => Ok(Vec::new()),
         };
         self.raw = Some(features.bins.iter().zip(&features.sources).map(read).collect::<Result<_>>()?);

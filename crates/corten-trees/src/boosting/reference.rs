@@ -9,8 +9,9 @@ use corten_kernels::team::Team;
 
 use super::binning::{Binned, Bins, Columns, Features};
 use super::collective::Collective;
-use super::grower::{Grower, Grown, GrownTree, Interactions, LeafRows, Shape, Workspace};
+use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
 use super::histogram::{Scale, Words};
+use super::interactions::Interactions;
 use super::splitter::{Left, Rules, Splitter};
 
 /// A split as both growers see it: feature, last bin on the left, whether missing values go left, gain.

@@ -14,6 +14,7 @@ use super::estimator::{self, Forest};
 use super::fitted::Grove;
 use super::parameters::Growth;
 use super::tree::GrownTree;
+use crate::source::Source;
 
 /// Tells the stream of targets apart from others.
 const TARGETS: u64 = 0x0065_6d62_6564;
@@ -52,7 +53,9 @@ impl Default for RandomTreesEmbedding {
 impl Estimator for RandomTreesEmbedding {
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
         corten_core::parameter::at_least("n_estimators", self.n_estimators as u64, 1)?;
-        for column in input.x.table()?.columns() {
+        let source = Source::new(input.x)?;
+        for at in 0..source.width() {
+            let column = source.column(at);
             if column.to_f64()?.iter().any(|x| x.is_nan()) {
                 return Err(Error::column(&column.name, "Input X contains NaN."));
             }

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::time::Instant;
 
+use crate::source::Source;
 use corten_core::random::Stream;
 use corten_core::{Data, Error, Result, parameter};
 use corten_kernels::{parallel, special};
@@ -197,10 +198,10 @@ impl Plan<'_> {
 
 /// Columns as numbers.
 fn columns_of(data: &Data<'_>, threads: usize) -> Result<Vec<Vec<f64>>> {
-    let table = data.table()?;
-    let read = parallel::map_blocks(threads, table.width(), 1, |at, _| {
-        let column = &table.columns()[at];
-        let mut values = vec![0.0; table.rows()];
+    let source = Source::new(data)?;
+    let read = parallel::map_blocks(threads, source.width(), 1, |at, _| {
+        let column = source.column(at);
+        let mut values = vec![0.0; data.rows()];
         column.read_f64(0, &mut values)?;
         if values.iter().any(|x| x.is_infinite()) {
             let what = "Input X contains infinity or a value too large for dtype('float64').";

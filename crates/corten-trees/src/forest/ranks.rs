@@ -5,6 +5,7 @@ use corten_kernels::parallel;
 use corten_kernels::sort::ordered;
 
 use super::finder::Entry;
+use crate::source::Source;
 
 /// Columns that are read together: two cache lines of a row-major matrix.
 const GROUP: usize = 16;
@@ -116,10 +117,17 @@ pub(crate) enum Ranks {
 /// # Errors
 /// [`corten_core::Error::Column`] for text and for infinite values.
 pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
-    let table = data.table()?;
-    let (columns, rows) = (table.columns(), table.rows());
-    let made = parallel::map_blocks(threads, columns.len(), GROUP, |_, range| group(&columns[range], rows));
-    let mut ranked = Vec::with_capacity(columns.len());
+    let (source, rows) = (Source::new(data)?, data.rows());
+    let made = parallel::map_blocks(threads, data.width(), GROUP, |_, range| match &source {
+        Source::Table(columns) => group(&columns[range], rows),
+        Source::Sparse(_) => range
+            .map(|at| {
+                let column = source.column(at);
+                one(&column, column.to_f64()?.into_owned())
+            })
+            .collect(),
+    });
+    let mut ranked = Vec::with_capacity(data.width());
     for part in made {
         ranked.extend(part?);
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use corten_core::random::Stream;
-use corten_core::{Column, Error, Result, parameter};
+use corten_core::{Data, Error, Result, parameter};
 use corten_model::Labels;
 use corten_model::estimator::{Estimator, FitInput, Fitted, Target};
 use serde::{Deserialize, Serialize};
@@ -197,11 +197,10 @@ impl Common {
             None => Stages { start: self.start(&loss, y, input.sample_weight, &held_out), ..Stages::default() },
         };
         let ranks = ranks::rank(input.x, input.context.threads.max(1))?;
-        let names = input.x.table()?.columns();
         match &ranks {
-            Ranks::Byte(table) => complete(table, names)?,
-            Ranks::Narrow(table) => complete(table, names)?,
-            Ranks::Wide(table) => complete(table, names)?,
+            Ranks::Byte(table) => complete(table, input.x)?,
+            Ranks::Narrow(table) => complete(table, input.x)?,
+            Ranks::Wide(table) => complete(table, input.x)?,
         }
         let all = Rows { y, weights, held_out: &held_out };
         let stages = match &ranks {
@@ -251,9 +250,9 @@ impl Common {
 
 /// # Errors
 /// [`Error::Column`] for a column with missing values.
-fn complete<C: Code>(table: &Table<C>, columns: &[Column<'_>]) -> Result<()> {
-    match table.columns.iter().zip(columns).find(|(ranked, _)| ranked.missing != NO_MISSING) {
-        Some((_, column)) => Err(Error::column(&column.name, "Input X contains NaN.")),
+fn complete<C: Code>(table: &Table<C>, data: &Data<'_>) -> Result<()> {
+    match table.columns.iter().position(|ranked| ranked.missing != NO_MISSING) {
+        Some(at) => Err(Error::column(data.name(at), "Input X contains NaN.")),
         None => Ok(()),
     }
 }

@@ -29,15 +29,6 @@ impl Cover {
         Self::Real(weights)
     }
 
-    /// The weight of a node.
-    pub(super) fn at(&self, node: usize) -> Option<f64> {
-        match self {
-            Self::Unknown => None,
-            Self::Whole(counts) => counts.get(node).map(|&c| f64::from(c)),
-            Self::Real(weights) => weights.get(node).copied(),
-        }
-    }
-
     /// The weights as numbers.
     pub(super) fn weights(&self) -> Option<Vec<f64>> {
         match self {
