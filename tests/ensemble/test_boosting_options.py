@@ -82,6 +82,15 @@ def test_going_on_from_a_model_adds_its_rounds(loss: str) -> None:
         HistGradientBoostingClassifier().fit(X, y > 1, init_model=first)
 
 
+def test_what_was_unpickled_says_that_it_cannot_go_on() -> None:
+    X, y = _data(300)
+    model = HistGradientBoostingRegressor(max_iter=3, warm_start=True).fit(X, y)
+    loaded = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(loaded.predict(X), model.predict(X))
+    with pytest.raises(ValueError, match="was loaded, and files hold no bins to go on from"):
+        loaded.fit(X, y)
+
+
 def test_several_quantiles_are_those_of_a_model_each() -> None:
     X, y = _data()
     levels = [0.1, 0.5, 0.9]

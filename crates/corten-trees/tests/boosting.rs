@@ -59,6 +59,9 @@ fn any_number_of_threads_gives_the_same_bytes() {
         (2, json!({"early_stopping": false})),
         (2, json!({"early_stopping": true, "max_features": 0.5})),
         (3, json!({"early_stopping": false})),
+        (2, json!({"early_stopping": true, "data_sample_strategy": "goss", "learning_rate": 0.5})),
+        (3, json!({"early_stopping": false, "boosting": "dart", "skip_drop": 0.0, "drop_rate": 0.5})),
+        (2, json!({"early_stopping": false, "linear_tree": true, "linear_lambda": 1.0})),
     ] {
         let codes: Vec<u32> = (0..ROWS).map(|r| class(r, classes)).collect();
         let one = bytes(&x, &codes, i64::from(classes), None, 1, change.clone());

@@ -197,6 +197,9 @@ class HistGradientBoosting(Explains, Estimator):
         if any(callable(s) for s in scorings):
             extras["score"] = self._scorer(scorings, target.classes)
         previous = None
+        if self.warm_start and getattr(self, "_model", None) is not None:  # type: ignore[attr-defined]
+            # One that was unpickled would begin again and say nothing.
+            extras["previous"] = _handle_of(self, "warm_start", type(self))
         if init_model is not None:
             previous = _handle_of(init_model, "init_model", type(self))
             extras["previous"] = previous
