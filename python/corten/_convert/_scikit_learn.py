@@ -37,7 +37,7 @@ def _trees(trees: Sequence[Any], values: Sequence[np.ndarray], features: Sequenc
     }
 
 
-def _meaning(model: Any, answer: tuple[str, float, float], base: Sequence[float], **other: Any) -> dict[str, Any]:
+def _meaning(model: Any, answer: tuple[str, float, float], base: Any, **other: Any) -> dict[str, Any]:
     names = getattr(model, "feature_names_in_", None)
     return {
         "source": f"sklearn.{type(model).__name__}",
