@@ -61,7 +61,7 @@ def lightgbm_models(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> list[dict[s
     for name, (extra, target) in kinds.items():
         booster = lgb.train({**base, **extra}, lgb.Dataset(x, target, categorical_feature=[3]), 4)
         booster.save_model(HERE / f"lightgbm_{name}.txt")
-        out.append(recorded(f"lightgbm_{name}.txt", booster.predict(at), at))
+        out.append(recorded(f"lightgbm_{name}.txt", np.asarray(booster.predict(at)), at))
     return out
 
 
