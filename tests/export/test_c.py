@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
-
-pl = pytest.importorskip("polars")
 
 import corten
 from corten.compose import ColumnTransformer
