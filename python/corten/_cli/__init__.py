@@ -1,4 +1,4 @@
-"""The command line: `corten train`, `predict`, `evaluate`, `inspect`, `convert`, `serve`, `bundle`, `export`.
+"""The command line: `corten train`, `predict`, `evaluate`, `inspect`, `convert`, `serve`, `bundle`, `export`, `score`.
 
 Exit codes: 0 where it worked, 2 for a command that can't be read, 1 for everything else, with one sentence on stderr.
 """
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name in ("train", "predict", "evaluate", "inspect", "convert", "serve", "bundle", "export"):
+    for name in ("train", "predict", "evaluate", "inspect", "convert", "serve", "bundle", "export", "score"):
         module = import_module(f"._{name}", __name__)
         sub = commands.add_parser(
             name, help=module.HELP, description=module.__doc__, epilog=module.EXAMPLES, formatter_class=_Help

@@ -15,7 +15,9 @@ impl Emit for Linear {
         let intercept = source.reals("intercept", &self.intercept);
         source.locals = source.locals.max(16 * 8);
         source.line(1, &format!("for (k = 0; k < {}; k++) {{", self.outputs));
-        source.line(2, "double lanes[16] = {0.0};");
+        // A loop, since compilers turn `= {0.0}` into a call of memset, which a bare target may not have.
+        source.line(2, "double lanes[16];");
+        source.line(2, "for (i = 0; i < 16; i++) lanes[i] = 0.0;");
         if n > 0 {
             let weight = weights.at(if self.outputs == 1 { "i".into() } else { format!("k * {n} + i") }.as_str());
             source.line(2, &format!("for (i = 0; i < {n}; i++) lanes[i % 16] += {} * ({weight});", x.at("i")));

@@ -326,7 +326,8 @@ impl Walk<'_> {
         let outputs = table.base.len();
         let base = source.reals("base", table.base);
         let scale = source.literal(scale);
-        source.line(2, &format!("int32_t sums[{outputs}] = {{0}};"));
+        source.line(2, &format!("int32_t sums[{outputs}];"));
+        source.line(2, &format!("for (k = 0; k < {outputs}; k++) sums[k] = 0;"));
         self.open(source, nodes);
         self.add(source, table, &|k, leaf| format!("sums[{k}] += {leaves}[{leaf}];"));
         source.line(2, "}");

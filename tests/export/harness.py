@@ -51,16 +51,14 @@ def split(model: Any, frame: pl.DataFrame) -> tuple[np.ndarray, list[list[bytes 
 class Compiled:
     """An exported function, compiled for this machine."""
 
-    def __init__(
-        self, folder: Path, report: dict[str, Any], compiler: str = "gcc", flags: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, folder: Path, report: dict[str, Any], compiler: str = "gcc", name: str = "m") -> None:
         self.report = report
         (self.inputs, self.texts), (self.outputs, self.out_texts) = report["inputs"], report["outputs"]
         source = folder / "m.c"
         with (folder / "all.c").open("w") as file:
             file.write(f'#include "{source}"\n{driver(self.texts, self.outputs, self.out_texts, self.inputs)}')
-        library = folder / "m.so"
-        command = [compiler, *STRICT, *flags, "-shared", "-fPIC", str(folder / "all.c"), "-o", str(library)]
+        library = folder / f"{name}.so"
+        command = [compiler, *STRICT, "-shared", "-fPIC", str(folder / "all.c"), "-o", str(library)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[:2000]
         self.many = ctypes.CDLL(str(library)).many

@@ -1,0 +1,136 @@
+"""Scores many files into a folder, in constant memory and on all cores, and goes on where it was stopped.
+
+Each input gives one file of the same name in the folder. It appears there whole or not at all, so what was stopped, even by
+a loss of power, is run again with the same command: files that are there are left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import _core
+
+HELP = "score many files into a folder, and go on after a stop"
+EXAMPLES = """examples:
+  corten score m.corten 'in/*.parquet' out/
+  corten score m.corten 'in/**/*.csv' out/ --format parquet --proba
+
+Formats follow from the suffixes .parquet, .csv, .arrow (.ipc, .feather) and .jsonl (.ndjson)."""
+
+_SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "arrow": ".arrow", "jsonl": ".jsonl"}
+_NOTE, _LOCK, _PART = ".corten-score.json", ".corten-score.lock", ".corten-part"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("model", help="the model file")
+    parser.add_argument("input", nargs="+", help="tables to score; patterns with *, ? and ** are looked up")
+    parser.add_argument("output", help="the folder to write into; made if it isn't there")
+    parser.add_argument("--proba", action="store_true", help="write the probability of each class too")
+    parser.add_argument(
+        "--format", choices=sorted(_SUFFIXES), help="format of the results (default: that of each input)"
+    )
+
+
+def _inputs(patterns: list[str]) -> list[str]:
+    found: list[str] = []
+    for pattern in patterns:
+        named = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        if not named:
+            raise FileNotFoundError(f"{pattern}: there is no such file")
+        found += named
+    return list(dict.fromkeys(found))
+
+
+def _targets(inputs: list[str], folder: Path, format: str | None) -> dict[Path, str]:
+    targets: dict[Path, str] = {}
+    for source in inputs:
+        path = Path(source)
+        target = folder / (path.stem + _SUFFIXES[format] if format else path.name)
+        if target in targets:
+            raise ValueError(f"{targets[target]} and {source} would both be written to {target}")
+        if target.resolve() == path.resolve():
+            raise ValueError(f"{source}: its result would take its place; choose another folder")
+        targets[target] = source
+    return targets
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the folder, so that two runs don't write the same files."""
+    import fcntl
+
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RuntimeError(f"{folder}: another run of corten score writes into this folder") from None
+        yield
+
+
+def _same_run(folder: Path, options: argparse.Namespace) -> None:
+    """Refuses to go on with another model than the one that the folder was begun with."""
+    digest = hashlib.blake2b(Path(options.model).read_bytes(), digest_size=16).hexdigest()
+    facts = {"model": digest, "proba": options.proba, "format": options.format}
+    note = folder / _NOTE
+    if note.exists():
+        if json.loads(note.read_text(encoding="utf-8")) != facts:
+            raise ValueError(f"{folder}: was begun with another model or other options; choose an empty folder")
+        return
+    part = folder / (_NOTE + _PART)
+    part.write_text(json.dumps(facts), encoding="utf-8")
+    _sync(part)
+    os.replace(part, note)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Scores all files that have no result yet."""
+    model = _core.load(options.model)
+    folder = Path(options.output)
+    targets = _targets(_inputs(options.input), folder, options.format)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = skipped = 0
+    with _alone(folder):
+        _same_run(folder, options)
+        for left in (*folder.glob(f".*{_PART}"), *folder.glob(f"..*{_PART}.*.part")):
+            # What a run that was killed had not finished.
+            left.unlink(missing_ok=True)
+        for target, source in targets.items():
+            if target.exists():
+                skipped += 1
+                continue
+            part = folder / f".{target.name}{_PART}"
+            format = options.format or _format(source)
+            try:
+                rows += _core.score_file(model, source, str(part), target_format=format, proba=options.proba)
+                _sync(part)
+                os.replace(part, target)
+            finally:
+                part.unlink(missing_ok=True)
+            _sync(folder)
+    done = f"{rows:,} rows of {len(targets) - skipped:,} files scored"
+    print(f"{done}, {skipped:,} files were there: {options.output}", file=sys.stderr)
+    return 0
+
+
+def _format(path: str) -> str:
+    """The format of a result whose name is the input's."""
+    known = {".pq": "parquet", ".tsv": "csv", ".ipc": "arrow", ".feather": "arrow", ".ndjson": "jsonl"}
+    suffix = Path(path).suffix.lower()
+    return known.get(suffix, suffix.removeprefix("."))

@@ -1,0 +1,92 @@
+"""`corten score`: every row once, whatever stops it."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import corten
+from corten._cli import main
+from corten.linear_model import LinearRegression
+
+FILES, ROWS = 12, 20_000
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("score")
+    rng = np.random.default_rng(0)
+    (folder / "in").mkdir()
+    for i in range(FILES):
+        frame = pl.DataFrame({"a": rng.normal(size=ROWS), "b": rng.normal(size=ROWS)})
+        frame.write_parquet(folder / "in" / f"{i:02}.parquet")
+    LinearRegression().fit(frame, frame["a"] * 3 + frame["b"]).save(folder / "m.corten")
+    return folder
+
+
+def _right(place: Path, out: Path) -> None:
+    model = corten.load(place / "m.corten")
+    assert sorted(p.name for p in out.iterdir() if not p.name.startswith(".")) == [
+        f"{i:02}.parquet" for i in range(FILES)
+    ]
+    for source in sorted((place / "in").iterdir()):
+        wanted = model.predict(pl.read_parquet(source))
+        assert np.array_equal(pl.read_parquet(out / source.name)["prediction"].to_numpy(), wanted)
+
+
+def test_killed_fifty_times_no_row_is_lost_or_doubled(place: Path, tmp_path: Path) -> None:
+    out, moments = tmp_path / "out", random.Random(7)
+    command = [
+        sys.executable,
+        "-m",
+        "corten",
+        "score",
+        str(place / "m.corten"),
+        str(place / "in" / "*.parquet"),
+        str(out),
+    ]
+    for _ in range(50):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.0, 0.35))
+        process.kill()
+        process.wait()
+        for done in out.glob("[0-9]*.parquet"):
+            assert pl.scan_parquet(done).select(pl.len()).collect().item() == ROWS
+        # Some are taken away again, so that each kill finds work.
+        for done in moments.sample(sorted(out.glob("[0-9]*.parquet")), k=len(list(out.glob("[0-9]*.parquet"))) // 2):
+            done.unlink()
+    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+    _right(place, out)
+    assert not list(out.glob(".*part*"))
+
+
+def test_what_is_there_is_left_alone_and_another_model_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["score", str(place / "m.corten"), str(place / "in" / "*.parquet"), str(tmp_path / "out")]
+    assert main(arguments) == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.parquet")}
+    assert main(arguments) == 0 and before == {p: p.stat().st_mtime_ns for p in before}
+    assert "12 files were there" in capsys.readouterr().err
+    assert main([*arguments, "--format", "csv"]) == 1
+    assert "begun with another model" in capsys.readouterr().err
+    assert main([*arguments[:2], "nothing*.csv", arguments[3]]) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert main([*arguments[:3], str(place / "in")]) == 1
+    assert "take its place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "arrow"])
+def test_other_formats_hold_the_same_numbers(place: Path, tmp_path: Path, format: str) -> None:
+    source = str(place / "in" / "00.parquet")
+    assert main(["score", str(place / "m.corten"), source, str(tmp_path), "--format", format]) == 0
+    read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "arrow": pl.read_ipc_stream}[format]
+    wanted = corten.load(place / "m.corten").predict(pl.read_parquet(source))
+    assert np.array_equal(read(tmp_path / f"00.{format}")["prediction"].to_numpy(), wanted)

@@ -1,0 +1,218 @@
+"""Exported C answers with the executor's bits: on this machine, on a Cortex-M4 and as WebAssembly."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import corten
+from corten.compose import ColumnTransformer
+from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from corten.impute import SimpleImputer
+from corten.linear_model import LinearRegression, LogisticRegression
+from corten.pipeline import make_pipeline
+from corten.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from export import devices
+from export.harness import GOLDEN, Compiled, executor, golden_frame, same_bits, split
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+ROWS = 10_000
+
+
+def _numbers(rows: int, seed: int, gaps: bool) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 6)) * [1, 10, 1e-3, 1e5, 1, 1]
+    x[:, 4] = rng.integers(0, 5, rows)
+    x[rng.random(rows) < 0.02, 5] = -0.0
+    if gaps:
+        x[rng.random(x.shape) < 0.08] = np.nan
+    return x
+
+
+def _pipeline(classes: int) -> Any:
+    columns = ColumnTransformer(
+        [
+            ("scaled", make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), [0, 1, 2]),
+            ("bounded", make_pipeline(SimpleImputer(strategy="median"), MinMaxScaler(clip=True)), [3, 5]),
+            (
+                "kinds",
+                make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
+                [4],
+            ),
+        ]
+    )
+    return make_pipeline(columns, LogisticRegression() if classes else LinearRegression())
+
+
+def _models() -> dict[str, Any]:
+    x = _numbers(3000, 0, gaps=True)
+    score = np.nan_to_num(x) @ [1, 0.1, 100, 1e-5, 0.3, -1]
+    three = np.digitize(score, [-1.0, 1.0])
+    plain = np.nan_to_num(x)
+    return {
+        "pipeline of three classes": _pipeline(3).fit(x, three),
+        "pipeline of two classes": _pipeline(2).fit(x, three > 0),
+        "boosting with gaps": HistGradientBoostingClassifier(max_iter=20).fit(x, three > 0),
+        "boosting with categories": HistGradientBoostingRegressor(max_iter=20, categorical_features=[4]).fit(x, score),
+        "boosting of counts": HistGradientBoostingRegressor(max_iter=15, loss="poisson").fit(x, np.abs(score)),
+        "forest": RandomForestClassifier(n_estimators=6, max_depth=7, random_state=0).fit(plain, three),
+    }
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("models")
+    loaded = {}
+    for name, fitted in _models().items():
+        fitted.save(folder / "m.corten")
+        loaded[name] = corten.load(folder / "m.corten")
+    return loaded
+
+
+NAMES = (
+    "pipeline of three classes",
+    "pipeline of two classes",
+    "boosting with gaps",
+    "boosting with categories",
+    "boosting of counts",
+    "forest",
+)
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
+def test_golden_models_give_their_bits(path: Path, tmp_path: Path) -> None:
+    model, frame = corten.load(path), golden_frame(path)
+    if path.stem == "running_moments":
+        with pytest.raises(ValueError, match="keeps a state"):
+            model.export_c(tmp_path / "m.c")
+        return
+    for method in model.methods:
+        compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c", method=method), name=method)
+        numbers, texts, codes = compiled.run(*split(model, frame))
+        wanted, words = executor(model, method, frame)
+        assert not codes.any()
+        assert same_bits(numbers, wanted) and texts == words, method
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_ten_thousand_rows_give_the_executors_bits(
+    models: dict[str, Any], name: str, compiler: str, tmp_path: Path
+) -> None:
+    devices.need(compiler)
+    model, x = models[name], _numbers(ROWS, 1, gaps=name != "forest")
+    for method in model.methods:
+        compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c", method=method), compiler, name=method)
+        numbers, _, codes = compiled.run(x, [[] for _ in x])
+        assert not codes.any() and same_bits(numbers, executor(model, method, x)[0]), method
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("device", [devices.cortex_m4, devices.wasm])
+def test_devices_give_the_executors_bits(models: dict[str, Any], name: str, device: Any, tmp_path: Path) -> None:
+    model, x = models[name], _numbers(ROWS, 2, gaps=name != "forest")
+    report = model.export_c(tmp_path / "m.c")
+    wanted = executor(model, report["method"], x)[0]
+    assert device(tmp_path, x, report["outputs"][0]) == devices.digest(wanted)
+
+
+@pytest.mark.parametrize("bits", ["int16", "int8"])
+@pytest.mark.parametrize("name", NAMES)
+def test_quantized_c_has_the_bits_of_the_quantized_model(
+    models: dict[str, Any], name: str, bits: str, tmp_path: Path
+) -> None:
+    model, x = models[name], _numbers(ROWS, 3, gaps=name != "forest")
+    report = model.export_c(tmp_path / "m.c", quantize=bits, sample=x)
+    numbers, _, _ = Compiled(tmp_path, report, name=bits).run(x, [[] for _ in x])
+    quantized = corten._model.Model(corten._core.quantize(model._core, bits))
+    assert same_bits(numbers, executor(quantized, report["method"], x)[0])
+    exact = executor(model, report["method"], x)[0]
+    assert report["max_error"] == np.abs(numbers - exact).max() > 0
+    whole = model.export_c(tmp_path / "m.c")
+    assert report["table_bytes"] < whole["table_bytes"]
+    if bits == "int16":
+        assert report["max_error"] < 0.005 * max(np.abs(exact).max(), 1.0)
+
+
+def test_text_missing_and_unknown_categories_follow_the_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = ["red", "blé", "", "a long one with spaces", "red "]
+    frame = pl.DataFrame({"colour": rng.choice(words, 500), "size": rng.normal(size=500)})
+    frame = frame.with_columns(colour=pl.when(pl.col("size") > 1.5).then(None).otherwise(pl.col("colour")))
+    columns = ColumnTransformer(
+        [
+            (
+                "colour",
+                make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
+                ["colour"],
+            ),
+            (
+                "code",
+                OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2),
+                ["colour"],
+            ),
+            ("size", StandardScaler(), ["size"]),
+        ]
+    )
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, frame["size"] > 0)
+    model.save(tmp_path / "m.corten")
+    model = corten.load(tmp_path / "m.corten")
+    more = frame.head(40).with_columns(colour=pl.Series(["green", None, "red", "blé"] * 10))
+    compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c"))
+    for rows in (frame, more):
+        numbers, _, codes = compiled.run(*split(model, rows))
+        assert not codes.any() and same_bits(numbers, model.predict_proba(rows))
+
+
+def test_rows_that_the_model_refuses_give_a_code(tmp_path: Path) -> None:
+    model = LinearRegression().fit(np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 5.0]]), [0.0, 1.0, 2.0])
+    compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c"))
+    rows = np.array([[1.0, 2.0], [np.nan, 0.0], [0.0, -np.inf]])
+    assert compiled.run(rows, [[]] * 3)[2].tolist() == [0, 1, 2]
+    encoder = OrdinalEncoder().fit(np.array([[1.0], [2.0]]))
+    compiled = Compiled(tmp_path, encoder.export_c(tmp_path / "m.c"), name="encoder")
+    assert compiled.run(np.array([[1.0], [3.0], [np.nan]]), [[]] * 3)[2].tolist() == [0, 4, 3]
+
+
+def test_wrong_options_are_refused_and_leave_no_file(tmp_path: Path) -> None:
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    for options, said in (
+        ({"name": "2nd"}, "name"),
+        ({"name": "while"}, "name"),
+        ({"name": "a" * 25}, "name"),
+        ({"method": "predict_proba"}, "has no 'predict_proba'"),
+        ({"quantize": "int4"}, "int16"),
+        ({"sample": [[0.0]]}, "quantize"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            model.export_c(tmp_path / "m.c", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_columns_do_not_leave_their_comment(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"*/ int x; /*": [0.0, 1.0, 2.0], "line\n#error \\": [1.0, 0.0, 3.0], "??/": [1.0, 5.0, 0.0]})
+    report = LinearRegression().fit(frame, [0.0, 1.0, 2.0]).export_c(tmp_path / "m.c")
+    Compiled(tmp_path, report)
+    assert "#error \\" not in (tmp_path / "m.c").read_text()
+
+
+def test_the_command_prints_what_the_function_needs(tmp_path: Path) -> None:
+    from corten._cli import main
+
+    x = _numbers(300, 5, gaps=False)
+    HistGradientBoostingRegressor(max_iter=5).fit(x, x[:, 0]).save(tmp_path / "m.corten")
+    pl.DataFrame(x, schema=[f"x{i}" for i in range(6)]).write_parquet(tmp_path / "rows.parquet")
+    arguments = ["export", "--c", str(tmp_path / "m.corten"), "-o", str(tmp_path / "m.c"), "--name", "late"]
+    assert main([*arguments, "--quantize", "int16", "--sample", str(tmp_path / "rows.parquet")]) == 0
+    assert "int late_predict(const double *row, double *out)" in (tmp_path / "m.c").read_text()
+    done = subprocess.run(
+        ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-c", "m.c"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert main([*arguments[:-1], "no name"]) == 1
