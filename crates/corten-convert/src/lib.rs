@@ -29,6 +29,9 @@ pub struct Wrapping {
     pub labels: Option<Labels>,
     /// The categories of columns that a model knows by hashes only: of CatBoost.
     pub categories: Vec<(String, Vec<String>)>,
+    /// Whether XGBoost's own object predicts "in place", as its wrappers for scikit-learn do: a dart booster then rounds
+    /// otherwise than for a `DMatrix`.
+    pub in_place: bool,
 }
 
 /// Converts a model file of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON), told apart by its content.
@@ -43,7 +46,7 @@ pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
     let ensemble = match bytes {
         [b't', b'r', b'e', b'e', b'\n' | b'\r', ..] => lightgbm::read(bytes)?,
         bytes if catboost::is_one(bytes) => catboost::read(bytes, wrapping)?,
-        bytes if xgboost::is_one(bytes) => xgboost::read(bytes)?,
+        bytes if xgboost::is_one(bytes) => xgboost::read(bytes, wrapping.in_place)?,
         _ => {
             return Err(Error::format(
                 "this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)",

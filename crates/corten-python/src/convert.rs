@@ -13,16 +13,17 @@ use crate::estimator::labels_of;
 use crate::model::Model;
 
 /// Converts the bytes of a model; with `classes` it is a classifier. `categories` are those of columns that the model
-/// knows by hashes only.
+/// knows by hashes only; `in_place` is how XGBoost's wrappers predict.
 #[pyfunction]
-#[pyo3(signature = (bytes, classes = None, categories = Vec::new()))]
+#[pyo3(signature = (bytes, classes = None, categories = Vec::new(), in_place = false))]
 pub(crate) fn convert(
     py: Python<'_>,
     bytes: &[u8],
     classes: Option<&Bound<'_, PyList>>,
     categories: Vec<(String, Vec<String>)>,
+    in_place: bool,
 ) -> PyResult<Model> {
-    let wrapping = Wrapping { labels: classes.map(labels_of).transpose()?, categories };
+    let wrapping = Wrapping { labels: classes.map(labels_of).transpose()?, categories, in_place };
     let model = door::run(py, Size::Medium, &CancelToken::new(), || corten_convert::convert(bytes, &wrapping))?;
     Model::new(py, model)
 }

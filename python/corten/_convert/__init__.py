@@ -74,8 +74,8 @@ def convert(
         return Model(_core.convert(Path(model).read_bytes(), given, hashed))
     root = type(model).__module__.partition(".")[0]
     if root in _boosters.READERS:
-        content, own = _boosters.READERS[root](model)
-        return Model(_core.convert(content, own if given is None else given, hashed))
+        content, own, in_place = _boosters.READERS[root](model)
+        return Model(_core.convert(content, own if given is None else given, hashed, in_place))
     if any(base.__module__.partition(".")[0] == "sklearn" for base in type(model).__mro__):
         return _scikit_learn.convert(model)
     raise TypeError(

@@ -25,22 +25,22 @@ def _not_fitted(model: Any) -> NotFittedError:
     return NotFittedError(f"This {type(model).__name__} is not fitted yet; corten.convert needs a fitted model.")
 
 
-def _lightgbm(model: Any) -> tuple[bytes, list[Any] | None]:
+def _lightgbm(model: Any) -> tuple[bytes, list[Any] | None, bool]:
     from lightgbm import Booster
 
     if isinstance(model, Booster):
-        return model.model_to_string().encode(), None
+        return model.model_to_string().encode(), None, False
     if not hasattr(model, "booster_") or not model.__sklearn_is_fitted__():
         raise _not_fitted(model)
     rounds = model.best_iteration_ or None
-    return model.booster_.model_to_string(num_iteration=rounds).encode(), _labels(model)
+    return model.booster_.model_to_string(num_iteration=rounds).encode(), _labels(model), False
 
 
-def _xgboost(model: Any) -> tuple[bytes, list[Any] | None]:
+def _xgboost(model: Any) -> tuple[bytes, list[Any] | None, bool]:
     from xgboost import Booster
 
     if isinstance(model, Booster):
-        return bytes(model.save_raw("ubj")), None
+        return bytes(model.save_raw("ubj")), None, False
     if not model.__sklearn_is_fitted__():
         raise _not_fitted(model)
     missing = getattr(model, "missing", np.nan)
@@ -54,23 +54,24 @@ def _xgboost(model: Any) -> tuple[bytes, list[Any] | None]:
         best = None
     if best is not None and model.booster != "gblinear":
         booster = booster[: best + 1]
-    return bytes(booster.save_raw("ubj")), _labels(model)
+    # The wrappers predict in place.
+    return bytes(booster.save_raw("ubj")), _labels(model), True
 
 
-def _catboost(model: Any) -> tuple[bytes, list[Any] | None]:
+def _catboost(model: Any) -> tuple[bytes, list[Any] | None, bool]:
     if not model.is_fitted():
         raise _not_fitted(model)
     handle, path = tempfile.mkstemp(suffix=".json")
     os.close(handle)
     try:
         model.save_model(path, format="json")
-        return Path(path).read_bytes(), _labels(model)
+        return Path(path).read_bytes(), _labels(model), False
     finally:
         Path(path).unlink()
 
 
-#: By the name of the package.
-READERS: dict[str, Callable[[Any], tuple[bytes, list[Any] | None]]] = {
+#: By the name of the package: content, classes, and whether XGBoost's object predicts in place.
+READERS: dict[str, Callable[[Any], tuple[bytes, list[Any] | None, bool]]] = {
     "lightgbm": _lightgbm,
     "xgboost": _xgboost,
     "catboost": _catboost,

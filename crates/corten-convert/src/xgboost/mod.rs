@@ -224,7 +224,7 @@ struct TreeParameters<'b> {
 ///
 /// # Errors
 /// [`Error::Format`] for a damaged model, [`Error::Unsupported`] for boosters and objectives that aren't known.
-pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
+pub(crate) fn read(bytes: &[u8], in_place: bool) -> Result<Ensemble> {
     // JSON goes on with a quote; UBJSON with the marker of a length.
     let is_json = bytes.iter().skip(1).find(|b| !b.is_ascii_whitespace()) == Some(&b'"');
     let file: File<'_> = if is_json {
@@ -262,7 +262,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
     let sums = if booster.name == "gblinear" {
         linear(&model.weights, width, base)?
     } else {
-        Sums::Trees(trees(&model, &drops, width, base, &learner.feature_types)?)
+        Sums::Trees(trees(&model, &drops, in_place, width, base, &learner.feature_types)?)
     };
     let named = !names.is_empty();
     let mut features: Vec<Feature> = (0..width)
@@ -347,7 +347,14 @@ fn linear(weights: &[f32], width: usize, base: Vec<f64>) -> Result<Sums> {
     Ok(Sums::Linear { weights, intercept })
 }
 
-fn trees(model: &Forest<'_>, drops: &[f32], width: usize, base: Vec<f64>, types: &[String]) -> Result<TreesSpec> {
+fn trees(
+    model: &Forest<'_>,
+    drops: &[f32],
+    in_place: bool,
+    width: usize,
+    base: Vec<f64>,
+    types: &[String],
+) -> Result<TreesSpec> {
     let outputs = base.len();
     let mut spec = TreesSpec {
         base,
@@ -375,11 +382,12 @@ fn trees(model: &Forest<'_>, drops: &[f32], width: usize, base: Vec<f64>, types:
             n if n == outputs => None,
             n => return Err(bad(format!("tree {at} has leaves of {n} values for {outputs} outputs"))),
         };
-        // A dart booster scores each tree from the base score on, takes that off again and weighs the rest, in f32.
+        // In place, a dart booster scores each tree from the base score on, takes that off again and weighs the rest.
         let bases: Vec<f32> = spec.base.iter().map(|b| *b as f32).collect();
         let first = output.map_or(0, |o| o as usize);
         let weigh = |k: usize, value: f32| match drops.get(at) {
-            Some(drop) => ((value + bases[first + k]) - bases[first + k]) * drop,
+            Some(drop) if in_place => ((value + bases[first + k]) - bases[first + k]) * drop,
+            Some(drop) => value * drop,
             None => value,
         };
         let read = tree.lower(output, outputs, &weigh, &levels, &is_category);
