@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -77,6 +78,8 @@ class Model:
             self.classes_ = _label_array(output["classes"])
         if self._named:
             self.feature_names_in_ = np.array([i["name"] for i in schema["inputs"]], dtype=object)
+        self._few = core.few
+        self.__class__ = _kind(frozenset(_QUICK - self._methods))
         # The score from which a row is an outlier: of isolation forests that were converted.
         self._offset: float | None = core.metadata().get("offset")
 
@@ -101,10 +104,8 @@ class Model:
         return self._width
 
     def _run(self, method: str, X: Any) -> Any:
-        few = self._core.few(method, X)
-        if few is not None:
-            return few
-        return self._core.run(method, self._read(X).data)
+        few = self._few(method, X)
+        return self._core.run(method, self._read(X).data) if few is None else few
 
     def _read(self, X: Any) -> _inputs.Input:
         inputs = _inputs.read(X, "Model", sparse=True, text=True)
@@ -112,7 +113,6 @@ class Model:
             raise ValueError(f"X has {inputs.width} features, but Model is expecting {self._width} features as input.")
         return inputs
 
-    @_has("predict")
     def predict(self, X: Any) -> np.ndarray:
         """Predicts a class or a number for each row.
 
@@ -125,12 +125,12 @@ class Model:
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
-        out: np.ndarray = self._run("predict", X)
-        if hasattr(self, "classes_"):
+        few = self._few("predict", X, True)
+        out: np.ndarray = self._core.run("predict", self._read(X).data) if few is None else few
+        if "classes_" in self.__dict__:
             return self.classes_[out.ravel().astype(np.intp)]
-        return out.ravel() if out.shape[1] == 1 else out
+        return out.ravel() if out.ndim == 2 and out.shape[1] == 1 else out
 
-    @_has("predict_proba")
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predicts the probability of each class.
 
@@ -146,7 +146,6 @@ class Model:
         out: np.ndarray = self._run("predict_proba", X)
         return out
 
-    @_has("decision_function")
     def decision_function(self, X: Any) -> np.ndarray:
         """The score of each class before it becomes a probability.
 
@@ -375,6 +374,27 @@ class Model:
     def __repr__(self) -> str:
         made = self._core.metadata().get("estimator", "")
         return f"<Model of {self.n_features_in_} columns: {', '.join(self.methods)}{'; ' + made if made else ''}>"
+
+
+#: Methods that a single row may be asked through: whether a model has them must not cost a call.
+_QUICK = frozenset({"predict", "predict_proba", "decision_function"})
+
+
+class _Lacking:
+    """A method that models of some kind don't have, as `hasattr` sees it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        raise AttributeError(f"This {owner.__name__!r} has no attribute {self._name!r}")
+
+
+@functools.cache
+def _kind(lacking: frozenset[str]) -> type[Model]:
+    """The class of the models that lack some methods."""
+    members = {name: _Lacking(name) for name in lacking}
+    return type("Model", (Model,), {**members, "__module__": Model.__module__, "__doc__": Model.__doc__})
 
 
 def _label_array(classes: list[Any]) -> np.ndarray:

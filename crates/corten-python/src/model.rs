@@ -9,7 +9,6 @@ use corten_model::compose::{self, Member, Part, Rule};
 use corten_model::conformal::Conformal;
 use corten_model::ops::{PredictionSet, SetScore};
 use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot};
-use numpy::PyArray2;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -103,15 +102,18 @@ impl Model {
         }
     }
 
-    /// Runs a method on a few rows of an array of floats; `None` where `run` has to be asked.
+    /// Runs a method on a few rows of an array of floats; `None` where `run` has to be asked. An answer of one column has
+    /// one dimension where `flat`.
+    #[pyo3(signature = (method, x, flat = false))]
     fn few<'py>(
         &self,
         py: Python<'py>,
         method: &str,
         x: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        flat: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let method = Method::parse(method).map_err(|e| errors::to_py(py, e))?;
-        self.rows.few(py, &self.read(), method, x)
+        self.rows.few(py, &self.read(), method, x, flat)
     }
 
     /// Shapley values of a table: a dict of arrays and names.

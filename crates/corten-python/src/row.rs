@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use corten_core::{Error, Kind};
 use corten_model::{Labels, Method, Model, Session, Slot};
-use numpy::{Element, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{Element, PyArray2, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyString};
 
@@ -87,12 +87,13 @@ impl Rows {
         model: &Model,
         method: Method,
         x: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        flat: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         if let Ok(x) = x.cast_exact::<PyArray2<f64>>() {
-            return self.few_of(py, model, method, x);
+            return self.few_of(py, model, method, x, flat);
         }
         match x.cast_exact::<PyArray2<f32>>() {
-            Ok(x) => self.few_of(py, model, method, x),
+            Ok(x) => self.few_of(py, model, method, x, flat),
             Err(_) => Ok(None),
         }
     }
@@ -103,7 +104,8 @@ impl Rows {
         model: &Model,
         method: Method,
         x: &Bound<'py, PyArray2<T>>,
-    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        flat: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let &[rows, columns] = x.shape() else { return Ok(None) };
         let Some(output) = model.output(method) else { return Ok(None) };
         let numbers = |slots: &[Slot]| slots.iter().all(|s| matches!(s, Slot::Number(_)));
@@ -111,7 +113,8 @@ impl Rows {
         if rows == 0 || rows > FEW || columns != self.inputs.len() || !plain || !x.is_c_contiguous() {
             return Ok(None);
         }
-        let out = PyArray2::<f64>::zeros(py, [rows, output.columns.len()], false);
+        let shape: &[usize] = if flat && output.columns.len() == 1 { &[rows] } else { &[rows, output.columns.len()] };
+        let out = PyArrayDyn::<f64>::zeros(py, shape, false);
         #[expect(unsafe_code, reason = "counting borrows of arrays takes longer than a small model")]
         // SAFETY: both are C-ordered and aligned (exact arrays of native floats that numpy says are contiguous); `out`
         // is new, and the caller keeps other threads from writing into an array that is being scored.
@@ -127,7 +130,7 @@ impl Rows {
             }
             Ok(())
         });
-        done.map(|()| Some(out))
+        done.map(|()| Some(out.into_any()))
     }
 
     fn run<'py, T>(
