@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Scoring of LightGBM's own model by Corten, LightGBM, and as far as they are installed lleaves, ONNX Runtime and treelite.
+
+    python benches/score_trees.py [trees] [leaves]
+
+One row (thousands of different rows in turn), and batches on one and on two threads. The model is one of binary classes
+on normal columns; each answer is compared with LightGBM's. Ratios are to the quickest peer in the same run.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from _common import median_us
+
+import corten
+
+BATCHES = (100, 1_000, 10_000, 100_000)
+
+
+def make(trees: int, leaves: int) -> tuple[lgb.Booster, np.ndarray]:
+    """A booster, and rows that it hasn't seen."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200_000, 24)).astype(np.float32).astype(float)
+    x[random.random(x.shape) < 0.02] = np.nan
+    z = np.nan_to_num(x)
+    y = (
+        z[:, 0] * z[:, 1] + np.sin(2 * z[:, 2]) + z[:, 3] ** 2 + z[:, 4:12].sum(axis=1) + random.logistic(size=len(x))
+    ) > 1
+    settings = {"objective": "binary", "num_leaves": leaves, "learning_rate": 0.05, "verbose": -1, "num_threads": 2}
+    return lgb.train(settings, lgb.Dataset(x[:100_000], y[:100_000]), trees), np.ascontiguousarray(x[100_000:])
+
+
+def scorers(booster: lgb.Booster, folder: Path) -> dict[str, Callable[[np.ndarray, int], Any]]:
+    """By name, what scores an array on a number of threads."""
+    model = corten.convert(booster)
+    booster.save_model(folder / "m.txt")
+    width = booster.num_feature()
+    out: dict[str, Callable[[np.ndarray, int], Any]] = {
+        "corten": lambda x, threads: model._core.run("predict", x, threads) if len(x) > 4 else model.predict(x),
+        "lightgbm": lambda x, threads: booster.predict(x, num_threads=threads),
+    }
+    try:
+        import lleaves
+
+        compiled = lleaves.Model(str(folder / "m.txt"))
+        compiled.compile()
+        out["lleaves"] = lambda x, threads: compiled.predict(x, n_jobs=threads)
+    except ImportError:
+        print("lleaves isn't installed")
+    try:
+        import onnxruntime
+        from onnxmltools import convert_lightgbm
+        from onnxmltools.convert.common.data_types import FloatTensorType
+
+        onnx = convert_lightgbm(booster, initial_types=[("x", FloatTensorType([None, width]))], zipmap=False)
+        sessions = {}
+        for threads in (1, 2):
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            sessions[threads] = onnxruntime.InferenceSession(
+                onnx.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        out["onnxruntime"] = lambda x, threads: sessions[threads].run(None, {"x": x.astype(np.float32)})[1]
+    except ImportError:
+        print("onnxruntime or onnxmltools isn't installed")
+    try:
+        import treelite
+
+        loaded = treelite.frontend.load_lightgbm_model(str(folder / "m.txt"))
+        out["treelite"] = lambda x, threads: treelite.gtil.predict(loaded, x, nthread=threads)
+    except ImportError:
+        print("treelite isn't installed")
+    return out
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """The best of a few calls."""
+    best, spent = float("inf"), 0.0
+    while spent < 1.0:
+        start = time.perf_counter()
+        call()
+        took = time.perf_counter() - start
+        best, spent = min(best, took), spent + took
+    return best
+
+
+def main() -> None:
+    """Measures and prints."""
+    trees = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    leaves = int(sys.argv[2]) if len(sys.argv) > 2 else 63
+    booster, x = make(trees, leaves)
+    with tempfile.TemporaryDirectory() as folder:
+        all_of_them = scorers(booster, Path(folder))
+        want = booster.predict(x[:5_000])
+        got = np.asarray(all_of_them["corten"](x[:5_000], 2)).ravel()
+        print(f"{trees} trees of {leaves} leaves; largest difference to LightGBM {np.abs(got - want).max():.1e}")
+        rows = [np.ascontiguousarray(x[i : i + 1]) for i in range(4_096)]
+        table: dict[str, dict[str, float]] = {"one row, us": {}}
+        for name, score in all_of_them.items():
+            repeat = 500 if name == "treelite" else 2_000
+            table["one row, us"][name] = median_us(lambda row, score=score: score(row, 1), rows, repeat)
+            for size in BATCHES:
+                for threads in (1, 2):
+                    part = x[:size]
+                    took = seconds(lambda score=score, part=part, threads=threads: score(part, threads))
+                    table.setdefault(f"{size:,} rows, {threads} threads, k rows/s", {})[name] = size / took / 1e3
+        print(f"{'':32}" + "".join(f"{name:>13}" for name in all_of_them) + "   corten to best peer")
+        for what, figures in table.items():
+            peers = [value for name, value in figures.items() if name != "corten"]
+            quick = min(peers) / figures["corten"] if what.startswith("one") else figures["corten"] / max(peers)
+            print(f"{what:32}" + "".join(f"{figures[name]:13.1f}" for name in all_of_them) + f"   {quick:.1f}x")
+
+
+if __name__ == "__main__":
+    main()
