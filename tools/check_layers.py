@@ -21,11 +21,9 @@ MAY_USE: dict[str, set[str]] = {
     "corten-model": {"corten-core", "corten-kernels"},
     "corten-learn": INFERENCE,
     "corten-trees": INFERENCE,
-    "corten-convert": {"corten-core", "corten-model"},
-    "corten-export": {"corten-core", "corten-model"},
     "corten-run": {"corten-core", "corten-model"},
     "corten-serve": {"corten-core", "corten-data", "corten-model"},
-    "corten-python": INFERENCE | {"corten-convert", "corten-data", "corten-export", "corten-learn", "corten-trees"},
+    "corten-python": INFERENCE | {"corten-data", "corten-learn", "corten-trees"},
 }
 
 # Crate from outside -> the workspace crates that may reach it, directly or through others.
@@ -42,8 +40,6 @@ HOMES: dict[str, set[str]] = {
         "corten-model",
         "corten-learn",
         "corten-trees",
-        "corten-convert",
-        "corten-export",
         "corten-serve",
         "corten-python",
     },

@@ -1,8 +1,8 @@
 //! Any arrays are refused as trees, or give a model that answers: scikit-learn's way in.
 #![no_main]
 
-use corten_convert::flat::{Flat, Meaning, read};
-use corten_convert::{Answer, Wrapping};
+use corten_trees::convert::flat::{Flat, Meaning, read};
+use corten_trees::convert::{Answer, Wrapping};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

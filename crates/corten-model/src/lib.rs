@@ -12,6 +12,8 @@ pub mod compose;
 pub mod conformal;
 pub mod estimator;
 pub mod explain;
+#[cfg(feature = "std")]
+pub mod export;
 pub mod file;
 mod graph;
 mod model;

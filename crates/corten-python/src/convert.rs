@@ -1,9 +1,9 @@
 //! Models of other libraries.
 
-use corten_convert::flat::{self, Flat, Meaning};
-use corten_convert::{Answer, Wrapping};
 use corten_core::CancelToken;
 use corten_model::ops::CategoryValues;
+use corten_trees::convert::flat::{self, Flat, Meaning};
+use corten_trees::convert::{Answer, Wrapping};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -24,7 +24,7 @@ pub(crate) fn convert(
     in_place: bool,
 ) -> PyResult<Model> {
     let wrapping = Wrapping { labels: classes.map(labels_of).transpose()?, categories, in_place };
-    let model = door::run(py, Size::Medium, &CancelToken::new(), || corten_convert::convert(bytes, &wrapping))?;
+    let model = door::run(py, Size::Medium, &CancelToken::new(), || corten_trees::convert::convert(bytes, &wrapping))?;
     Model::new(py, model)
 }
 
@@ -100,5 +100,5 @@ pub(crate) fn convert_arrays(
 /// A model as LightGBM's text.
 #[pyfunction]
 pub(crate) fn to_lightgbm(py: Python<'_>, model: &Model) -> PyResult<String> {
-    door::run(py, Size::Medium, &CancelToken::new(), || corten_convert::to_lightgbm(&model.read()))
+    door::run(py, Size::Medium, &CancelToken::new(), || corten_trees::convert::to_lightgbm(&model.read()))
 }

@@ -1,8 +1,8 @@
 //! Models as source code, and on a grid of few bits.
 
 use corten_core::CancelToken;
-use corten_export::{Bits, Options};
 use corten_model::Method;
+use corten_model::export::{Bits, Options};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -21,7 +21,7 @@ pub(crate) fn export_c<'py>(
     let inner = model.get();
     let export = door::run(py, Size::Medium, &CancelToken::new(), || {
         let method = method.map(Method::parse).transpose()?;
-        corten_export::c(&inner.read(), &Options { name: name.into(), method })
+        corten_model::export::c(&inner.read(), &Options { name: name.into(), method })
     })?;
     let report = PyDict::new(py);
     report.set_item("method", export.report.method.as_str())?;
@@ -37,7 +37,7 @@ pub(crate) fn export_c<'py>(
 pub(crate) fn quantize(py: Python<'_>, model: &Bound<'_, Model>, bits: &str) -> PyResult<Model> {
     let inner = model.get();
     let quantized = door::run(py, Size::Medium, &CancelToken::new(), || {
-        corten_export::quantize(&inner.read(), Bits::parse(bits)?)
+        corten_model::export::quantize(&inner.read(), Bits::parse(bits)?)
     })?;
     Model::new(py, quantized)
 }

@@ -11,10 +11,10 @@ use corten_core::{Error, Result};
 use corten_model::ops::{CategoryValues, Precision, Tree, TreeNode, TreesSpec};
 use serde::Deserialize;
 
-use crate::Wrapping;
-use crate::city::hash_of_category;
-use crate::ensemble::{Answer, Ensemble, Feature, Sums};
-use crate::numbers::shown;
+use crate::convert::Wrapping;
+use crate::convert::city::hash_of_category;
+use crate::convert::ensemble::{Answer, Ensemble, Feature, Sums};
+use crate::convert::numbers::shown;
 
 /// Deepest symmetric tree, and deepest of the others.
 const MAX_DEPTH: usize = 16;

@@ -3,9 +3,9 @@
 //! The grid's step is a power of two, so that whole numbers times the step, and sums of them, are exact in `f64`: the
 //! quantised model is a model like any other, and exported C that adds whole numbers gives its very bits.
 
+use crate::ops::{Linear, Op, Trees};
+use crate::{Builder, Model};
 use corten_core::{Error, Result};
-use corten_model::ops::{Linear, Op, Trees};
-use corten_model::{Builder, Model};
 
 /// Width of the whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Weighted sums, in the 16 lanes of the executor.
 
+use crate::ops::Linear;
 use corten_core::Result;
-use corten_model::ops::Linear;
 
 use super::{Emit, Wires};
-use crate::source::Source;
-use crate::support::Helper;
+use crate::export::source::Source;
+use crate::export::support::Helper;
 
 impl Emit for Linear {
     fn emit(&self, source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use corten_core::{Error, Result};
 use corten_model::ops::{CategoryValues, Precision, Tree, TreeNode, TreesSpec};
 
-use crate::ensemble::{Answer, Ensemble, Feature, Sums};
+use crate::convert::ensemble::{Answer, Ensemble, Feature, Sums};
 
 /// Trees behind each other. Children count from their tree's first node; -1 has none.
 #[derive(Clone, Debug, Default)]

@@ -9,11 +9,11 @@ mod one_hot;
 mod scale;
 mod trees;
 
+use crate::ops::Op;
 use corten_core::{Error, Result};
-use corten_model::ops::Op;
 
-use crate::plan::Step;
-use crate::source::{Columns, Source, entry};
+use crate::export::plan::Step;
+use crate::export::source::{Columns, Source, entry};
 
 /// An operator that can be written as C.
 pub(crate) trait Emit {

@@ -1,11 +1,11 @@
 //! Categories to codes: a search in a sorted table.
 
+use crate::ops::{Category, CategoryColumn, CategoryValues, Rule};
 use corten_core::{Error, Result};
-use corten_model::ops::{Category, CategoryColumn, CategoryValues, Rule};
 
 use super::{Emit, Wires};
-use crate::source::{Columns, Source, text};
-use crate::support::Helper;
+use crate::export::source::{Columns, Source, text};
+use crate::export::support::Helper;
 
 /// The codes in the order of the sorted categories, as an expression over `n`.
 fn codes(source: &mut Source, column: &CategoryColumn, order: &[usize]) -> String {

@@ -1,10 +1,10 @@
 //! Indicator columns.
 
+use crate::ops::OneHot;
 use corten_core::Result;
-use corten_model::ops::OneHot;
 
 use super::{Emit, Wires};
-use crate::source::Source;
+use crate::export::source::Source;
 
 impl Emit for OneHot {
     fn emit(&self, source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {

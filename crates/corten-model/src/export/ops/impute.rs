@@ -1,11 +1,11 @@
 //! Imputers.
 
+use crate::ops::{Impute, ImputeText, IsMissing};
 use corten_core::Result;
-use corten_model::ops::{Impute, ImputeText, IsMissing};
 
 use super::{Emit, Wires};
-use crate::source::{Source, text};
-use crate::support::Helper;
+use crate::export::source::{Source, text};
+use crate::export::support::Helper;
 
 /// Whether `x` is missing.
 fn is_missing(source: &mut Source, marker: f64) -> String {

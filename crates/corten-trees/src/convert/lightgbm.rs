@@ -13,8 +13,8 @@ use corten_core::{Error, Result};
 use corten_model::ops::{CategoryValues, LeafModel, Tree, TreeNode, TreesSpec};
 use serde_json::Value;
 
-use crate::ensemble::{Answer, Ensemble, Feature, Sums};
-use crate::numbers::{list, one, shown};
+use crate::convert::ensemble::{Answer, Ensemble, Feature, Sums};
+use crate::convert::numbers::{list, one, shown};
 
 pub use write::to_lightgbm;
 

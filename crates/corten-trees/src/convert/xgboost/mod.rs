@@ -13,8 +13,8 @@ use corten_model::ops::{CategoryValues, Precision, Tree, TreeNode, TreesSpec};
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
-use crate::ensemble::{Answer, Ensemble, Feature, Sums};
-use crate::numbers::shown;
+use crate::convert::ensemble::{Answer, Ensemble, Feature, Sums};
+use crate::convert::numbers::shown;
 
 /// Most features and outputs.
 const MAX_FEATURES: usize = 1 << 24;

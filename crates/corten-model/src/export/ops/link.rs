@@ -1,11 +1,11 @@
 //! Links and decisions.
 
+use crate::ops::{Decide, DecideKind, Link, LinkKind};
 use corten_core::Result;
-use corten_model::ops::{Decide, DecideKind, Link, LinkKind};
 
 use super::{Emit, Wires};
-use crate::source::Source;
-use crate::support::Helper;
+use crate::export::source::Source;
+use crate::export::support::Helper;
 
 impl Emit for Link {
     fn emit(&self, source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {

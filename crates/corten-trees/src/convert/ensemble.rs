@@ -8,8 +8,8 @@ use corten_model::ops::{
 use corten_model::{Builder, Input, Labels, Method, Model, Output, Schema, Slot};
 use serde_json::Value;
 
-use crate::Wrapping;
-use crate::categories::{self, Derived, MAX_LEVELS};
+use crate::convert::Wrapping;
+use crate::convert::categories::{self, Derived, MAX_LEVELS};
 
 /// A column that an ensemble reads.
 #[derive(Clone, Debug, PartialEq)]

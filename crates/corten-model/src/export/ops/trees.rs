@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use crate::ops::{CodeNode, CodeRule, Precision, Trees, TreesTable};
 use corten_core::Result;
-use corten_model::ops::{CodeNode, CodeRule, Precision, Trees, TreesTable};
 
 use super::{Emit, Wires};
-use crate::source::{Reals, Source, entry, unsigned};
-use crate::support::Helper;
+use crate::export::source::{Reals, Source, entry, unsigned};
+use crate::export::support::Helper;
 
 /// Most bits that a sum of whole numbers may have: `double` holds it exactly, and `int32_t` the leaves' part.
 const EXACT: f64 = 9_007_199_254_740_992.0;

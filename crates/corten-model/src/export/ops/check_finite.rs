@@ -1,10 +1,10 @@
 //! Refusals: a code that says why.
 
+use crate::ops::CheckFinite;
 use corten_core::Result;
-use corten_model::ops::CheckFinite;
 
 use super::{Emit, Wires};
-use crate::source::Source;
+use crate::export::source::Source;
 
 impl Emit for CheckFinite {
     fn emit(&self, source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {

@@ -1,10 +1,10 @@
 //! Scalers.
 
+use crate::ops::Scale;
 use corten_core::Result;
-use corten_model::ops::Scale;
 
 use super::{Emit, Wires};
-use crate::source::Source;
+use crate::export::source::Source;
 
 impl Emit for Scale {
     fn emit(&self, source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {

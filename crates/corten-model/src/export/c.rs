@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::{Method, Model, Slot};
 use corten_core::{Error, Kind, Result};
-use corten_model::{Method, Model, Slot};
 
-use crate::ops::{Wires, emit};
-use crate::plan::{Place, Plan};
-use crate::source::{Source, text};
+use crate::export::ops::{Wires, emit};
+use crate::export::plan::{Place, Plan};
+use crate::export::source::{Source, text};
 
 /// Longest name of a function's prefix: compilers for small devices tell names of 31 characters apart.
 const MAX_NAME: usize = 24;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::plan::Place;
-use crate::support::Helper;
+use crate::export::plan::Place;
+use crate::export::support::Helper;
 
 /// Widest line of a table.
 const WIDTH: usize = 110;

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use corten_convert::{Wrapping, convert, to_lightgbm};
 use corten_core::Error;
 use corten_core::random::Stream;
 use corten_model::{Method, Model};
+use corten_trees::convert::{Wrapping, convert, to_lightgbm};
 use serde_json::Value;
 
 fn folder() -> PathBuf {

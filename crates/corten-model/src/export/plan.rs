@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::ops::{LinkKind, Op};
+use crate::{Graph, Method, Output, Slot};
 use corten_core::{Kind, Result};
-use corten_model::ops::{LinkKind, Op};
-use corten_model::{Graph, Method, Output, Slot};
 
 /// Where a column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
