@@ -20,10 +20,6 @@ _SHARED = {
         }
         for name in ("GradientBoostingClassifier", "GradientBoostingRegressor")
     },
-    "HistGradientBoostingRanker": {
-        f"check_sample_weight_equivalence_on_{kind}_data": "pairs of rows count: a row's repetition pulls no other row"
-        for kind in ("dense", "sparse")
-    },
     **{
         name: {
             f"check_sample_weight_equivalence_on_{kind}_data": "rows are drawn at random: a weight isn't a repetition"

@@ -152,6 +152,25 @@ def _pulls(sizes: np.ndarray, y: np.ndarray, scores: np.ndarray) -> tuple[np.nda
     return g, h
 
 
+def test_queries_have_weights() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    # One half of the queries wants the first column high, the other half low.
+    y = np.digitize(np.where(np.arange(400) < 200, X[:, 0], -X[:, 0]), [-0.5, 0.5])
+    sizes = [20] * 20
+    heavy = np.where(np.arange(20) < 10, 10.0, 1.0)
+    for weights, sign in ((heavy, 1), (heavy[::-1], -1)):
+        ranker = HistGradientBoostingRanker(max_iter=20).fit(X, y, group=sizes, group_weight=weights)
+        assert sign * np.corrcoef(ranker.predict(X), X[:, 0])[0, 1] > 0.5
+    even = HistGradientBoostingRanker(max_iter=5).fit(X, y, group=sizes, group_weight=np.ones(20))
+    plain = HistGradientBoostingRanker(max_iter=5).fit(X, y, group=sizes)
+    np.testing.assert_array_equal(even.predict(X), plain.predict(X))
+    with pytest.raises(ValueError, match="group_weight should have 20 weights, one a query"):
+        HistGradientBoostingRanker().fit(X, y, group=sizes, group_weight=np.ones(400))
+    with pytest.raises(ValueError, match="400"):
+        HistGradientBoostingRanker().fit(X, y, group=[20] * 19, group_weight=np.ones(19))
+
+
 def test_ranking_is_as_good_as_lightgbms() -> None:
     X, y, sizes = _queries()
     test_X, test_y, _ = _queries(seed=9)

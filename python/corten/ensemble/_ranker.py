@@ -130,7 +130,6 @@ class HistGradientBoostingRanker(HistGradientBoosting):
     """
 
     _core_name = "ensemble.HistGradientBoostingRanker"
-    _routed = {"fit": ("sample_weight",)}
 
     def __init__(
         self,
@@ -215,9 +214,9 @@ class HistGradientBoostingRanker(HistGradientBoosting):
         self,
         X: Any,
         y: Any,
-        sample_weight: Any = None,
         *,
         group: Any = None,
+        group_weight: Any = None,
         init_score: Any = None,
         init_model: Any = None,
         callbacks: Sequence[Callable[..., Any]] | None = None,
@@ -232,10 +231,11 @@ class HistGradientBoostingRanker(HistGradientBoosting):
             The rows, query after query.
         y : array-like of shape (n_samples,)
             How relevant each row is: whole numbers from 0 to 31.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weight of each row; 1 each if not given.
         group : array-like of shape (n_queries,), optional
             How many rows each query has, in the order of the rows; all rows are one query if not given.
+        group_weight : array-like of shape (n_queries,), optional
+            Weight of each query, as XGBoost's rankers take it; 1 each if not given. Rows have none of their own: they
+            count in pairs.
         init_score : array-like of shape (n_samples,), optional
             Raw scores to start from. They are no part of the model.
         init_model : estimator, optional
@@ -254,14 +254,25 @@ class HistGradientBoostingRanker(HistGradientBoosting):
             For parameters out of range, unusable values, and queries that don't add up to the rows.
         """
         inputs = self._read(X, reset=True)
-        weights = _inputs.sample_weight(sample_weight, inputs.rows)
         target = _targets.numbers(y, inputs.rows)
         extras: dict[str, Any] = {}
+        sizes = np.array([inputs.rows])
         if group is not None:
             sizes = np.asarray(group)
             if sizes.ndim != 1 or not len(sizes) or (sizes != np.floor(sizes)).any() or (sizes < 0).any():
                 raise ValueError(f"group should be a list of sizes of queries. Got {sizes!r:.80} instead.")
             extras["group"] = sizes.astype(np.uint32)
+        weights = None
+        if group_weight is not None:
+            given = np.asarray(group_weight, dtype=np.float64)
+            if given.shape != sizes.shape:
+                raise ValueError(
+                    f"group_weight should have {len(sizes)} weights, one a query, but has shape {given.shape}."
+                )
+            repeated = np.repeat(given, sizes.astype(np.intp))
+            # Queries that don't add up to the rows are refused by the fit.
+            if len(repeated) == inputs.rows:
+                weights = _inputs.sample_weight(repeated, inputs.rows)
         return self._boost(
             inputs, target, weights, init_score=init_score, init_model=init_model, callbacks=callbacks, **extras
         )
