@@ -10,32 +10,27 @@ from conftest import estimators, small
 
 checks = pytest.importorskip("sklearn.utils.estimator_checks")
 
+_ROUNDING = "splits of a few rows gain alike, up to rounding"
+_DRAWS = "rows are drawn at random: a weight isn't a repetition"
+
+
+def _weights(reason: str, *kinds: str) -> dict[str, str]:
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in kinds}
+
+
 #: Checks that scikit-learn's own class of the same name fails for the same reason.
 _SHARED = {
     "Ridge": {"check_non_transformer_estimators_n_iter": "direct solvers have no iterations, as in scikit-learn"},
-    **{
-        name: {
-            f"check_sample_weight_equivalence_on_{kind}_data": "splits of a few rows gain alike, up to rounding"
-            for kind in ("dense", "sparse")
-        }
-        for name in ("GradientBoostingClassifier", "GradientBoostingRegressor")
-    },
-    **{
-        name: {
-            f"check_sample_weight_equivalence_on_{kind}_data": "rows are drawn at random: a weight isn't a repetition"
-            for kind in ("dense", "sparse")
-        }
-        for name in (
-            "AdaBoostClassifier",
-            "AdaBoostRegressor",
-            "BaggingClassifier",
-            "BaggingRegressor",
-            "IsolationForest",
-            "RandomTreesEmbedding",
-            "RandomForestClassifier",
-            "RandomForestRegressor",
-        )
-    },
+    "GradientBoostingClassifier": _weights(_ROUNDING, "dense", "sparse"),
+    "GradientBoostingRegressor": _weights(_ROUNDING, "sparse"),
+    "AdaBoostClassifier": _weights(_DRAWS, "dense", "sparse"),
+    "AdaBoostRegressor": _weights(_DRAWS, "sparse"),
+    "BaggingClassifier": _weights(_DRAWS, "dense", "sparse"),
+    "BaggingRegressor": _weights(_DRAWS, "dense", "sparse"),
+    "IsolationForest": _weights(_DRAWS, "dense", "sparse"),
+    "RandomTreesEmbedding": _weights(_DRAWS, "dense", "sparse"),
+    "RandomForestClassifier": _weights(_DRAWS, "dense", "sparse"),
+    "RandomForestRegressor": _weights(_DRAWS, "dense", "sparse"),
 }
 
 

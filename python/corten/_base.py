@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import _core, _inputs, _output, _targets
+from ._export import Exports
 from ._inputs import Input
 from ._params import Parameters, plain, seed, signature
 from ._progress import Line, Round, Rounds
@@ -56,7 +57,7 @@ def _made() -> dict[str, Any]:
     }
 
 
-class Savable:
+class Savable(Exports):
     """Saving and pickling of anything that has a fitted `_model`."""
 
     _model: Any
@@ -99,57 +100,6 @@ class Savable:
             facts.setdefault("report", {k: v for k, v in report.items() if k not in left_out})
         model.set_metadata({**model.metadata(), **facts})
         model.save(os.fspath(path))
-
-    def export_c(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        name: str = "model",
-        method: str | None = None,
-        quantize: str | None = None,
-        sample: Any = None,
-    ) -> dict[str, Any]:
-        """Writes the model as one file of C99 that answers a row with the same bits.
-
-        The file holds `int NAME_predict(const double *row, double *out)`; its first comment lists what goes into `row`
-        and comes out in `out`. It allocates nothing and needs no library.
-
-        Parameters
-        ----------
-        path : path-like
-            The file to write.
-        name : str, default="model"
-            What the function's name begins with.
-        method : {"predict_proba", "predict", "decision_function", "transform"}, optional
-            What the function answers; the first of them that the model has if not given.
-        quantize : {"int16", "int8"}, optional
-            Keep weights and leaves as whole numbers of that width times a power of two.
-        sample : array-like or frame of shape (n_samples, n_features), optional
-            Rows on which the error of the quantized form is measured.
-
-        Returns
-        -------
-        dict
-            `method`, `table_bytes` (flash), `stack_bytes` (memory), `inputs` and `outputs` (numbers and texts), and with
-            a sample `max_error` and `mean_error` of the numbers it answers.
-
-        Raises
-        ------
-        ValueError
-            For a name that C does not take, a method that the model does not have, or a model that keeps a state.
-
-        Examples
-        --------
-        >>> import tempfile, os
-        >>> from corten.linear_model import Ridge
-        >>> path = os.path.join(tempfile.mkdtemp(), "m.c")
-        >>> report = Ridge().fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0]).export_c(path)
-        >>> report["method"], report["outputs"]
-        ('predict', (1, 0))
-        """
-        from ._export import write_c
-
-        return write_c(self._fitted_model(), path, name, method, quantize, sample)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
-from typing import Any
 
 from . import _core
+from ._atomic import replacing
 
 
-def write(model: Any, path: str | os.PathLike[str] | None) -> str:
-    """The text of a model in Rust; written to a file too where one is named, which is put in place at once."""
-    text = _core.to_lightgbm(model)
-    if path is not None:
-        target = Path(path)
-        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            # A file made here is private; others get what the process gives new files.
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(beside, 0o666 & ~mask)
-            os.replace(beside, target)
-        except BaseException:
-            os.unlink(beside)
-            raise
-    return text
+class WritesLightGBM:
+    """`to_lightgbm` of what has trees."""
+
+    def to_lightgbm(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Writes the trees as a text model of LightGBM, whose booster predicts the same.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write as well.
+
+        Returns
+        -------
+        str
+            The text, for `lightgbm.Booster(model_str=...)`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        UnsupportedError
+            With the reason, when the model says more than LightGBM's models can; nothing is written then.
+
+        Notes
+        -----
+        LightGBM takes values of a magnitude of at most 1e-35 for 0, whatever the model does.
+        """
+        text = _core.to_lightgbm(self._fitted_model())  # type: ignore[attr-defined]
+        if path is not None:
+            with replacing(path) as file:
+                file.write(text.encode())
+        return text

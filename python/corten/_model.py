@@ -12,13 +12,15 @@ import numpy as np
 from . import _core, _inputs, _output
 from ._base import available_if
 from ._explain import explain
+from ._export import Exports
+from ._lightgbm import WritesLightGBM
 
 
 def _has(method: str) -> Any:
     return available_if(lambda self: method in self._methods)
 
 
-class Model:
+class Model(Exports, WritesLightGBM):
     """A fitted model, usually from `corten.load`.
 
     It has the methods that the fitted estimator had (`predict`, `predict_proba`, `decision_function`, `transform`),
@@ -281,6 +283,9 @@ class Model:
         """
         return np.asarray(self._core.update(_inputs.read(X, "Model", text=True).data))
 
+    def _fitted_model(self) -> Any:
+        return self._core
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the model, with its present state.
 
@@ -290,83 +295,6 @@ class Model:
             The file; it is written beside and then put in place at once.
         """
         self._core.save(os.fspath(path))
-
-    def export_c(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        name: str = "model",
-        method: str | None = None,
-        quantize: str | None = None,
-        sample: Any = None,
-    ) -> dict[str, Any]:
-        """Writes the model as one file of C99 that answers a row with the same bits.
-
-        The file holds `int NAME_predict(const double *row, double *out)`; its first comment lists what goes into `row`
-        and comes out in `out`. It allocates nothing and needs no library.
-
-        Parameters
-        ----------
-        path : path-like
-            The file to write.
-        name : str, default="model"
-            What the function's name begins with.
-        method : {"predict_proba", "predict", "decision_function", "transform"}, optional
-            What the function answers; the first of them that the model has if not given.
-        quantize : {"int16", "int8"}, optional
-            Keep weights and leaves as whole numbers of that width times a power of two.
-        sample : array-like or frame of shape (n_samples, n_features), optional
-            Rows on which the error of the quantized form is measured.
-
-        Returns
-        -------
-        dict
-            `method`, `table_bytes` (flash), `stack_bytes` (memory), `inputs` and `outputs` (numbers and texts), and with
-            a sample `max_error` and `mean_error` of the numbers it answers.
-
-        Raises
-        ------
-        ValueError
-            For a name that C does not take, a method that the model does not have, or a model that keeps a state.
-
-        Examples
-        --------
-        >>> import tempfile, os
-        >>> from corten.linear_model import Ridge
-        >>> path = os.path.join(tempfile.mkdtemp(), "m.c")
-        >>> report = Ridge().fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0]).export_c(path)
-        >>> report["method"], report["outputs"]
-        ('predict', (1, 0))
-        """
-        from ._export import write_c
-
-        return write_c(self._core, path, name, method, quantize, sample)
-
-    def to_lightgbm(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Writes the trees as a text model of LightGBM, whose booster predicts the same.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            A file to write as well.
-
-        Returns
-        -------
-        str
-            The text, for `lightgbm.Booster(model_str=...)`.
-
-        Raises
-        ------
-        UnsupportedError
-            With the reason, when the model says more than LightGBM's models can; nothing is written then.
-
-        Notes
-        -----
-        LightGBM takes values of a magnitude of at most 1e-35 for 0, whatever the model does.
-        """
-        from ._lightgbm import write
-
-        return write(self._core, path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _from_bytes, (self._core.to_bytes(),)

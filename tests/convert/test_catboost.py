@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import catboost
 import numpy as np
 import pandas as pd
 import pytest
 
 import corten
+from convert.cells import odd, table
+
+catboost = pytest.importorskip("catboost")
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 4))
@@ -57,6 +59,21 @@ def test_one_hot_categories_are_named() -> None:
     np.testing.assert_allclose(ours.predict_proba(frame), theirs.predict_proba(frame), rtol=1e-12)
     with pytest.raises(ValueError, match="none of the 1 given"):
         corten.convert(theirs, categories={"kind": ["u"]})
+
+
+@pytest.mark.parametrize("policy", ["SymmetricTree", "Lossguide", "Depthwise"])
+def test_trees_of_catboost_score_the_same(policy: str) -> None:
+    x, y = table()
+    settings = {"iterations": 8, "depth": 4, "verbose": 0, "thread_count": 1, "allow_writing_files": False}
+    for model in (
+        catboost.CatBoostClassifier(**settings, grow_policy=policy),
+        catboost.CatBoostRegressor(**settings, grow_policy=policy),
+    ):
+        model.fit(x, y)
+        ours, rows = corten.convert(model), odd(x)
+        np.testing.assert_allclose(np.ravel(ours.predict(rows)), np.ravel(model.predict(rows)), rtol=1e-12)
+        if hasattr(model, "predict_proba"):
+            np.testing.assert_allclose(ours.predict_proba(rows), model.predict_proba(rows), rtol=1e-12)
 
 
 def test_what_cannot_be_converted_is_told(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sklearn import ensemble, linear_model, tree
 
 import corten
+from convert.cells import odd, table
 from corten.exceptions import NotFittedError
 
 RNG = np.random.default_rng(0)
@@ -27,7 +28,7 @@ def rows_at_thresholds(cuts: np.ndarray) -> np.ndarray:
     return np.concatenate([X, RNG.choice(cells, (400, X.shape[1]))])
 
 
-TREES = [
+FITTED = [
     (tree.DecisionTreeClassifier(random_state=0), CLASSES),
     (tree.DecisionTreeRegressor(random_state=0), Y),
     (tree.ExtraTreeClassifier(random_state=0), BINARY),
@@ -39,7 +40,7 @@ TREES = [
 ]
 
 
-@pytest.mark.parametrize(("theirs", "target"), TREES, ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(("theirs", "target"), FITTED, ids=lambda v: type(v).__name__)
 def test_trees_and_forests_have_equal_bits(theirs: Any, target: np.ndarray, tmp_path: Path) -> None:
     theirs.fit(X, target)
     members = getattr(theirs, "estimators_", [theirs])
@@ -101,6 +102,53 @@ def test_isolation_forests_keep_scores_and_outliers() -> None:
         np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-12)
         np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), atol=1e-13)
         np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+
+
+WITH_GAPS: list[tuple[Any, bool]] = [
+    (tree.DecisionTreeClassifier(random_state=0), True),
+    (tree.ExtraTreeRegressor(random_state=0), True),
+    (ensemble.RandomForestClassifier(7, random_state=0), True),
+    (ensemble.RandomForestRegressor(7, random_state=0), True),
+    (ensemble.ExtraTreesClassifier(7, random_state=0), True),
+    (ensemble.GradientBoostingClassifier(n_estimators=8, random_state=0), False),
+    (ensemble.GradientBoostingRegressor(n_estimators=8, random_state=0), False),
+    (ensemble.HistGradientBoostingClassifier(max_iter=8, random_state=0), True),
+    (ensemble.HistGradientBoostingRegressor(max_iter=8, loss="poisson", random_state=0), True),
+]
+
+
+@pytest.mark.parametrize(("theirs", "missing"), WITH_GAPS, ids=lambda v: type(v).__name__)
+def test_trees_of_scikit_learn_score_the_same(theirs: Any, missing: bool, tmp_path: Any) -> None:
+    x, y = table()
+    gaps = x.copy()
+    if missing:
+        gaps[::9, 0] = np.nan
+    theirs.fit(gaps, y)
+    ours, rows = corten.convert(theirs), odd(x, missing)
+    np.testing.assert_allclose(ours.predict(rows), theirs.predict(rows), rtol=1e-12)
+    ours.save(tmp_path / "m.corten")
+    loaded = corten.load(tmp_path / "m.corten")
+    if hasattr(theirs, "predict_proba"):
+        np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+        np.testing.assert_allclose(ours.predict_proba(rows), theirs.predict_proba(rows), rtol=1e-12)
+        np.testing.assert_array_equal(loaded.predict_proba(rows), ours.predict_proba(rows))
+
+
+def test_isolation_forests_give_scores_and_outliers() -> None:
+    x, _ = table()
+    theirs = ensemble.IsolationForest(n_estimators=20, random_state=0, contamination=0.1).fit(x)
+    ours, rows = corten.convert(theirs), odd(x, missing=False)
+    np.testing.assert_allclose(ours.score_samples(rows), theirs.score_samples(rows), rtol=1e-12)
+    np.testing.assert_array_equal(ours.predict(rows), theirs.predict(rows))
+
+
+def test_categories_of_histogram_boosting_come_in_by_their_values() -> None:
+    random = np.random.default_rng(4)
+    place = pd.Categorical(random.choice(["Bern", "Oslo", "Rom"], 600))
+    frame = pd.DataFrame({"size": random.normal(size=600), "place": place})
+    y = frame["size"] + (frame["place"] == "Oslo") * 2
+    theirs = ensemble.HistGradientBoostingRegressor(max_iter=8, categorical_features="from_dtype").fit(frame, y)
+    np.testing.assert_array_equal(corten.convert(theirs).predict(frame), theirs.predict(frame))
 
 
 def test_what_cannot_be_converted_is_told() -> None:

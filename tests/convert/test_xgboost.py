@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import xgboost as xgb
 
 import corten
+from convert.cells import odd, table
 from corten.exceptions import NotFittedError
+
+xgb = pytest.importorskip("xgboost")
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 4)).astype(np.float32).astype(float)
@@ -20,7 +22,7 @@ CLASSES = RNG.integers(0, 3, 600)
 Y = np.nan_to_num(X[:, 0]) + X[:, 1] * X[:, 2]
 
 
-def odd_rows(booster: xgb.Booster) -> np.ndarray:
+def odd_rows(booster: Any) -> np.ndarray:
     """Thresholds and their neighbours, zeros of both signs, small and large numbers, missing values."""
     cuts = booster.trees_to_dataframe()["Split"].dropna().to_numpy(np.float32)
     cells = np.concatenate([cuts, np.nextafter(cuts, np.float32(9)), np.nextafter(cuts, np.float32(-9))]).astype(float)
@@ -119,6 +121,33 @@ def test_the_best_round_is_the_last_one() -> None:
     theirs.fit(X[:300], Y[:300], eval_set=[(X[300:], Y[300:])], verbose=False)
     assert theirs.best_iteration < 190
     np.testing.assert_array_equal(corten.convert(theirs).predict(X).astype(np.float32), theirs.predict(X))
+
+
+XGBOOST: list[dict[str, Any]] = [
+    {"objective": "binary:logistic"},
+    {"objective": "multi:softprob", "num_class": 3},
+    {"objective": "count:poisson"},
+    {"booster": "dart", "rate_drop": 0.3},
+    {"booster": "gblinear"},
+]
+
+
+@pytest.mark.parametrize("extra", XGBOOST, ids=str)
+@pytest.mark.parametrize("kind", ["json", "ubj"])
+def test_boosters_of_xgboost_score_the_same(extra: dict[str, Any], kind: str, tmp_path: Any) -> None:
+    x, y = table()
+    target = (y > 0).astype(int) if extra.get("objective") == "binary:logistic" else y
+    booster = xgb.train({"max_depth": 4, "nthread": 1, **extra}, xgb.DMatrix(x, target), 6)
+    booster.save_model(tmp_path / f"m.{kind}")
+    rows = odd(x)
+    want = booster.predict(xgb.DMatrix(rows))
+    ours = corten.convert(tmp_path / f"m.{kind}")
+    np.testing.assert_allclose(
+        ours.predict(rows), want, rtol=1e-6, atol=1e-6 if extra.get("booster") == "gblinear" else 0
+    )
+    if "decision_function" in ours.methods:
+        raw = booster.predict(xgb.DMatrix(rows), output_margin=True)
+        np.testing.assert_array_equal(ours.decision_function(rows).astype(np.float32), raw)
 
 
 def test_what_cannot_be_converted_is_told() -> None:

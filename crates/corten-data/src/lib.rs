@@ -14,8 +14,9 @@ pub use arrow_array;
 pub use arrow_schema;
 
 pub use convert::table_of;
+pub use corten_core::{OutputColumn, OutputKind};
 pub use format::Format;
 pub use frame::Frame;
 pub use memory::{Bounds, read_bytes};
 pub use reader::{Reader, open};
-pub use writer::{OutputColumn, OutputKind, Writer};
+pub use writer::Writer;

@@ -8,54 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use corten_core::{Error, Result};
+use corten_core::{Error, OutputColumn, OutputKind, Result};
 use parquet::arrow::ArrowWriter;
 
 use crate::Format;
 
-/// The type of a column that is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputKind {
-    /// `f64`.
-    Float,
-    /// `i64`.
-    Int,
-    /// Boolean.
-    Bool,
-    /// Text.
-    Text,
-}
-
-/// The values of a column that is written.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OutputColumn {
-    /// Numbers; NaN is written as NaN (as `null` in JSON, empty in CSV).
-    Float(Vec<f64>),
-    /// Integers.
-    Int(Vec<i64>),
-    /// Booleans.
-    Bool(Vec<bool>),
-    /// Text.
-    Text(Vec<Option<String>>),
-}
-
-impl OutputColumn {
-    fn len(&self) -> usize {
-        match self {
-            Self::Float(v) => v.len(),
-            Self::Int(v) => v.len(),
-            Self::Bool(v) => v.len(),
-            Self::Text(v) => v.len(),
-        }
-    }
-
-    fn array(&self) -> ArrayRef {
-        match self {
-            Self::Float(v) => Arc::new(Float64Array::from(v.clone())),
-            Self::Int(v) => Arc::new(Int64Array::from(v.clone())),
-            Self::Bool(v) => Arc::new(BooleanArray::from(v.clone())),
-            Self::Text(v) => Arc::new(v.iter().map(Option::as_deref).collect::<StringArray>()),
-        }
+fn array(column: &OutputColumn) -> ArrayRef {
+    match column {
+        OutputColumn::Float(v) => Arc::new(Float64Array::from(v.clone())),
+        OutputColumn::Int(v) => Arc::new(Int64Array::from(v.clone())),
+        OutputColumn::Bool(v) => Arc::new(BooleanArray::from(v.clone())),
+        OutputColumn::Text(v) => Arc::new(v.iter().map(Option::as_deref).collect::<StringArray>()),
     }
 }
 
@@ -233,7 +196,7 @@ impl Writer {
     }
 
     fn batch(&self, columns: &[OutputColumn]) -> Result<RecordBatch> {
-        let arrays = columns.iter().map(OutputColumn::array).collect();
+        let arrays = columns.iter().map(array).collect();
         RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|e| Error::Internal(format!("a block of output doesn't fit its table: {e}")))
     }

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod answers;
 pub mod compose;
 pub mod conformal;
 pub mod estimator;

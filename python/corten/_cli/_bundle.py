@@ -6,13 +6,12 @@ No compiler is needed; the executable needs neither Python nor any library.
 from __future__ import annotations
 
 import argparse
-import os
 import struct
 import sys
-import tempfile
 from pathlib import Path
 
 from .. import _core
+from .._atomic import replacing
 from .._serve import binary
 
 HELP = "make one executable from a model"
@@ -42,23 +41,11 @@ def bundle(model: Path, runner: Path, output: Path) -> int:
     head, body = runner.read_bytes(), model.read_bytes()
     offset = -(-len(head) // _ALIGN) * _ALIGN
     trailer = struct.pack("<QQ", offset, len(body)) + _MAGIC
-    handle, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(head)
-            file.write(bytes(offset - len(head)))
-            file.write(body)
-            file.write(trailer)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o755)
-        os.replace(temporary, output)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            # Writing fails without a name, renaming with that of the temporary file.
-            raise OSError(error.errno, os.strerror(error.errno), str(output)) from error
-        raise
+    with replacing(output, 0o755) as file:
+        file.write(head)
+        file.write(bytes(offset - len(head)))
+        file.write(body)
+        file.write(trailer)
     return offset + len(body) + len(trailer)
 
 

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from .. import _core
-from .._export import write_c
+from .._model import load
 
 HELP = "write a model as C"
 EXAMPLES = """examples:
@@ -34,7 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exports."""
     sample: Any = None if options.sample is None else _core.read_table(options.sample)
-    report = write_c(_core.load(options.model), options.output, options.name, options.method, options.quantize, sample)
+    report = load(options.model).export_c(
+        options.output, name=options.name, method=options.method, quantize=options.quantize, sample=sample
+    )
     print(
         f"{options.output}: {options.name}_predict answers {report['method']}; "
         f"{report['table_bytes']:,} bytes of tables (flash), about {report['stack_bytes']:,} bytes of stack (RAM)",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -13,6 +12,7 @@ from .. import _inputs, _targets
 from .._base import Estimator
 from .._explain import Explains
 from .._inputs import Input
+from .._lightgbm import WritesLightGBM
 from .._params import clone
 from .._routing import tags
 from ..exceptions import ParameterError, not_fitted
@@ -64,7 +64,7 @@ def _of_rows(scores: np.ndarray) -> np.ndarray:
     return scores[0] if len(scores) == 1 else np.ascontiguousarray(scores.T)
 
 
-class HistGradientBoosting(Explains, Estimator):
+class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
     """What all boosting estimators have in common."""
 
     _allow_nan = True
@@ -135,36 +135,6 @@ class HistGradientBoosting(Explains, Estimator):
             )
         self._fitted_model()
         return (self._splits if importance_type == "split" else self._gains).copy()
-
-    def to_lightgbm(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Writes the trees as a text model of LightGBM, whose booster predicts the same.
-
-        The booster gives the probabilities of a classifier, and what a regressor predicts.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            A file to write as well.
-
-        Returns
-        -------
-        str
-            The text, for `lightgbm.Booster(model_str=...)`.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        UnsupportedError
-            With the reason, when the model says more than LightGBM's models can; nothing is written then.
-
-        Notes
-        -----
-        LightGBM takes values of a magnitude of at most 1e-35 for 0, whatever the model does.
-        """
-        from .._lightgbm import write
-
-        return write(self._fitted_model(), path)
 
     #: Rounds of the model that a fit goes on from.
     _more_rounds = 0

@@ -570,9 +570,4 @@ impl Lanes {
             forest.add_up(found, out, stride);
         }
     }
-
-    /// Memory that it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.vectors.len() + 4 * self.exits.len() + 8 * self.values.len()
-    }
 }

@@ -124,3 +124,23 @@ fn city64(s: &[u8]) -> u64 {
 pub(crate) fn hash_of_category(text: &str) -> i32 {
     city64(text.as_bytes()) as u32 as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of each way of hashing, texts and the hashes that CatBoost 1.2 wrote into models of them.
+    #[test]
+    fn hashes_are_catboosts() {
+        let known = [
+            ("u", 1_981_898_051),
+            ("other", 1_296_376_507),
+            ("a longer category", 1_987_323_693),
+            ("xxxxxxxxxxxxxxxxxxxx", 1_535_485_831),
+            ("yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy", 1_987_559_912),
+        ];
+        for (text, hash) in known {
+            assert_eq!(hash_of_category(text), hash, "{text}");
+        }
+    }
+}

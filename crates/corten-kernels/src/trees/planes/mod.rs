@@ -282,9 +282,4 @@ impl Planes {
             }
         }
     }
-
-    /// Merges that its trees take in all.
-    pub fn merges(&self) -> usize {
-        self.merges.len()
-    }
 }
