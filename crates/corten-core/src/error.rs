@@ -38,6 +38,8 @@ pub enum Error {
     Type(String),
     /// The bytes are no model, or a damaged one.
     Format(String),
+    /// A model of another library is damaged, or of no kind that can be read.
+    Foreign(String),
     /// A model of a format that this version can't read.
     Version {
         /// Version in the file.
@@ -87,6 +89,11 @@ impl Error {
     pub fn format(problem: impl ToString) -> Self {
         Self::Format(problem.to_string())
     }
+
+    /// A [`Error::Foreign`].
+    pub fn foreign(problem: impl ToString) -> Self {
+        Self::Foreign(problem.to_string())
+    }
 }
 
 impl fmt::Display for Error {
@@ -101,6 +108,7 @@ impl fmt::Display for Error {
             }
             Self::Value(text) | Self::Type(text) | Self::Unsupported(text) | Self::Limit(text) => f.write_str(text),
             Self::Format(text) => write!(f, "Not a valid Corten model: {text}"),
+            Self::Foreign(text) => f.write_str(text),
             Self::Version { found, newest } => write!(
                 f,
                 "This model has format version {found}; this version of Corten reads versions up to {newest}. \

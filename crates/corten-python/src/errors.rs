@@ -76,7 +76,7 @@ pub(crate) fn to_py(py: Python<'_>, error: Error) -> PyErr {
         Error::MissingColumn { .. } => class(py, "MissingColumnError", text),
         Error::Value(_) => PyValueError::new_err(text),
         Error::Type(_) => PyTypeError::new_err(text),
-        Error::Format(_) => class(py, "FormatError", text),
+        Error::Format(_) | Error::Foreign(_) => class(py, "FormatError", text),
         Error::Version { .. } => class(py, "VersionError", text),
         Error::Io { not_found: true, .. } => PyFileNotFoundError::new_err(text),
         Error::Io { .. } => PyOSError::new_err(text),

@@ -81,7 +81,7 @@ fn truncated_models_are_refused() {
         let end = bytes.windows(12).position(|w| w == b"end of trees").unwrap_or(bytes.len() - 4);
         for cut in (0..end).step_by(41) {
             let refused = convert(&bytes[..cut], &Wrapping::default());
-            assert!(matches!(refused, Err(Error::Format(_))), "{file} up to {cut}");
+            assert!(matches!(refused, Err(Error::Foreign(_))), "{file} up to {cut}");
         }
     }
 }

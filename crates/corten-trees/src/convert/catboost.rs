@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 16;
 const MAX_FEATURES: usize = 1 << 20;
 
 fn bad(problem: impl std::fmt::Display) -> Error {
-    Error::format(format!("the CatBoost model can't be read: {problem}"))
+    Error::foreign(format!("the CatBoost model can't be read: {problem}"))
 }
 
 fn unsupported(what: &str) -> Error {
@@ -234,7 +234,7 @@ impl Places {
 /// Reads a model.
 ///
 /// # Errors
-/// [`Error::Format`] for a damaged model, [`Error::Unsupported`] for features and losses that can't be converted.
+/// [`Error::Foreign`] for a damaged model, [`Error::Unsupported`] for features and losses that can't be converted.
 pub(crate) fn read(bytes: &[u8], wrapping: &Wrapping) -> Result<Ensemble> {
     let file: File<'_> = serde_json::from_slice(bytes).map_err(bad)?;
     if !file.features_info.text_features.is_empty() {
@@ -273,7 +273,7 @@ pub(crate) fn read(bytes: &[u8], wrapping: &Wrapping) -> Result<Ensemble> {
 
 fn named(tree: usize, error: Error) -> Error {
     match error {
-        Error::Format(text) => Error::format(format!("{text} (tree {tree})")),
+        Error::Foreign(text) => Error::foreign(format!("{text} (tree {tree})")),
         other => other,
     }
 }

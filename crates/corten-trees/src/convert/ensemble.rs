@@ -166,7 +166,7 @@ impl Ensemble {
     /// The model of an ensemble.
     ///
     /// # Errors
-    /// [`Error::Format`] for trees that are none; [`Error::Value`] for classes that don't fit.
+    /// [`Error::Foreign`] for trees that are none; [`Error::Value`] for classes that don't fit.
     pub fn lower(mut self, wrapping: &Wrapping) -> Result<Model> {
         let mut builder = Builder::new(self.schema());
         let mut slots = self.inputs(&mut builder)?;

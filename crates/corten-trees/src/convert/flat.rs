@@ -57,13 +57,13 @@ pub struct Meaning {
 }
 
 fn bad(problem: impl std::fmt::Display) -> Error {
-    Error::format(format!("the trees can't be read: {problem}"))
+    Error::foreign(format!("the trees can't be read: {problem}"))
 }
 
 /// Makes an ensemble of arrays.
 ///
 /// # Errors
-/// [`Error::Format`] for arrays that are no trees.
+/// [`Error::Foreign`] for arrays that are no trees.
 pub fn read(flat: &Flat, meaning: Meaning) -> Result<Ensemble> {
     let (nodes, outputs) = (flat.left.len(), meaning.base.len());
     let lengths = [flat.right.len(), flat.feature.len(), flat.threshold.len(), flat.missing_left.len()];

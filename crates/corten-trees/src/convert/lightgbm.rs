@@ -26,7 +26,7 @@ const MAX_LEAVES: usize = 1 << 28;
 const MAX_WORDS: usize = 1 << 26;
 
 fn bad(problem: impl std::fmt::Display) -> Error {
-    Error::format(format!("the LightGBM model can't be read: {problem}"))
+    Error::foreign(format!("the LightGBM model can't be read: {problem}"))
 }
 
 /// Lines of `key=value` up to an empty line.
@@ -53,7 +53,7 @@ impl<'t> Section<'t> {
 /// Reads a text model.
 ///
 /// # Errors
-/// [`Error::Format`] for a damaged model, [`Error::Unsupported`] for an objective whose answer isn't known.
+/// [`Error::Foreign`] for a damaged model, [`Error::Unsupported`] for an objective whose answer isn't known.
 pub(crate) fn read(bytes: &[u8]) -> Result<Ensemble> {
     let text = std::str::from_utf8(bytes).map_err(|_| bad("it is no UTF-8"))?;
     let mut lines = text.lines();

@@ -37,7 +37,7 @@ pub struct Wrapping {
 /// Converts a model file of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON), told apart by its content.
 ///
 /// # Errors
-/// [`Error::Format`] for a damaged model and for content of another kind, [`Error::Unsupported`] for what can't be
+/// [`Error::Foreign`] for a damaged model and for content of another kind, [`Error::Unsupported`] for what can't be
 /// converted, with the reason.
 pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
     if bytes.len() > MAX_BYTES {
@@ -48,7 +48,7 @@ pub fn convert(bytes: &[u8], wrapping: &Wrapping) -> Result<Model> {
         bytes if catboost::is_one(bytes) => catboost::read(bytes, wrapping)?,
         bytes if xgboost::is_one(bytes) => xgboost::read(bytes, wrapping.in_place)?,
         _ => {
-            return Err(Error::format(
+            return Err(Error::foreign(
                 "this is no model of LightGBM (text), XGBoost (JSON, UBJSON) or CatBoost (JSON)",
             ));
         }

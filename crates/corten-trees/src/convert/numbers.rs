@@ -7,22 +7,22 @@ use corten_core::{Error, Result};
 /// The numbers of a list, separated by spaces; exactly `count` of them.
 ///
 /// # Errors
-/// [`Error::Format`] that names the list.
+/// [`Error::Foreign`] that names the list.
 pub(crate) fn list<T: FromStr>(name: &str, text: &str, count: usize) -> Result<Vec<T>> {
     // A number takes two bytes at least: what is only claimed takes no memory.
     if count > text.len().div_ceil(2) {
-        return Err(Error::format(format!("'{name}' has fewer than {count} numbers")));
+        return Err(Error::foreign(format!("'{name}' has fewer than {count} numbers")));
     }
     let mut out = Vec::with_capacity(count);
     for word in text.split_ascii_whitespace() {
-        let number = word.parse().map_err(|_| Error::format(format!("'{name}' holds '{}'", shown(word))))?;
+        let number = word.parse().map_err(|_| Error::foreign(format!("'{name}' holds '{}'", shown(word))))?;
         if out.len() == count {
-            return Err(Error::format(format!("'{name}' has more than {count} numbers")));
+            return Err(Error::foreign(format!("'{name}' has more than {count} numbers")));
         }
         out.push(number);
     }
     if out.len() < count {
-        return Err(Error::format(format!("'{name}' has {} numbers where {count} are needed", out.len())));
+        return Err(Error::foreign(format!("'{name}' has {} numbers where {count} are needed", out.len())));
     }
     Ok(out)
 }
@@ -30,9 +30,9 @@ pub(crate) fn list<T: FromStr>(name: &str, text: &str, count: usize) -> Result<V
 /// One number.
 ///
 /// # Errors
-/// [`Error::Format`] that names it.
+/// [`Error::Foreign`] that names it.
 pub(crate) fn one<T: FromStr>(name: &str, text: &str) -> Result<T> {
-    text.trim().parse().map_err(|_| Error::format(format!("'{name}' is '{}'", shown(text))))
+    text.trim().parse().map_err(|_| Error::foreign(format!("'{name}' is '{}'", shown(text))))
 }
 
 /// The start of a text, for messages.

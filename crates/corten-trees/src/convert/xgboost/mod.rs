@@ -20,7 +20,7 @@ use crate::convert::numbers::shown;
 const MAX_FEATURES: usize = 1 << 24;
 
 fn bad(problem: impl std::fmt::Display) -> Error {
-    Error::format(format!("the XGBoost model can't be read: {problem}"))
+    Error::foreign(format!("the XGBoost model can't be read: {problem}"))
 }
 
 /// A number that may stand in a text.
@@ -223,7 +223,7 @@ struct TreeParameters<'b> {
 /// Reads a model from JSON or UBJSON.
 ///
 /// # Errors
-/// [`Error::Format`] for a damaged model, [`Error::Unsupported`] for boosters and objectives that aren't known.
+/// [`Error::Foreign`] for a damaged model, [`Error::Unsupported`] for boosters and objectives that aren't known.
 pub(crate) fn read(bytes: &[u8], in_place: bool) -> Result<Ensemble> {
     // JSON goes on with a quote; UBJSON with the marker of a length.
     let is_json = bytes.iter().skip(1).find(|b| !b.is_ascii_whitespace()) == Some(&b'"');
