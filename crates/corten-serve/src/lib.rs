@@ -19,7 +19,9 @@ mod serve;
 mod served;
 mod store;
 mod tensor;
+mod tls;
 
 pub use keys::{Keys, hash_of};
 pub use serve::{Options, serve};
 pub use store::Store;
+pub use tls::Tls;

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use corten_serve::{Keys, Options, Store, hash_of, serve};
+use corten_serve::{Keys, Options, Store, Tls, hash_of, serve};
 
 const HELP: &str = "\
 Serves Corten models over HTTP: Open Inference Protocol v2, and POST /predict with {\"rows\": [...]}.
@@ -25,6 +26,9 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --admin              let requests load and unload models
   --keys FILE          hashes of bearer keys, a line each: HASH infer|admin [MODEL ...]
   --hash-key           print the hash of the key on standard input, and end
+  --tls-cert FILE      certificate of the server and those above it (PEM); read again when it changes
+  --tls-key FILE       its key (PEM)
+  --tls-client-ca FILE authorities (PEM): clients must show a certificate of one of them
   --cors ORIGIN        an origin whose pages may ask; may be given again
   --log                log each request as a line of JSON
   --help               this text
@@ -55,6 +59,7 @@ fn hash_key() -> ExitCode {
 
 fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
     let (mut models, mut options) = (Vec::new(), Options::default());
+    let [mut certificate, mut key, mut authorities] = [const { None::<String> }; 3];
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
@@ -77,6 +82,9 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
                 let path = given.next().ok_or("--keys needs a value")?;
                 options.keys = Keys::load(Path::new(&path)).map_err(|e| e.to_string())?;
             }
+            "--tls-cert" => certificate = Some(given.next().ok_or("--tls-cert needs a value")?),
+            "--tls-key" => key = Some(given.next().ok_or("--tls-key needs a value")?),
+            "--tls-client-ca" => authorities = Some(given.next().ok_or("--tls-client-ca needs a value")?),
             "--max-rows" => options.max_rows = number("--max-rows", given.next())?,
             other if other.starts_with("--") => return Err(format!("'{other}' is not known here; see --help")),
             _ => models.push(argument),
@@ -85,6 +93,14 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
     if models.is_empty() {
         return Err("a model is needed: corten-serve MODEL.corten; see --help".into());
     }
+    options.tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let tls = Tls::load(Path::new(&certificate), Path::new(&key), authorities.as_ref().map(Path::new));
+            Some(Arc::new(tls.map_err(|e| e.to_string())?))
+        }
+        (None, None) if authorities.is_none() => None,
+        _ => return Err("--tls-cert and --tls-key are needed together, also for --tls-client-ca".into()),
+    };
     Ok(Some((models, options)))
 }
 

@@ -10,13 +10,16 @@ use corten_core::{Error, Result};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::answer::later;
 use crate::http;
 use crate::keys::Keys;
 use crate::store::Store;
+use crate::tls::Tls;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Options {
     pub cors: Vec<String>,
     /// Who may ask.
     pub keys: Keys,
+    /// How connections are encrypted, if they are.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for Options {
@@ -75,6 +80,7 @@ impl Default for Options {
             log: false,
             cors: Vec::new(),
             keys: Keys::default(),
+            tls: None,
         }
     }
 }
@@ -134,6 +140,9 @@ fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Res
             }
             std::thread::sleep(pause.min(Duration::from_millis(50)));
         }
+        if let Some(Err(error)) = shared.options.tls.as_ref().map(|t| t.look()) {
+            eprintln!("corten-serve: {error}");
+        }
         let faults = shared.store.look();
         if faults != told {
             faults.iter().for_each(|fault| eprintln!("corten-serve: {fault}"));
@@ -154,7 +163,16 @@ fn work(
         if let Some((stop, local)) = first {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             // Said only now: whoever reads it may send a signal.
-            eprintln!("corten-serve: listening on http://{local}");
+            let scheme = if shared.options.tls.is_some() { "https" } else { "http" };
+            eprintln!("corten-serve: listening on {scheme}://{local}");
+            if let Some(tls) = shared.options.tls.clone() {
+                let mut hangup = signal(SignalKind::hangup())?;
+                tokio::spawn(async move {
+                    while hangup.recv().await.is_some() {
+                        tls.reload().unwrap_or_else(|e| eprintln!("corten-serve: {e}"));
+                    }
+                });
+            }
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 tokio::select! {
@@ -195,7 +213,10 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut stop
         };
         // Small answers must not wait for more; a socket that refuses this still works.
         let _ = stream.set_nodelay(true);
-        open.spawn(connection(stream, Arc::clone(&shared), stopped.clone()));
+        match &shared.options.tls {
+            None => open.spawn(connection(stream, Arc::clone(&shared), stopped.clone())),
+            Some(tls) => open.spawn(encrypted(tls.acceptor(), stream, Arc::clone(&shared), stopped.clone())),
+        };
     }
     drop(listener);
     let limit = Duration::from_secs(shared.options.drain_timeout);
@@ -211,8 +232,35 @@ async fn until(stopped: &mut watch::Receiver<bool>) {
     }
 }
 
-async fn connection(stream: tokio::net::TcpStream, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let full = shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.options.max_connections;
+/// Agrees on keys with a client, within the time of a head, and answers it.
+async fn encrypted(
+    acceptor: TlsAcceptor,
+    stream: tokio::net::TcpStream,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
+    // A handshake costs more than most requests: it counts among the connections while it lasts.
+    let open = Counted::new(&shared.connections);
+    if open.before >= shared.options.max_connections {
+        shared.store.metrics.refused("connections");
+        return;
+    }
+    let limit = Duration::from_secs(shared.options.head_timeout);
+    let stream = tokio::time::timeout(limit, acceptor.accept(stream)).await;
+    drop(open);
+    match stream {
+        Ok(Ok(stream)) => connection(stream, Arc::clone(&shared), stopped).await,
+        _ => shared.store.metrics.refused("tls"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let open = Counted::new(&shared.connections);
+    let full = open.before >= shared.options.max_connections;
     {
         let shared = &shared;
         let service = service_fn(move |request| async move {
@@ -239,5 +287,23 @@ async fn connection(stream: tokio::net::TcpStream, shared: Arc<Shared>, mut stop
             }
         }
     }
-    shared.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// One of the connections, until it ends.
+struct Counted<'c> {
+    all: &'c AtomicUsize,
+    /// How many there were before it.
+    before: usize,
+}
+
+impl<'c> Counted<'c> {
+    fn new(all: &'c AtomicUsize) -> Self {
+        Self { all, before: all.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
 }
