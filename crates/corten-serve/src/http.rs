@@ -1,7 +1,7 @@
 //! Requests to answers.
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt, Limited};
@@ -16,11 +16,17 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, status_of};
 use crate::infer::Fault;
 use crate::keys::Verb;
+use crate::routes::point;
+use crate::score::{Ask, Bounds, score};
+use crate::shadow::Heard;
 use crate::store::Store;
-use crate::{Options, explain, frames, infer, openapi, predict, repository};
+use crate::{Options, frames, openapi, repository};
 
 /// Bytes of JSON before the tensors of a body.
 const HEAD_LENGTH: &str = "inference-header-content-length";
+
+/// The version that has answered, where routes lead to several.
+const MODEL_VERSION: &str = "x-model-version";
 
 /// Answers a request, counts it and logs it.
 pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
@@ -91,7 +97,7 @@ fn decode(segment: &str) -> Cow<'_, str> {
 enum Post<'p> {
     Predict(&'p str),
     Explain(&'p str),
-    Infer(&'p str, Option<u64>),
+    Infer(&'p str, Option<&'p str>),
     Index,
     Load(&'p str),
     Unload(&'p str),
@@ -104,7 +110,7 @@ fn post_of<'p>(parts: &[&'p str]) -> Option<Post<'p>> {
         ["explain"] => Post::Explain(""),
         ["explain", name] => Post::Explain(name),
         ["v2", "models", name, "infer"] => Post::Infer(name, None),
-        ["v2", "models", name, "versions", version, "infer"] => Post::Infer(name, Some(version.parse().ok()?)),
+        ["v2", "models", name, "versions", version, "infer"] => Post::Infer(name, Some(version)),
         ["v2", "repository", "index"] => Post::Index,
         ["v2", "repository", "models", name, "load"] => Post::Load(name),
         ["v2", "repository", "models", name, "unload"] => Post::Unload(name),
@@ -135,6 +141,7 @@ async fn guard(request: Request<Incoming>, store: &Store, options: &Options, beg
             ["predict" | "explain"] => (Verb::Infer, store.first()),
             _ => (Verb::Infer, ""),
         };
+        let model = store.split(model).0;
         // What describes the server as a whole is for every key.
         let checked = options.keys.check(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), verb, model);
         match checked {
@@ -242,7 +249,8 @@ async fn post(
         store.metrics.refused("active");
         return (route, later(format!("more than {} requests at once", options.max_active)));
     }
-    let Some(served) = store.get(name, version) else {
+    let headers = request.headers();
+    let Some(served) = store.resolve(name, version, |sticky| place(headers, sticky)) else {
         return (route, missing(store, name, version));
     };
     let deadline = match deadline(request.headers()) {
@@ -287,18 +295,21 @@ async fn post(
         return (route, late(store));
     }
     let start = Instant::now();
-    let plain = |(bytes, rows)| infer::Inferred { bytes, json: None, rows };
-    let scored = match (post, table) {
-        (_, Some((format, _))) => {
-            frames::predict(&served, body, format, options.max_rows, options.max_body).map(plain).map_err(Fault::Error)
-        }
-        (Post::Explain(_), None) => explain::explain(&served, &body, options.max_rows).map(plain).map_err(Fault::Error),
-        (Post::Infer(..), None) => infer::infer(&served, &body, head, options.max_rows, begun),
-        _ => predict::predict(&served, &body, options.max_rows).map(plain).map_err(Fault::Error),
+    let ask = match (post, table) {
+        (_, Some((format, _))) => Ask::Table(format),
+        (Post::Explain(_), None) => Ask::Explain,
+        (Post::Infer(..), None) => Ask::Infer(head),
+        _ => Ask::Predict,
     };
-    let response = match scored {
+    let bounds = Bounds { rows: options.max_rows, body: options.max_body, begun };
+    let scored = score(&served, ask, &body, bounds);
+    let mut response = match scored {
         Ok(inferred) => {
             served.latency.scored(inferred.rows, start.elapsed());
+            if let Some(candidate) = store.candidate(&served, || place(&HeaderMap::new(), None)) {
+                let (answer, json) = (inferred.bytes.clone(), inferred.json);
+                store.shadow.hear(Heard { candidate, ask, body, answer, json, bounds });
+            }
             match inferred.json {
                 None => respond(StatusCode::OK, table.map_or("application/json", |t| t.1), inferred.bytes),
                 Some(length) => {
@@ -311,7 +322,21 @@ async fn post(
         Err(Fault::Error(error)) => refuse(status_of(&error), error),
         Err(Fault::Late) => late(store),
     };
+    // Who asks for no version learns which one answered.
+    if store.route(&served.name).is_some() {
+        response.headers_mut().insert(MODEL_VERSION, HeaderValue::from(served.version));
+    }
     (route, response)
+}
+
+/// A caller's place in the traffic: from a header where it came, else from the request's id, else the next one.
+fn place(headers: &HeaderMap, sticky: Option<&str>) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let given = sticky.and_then(|name| headers.get(name)).or_else(|| headers.get(REQUEST_ID));
+    match given {
+        Some(value) => point(value.as_bytes()),
+        None => point(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes()),
+    }
 }
 
 fn head_length(headers: &HeaderMap) -> Result<Option<usize>, String> {
@@ -325,9 +350,21 @@ fn head_length(headers: &HeaderMap) -> Result<Option<usize>, String> {
 }
 
 /// No such model, or one that isn't loaded.
-fn missing(store: &Store, name: &str, version: Option<u64>) -> Answer {
-    let version_text = version.map_or(String::new(), |v| format!(" in version {v}"));
-    if store.knows(name, version) {
+fn missing(store: &Store, name: &str, version: Option<&str>) -> Answer {
+    let (model, alias) = store.split(name);
+    if let (Some(version), Some(alias)) = (version, alias) {
+        let text = format!("'{model}' is asked for in version '{version}' and as '{alias}'; one of them is needed");
+        return refuse(StatusCode::NOT_FOUND, text);
+    }
+    let version = version.or(alias);
+    let number = version.map(|v| v.parse().ok().or_else(|| store.route(model)?.aliases.get(v).copied()));
+    let version_text = match version {
+        None => String::new(),
+        Some(v) if v.parse::<u64>().is_ok() => format!(" in version {v}"),
+        Some(v) => format!(" in version '{v}'"),
+    };
+    let name = model;
+    if number != Some(None) && store.knows(name, number.flatten()) {
         return later(format!("the model '{name}'{version_text} isn't loaded"));
     }
     refuse(StatusCode::NOT_FOUND, format!("there is no model '{name}'{version_text}"))
@@ -357,16 +394,16 @@ fn get(parts: &[&str], store: &Store) -> (&'static str, Answer) {
         }
         ["v2", "models", name, rest @ ..] => {
             let (version, rest) = match rest {
-                ["versions", version, rest @ ..] => match version.parse() {
-                    Ok(version) => (Some(version), rest),
-                    Err(_) => {
-                        let text = format!("'{version}' is no version; versions are whole numbers");
-                        return ("/v2/models", refuse(StatusCode::NOT_FOUND, text));
-                    }
-                },
+                ["versions", version, rest @ ..] => (Some(*version), rest),
                 rest => (None, rest),
             };
-            let Some(served) = store.get(name, version) else {
+            // Traffic is shared among those who score, not among those who ask about a model.
+            let (model, alias) = store.split(name);
+            let found = match version.or(alias) {
+                None => store.get(model, None),
+                Some(_) => store.resolve(name, version, |_| 0),
+            };
+            let Some(served) = found else {
                 return ("/v2/models", missing(store, name, version));
             };
             let answer = match rest {

@@ -23,6 +23,7 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --drain-delay S      how long requests are taken after SIGTERM (default 0)
   --drain-timeout S    longest wait for open requests after that (default 10)
   --watch MS           milliseconds between looks at the files (default 1000; 0: never)
+  --routes FILE        aliases, shares of traffic, shadows (default: routes.json in each folder)
   --admin              let requests load and unload models
   --keys FILE          hashes of bearer keys, a line each: HASH infer|admin [MODEL ...]
   --hash-key           print the hash of the key on standard input, and end
@@ -57,8 +58,8 @@ fn hash_key() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
-    let (mut models, mut options) = (Vec::new(), Options::default());
+fn arguments() -> Result<Option<(Vec<String>, Option<String>, Options)>, String> {
+    let (mut models, mut routes, mut options) = (Vec::new(), None, Options::default());
     let [mut certificate, mut key, mut authorities] = [const { None::<String> }; 3];
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
@@ -75,6 +76,7 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
             "--drain-delay" => options.drain_delay = number::<u32>("--drain-delay", given.next())?.into(),
             "--drain-timeout" => options.drain_timeout = number::<u32>("--drain-timeout", given.next())?.into(),
             "--watch" => options.watch = number::<u32>("--watch", given.next())?.into(),
+            "--routes" => routes = Some(given.next().ok_or("--routes needs a value")?),
             "--admin" => options.admin = true,
             "--log" => options.log = true,
             "--cors" => options.cors.push(given.next().ok_or("--cors needs a value")?),
@@ -101,14 +103,14 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
         (None, None) if authorities.is_none() => None,
         _ => return Err("--tls-cert and --tls-key are needed together, also for --tls-client-ca".into()),
     };
-    Ok(Some((models, options)))
+    Ok(Some((models, routes, options)))
 }
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--hash-key") {
         return hash_key();
     }
-    let (models, options) = match arguments() {
+    let (models, routes, options) = match arguments() {
         Ok(Some(given)) => given,
         Ok(None) => {
             print!("{HELP}");
@@ -119,7 +121,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match corten_model::check_cpu().and_then(|()| Store::load(&models)).and_then(|store| serve(store, &options)) {
+    let store = || Store::load(&models, routes.as_ref().map(Path::new));
+    match corten_model::check_cpu().and_then(|()| store()).and_then(|store| serve(store, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("corten-serve: {error}");

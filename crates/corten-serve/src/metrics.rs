@@ -40,6 +40,17 @@ impl Latency {
     }
 }
 
+/// Writes what a metric is.
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String can't fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// A name as the value of a label.
+pub(crate) fn label(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 /// What is counted.
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -66,10 +77,6 @@ impl Metrics {
 
     pub(crate) fn text(&self, store: &Store) -> String {
         let mut out = String::new();
-        let head = |out: &mut String, name: &str, kind: &str, help: &str| {
-            // Writing to a String can't fail.
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        };
         let read = |a: &AtomicU64| a.load(Ordering::Relaxed);
         head(&mut out, "corten_requests_total", "counter", "Requests by route and status.");
         for ((route, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -86,7 +93,6 @@ impl Metrics {
             let _ = writeln!(out, "corten_model_loads_total{{result=\"{result}\"}} {}", read(count));
         }
         let latencies = store.latencies();
-        let label = |name: &str| name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         head(&mut out, "corten_scoring_seconds", "histogram", "Time to parse and score a request.");
         for (name, latency) in &latencies {
             let name = label(name);
@@ -103,6 +109,7 @@ impl Metrics {
         for (name, latency) in &latencies {
             let _ = writeln!(out, "corten_rows_total{{model=\"{}\"}} {}", label(name), latency.totals().1);
         }
+        store.shadow.text(&mut out);
         out
     }
 }

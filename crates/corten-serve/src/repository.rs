@@ -18,13 +18,19 @@ pub(crate) fn server() -> Value {
 
 /// A model.
 pub(crate) fn metadata(store: &Store, served: &Served) -> Value {
-    json!({
+    let mut out = json!({
         "name": served.name,
         "versions": store.versions(&served.name),
         "platform": "corten",
         "inputs": infer::inputs(&served.model),
         "outputs": infer::outputs(&served.model),
-    })
+    });
+    if let Some(route) = store.route(&served.name) {
+        let traffic: Vec<Value> = route.traffic.iter().map(|t| json!({ "version": t.0, "share": t.1 })).collect();
+        let shadow = route.shadow.map(|s| json!({ "version": s.0, "percent": s.1 }));
+        out["parameters"] = json!({ "aliases": route.aliases, "traffic": traffic, "shadow": shadow });
+    }
+    out
 }
 
 /// A model in the form of Triton's configuration.

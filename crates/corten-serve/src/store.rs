@@ -10,10 +10,15 @@ use corten_core::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::metrics::{Latency, Metrics};
+use crate::routes::{Route, Router, Routes};
 use crate::served::Served;
+use crate::shadow::Shadow;
 
 /// Most models and versions of a repository.
 const MAX_MODELS: usize = 10_000;
+
+/// The file of routes of a folder.
+const ROUTES: &str = "routes.json";
 
 /// What tells a file from an earlier one of the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,24 +155,38 @@ pub struct Store {
     first: String,
     /// One change at a time.
     changing: Mutex<()>,
+    router: Router,
+    pub(crate) shadow: Shadow,
     pub(crate) metrics: Metrics,
     pub(crate) draining: AtomicBool,
 }
 
 impl Store {
-    /// Loads models given as files, as `NAME=FILE`, or as folders of them.
+    /// Loads models given as files, as `NAME=FILE`, or as folders of them, and the routes to their versions: from a
+    /// file, or from `routes.json` in each folder.
     ///
     /// # Errors
-    /// [`Error::Io`], those of [`corten_model::Model::from_bytes`], and [`Error::Value`] for two models of one name and
-    /// for a folder without models.
-    pub fn load(given: &[String]) -> Result<Self> {
+    /// [`Error::Io`], those of [`corten_model::Model::from_bytes`], and [`Error::Value`] for two models of one name, for
+    /// a folder without models, and for routes that lead nowhere.
+    pub fn load(given: &[String], routes: Option<&Path>) -> Result<Self> {
         let sources: Vec<Source> = given.iter().map(|g| Source::parse(g)).collect();
+        let folder = |source: &Source| match source {
+            Source::Folder(folder) => Some(folder.join(ROUTES)),
+            Source::File { .. } => None,
+        };
+        let files = routes.map_or_else(|| sources.iter().filter_map(folder).collect(), |p| vec![p.to_path_buf()]);
+        if let Some(path) = routes.filter(|p| !p.is_file()) {
+            let problem = "is no file of routes".to_owned();
+            return Err(Error::Io { path: path.display().to_string(), problem, not_found: !path.exists() });
+        }
         let mut store = Self {
             sources,
             slots: RwLock::default(),
             latencies: Mutex::default(),
             first: String::new(),
             changing: Mutex::default(),
+            router: Router::of(files),
+            shadow: Shadow::default(),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),
         };
@@ -182,6 +201,7 @@ impl Store {
         for ((name, version), path) in found {
             store.replace(&name, version, &path)?;
         }
+        store.router.look(|routes| store.leads(routes))?;
         Ok(store)
     }
 
@@ -274,7 +294,23 @@ impl Store {
                 faults.push(format!("{name} {version}: {error}"));
             }
         }
+        // After the files: a new version and the way to it may come together.
+        faults.extend(self.router.look(|routes| self.leads(routes)).err().map(|e| e.to_string()));
         faults
+    }
+
+    /// # Errors
+    /// [`Error::Value`] for routes to a model or version that isn't there.
+    fn leads(&self, routes: &Routes) -> Result<()> {
+        for (model, route) in routes {
+            if !self.knows(model, None) {
+                return Err(Error::value(format!("routes: there is no model '{model}'")));
+            }
+            if let Some(version) = route.versions().find(|v| !self.knows(model, Some(*v))) {
+                return Err(Error::value(format!("routes: there is no version {version} of '{model}'")));
+            }
+        }
+        Ok(())
     }
 
     /// Loads all versions of a model again, or for the first time.
@@ -318,6 +354,56 @@ impl Store {
         let (low, high) = (version.unwrap_or(0), version.unwrap_or(u64::MAX));
         let mut range = slots.range((name.to_owned(), low)..=(name.to_owned(), high)).rev();
         range.find_map(|(_, slot)| slot.served.clone())
+    }
+
+    /// The model of a name that may end in an alias, `NAME@ALIAS`, and the alias.
+    pub(crate) fn split<'n>(&self, name: &'n str) -> (&'n str, Option<&'n str>) {
+        match name.rsplit_once('@') {
+            Some((model, alias)) if !self.knows(name, None) => (model, Some(alias)),
+            _ => (name, None),
+        }
+    }
+
+    /// The model that answers a request: `name` may be `NAME@ALIAS`, `version` a number or an alias; where neither
+    /// tells, the traffic is shared as the routes say, and without routes the highest version answers. `point` gives
+    /// the caller's place in the traffic, from the header of this name where there is one.
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        point: impl FnOnce(Option<&str>) -> u64,
+    ) -> Option<Arc<Served>> {
+        let name = if name.is_empty() { &self.first } else { name };
+        let (name, alias) = self.split(name);
+        let routes = self.router.routes();
+        let route = routes.as_ref().and_then(|r| r.get(name));
+        let number = |named: &str| named.parse().ok().or_else(|| route?.aliases.get(named).copied());
+        match (version, alias) {
+            (Some(version), None) => self.get(name, Some(number(version)?)),
+            (None, Some(alias)) => self.get(name, Some(*route?.aliases.get(alias)?)),
+            (Some(_), Some(_)) => None,
+            (None, None) => {
+                let shared = route.filter(|r| !r.traffic.is_empty());
+                let chosen = |route: &Route| {
+                    let point = point(route.sticky.as_deref());
+                    route.choose(point, |v| self.get(name, Some(v)).is_some())
+                };
+                self.get(name, shared.and_then(chosen))
+            }
+        }
+    }
+
+    /// The candidate that hears what a model has answered, for `point` of the traffic.
+    pub(crate) fn candidate(&self, served: &Served, point: impl FnOnce() -> u64) -> Option<Arc<Served>> {
+        let routes = self.router.routes()?;
+        let (version, percent) = routes.get(&served.name)?.shadow.filter(|s| s.0 != served.version)?;
+        let heard = percent >= 100.0 || (point() as f64 / u64::MAX as f64) * 100.0 < percent;
+        heard.then(|| self.get(&served.name, Some(version))).flatten()
+    }
+
+    /// The aliases and shares of traffic of a model, as its routes have them.
+    pub(crate) fn route(&self, name: &str) -> Option<Route> {
+        self.router.routes()?.get(name).cloned()
     }
 
     /// The name of the model that `/predict` asks.
