@@ -300,14 +300,14 @@ impl Store {
     }
 
     /// # Errors
-    /// [`Error::Value`] for routes to a model or version that isn't there.
+    /// [`Error::Value`] for routes to a model or version that isn't loaded: who is on the way to an old one stays there.
     fn leads(&self, routes: &Routes) -> Result<()> {
         for (model, route) in routes {
             if !self.knows(model, None) {
                 return Err(Error::value(format!("routes: there is no model '{model}'")));
             }
-            if let Some(version) = route.versions().find(|v| !self.knows(model, Some(*v))) {
-                return Err(Error::value(format!("routes: there is no version {version} of '{model}'")));
+            if let Some(version) = route.versions().find(|v| self.get(model, Some(*v)).is_none()) {
+                return Err(Error::value(format!("routes: no version {version} of '{model}' is loaded")));
             }
         }
         Ok(())
