@@ -20,7 +20,8 @@ use crate::routes::point;
 use crate::score::{Ask, Bounds, score};
 use crate::shadow::Heard;
 use crate::store::Store;
-use crate::{Options, frames, openapi, repository};
+use crate::trace::{Context, Span, TRACEPARENT, Told};
+use crate::{Options, clock, frames, openapi, repository};
 
 /// Bytes of JSON before the tensors of a body.
 const HEAD_LENGTH: &str = "inference-header-content-length";
@@ -29,18 +30,31 @@ const HEAD_LENGTH: &str = "inference-header-content-length";
 const MODEL_VERSION: &str = "x-model-version";
 
 /// Answers a request, counts it and logs it.
-pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
+pub(crate) async fn answer(mut request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
     let begun = Instant::now();
     let id = id_of(request.headers());
     let origin = request.headers().get(ORIGIN).cloned();
-    let logged = options.log.then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let context = options.tracer.as_ref().map(|t| t.context(request.headers())).filter(|c| c.sampled);
+    let told = (options.log || context.is_some()).then(|| (request.method().clone(), request.uri().path().to_owned()));
+    if told.is_some() {
+        request.extensions_mut().insert(Watched { measured: context.is_some() });
+    }
     store.metrics.active.fetch_add(1, Ordering::Relaxed);
     let _active = Active(store);
     let (route, mut response) = guard(request, store, options, begun).await;
     let status = response.status().as_u16();
     store.metrics.request(route, status);
-    if let Some((method, path)) = logged {
-        log(&id, &method, &path, status, begun);
+    if let Some((method, path)) = told {
+        let took = begun.elapsed();
+        let told = response.extensions_mut().remove::<Told>();
+        if options.log {
+            log(&id, &method, &path, status, took, told.as_ref(), context.as_ref());
+        }
+        if let (Some(tracer), Some(context)) = (&options.tracer, context) {
+            response.headers_mut().insert(TRACEPARENT, context.header());
+            let id = id.to_str().unwrap_or_default().to_owned();
+            tracer.take(Span { context, method, route, status, id, begun: SystemTime::now() - took, took, told });
+        }
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
@@ -49,6 +63,13 @@ pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &
         headers.insert(VARY, HeaderValue::from_static("Origin"));
     }
     response
+}
+
+/// Rides on a request that is logged or traced: what its model did is told then.
+#[derive(Clone, Copy)]
+struct Watched {
+    /// Whether its stages are measured.
+    measured: bool,
 }
 
 /// A request that is being answered, also when its client goes away.
@@ -61,16 +82,32 @@ impl Drop for Active<'_> {
 }
 
 /// One line of JSON about a request; values of features never stand in it.
-fn log(id: &HeaderValue, method: &Method, path: &str, status: u16, begun: Instant) {
+fn log(
+    id: &HeaderValue,
+    method: &Method,
+    path: &str,
+    status: u16,
+    took: Duration,
+    told: Option<&Told>,
+    context: Option<&Context>,
+) {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    let line = json!({
+    let mut line = json!({
         "time": time,
         "id": id.to_str().unwrap_or_default(),
         "method": method.as_str(),
         "path": path.chars().take(300).collect::<String>(),
         "status": status,
-        "ms": begun.elapsed().as_secs_f64() * 1e3,
+        "ms": took.as_secs_f64() * 1e3,
     });
+    if let Some(told) = told {
+        line["model"] = json!(told.model);
+        line["version"] = json!(told.version);
+        line["rows"] = json!(told.rows);
+    }
+    if let Some(context) = context {
+        line["trace"] = json!(context.id());
+    }
     eprintln!("{line}");
 }
 
@@ -172,8 +209,8 @@ async fn route(
 ) -> (&'static str, Answer) {
     match post_of(parts) {
         Some(post) if request.method() == Method::POST => self::post(request, post, store, options, begun).await,
-        None if request.method() == Method::GET || request.method() == Method::HEAD => get(parts, store),
-        None if get(parts, store).1.status() == StatusCode::NOT_FOUND => {
+        None if request.method() == Method::GET || request.method() == Method::HEAD => get(parts, store, options),
+        None if get(parts, store, options).1.status() == StatusCode::NOT_FOUND => {
             ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json"))
         }
         other => {
@@ -281,6 +318,7 @@ async fn post(
         return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let time = Duration::from_secs(options.body_timeout);
+    let watched = request.extensions().get::<Watched>().copied();
     let body = match body(request, options.max_body, deadline.map_or(time, |d| d.min(time))).await {
         Ok(body) => body,
         Err(Some(answer)) => return (route, *answer),
@@ -302,10 +340,19 @@ async fn post(
         _ => Ask::Predict,
     };
     let bounds = Bounds { rows: options.max_rows, body: options.max_body, begun };
+    if served.latency.measures() || watched.is_some_and(|w| w.measured) {
+        clock::start(begun);
+    }
     let scored = score(&served, ask, &body, bounds);
+    let spent = clock::stop();
+    if let Some(spent) = &spent {
+        served.latency.spent(spent);
+    }
+    let mut rows = 0;
     let mut response = match scored {
         Ok(inferred) => {
-            served.latency.scored(inferred.rows, start.elapsed());
+            rows = inferred.rows;
+            served.latency.scored(rows, start.elapsed());
             if let Some(candidate) = store.candidate(&served, || place(&HeaderMap::new(), None)) {
                 let (answer, json) = (inferred.bytes.clone(), inferred.json);
                 store.shadow.hear(Heard { candidate, ask, body, answer, json, bounds });
@@ -319,9 +366,19 @@ async fn post(
                 }
             }
         }
-        Err(Fault::Error(error)) => refuse(status_of(&error), error),
-        Err(Fault::Late) => late(store),
+        Err(Fault::Error(error)) => {
+            served.latency.failed(Some(&error));
+            refuse(status_of(&error), error)
+        }
+        Err(Fault::Late) => {
+            served.latency.failed(None);
+            late(store)
+        }
     };
+    if watched.is_some() {
+        let told = Told { model: served.name.clone(), version: served.version, rows, spent };
+        response.extensions_mut().insert(told);
+    }
     // Who asks for no version learns which one answered.
     if store.route(&served.name).is_some() {
         response.headers_mut().insert(MODEL_VERSION, HeaderValue::from(served.version));
@@ -370,12 +427,20 @@ fn missing(store: &Store, name: &str, version: Option<&str>) -> Answer {
     refuse(StatusCode::NOT_FOUND, format!("there is no model '{name}'{version_text}"))
 }
 
-fn get(parts: &[&str], store: &Store) -> (&'static str, Answer) {
+fn metrics(store: &Store, options: &Options) -> String {
+    let mut text = store.metrics.text(store);
+    if let Some(tracer) = &options.tracer {
+        tracer.text(&mut text);
+    }
+    text
+}
+
+fn get(parts: &[&str], store: &Store, options: &Options) -> (&'static str, Answer) {
     let ok = |value: Value| json_of(StatusCode::OK, &value);
     match parts {
         [""] => ("/", respond(StatusCode::OK, "text/html; charset=utf-8", openapi::page(store))),
         ["healthz"] => ("/healthz", respond(StatusCode::OK, "text/plain", "ok")),
-        ["metrics"] => ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", store.metrics.text(store))),
+        ["metrics"] => ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", metrics(store, options))),
         ["openapi.json"] => ("/openapi.json", ok(openapi::document(store))),
         ["v2"] => ("/v2", ok(repository::server())),
         ["v2", "health", "live"] => ("/v2/health", ok(json!({ "live": true }))),

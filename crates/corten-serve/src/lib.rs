@@ -5,6 +5,8 @@
 //! that read it: most models here take less time than a queue would.
 
 mod answer;
+mod client;
+mod clock;
 mod explain;
 mod frames;
 mod http;
@@ -23,8 +25,10 @@ mod shadow;
 mod store;
 mod tensor;
 mod tls;
+mod trace;
 
 pub use keys::{Keys, hash_of};
 pub use serve::{Options, serve};
 pub use store::Store;
 pub use tls::Tls;
+pub use trace::Tracer;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use corten_serve::{Keys, Options, Store, Tls, hash_of, serve};
+use corten_serve::{Keys, Options, Store, Tls, Tracer, hash_of, serve};
 
 const HELP: &str = "\
 Serves Corten models over HTTP: Open Inference Protocol v2, and POST /predict with {\"rows\": [...]}.
@@ -32,6 +32,8 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --tls-client-ca FILE authorities (PEM): clients must show a certificate of one of them
   --cors ORIGIN        an origin whose pages may ask; may be given again
   --log                log each request as a line of JSON
+  --otlp URL           send traces to the collector at http://HOST:PORT (OTLP over HTTP, JSON)
+  --trace-share F      share of the requests without a trace that begin one (default 0)
   --help               this text
 
 A model is served under the name of its file, or under NAME. A folder holds NAME.corten or NAME/VERSION/FILE.corten.
@@ -60,6 +62,7 @@ fn hash_key() -> ExitCode {
 
 fn arguments() -> Result<Option<(Vec<String>, Option<String>, Options)>, String> {
     let (mut models, mut routes, mut options) = (Vec::new(), None, Options::default());
+    let (mut otlp, mut share) = (None::<String>, None);
     let [mut certificate, mut key, mut authorities] = [const { None::<String> }; 3];
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
@@ -84,6 +87,8 @@ fn arguments() -> Result<Option<(Vec<String>, Option<String>, Options)>, String>
                 let path = given.next().ok_or("--keys needs a value")?;
                 options.keys = Keys::load(Path::new(&path)).map_err(|e| e.to_string())?;
             }
+            "--otlp" => otlp = Some(given.next().ok_or("--otlp needs a value")?),
+            "--trace-share" => share = Some(number::<f64>("--trace-share", given.next())?),
             "--tls-cert" => certificate = Some(given.next().ok_or("--tls-cert needs a value")?),
             "--tls-key" => key = Some(given.next().ok_or("--tls-key needs a value")?),
             "--tls-client-ca" => authorities = Some(given.next().ok_or("--tls-client-ca needs a value")?),
@@ -95,6 +100,15 @@ fn arguments() -> Result<Option<(Vec<String>, Option<String>, Options)>, String>
     if models.is_empty() {
         return Err("a model is needed: corten-serve MODEL.corten; see --help".into());
     }
+    options.tracer = match otlp {
+        Some(url) => {
+            // OpenTelemetry's own variable.
+            let service = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| "corten-serve".into());
+            Some(Tracer::new(&url, share.unwrap_or(0.0), &service).map_err(|e| e.to_string())?)
+        }
+        None if share.is_some() => return Err("--trace-share needs --otlp".into()),
+        None => None,
+    };
     options.tls = match (certificate, key) {
         (Some(certificate), Some(key)) => {
             let tls = Tls::load(Path::new(&certificate), Path::new(&key), authorities.as_ref().map(Path::new));

@@ -6,6 +6,7 @@ use corten_core::{Error, Result};
 use corten_model::Model;
 use corten_model::rows::Scanner;
 
+use crate::clock::{self, Stage};
 use crate::served::{Served, Worker};
 
 /// Answers `{"rows": [...]}` with `{"predictions": [...]}`; returns the number of rows too.
@@ -114,14 +115,17 @@ fn row(
 ) -> Result<()> {
     let Worker { session, rows, answers } = worker;
     rows.read(scanner, session)?;
+    clock::lap(Stage::Decode);
     let texts = rows.texts();
-    match state {
+    let answered = match state {
         Some(model) => {
             model.update_row(session, &texts)?;
             answers.answer(model, session, &texts, out)
         }
         None => answers.answer(&served.model, session, &texts, out),
-    }
+    };
+    clock::lap(Stage::Run);
+    answered
 }
 
 fn named(error: Error, row: usize) -> Error {

@@ -20,6 +20,7 @@ use crate::http;
 use crate::keys::Keys;
 use crate::store::Store;
 use crate::tls::Tls;
+use crate::trace::Tracer;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct Options {
     pub cors: Vec<String>,
     /// Who may ask.
     pub keys: Keys,
+    /// Where the spans of traced requests go, if they go anywhere.
+    pub tracer: Option<Arc<Tracer>>,
     /// How connections are encrypted, if they are.
     pub tls: Option<Arc<Tls>>,
 }
@@ -80,6 +83,7 @@ impl Default for Options {
             log: false,
             cors: Vec::new(),
             keys: Keys::default(),
+            tracer: None,
             tls: None,
         }
     }
@@ -124,6 +128,9 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
     for thread in threads {
         // A worker that failed has ended; the others have served on.
         let _ = thread.join();
+    }
+    if let Some(tracer) = &options.tracer {
+        tracer.flush();
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use corten_core::{Error, Kind, Result};
 use corten_model::rows::{AnswerWriter, RowReader};
@@ -28,6 +29,8 @@ pub(crate) struct Served {
     /// The state of a model that has one advances under this lock.
     pub(crate) state: Option<Mutex<Model>>,
     pub(crate) latency: Arc<Latency>,
+    /// How long loading took.
+    pub(crate) took: Duration,
 }
 
 impl Served {
@@ -36,13 +39,16 @@ impl Served {
     /// # Errors
     /// Those of [`Model::load`]; [`Error::Value`] that names the file when the row can't be answered.
     pub(crate) fn load(name: &str, version: u64, path: &Path, latency: Arc<Latency>) -> Result<Self> {
+        let start = Instant::now();
         let model = Model::load(path).map_err(|e| match e {
             Error::Io { .. } => e,
             other => Error::value(format!("{}: {other}", path.display())),
         })?;
         let state = model.is_stateful().then(|| Mutex::new(model.clone()));
-        let served = Self { name: name.to_owned(), version, model, free: Mutex::default(), state, latency };
+        let (name, free) = (name.to_owned(), Mutex::default());
+        let mut served = Self { name, version, model, free, state, latency, took: Duration::ZERO };
         served.warm().map_err(|e| Error::value(format!("{}: can't answer a row: {e}", path.display())))?;
+        served.took = start.elapsed();
         Ok(served)
     }
 

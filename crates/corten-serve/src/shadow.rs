@@ -51,6 +51,7 @@ struct Compared {
 struct Books {
     all: Mutex<BTreeMap<(String, u64), Compared>>,
     bytes: AtomicUsize,
+    waiting: AtomicUsize,
 }
 
 impl Books {
@@ -77,9 +78,11 @@ impl Shadow {
             send
         });
         let (size, candidate) = (heard.size(), Arc::clone(&heard.candidate));
+        self.books.waiting.fetch_add(1, Ordering::Relaxed);
         let full = self.books.bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_BYTES;
         let sent = if full { Err(TrySendError::Full(heard)) } else { queue.try_send(heard) };
         if sent.is_err() {
+            self.books.waiting.fetch_sub(1, Ordering::Relaxed);
             self.books.bytes.fetch_sub(size, Ordering::Relaxed);
             self.books.note(&candidate, |c| c.dropped += 1);
         }
@@ -89,6 +92,8 @@ impl Shadow {
     pub(crate) fn text(&self, out: &mut String) {
         let all = self.books.all.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a String can't fail.
+        head(out, "corten_queue_length", "gauge", "Requests that wait, by queue; those that are answered never do.");
+        let _ = writeln!(out, "corten_queue_length{{queue=\"shadow\"}} {}", self.books.waiting.load(Ordering::Relaxed));
         head(out, "corten_shadow_total", "counter", "Requests that a candidate heard, by how its answer compares.");
         for ((name, version), c) in &*all {
             let name = label(name);
@@ -119,6 +124,7 @@ fn listen(queue: &Receiver<Heard>, books: &Books) {
             Err(_) => compared.failed += 1,
         });
         books.bytes.fetch_sub(heard.size(), Ordering::Relaxed);
+        books.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -429,6 +429,12 @@ impl Store {
         latest.into_values().cloned().collect()
     }
 
+    /// All loaded versions of all models.
+    pub(crate) fn all(&self) -> Vec<Arc<Served>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter_map(|slot| slot.served.clone()).collect()
+    }
+
     /// The loaded versions of a model.
     pub(crate) fn versions(&self, name: &str) -> Vec<String> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);

@@ -11,4 +11,5 @@ mod repository;
 mod routes;
 mod server;
 mod tables;
+mod telemetry;
 mod tensors;
