@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use corten_core::{CancelToken, Error};
+use corten_core::{CancelToken, Error, Table};
 use corten_kernels::parallel;
 use corten_model::estimator::{Context, Entry, FitInput, Step, Target};
-use corten_model::{Labels, Schema};
+use corten_model::{Labels, Schema, sketch};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
@@ -21,6 +21,8 @@ use crate::{arrays, errors, json, outside};
 pub(crate) struct Fitted {
     inner: Arc<dyn corten_model::estimator::Fitted>,
     schema: Schema,
+    /// Rows of what it was fitted on.
+    seen: Option<Arc<Table<'static>>>,
     /// What Ctrl-C raised, where the fit kept what it had by then.
     signal: Option<Py<PyBaseException>>,
 }
@@ -144,16 +146,16 @@ pub(crate) fn fit(
             context: &context,
         };
         let fitted = (entry.fit)(&params, &fit_input)?;
-        Ok((Arc::from(fitted), schema))
+        Ok((Arc::from(fitted), schema, sketch::rows_of(&data).map(Arc::new)))
     });
     // What a call to Python raised tells more than what became of the fit.
     if let Some(error) = raised.take() {
         return Err(error);
     }
     match (outcome, signal) {
-        (Ok((inner, schema)), None) => Ok(Fitted { inner, schema, signal: None }),
-        (Ok((inner, schema)), Some(signal)) if keep => {
-            Ok(Fitted { inner, schema, signal: Some(signal.into_value(py)) })
+        (Ok((inner, schema, seen)), None) => Ok(Fitted { inner, schema, seen, signal: None }),
+        (Ok((inner, schema, seen)), Some(signal)) if keep => {
+            Ok(Fitted { inner, schema, seen, signal: Some(signal.into_value(py)) })
         }
         (_, Some(signal)) => Err(signal),
         (Err(error), None) => Err(error),
@@ -200,13 +202,15 @@ impl Fitted {
     /// The members of an ensemble.
     fn members(&self) -> Vec<Self> {
         let members = self.inner.members().into_iter();
-        members.map(|inner| Self { inner: Arc::from(inner), schema: self.schema.clone(), signal: None }).collect()
+        members
+            .map(|inner| Self { inner: Arc::from(inner), schema: self.schema.clone(), seen: None, signal: None })
+            .collect()
     }
 
     /// The model over the columns that it was fitted on.
     fn model(&self, py: Python<'_>) -> PyResult<Model> {
         let cancel = CancelToken::new();
         let model = door::run(py, Size::Medium, &cancel, || self.inner.model(self.schema.clone()))?;
-        Model::new(py, model)
+        Ok(Model::new(py, model)?.keep(self.seen.clone()))
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn predict(
         None => {
             let methods = model.table_methods(model.output(Method::PredictProba).is_some())?;
             let batches = model.run_all(&methods, &data, &Run::default())?;
+            served.watch(&data, &methods, &batches);
             (methods, batches)
         }
     };

@@ -475,6 +475,13 @@ fn get(parts: &[&str], store: &Store, options: &Options) -> (&'static str, Answe
                 [] => ok(repository::metadata(store, &served)),
                 ["ready"] => ok(json!({ "name": served.name, "ready": true })),
                 ["config"] => ok(repository::config(&served)),
+                ["drift"] => match served.drift() {
+                    Ok(drift) => ok(drift.report(&served.name, served.version)),
+                    Err(reason) => {
+                        let text = format!("the drift of '{}' isn't told: {reason}", served.name);
+                        refuse(StatusCode::NOT_FOUND, text)
+                    }
+                },
                 ["stats"] => ok(repository::stats(&[served])),
                 _ => refuse(StatusCode::NOT_FOUND, "there is nothing here"),
             };

@@ -273,8 +273,10 @@ pub(crate) fn infer(
     let rows = table.rows();
     let methods: Vec<Method> = wanted.iter().map(|w| w.0.method).collect();
     clock::lap(Stage::Decode);
-    let batches = model.run_all(&methods, &Data::Table(table), &Run::default())?;
+    let data = Data::Table(table);
+    let batches = model.run_all(&methods, &data, &Run::default())?;
     clock::lap(Stage::Run);
+    served.watch(&data, &methods, &batches);
     let (mut whole, mut bytes) =
         (Vec::with_capacity(256 + 24 * batches.iter().map(|b| b.numbers.len()).sum::<usize>()), Vec::new());
     whole.extend_from_slice(b"{\"model_name\":");

@@ -7,6 +7,7 @@
 mod answer;
 mod client;
 mod clock;
+mod drift;
 mod explain;
 mod frames;
 mod http;

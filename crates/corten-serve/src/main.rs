@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_serve::{Keys, Options, Store, Tls, Tracer, hash_of, serve};
 
@@ -31,6 +32,7 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --tls-key FILE       its key (PEM)
   --tls-client-ca FILE authorities (PEM): clients must show a certificate of one of them
   --cors ORIGIN        an origin whose pages may ask; may be given again
+  --drift-window S     how long drift is counted before older rows are forgotten (default 3600)
   --log                log each request as a line of JSON
   --otlp URL           send traces to the collector at http://HOST:PORT (OTLP over HTTP, JSON)
   --trace-share F      share of the requests without a trace that begin one (default 0)
@@ -60,8 +62,16 @@ fn hash_key() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn arguments() -> Result<Option<(Vec<String>, Option<String>, Options)>, String> {
+/// What is served.
+struct Sources {
+    models: Vec<String>,
+    routes: Option<String>,
+    window: Duration,
+}
+
+fn arguments() -> Result<Option<(Sources, Options)>, String> {
     let (mut models, mut routes, mut options) = (Vec::new(), None, Options::default());
+    let mut window = 3600;
     let (mut otlp, mut share) = (None::<String>, None);
     let [mut certificate, mut key, mut authorities] = [const { None::<String> }; 3];
     let mut given = std::env::args().skip(1);
@@ -79,6 +89,7 @@ fn arguments() -> Result<Option<(Vec<String>, Option<String>, Options)>, String>
             "--drain-delay" => options.drain_delay = number::<u32>("--drain-delay", given.next())?.into(),
             "--drain-timeout" => options.drain_timeout = number::<u32>("--drain-timeout", given.next())?.into(),
             "--watch" => options.watch = number::<u32>("--watch", given.next())?.into(),
+            "--drift-window" => window = seconds("--drift-window", given.next())?,
             "--routes" => routes = Some(given.next().ok_or("--routes needs a value")?),
             "--admin" => options.admin = true,
             "--log" => options.log = true,
@@ -117,14 +128,14 @@ fn arguments() -> Result<Option<(Vec<String>, Option<String>, Options)>, String>
         (None, None) if authorities.is_none() => None,
         _ => return Err("--tls-cert and --tls-key are needed together, also for --tls-client-ca".into()),
     };
-    Ok(Some((models, routes, options)))
+    Ok(Some((Sources { models, routes, window: Duration::from_secs(window) }, options)))
 }
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--hash-key") {
         return hash_key();
     }
-    let (models, routes, options) = match arguments() {
+    let (sources, options) = match arguments() {
         Ok(Some(given)) => given,
         Ok(None) => {
             print!("{HELP}");
@@ -135,7 +146,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let store = || Store::load(&models, routes.as_ref().map(Path::new));
+    let store = || Store::load(&sources.models, sources.routes.as_ref().map(Path::new), sources.window);
     match corten_model::check_cpu().and_then(|()| store()).and_then(|store| serve(store, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use corten_core::Error;
 
 use crate::clock::{STAGES, Spent};
+use crate::drift::Gauges;
 use crate::store::Store;
 
 /// Upper bounds of histograms of time, in seconds.
@@ -177,6 +178,13 @@ impl Metrics {
         }
         models(&mut out, store);
         store.shadow.text(&mut out);
+        let mut gauges = Gauges::default();
+        for served in store.all() {
+            if let Ok(drift) = served.drift() {
+                drift.gauges(&served.name, served.version, &mut gauges);
+            }
+        }
+        gauges.text(&mut out);
         process(&mut out, self.start);
         out
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use corten_core::{Error, Result};
 use serde_json::{Value, json};
@@ -150,6 +150,8 @@ struct Slot {
 /// All models, and what is counted about them.
 pub struct Store {
     sources: Vec<Source>,
+    /// How long drift is counted before older rows are forgotten.
+    window: Duration,
     slots: RwLock<BTreeMap<Key, Slot>>,
     latencies: Mutex<BTreeMap<String, Arc<Latency>>>,
     first: String,
@@ -163,12 +165,12 @@ pub struct Store {
 
 impl Store {
     /// Loads models given as files, as `NAME=FILE`, or as folders of them, and the routes to their versions: from a
-    /// file, or from `routes.json` in each folder.
+    /// file, or from `routes.json` in each folder. Drift is told of the rows of one to two times `window`.
     ///
     /// # Errors
     /// [`Error::Io`], those of [`corten_model::Model::from_bytes`], and [`Error::Value`] for two models of one name, for
     /// a folder without models, and for routes that lead nowhere.
-    pub fn load(given: &[String], routes: Option<&Path>) -> Result<Self> {
+    pub fn load(given: &[String], routes: Option<&Path>, window: Duration) -> Result<Self> {
         let sources: Vec<Source> = given.iter().map(|g| Source::parse(g)).collect();
         let folder = |source: &Source| match source {
             Source::Folder(folder) => Some(folder.join(ROUTES)),
@@ -181,6 +183,7 @@ impl Store {
         }
         let mut store = Self {
             sources,
+            window,
             slots: RwLock::default(),
             latencies: Mutex::default(),
             first: String::new(),
@@ -225,7 +228,7 @@ impl Store {
     /// load changes nothing but the reason that the index gives.
     fn replace(&self, name: &str, version: u64, path: &Path) -> Result<()> {
         let stamp = Stamp::of(path);
-        let loaded = Served::load(name, version, path, self.latency(name));
+        let loaded = Served::load(name, version, path, self.latency(name), self.window);
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let slot = slots.entry((name.to_owned(), version)).or_insert_with(|| Slot {
             path: path.to_path_buf(),
