@@ -21,7 +21,7 @@ use crate::score::{Ask, Bounds, score};
 use crate::shadow::Heard;
 use crate::store::Store;
 use crate::trace::{Context, Span, TRACEPARENT, Told};
-use crate::{Options, clock, frames, openapi, repository};
+use crate::{Options, clock, frames, openapi, page, repository};
 
 /// Bytes of JSON before the tensors of a body.
 const HEAD_LENGTH: &str = "inference-header-content-length";
@@ -438,7 +438,7 @@ fn metrics(store: &Store, options: &Options) -> String {
 fn get(parts: &[&str], store: &Store, options: &Options) -> (&'static str, Answer) {
     let ok = |value: Value| json_of(StatusCode::OK, &value);
     match parts {
-        [""] => ("/", respond(StatusCode::OK, "text/html; charset=utf-8", openapi::page(store))),
+        [""] => ("/", page::page()),
         ["healthz"] => ("/healthz", respond(StatusCode::OK, "text/plain", "ok")),
         ["metrics"] => ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", metrics(store, options))),
         ["openapi.json"] => ("/openapi.json", ok(openapi::document(store))),
@@ -475,6 +475,7 @@ fn get(parts: &[&str], store: &Store, options: &Options) -> (&'static str, Answe
                 [] => ok(repository::metadata(store, &served)),
                 ["ready"] => ok(json!({ "name": served.name, "ready": true })),
                 ["config"] => ok(repository::config(&served)),
+                ["card"] => ok(page::card(store, &served)),
                 ["drift"] => match served.drift() {
                     Ok(drift) => ok(drift.report(&served.name, served.version)),
                     Err(reason) => {

@@ -15,6 +15,7 @@ mod infer;
 mod keys;
 mod metrics;
 mod openapi;
+mod page;
 mod predict;
 mod repository;
 mod request;

@@ -26,9 +26,7 @@ pub(crate) fn metadata(store: &Store, served: &Served) -> Value {
         "outputs": infer::outputs(&served.model),
     });
     if let Some(route) = store.route(&served.name) {
-        let traffic: Vec<Value> = route.traffic.iter().map(|t| json!({ "version": t.0, "share": t.1 })).collect();
-        let shadow = route.shadow.map(|s| json!({ "version": s.0, "percent": s.1 }));
-        out["parameters"] = json!({ "aliases": route.aliases, "traffic": traffic, "shadow": shadow });
+        out["parameters"] = route.json();
     }
     out
 }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use corten_core::{Error, Result};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// Largest file of routes.
 const MAX_FILE: u64 = 1 << 20;
@@ -58,6 +59,13 @@ impl Route {
     pub(crate) fn versions(&self) -> impl Iterator<Item = u64> {
         let traffic = self.traffic.iter().map(|t| t.0);
         self.aliases.values().copied().chain(traffic).chain(self.shadow.map(|s| s.0))
+    }
+
+    /// The route as the models' descriptions tell it.
+    pub(crate) fn json(&self) -> Value {
+        let traffic: Vec<Value> = self.traffic.iter().map(|t| json!({ "version": t.0, "share": t.1 })).collect();
+        let shadow = self.shadow.map(|s| json!({ "version": s.0, "percent": s.1 }));
+        json!({ "aliases": self.aliases, "traffic": traffic, "shadow": shadow })
     }
 
     /// One of the loaded versions by its share; `point` is even over all values.
