@@ -13,6 +13,7 @@ mod frames;
 mod http;
 mod infer;
 mod keys;
+mod lambda;
 mod metrics;
 mod openapi;
 mod page;
@@ -29,7 +30,9 @@ mod tensor;
 mod tls;
 mod trace;
 
+pub use client::probe;
 pub use keys::{Keys, hash_of};
+pub use lambda::{lambda, lambda_fault};
 pub use serve::{Options, serve};
 pub use store::Store;
 pub use tls::Tls;

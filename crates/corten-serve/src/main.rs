@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corten_serve::{Keys, Options, Store, Tls, Tracer, hash_of, serve};
+use corten_serve::{Keys, Options, Store, Tls, Tracer, hash_of, lambda, lambda_fault, probe, serve};
 
 const HELP: &str = "\
 Serves Corten models over HTTP: Open Inference Protocol v2, and POST /predict with {\"rows\": [...]}.
@@ -36,6 +36,9 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --log                log each request as a line of JSON
   --otlp URL           send traces to the collector at http://HOST:PORT (OTLP over HTTP, JSON)
   --trace-share F      share of the requests without a trace that begin one (default 0)
+  --lambda             answer the invocations of AWS Lambda instead of a port; so does a binary named bootstrap, with the
+                       model or folder that the function's handler names
+  --probe HOST:PORT    ask a server whether it is ready, and end: 0 if it is
   --help               this text
 
 A model is served under the name of its file, or under NAME. A folder holds NAME.corten or NAME/VERSION/FILE.corten.
@@ -50,6 +53,17 @@ fn number<T: std::str::FromStr>(name: &str, value: Option<String>) -> Result<T, 
 fn seconds(name: &str, value: Option<String>) -> Result<u64, String> {
     let value = number::<u32>(name, value)?;
     if value == 0 { Err(format!("{name} must be at least 1; 0 came")) } else { Ok(value.into()) }
+}
+
+fn ask(address: Option<String>) -> ExitCode {
+    let given = address.ok_or_else(|| "--probe needs a value".to_owned());
+    match given.and_then(|address| probe(&address).map_err(|e| e.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("corten-serve: {problem}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn hash_key() -> ExitCode {
@@ -67,6 +81,20 @@ struct Sources {
     models: Vec<String>,
     routes: Option<String>,
     window: Duration,
+    /// Whether invocations of AWS Lambda are answered.
+    lambda: bool,
+}
+
+/// What a binary that Lambda starts by its name is to do: the function's handler names a model or a folder of the package.
+fn bootstrap() -> Option<Vec<String>> {
+    let mut given = std::env::args();
+    let named = given.next().is_some_and(|name| Path::new(&name).file_name().is_some_and(|n| n == "bootstrap"));
+    if !named || given.next().is_some() {
+        return None;
+    }
+    let root = std::env::var("LAMBDA_TASK_ROOT").unwrap_or_else(|_| ".".into());
+    let handler = std::env::var("_HANDLER").unwrap_or_default();
+    Some(vec!["--lambda".into(), Path::new(&root).join(handler).display().to_string()])
 }
 
 fn arguments() -> Result<Option<(Sources, Options)>, String> {
@@ -74,7 +102,8 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
     let mut window = 3600;
     let (mut otlp, mut share) = (None::<String>, None);
     let [mut certificate, mut key, mut authorities] = [const { None::<String> }; 3];
-    let mut given = std::env::args().skip(1);
+    let mut lambda = false;
+    let mut given = bootstrap().unwrap_or_else(|| std::env::args().skip(1).collect()).into_iter();
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--help" | "-h" => return Ok(None),
@@ -91,6 +120,7 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
             "--watch" => options.watch = number::<u32>("--watch", given.next())?.into(),
             "--drift-window" => window = seconds("--drift-window", given.next())?,
             "--routes" => routes = Some(given.next().ok_or("--routes needs a value")?),
+            "--lambda" => lambda = true,
             "--admin" => options.admin = true,
             "--log" => options.log = true,
             "--cors" => options.cors.push(given.next().ok_or("--cors needs a value")?),
@@ -128,12 +158,14 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
         (None, None) if authorities.is_none() => None,
         _ => return Err("--tls-cert and --tls-key are needed together, also for --tls-client-ca".into()),
     };
-    Ok(Some((Sources { models, routes, window: Duration::from_secs(window) }, options)))
+    Ok(Some((Sources { models, routes, window: Duration::from_secs(window), lambda }, options)))
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("--hash-key") {
-        return hash_key();
+    match std::env::args().nth(1).as_deref() {
+        Some("--hash-key") => return hash_key(),
+        Some("--probe") => return ask(std::env::args().nth(2)),
+        _ => {}
     }
     let (sources, options) = match arguments() {
         Ok(Some(given)) => given,
@@ -146,8 +178,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let store = || Store::load(&sources.models, sources.routes.as_ref().map(Path::new), sources.window);
-    match corten_model::check_cpu().and_then(|()| store()).and_then(|store| serve(store, &options)) {
+    let load = || Store::load(&sources.models, sources.routes.as_ref().map(Path::new), sources.window);
+    let store = corten_model::check_cpu().and_then(|()| load());
+    if let (true, Err(error)) = (sources.lambda, &store) {
+        lambda_fault(error);
+    }
+    let serve = if sources.lambda { lambda } else { serve };
+    match store.and_then(|store| serve(store, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("corten-serve: {error}");

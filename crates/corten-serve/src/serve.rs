@@ -90,10 +90,10 @@ impl Default for Options {
 }
 
 /// What all workers share.
-struct Shared {
-    store: Store,
-    options: Options,
-    connections: AtomicUsize,
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) options: Options,
+    pub(crate) connections: AtomicUsize,
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes what was begun.
@@ -261,7 +261,8 @@ async fn encrypted(
     }
 }
 
-async fn connection(
+/// Answers the requests of a connection.
+pub(crate) async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,

@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, Peer};
 use crate::clock::{STAGES, Spent};
 
 /// Most spans that wait to be sent; further ones are dropped.
@@ -229,7 +229,7 @@ impl Tracer {
             };
             // Without a runtime there are no traces: spans are dropped and counted.
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                runtime.block_on(export(&receive, Client::new(&address, MAX_ANSWER), &path, &service, count));
+                runtime.block_on(export(&receive, Client::new(Peer::At(address), MAX_ANSWER), &path, &service, count));
             }
         });
         Ok(tracer)
@@ -299,7 +299,7 @@ async fn export(
             if let Err(problem) = &sent
                 && !std::mem::replace(&mut told, true)
             {
-                eprintln!("corten-serve: traces don't reach {}: {problem}", client.address);
+                eprintln!("corten-serve: traces don't reach {}: {problem}", client.address());
             }
             told &= sent.is_err();
         }

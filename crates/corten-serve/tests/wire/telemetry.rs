@@ -1,14 +1,14 @@
 //! What the server tells about itself: metrics, its log, and traces.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::server::{Server, golden, post};
+use crate::stub::stub;
 
 const ROW: &str = "{\"rows\": [{\"width\": 1, \"count\": 2}]}";
 /// The example of the W3C recommendation.
@@ -96,35 +96,14 @@ fn the_log_is_json_and_never_has_values() {
 
 /// A collector that takes each message with this status and tells what came.
 fn collector(status: &'static str) -> (u16, Receiver<(String, Value)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
     let (send, receive) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let send = send.clone();
-            std::thread::spawn(move || while take(stream.as_ref().unwrap(), status, &send).is_some() {});
-        }
+    let send = Mutex::new(send);
+    let port = stub(move |came| {
+        let body = serde_json::from_slice(&came.body).expect("JSON");
+        send.lock().expect("a sender").send((came.head, body)).expect("a test that waits");
+        (status.into(), b"{}".to_vec())
     });
     (port, receive)
-}
-
-fn take(mut stream: &TcpStream, status: &str, send: &std::sync::mpsc::Sender<(String, Value)>) -> Option<()> {
-    let mut kept = Vec::new();
-    let mut bytes = [0; 4096];
-    loop {
-        if let Some(end) = kept.windows(4).position(|w| w == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&kept[..end]).to_ascii_lowercase();
-            let length: usize = head.split("content-length: ").nth(1)?.lines().next()?.trim().parse().ok()?;
-            if kept.len() >= end + 4 + length {
-                let body = serde_json::from_slice(&kept[end + 4..end + 4 + length]).ok()?;
-                send.send((head, body)).ok()?;
-                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").ok()?;
-                return Some(());
-            }
-        }
-        let count = stream.read(&mut bytes).ok().filter(|c| *c > 0)?;
-        kept.extend_from_slice(&bytes[..count]);
-    }
 }
 
 #[test]
@@ -158,7 +137,9 @@ fn a_sampled_request_becomes_spans_at_the_collector() {
     for wanted in ["http.route", "\"/predict\"", "corten.model", "\"ridge\"", "\"abc\"", "corten.rows"] {
         assert!(attributes.contains(wanted), "{attributes}");
     }
-    assert_eq!(value(&server.get("/metrics").text(), "corten_spans_total{result=\"sent\"}"), 1.0);
+    crate::folder::until("the count", || {
+        value(&server.get("/metrics").text(), "corten_spans_total{result=\"sent\"}") >= 1.0
+    });
     // What waits is sent before the end.
     assert_eq!(with(&server, "/predict", PARENT).status, 200);
     server.terminate();
