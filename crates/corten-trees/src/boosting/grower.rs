@@ -82,7 +82,45 @@ impl GrownTree {
 /// A leaf with its rows.
 pub(crate) struct LeafRows<'r> {
     pub(crate) at: usize,
-    pub(crate) rows: Rows<'r>,
+    pub(crate) rows: Kept<'r>,
+}
+
+/// The rows of a leaf in ascending order.
+pub(crate) enum Kept<'r> {
+    Whole(Rows<'r>),
+    /// Of a leaf that was split in vain.
+    Joined(Vec<u32>),
+}
+
+impl Kept<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Whole(rows) => rows.len(),
+            Self::Joined(rows) => rows.len(),
+        }
+    }
+
+    /// The rows; `None` stands for `0..len`.
+    pub(crate) fn list(&self) -> Option<&[u32]> {
+        match self {
+            Self::Whole(rows) => rows.list(),
+            Self::Joined(rows) => Some(rows),
+        }
+    }
+
+    /// The rows of both sides of a split.
+    fn joined(left: &[u32], right: &[u32]) -> Self {
+        let mut out = Vec::with_capacity(left.len() + right.len());
+        let mut rest = right;
+        for &row in left {
+            let before = rest.iter().take_while(|r| **r < row).count();
+            out.extend_from_slice(&rest[..before]);
+            rest = &rest[before..];
+            out.push(row);
+        }
+        out.extend_from_slice(rest);
+        Self::Joined(out)
+    }
 }
 
 /// A leaf that could be split.
@@ -265,18 +303,16 @@ impl Grower<'_> {
             let rows = match candidate.state {
                 State::Whole(leaf) => {
                     tools.spare.push(leaf.histogram);
-                    vec![leaf.rows]
+                    Kept::Whole(leaf.rows)
                 }
-                State::Split(pieces) => pieces
-                    .children
-                    .into_iter()
-                    .map(|c| {
-                        tools.spare.extend(c.next.map(|n| n.1));
-                        c.rows
-                    })
-                    .collect(),
+                State::Split(pieces) => {
+                    let [left, right] = pieces.children;
+                    tools.spare.extend([left.next, right.next].into_iter().flatten().map(|n| n.1));
+                    // The sides of a split are lists.
+                    Kept::joined(left.rows.list().unwrap_or_default(), right.rows.list().unwrap_or_default())
+                }
             };
-            done.extend(rows.into_iter().map(|rows| LeafRows { at: candidate.at, rows }));
+            done.push(LeafRows { at: candidate.at, rows });
         }
         (self.work.sums, self.work.spare) = (tools.sums, tools.spare);
         Ok((tree, done))
@@ -546,7 +582,7 @@ fn offer<'r>(open: &mut BinaryHeap<Candidate<'r>>, done: &mut Vec<LeafRows<'r>>,
             let leaf = Leaf { at, depth, rows, node, split, histogram, way };
             open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
-        None => done.push(LeafRows { at, rows }),
+        None => done.push(LeafRows { at, rows: Kept::Whole(rows) }),
     }
 }
 
@@ -566,7 +602,7 @@ fn again<'r>(
         }
         None => {
             spare.push(leaf.histogram);
-            done.push(LeafRows { at: leaf.at, rows: leaf.rows });
+            done.push(LeafRows { at: leaf.at, rows: Kept::Whole(leaf.rows) });
         }
     }
 }
