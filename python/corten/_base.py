@@ -221,11 +221,15 @@ class Estimator(Savable, Parameters, Routing):
         finally:
             if line is not None:
                 line.close()
-        self._remember(inputs)
-        self._take(handle)
         if target is not None and target.classes is not None:
             self.classes_ = target.classes
-        kept = partial or self._keeps_handle or hasattr(self, "partial_fit") or getattr(self, "warm_start", False)
+        return self._keep(inputs, handle, kept=partial)
+
+    def _keep(self, inputs: Input, handle: Any, *, kept: bool = False) -> Self:
+        """Takes over all that a fit gave."""
+        self._remember(inputs)
+        self._take(handle)
+        kept = kept or self._keeps_handle or hasattr(self, "partial_fit") or getattr(self, "warm_start", False)
         self._handle = handle if kept else None
         if handle.signal is not None:
             raise handle.signal

@@ -32,6 +32,20 @@ class Frame:
     def column(self, position: int) -> Any: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
+class Files:
+    def __init__(self, paths: Sequence[str], format: str | None = None) -> None: ...
+    @property
+    def names(self) -> list[str]: ...
+    def target(self, name: str, classes: bool, weights: str | None = None) -> Targets: ...
+
+class Targets:
+    @property
+    def rows(self) -> int: ...
+    @property
+    def classes(self) -> list[Any] | None: ...
+    @property
+    def counts(self) -> list[float]: ...
+
 class Fitted:
     @property
     def signal(self) -> BaseException | None: ...
@@ -86,6 +100,23 @@ def fit(
     score: Callable[..., float] | None = None,
 ) -> Fitted: ...
 def schema(x: Any) -> dict[str, Any]: ...
+def fit_files(
+    name: str,
+    params: Mapping[str, Any],
+    files: Files,
+    features: Sequence[str],
+    targets: Targets,
+    *,
+    memory: int,
+    class_weight: Sequence[float] | None = None,
+    previous: Fitted | None = None,
+    threads: int | None = None,
+    progress: Callable[..., Any] | None = None,
+    keep: bool = False,
+    objective: Callable[..., Any] | None = None,
+    score: Callable[..., Any] | None = None,
+) -> Fitted: ...
+def spool(stream: Any, path: str) -> int: ...
 def convert(
     bytes: bytes,
     classes: list[Any] | None = None,

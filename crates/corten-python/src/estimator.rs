@@ -31,7 +31,7 @@ fn registry() -> impl Iterator<Item = Entry> {
     corten_learn::registry::estimators().into_iter().chain(corten_trees::registry::estimators())
 }
 
-fn entry(py: Python<'_>, name: &str) -> PyResult<Entry> {
+pub(crate) fn entry(py: Python<'_>, name: &str) -> PyResult<Entry> {
     registry()
         .find(|e| e.name == name)
         .ok_or_else(|| errors::to_py(py, Error::Unsupported(format!("There is no estimator '{name}'."))))
@@ -113,24 +113,7 @@ pub(crate) fn fit(
     let previous = previous.map(|p| Arc::clone(&p.get().inner));
     let cancel = CancelToken::new();
     let raised = Raised::default();
-    let progress = progress.map(|callback| -> Box<dyn Fn(&Step) + Send + Sync> {
-        let (told, raised) = (cancel.clone(), raised.clone());
-        Box::new(move |step: &Step| {
-            let called = Python::attach(|py| {
-                let step = (step.iteration, step.total, step.loss, step.validation_loss);
-                callback.call1(py, step).and_then(|answer| answer.bind(py).is_truthy())
-            });
-            match called {
-                Ok(false) => {}
-                Ok(true) => told.cancel(),
-                Err(error) => {
-                    raised.set(error);
-                    told.cancel();
-                }
-            }
-        })
-    });
-    let context = Context { threads: parallel::threads(threads), cancel: cancel.clone(), keep, progress };
+    let context = context(threads, progress, keep, &cancel, &raised);
     let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
     extras.decay_rate = decay_rate;
     let (outcome, signal) = door::run_kept(py, &cancel, || {
@@ -148,6 +131,45 @@ pub(crate) fn fit(
         let fitted = (entry.fit)(&params, &fit_input)?;
         Ok((Arc::from(fitted), schema, sketch::rows_of(&data).map(Arc::new)))
     });
+    finish(py, outcome, signal, &raised, keep)
+}
+
+/// How a fit is carried out; a callback that raises, or answers yes, ends it.
+pub(crate) fn context(
+    threads: Option<i64>,
+    progress: Option<Py<PyAny>>,
+    keep: bool,
+    cancel: &CancelToken,
+    raised: &Raised,
+) -> Context {
+    let progress = progress.map(|callback| -> Box<dyn Fn(&Step) + Send + Sync> {
+        let (told, raised) = (cancel.clone(), raised.clone());
+        Box::new(move |step: &Step| {
+            let called = Python::attach(|py| {
+                let step = (step.iteration, step.total, step.loss, step.validation_loss);
+                callback.call1(py, step).and_then(|answer| answer.bind(py).is_truthy())
+            });
+            match called {
+                Ok(false) => {}
+                Ok(true) => told.cancel(),
+                Err(error) => {
+                    raised.set(error);
+                    told.cancel();
+                }
+            }
+        })
+    });
+    Context { threads: parallel::threads(threads), cancel: cancel.clone(), keep, progress }
+}
+
+/// The outcome of a fit, or what Python raised meanwhile.
+pub(crate) fn finish(
+    py: Python<'_>,
+    outcome: PyResult<(Arc<dyn corten_model::estimator::Fitted>, Schema)>,
+    signal: Option<PyErr>,
+    raised: &Raised,
+    keep: bool,
+) -> PyResult<Fitted> {
     // What a call to Python raised tells more than what became of the fit.
     if let Some(error) = raised.take() {
         return Err(error);
@@ -174,6 +196,13 @@ impl Raised {
 
     fn take(&self) -> Option<PyErr> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Fitted {
+    /// The state.
+    pub(crate) fn state(&self) -> Arc<dyn corten_model::estimator::Fitted> {
+        Arc::clone(&self.inner)
     }
 }
 
