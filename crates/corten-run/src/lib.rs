@@ -10,6 +10,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod c;
+#[cfg(feature = "std")]
+pub mod frames;
+#[cfg(feature = "std")]
+pub mod histogram;
+#[cfg(feature = "std")]
+pub mod lines;
 
 /// What a library needs where there is no operating system: the C library's heap, and its end.
 #[cfg(all(not(feature = "std"), target_os = "none"))]
