@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
-# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays.
+# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, frames.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -12,6 +12,12 @@ rows_json) printf '{"width": 1.5, "height": null, "count": 2, "city": "R\\u00f8m
 rows_csv) printf 'width,height,count,city\n1.5,,2,"Ro""me"\n1e3,NaN,0,Oslo\r\n' >"corpus/$target/rows" ;;
 lightgbm | xgboost | catboost) cp -n ../fixtures/foreign/"$target"_* "corpus/$target/" ;;
 tree_arrays) printf '\001\000\001\002\000\004\000\377\001\010\377\377\000\000\000\377\000\004\377\377\000\000\000\377\000\004' >"corpus/$target/stump" ;;
+frames)
+  # The first byte chooses the model and where the bytes are cut; then a description, a row of JSON, a row of numbers.
+  printf '\001\010\000\000\000\000\000\000\000\000\000\000\000' >"corpus/$target/describe"
+  printf '\000\012\000\000\000\003\000\000\000\000\000\000\000{}' >"corpus/$target/json"
+  printf '\100\030\000\000\000\001\001\000\000\001\000\000\000abcdefghabcdefgh' >"corpus/$target/rows"
+  ;;
 tables)
   features="--features tables"
   # The first byte chooses the format.
