@@ -15,6 +15,7 @@ mod infer;
 mod keys;
 mod lambda;
 mod metrics;
+mod notify;
 mod openapi;
 mod page;
 mod predict;
