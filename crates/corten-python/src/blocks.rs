@@ -297,7 +297,7 @@ pub(crate) fn fit_files(
             extras: &extras,
             context: &context,
         };
-        Ok((Arc::from((entry.fit_blocks)(&params, input)?), schema))
+        Ok((Arc::from((entry.fit_blocks)(&params, input)?), schema, None))
     });
     estimator::finish(py, outcome, signal, &raised, keep)
 }
