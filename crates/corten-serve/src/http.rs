@@ -28,8 +28,7 @@ pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &
     let id = id_of(request.headers());
     let origin = request.headers().get(ORIGIN).cloned();
     let logged = options.log.then(|| (request.method().clone(), request.uri().path().to_owned()));
-    store.metrics.active.fetch_add(1, Ordering::Relaxed);
-    let _active = Active(store);
+    let _active = Active::of(store);
     let (route, mut response) = guard(request, store, options, begun).await;
     let status = response.status().as_u16();
     store.metrics.request(route, status);
@@ -46,7 +45,14 @@ pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &
 }
 
 /// A request that is being answered, also when its client goes away.
-struct Active<'s>(&'s Store);
+pub(crate) struct Active<'s>(&'s Store);
+
+impl<'s> Active<'s> {
+    pub(crate) fn of(store: &'s Store) -> Self {
+        store.metrics.active.fetch_add(1, Ordering::Relaxed);
+        Self(store)
+    }
+}
 
 impl Drop for Active<'_> {
     fn drop(&mut self) {
@@ -55,7 +61,7 @@ impl Drop for Active<'_> {
 }
 
 /// One line of JSON about a request; values of features never stand in it.
-fn log(id: &HeaderValue, method: &Method, path: &str, status: u16, begun: Instant) {
+pub(crate) fn log(id: &HeaderValue, method: &Method, path: &str, status: u16, begun: Instant) {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
     let line = json!({
         "time": time,
@@ -230,7 +236,7 @@ async fn post(
                 }
             };
             let answer = match post {
-                Post::Load(name) => repository::load(store, options, name),
+                Post::Load(name) => repository::load(store, options, name, &body),
                 Post::Unload(name) => repository::unload(store, options, name),
                 _ => repository::index(store, &body),
             };

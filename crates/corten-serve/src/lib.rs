@@ -1,12 +1,14 @@
-//! The inference server: Open Inference Protocol v2 over HTTP, and a plain `/predict`, without Python and without
+//! The inference server: Open Inference Protocol v2 over HTTP and gRPC, and a plain `/predict`, without Python and without
 //! fitting code.
 //!
 //! One runtime of one thread a worker, all accepting from the same socket. A request is parsed and scored on the thread
 //! that read it: most models here take less time than a queue would.
 
 mod answer;
+mod describe;
 mod explain;
 mod frames;
+mod grpc;
 mod http;
 mod infer;
 mod keys;

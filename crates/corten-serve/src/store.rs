@@ -142,6 +142,14 @@ struct Slot {
     off: bool,
 }
 
+/// What the index tells about a version of a model.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    pub(crate) state: &'static str,
+    pub(crate) reason: String,
+}
+
 /// All models, and what is counted about them.
 pub struct Store {
     sources: Vec<Source>,
@@ -350,14 +358,23 @@ impl Store {
         loaded.map(|(key, _)| key.1.to_string()).collect()
     }
 
-    /// The repository index of the Open Inference Protocol.
-    pub(crate) fn index(&self, ready_only: bool) -> Value {
+    /// The lines of the repository index.
+    pub(crate) fn lines(&self, ready_only: bool) -> Vec<Line> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let line = |(key, slot): (&Key, &Slot)| {
-            let state = if slot.served.is_some() { "READY" } else { "UNAVAILABLE" };
-            json!({ "name": key.0, "version": key.1.to_string(), "state": state, "reason": slot.reason })
+        let line = |(key, slot): (&Key, &Slot)| Line {
+            name: key.0.clone(),
+            version: key.1,
+            state: if slot.served.is_some() { "READY" } else { "UNAVAILABLE" },
+            reason: slot.reason.clone(),
         };
         slots.iter().filter(|(_, slot)| !ready_only || slot.served.is_some()).map(line).collect()
+    }
+
+    /// The repository index of the Open Inference Protocol.
+    pub(crate) fn index(&self, ready_only: bool) -> Value {
+        let line =
+            |l: Line| json!({ "name": l.name, "version": l.version.to_string(), "state": l.state, "reason": l.reason });
+        self.lines(ready_only).into_iter().map(line).collect()
     }
 
     /// Whether requests are welcome.
