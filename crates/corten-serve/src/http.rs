@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, status_of};
 use crate::infer::Fault;
 use crate::keys::Verb;
+use crate::packed::{Packing, Unpacked};
 use crate::store::Store;
 use crate::{Options, explain, frames, infer, openapi, predict, repository};
 
@@ -199,10 +200,13 @@ fn late(store: &Store) -> Answer {
     refuse(StatusCode::GATEWAY_TIMEOUT, "the request's timeout has passed")
 }
 
+fn too_large(limit: usize) -> Answer {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes"))
+}
+
 /// Reads a body within its limits of size and time.
 async fn body(request: Request<Incoming>, limit: usize, time: Duration) -> Result<Bytes, Option<Box<Answer>>> {
-    let too_large =
-        || Some(Box::new(refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes"))));
+    let too_large = || Some(Box::new(too_large(limit)));
     // A length that is too great is refused before its bytes come.
     if request.body().size_hint().lower() > limit as u64 {
         return Err(too_large());
@@ -261,7 +265,8 @@ async fn post(
     };
     let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    let in_bytes = kind == "application/octet-stream" && head.is_some() && matches!(post, Post::Infer(..));
+    // Triton's asynchronous client says so of JSON too.
+    let in_bytes = kind == "application/octet-stream" && matches!(post, Post::Infer(..));
     let table = frames::format_of(kind).filter(|_| matches!(post, Post::Predict(_)));
     if !(in_bytes || table.is_some() || kind.eq_ignore_ascii_case("application/json")) {
         let text = match post {
@@ -274,10 +279,14 @@ async fn post(
         };
         return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|e| *e != "identity") {
-        let text = format!("a body in {encoding:?} isn't read; send it as it is");
-        return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
+    let packing = match request.headers().get(CONTENT_ENCODING).map(|e| Packing::of(e.as_bytes()).map_err(|()| e)) {
+        None => None,
+        Some(Ok(packing)) => packing,
+        Some(Err(encoding)) => {
+            let text = format!("a body in {encoding:?} isn't read; gzip, deflate and identity are");
+            return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+    };
     let time = Duration::from_secs(options.body_timeout);
     let body = match body(request, options.max_body, deadline.map_or(time, |d| d.min(time))).await {
         Ok(body) => body,
@@ -287,6 +296,14 @@ async fn post(
             store.metrics.refused("slow");
             let text = format!("the body took more than {} s", options.body_timeout);
             return (route, refuse(StatusCode::REQUEST_TIMEOUT, text));
+        }
+    };
+    let body = match packing.map(|p| p.unpack(&body, options.max_body)) {
+        None => body,
+        Some(Ok(body)) => body.into(),
+        Some(Err(Unpacked::TooLarge)) => return (route, too_large(options.max_body)),
+        Some(Err(Unpacked::Broken(error))) => {
+            return (route, refuse(StatusCode::BAD_REQUEST, format!("the body can't be unpacked: {error}")));
         }
     };
     if deadline.is_some_and(|d| begun.elapsed() > d) {

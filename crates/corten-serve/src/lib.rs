@@ -14,6 +14,7 @@ mod infer;
 mod keys;
 mod metrics;
 mod openapi;
+mod packed;
 mod predict;
 mod repository;
 mod request;

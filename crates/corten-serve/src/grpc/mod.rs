@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 use self::call::Call;
 use self::status::{Code, Status, trailers};
-use self::wire::{Encoding, Messages, Reply};
+use self::wire::{ENCODINGS, Messages, Reply};
 use crate::answer::{REQUEST_ID, id_of};
 use crate::http::{Active, log};
 use crate::serve::{Shared, until};
@@ -155,7 +155,7 @@ async fn answer(
             let mut response = Response::new(Reply::Ended);
             *response.headers_mut() = trailers(Some(&status));
             if status.code == Code::Unimplemented {
-                response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static(Encoding::ALL));
+                response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static(ENCODINGS));
             }
             response
         }
@@ -193,8 +193,8 @@ async fn dispatch(
     if keyed {
         call.known()?;
     }
-    let encoding = Encoding::of(&parts.headers)?;
-    let mut messages = Messages::new(body, encoding, options.max_body, Duration::from_secs(options.body_timeout));
+    let packing = wire::encoding(&parts.headers)?;
+    let mut messages = Messages::new(body, packing, options.max_body, Duration::from_secs(options.body_timeout));
     let answer = match kind {
         Kind::Unary(answer) => answer,
         Kind::Infer => return Ok(stream::infer(messages, shared, &call, stopped)),

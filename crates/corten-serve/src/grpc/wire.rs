@@ -1,6 +1,5 @@
 //! Messages in the frames of HTTP/2: five bytes of compression and length before each.
 
-use std::io::Read;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,40 +7,29 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::HeaderValue;
 use prost::Message;
 use tokio::sync::mpsc;
 
 use super::status::{Code, Status, trailers};
+use crate::packed::{Packing, Unpacked};
 
 /// Bytes before a message.
 const HEAD: usize = 5;
 
-/// How the messages of a call may be compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Identity,
-    Gzip,
-    Deflate,
-}
+/// The encodings that are read, as `grpc-accept-encoding` lists them.
+pub(crate) const ENCODINGS: &str = "identity,deflate,gzip";
 
-impl Encoding {
-    /// The encodings that are read, as `grpc-accept-encoding` lists them.
-    pub(crate) const ALL: &'static str = "identity,deflate,gzip";
-
-    /// # Errors
-    /// UNIMPLEMENTED for an encoding that isn't read.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Status> {
-        match headers.get("grpc-encoding").map(|v| v.as_bytes()) {
-            None | Some(b"identity") => Ok(Self::Identity),
-            Some(b"gzip") => Ok(Self::Gzip),
-            Some(b"deflate") => Ok(Self::Deflate),
-            Some(other) => {
-                let other = String::from_utf8_lossy(other).into_owned();
-                let text = format!("messages in '{other}' aren't read; {} are", Self::ALL);
-                Err(Status::new(Code::Unimplemented, text))
-            }
-        }
-    }
+/// How the messages of a call may be compressed, if they may be.
+///
+/// # Errors
+/// UNIMPLEMENTED for an encoding that isn't read.
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<Option<Packing>, Status> {
+    let Some(given) = headers.get("grpc-encoding").map(HeaderValue::as_bytes) else { return Ok(None) };
+    Packing::of(given).map_err(|()| {
+        let text = format!("messages in '{}' aren't read; {ENCODINGS} are", String::from_utf8_lossy(given));
+        Status::new(Code::Unimplemented, text)
+    })
 }
 
 /// A message that is larger than allowed.
@@ -54,18 +42,15 @@ fn slow(patience: Duration) -> Status {
 }
 
 /// Unpacks a message within the limit.
-fn unpack(bytes: &[u8], encoding: Encoding, limit: usize) -> Result<Bytes, Status> {
-    let mut out = Vec::new();
-    let most = limit as u64 + 1;
-    let read = match encoding {
-        Encoding::Identity => {
-            return Err(Status::invalid("a message is said to be compressed, but 'grpc-encoding' names no encoding"));
-        }
-        Encoding::Gzip => flate2::read::MultiGzDecoder::new(bytes).take(most).read_to_end(&mut out),
-        Encoding::Deflate => flate2::read::ZlibDecoder::new(bytes).take(most).read_to_end(&mut out),
+fn unpack(bytes: &[u8], packing: Option<Packing>, limit: usize) -> Result<Bytes, Status> {
+    let Some(packing) = packing else {
+        return Err(Status::invalid("a message is said to be compressed, but 'grpc-encoding' names no encoding"));
     };
-    read.map_err(|e| Status::invalid(format!("a message can't be unpacked: {e}")))?;
-    if out.len() > limit { Err(too_large(limit)) } else { Ok(out.into()) }
+    match packing.unpack(bytes, limit) {
+        Ok(message) => Ok(message.into()),
+        Err(Unpacked::TooLarge) => Err(too_large(limit)),
+        Err(Unpacked::Broken(error)) => Err(Status::invalid(format!("a message can't be unpacked: {error}"))),
+    }
 }
 
 /// The messages that a client sends.
@@ -73,15 +58,15 @@ pub(crate) struct Messages {
     body: Incoming,
     /// What came and isn't read yet, in the order of coming.
     kept: Bytes,
-    encoding: Encoding,
+    packing: Option<Packing>,
     limit: usize,
     /// Longest wait for a message that has begun.
     patience: Duration,
 }
 
 impl Messages {
-    pub(crate) fn new(body: Incoming, encoding: Encoding, limit: usize, patience: Duration) -> Self {
-        Self { body, kept: Bytes::new(), encoding, limit, patience }
+    pub(crate) fn new(body: Incoming, packing: Option<Packing>, limit: usize, patience: Duration) -> Self {
+        Self { body, kept: Bytes::new(), packing, limit, patience }
     }
 
     /// The next bytes that come; none at the end.
@@ -130,7 +115,7 @@ impl Messages {
         }
         self.fill(length).await?;
         let message = self.kept.split_to(length);
-        if flag == 1 { unpack(&message, self.encoding, self.limit) } else { Ok(message) }
+        if flag == 1 { unpack(&message, self.packing, self.limit) } else { Ok(message) }
     }
 
     /// Waits until so many bytes are there.
@@ -223,26 +208,5 @@ impl Body for Reply {
             Self::Message(message, trailers) => message.is_none() && trailers.is_none(),
             Self::Stream(_) => false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    #[test]
-    fn packed_messages_are_unpacked_within_the_limit() {
-        let text = b"corten ".repeat(1000);
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packer.write_all(&text).unwrap();
-        let packed = packer.finish().unwrap();
-        assert_eq!(unpack(&packed, Encoding::Gzip, 7000).unwrap(), text);
-        let refused = unpack(&packed, Encoding::Gzip, 6999).unwrap_err();
-        assert!(refused.code == Code::ResourceExhausted && refused.message.contains("6999"));
-        assert_eq!(unpack(&packed, Encoding::Deflate, 7000).unwrap_err().code, Code::InvalidArgument);
-        assert_eq!(unpack(&packed[..20], Encoding::Gzip, 7000).unwrap_err().code, Code::InvalidArgument);
-        assert_eq!(unpack(&packed, Encoding::Identity, 7000).unwrap_err().code, Code::InvalidArgument);
     }
 }
