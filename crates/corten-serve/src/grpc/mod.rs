@@ -97,6 +97,8 @@ where
     };
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        // Nobody asks a call for its date, and it would be coded anew each second.
+        .auto_date_header(false)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADERS)
         .keep_alive_interval(SILENCE)
@@ -122,7 +124,7 @@ async fn answer(
 ) -> Response<Reply> {
     let begun = Instant::now();
     let (store, options) = (&shared.store, &shared.options);
-    let id = id_of(request.headers());
+    let mut id = id_of(request.headers());
     let logged = options.log.then(|| (request.method().clone(), request.uri().path().to_owned()));
     if request.method() != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED);
@@ -161,6 +163,8 @@ async fn answer(
         }
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    // An id comes once: the table of fields that come again shouldn't remember it.
+    id.set_sensitive(true);
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
