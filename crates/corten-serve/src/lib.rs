@@ -8,6 +8,8 @@ mod answer;
 mod describe;
 mod explain;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod http;
 mod infer;
