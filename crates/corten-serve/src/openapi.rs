@@ -33,7 +33,7 @@ fn answer(status: &str, description: &str, content: Value) -> Map<String, Value>
 fn or(mut answers: Map<String, Value>, statuses: &[&str]) -> Value {
     for status in statuses {
         let description = match *status {
-            "400" => "what is wrong, by column or parameter",
+            "400" => "what is wrong, by column",
             "401" => "a key is needed",
             "403" => "the key isn't for this, or the server's options don't allow it",
             "404" => "no such model or version",
