@@ -31,6 +31,7 @@ HOMES: dict[str, set[str]] = {
     "pyo3": {"corten-python"},
     "tokio": {"corten-serve"},
     "hyper": {"corten-serve"},
+    "rustls": {"corten-serve"},
     "arrow-array": {"corten-data", "corten-serve", "corten-python"},
     "parquet": {"corten-data", "corten-serve", "corten-python"},
     "faer": {"corten-kernels", "corten-learn", "corten-trees", "corten-python"},

@@ -19,6 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
         if let Ok(table) = Table::matrix(columns.collect()) {
             let _ = model.explain(&Data::Table(table), false, &Run::default());
         }
+        let _ = corten_model::sketch::Sketch::read(&model);
+        let _ = corten_model::sketch::check_sample(&model);
         let again = model.to_bytes().expect("a model that was read can be written");
         Model::from_bytes(&again).expect("a model that was written can be read");
     }

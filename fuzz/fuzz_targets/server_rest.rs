@@ -2,6 +2,7 @@
 #![no_main]
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use corten_serve::{Store, fuzzing};
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +11,7 @@ const MODELS: [&str; 3] = ["logistic_two", "linear_regression", "boosting_two"];
 
 static STORE: LazyLock<Store> = LazyLock::new(|| {
     let path = |m: &&str| format!("{}/../fixtures/models/1/{m}.corten", env!("CARGO_MANIFEST_DIR"));
-    Store::load(&MODELS.iter().map(path).collect::<Vec<_>>()).expect("golden files")
+    Store::load(&MODELS.iter().map(path).collect::<Vec<_>>(), None, Duration::from_secs(60)).expect("golden files")
 });
 
 // Two bytes first: the model, and how much of the body is JSON.

@@ -82,7 +82,9 @@ class Savable(Exports):
 
         Notes
         -----
-        The file also holds when and with which versions it was made, and the report of the fit. With the environment
+        The file also holds when and with which versions it was made, the report of the fit, a sketch of the training data
+        (bins of each column and of the score, by which a server tells drift), and answers to rows made of its quantiles,
+        by which a server checks what it loads. No row of the training data is in it. With the environment
         variable `SOURCE_DATE_EPOCH` set, that is the time it holds, and the same fit gives the same bytes.
 
         Raises
@@ -93,6 +95,7 @@ class Savable(Exports):
             When the file can't be written; nothing half-written is left.
         """
         model = self._fitted_model()
+        model.describe()
         facts = {**_made(), "estimator": repr(self), **(metadata or {})}
         if report := getattr(self, "report_", None):
             # A reproducible file can't tell how long its fit took.
@@ -105,6 +108,8 @@ class Savable(Exports):
         state = dict(self.__dict__)
         state.pop("_handle", None)
         if state.get("_model") is not None:
+            # The rows that it keeps of its fit don't travel; what they tell does.
+            state["_model"].describe()
             state["_model"] = state["_model"].to_bytes()
         return state
 
@@ -216,11 +221,15 @@ class Estimator(Savable, Parameters, Routing):
         finally:
             if line is not None:
                 line.close()
-        self._remember(inputs)
-        self._take(handle)
         if target is not None and target.classes is not None:
             self.classes_ = target.classes
-        kept = partial or self._keeps_handle or hasattr(self, "partial_fit") or getattr(self, "warm_start", False)
+        return self._keep(inputs, handle, kept=partial)
+
+    def _keep(self, inputs: Input, handle: Any, *, kept: bool = False) -> Self:
+        """Takes over all that a fit gave."""
+        self._remember(inputs)
+        self._take(handle)
+        kept = kept or self._keeps_handle or hasattr(self, "partial_fit") or getattr(self, "warm_start", False)
         self._handle = handle if kept else None
         if handle.signal is not None:
             raise handle.signal

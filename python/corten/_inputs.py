@@ -433,6 +433,29 @@ def _bullets(names: list[str]) -> str:
     return "".join(f"- {n}\n" for n in names[:5]) + ("- ...\n" if len(names) > 5 else "")
 
 
+def named(X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any]:
+    """Rows, targets and weights where the latter two may be names of columns of a frame.
+
+    Raises
+    ------
+    MissingColumnError
+        For a name that isn't there.
+    """
+    names = [n for n in (y, weights) if isinstance(n, str)]
+    if not names:
+        return X, y, weights
+    columns = getattr(X, "columns", None)
+    if columns is None or not hasattr(X, "__getitem__"):
+        raise ParameterError("Names of columns as y or sample_weight need a frame or files as X.")
+    present = list(getattr(X, "column_names", columns))
+    for name in names:
+        if name not in present:
+            raise MissingColumnError(f"Column '{name}' is missing from the input; it has: {', '.join(present[:20])}.")
+    rest = [c for c in present if c not in names]
+    taken = X.select(rest) if hasattr(X, "select") else X[rest]
+    return taken, *(X[n] if isinstance(n, str) else n for n in (y, weights))
+
+
 def sample_weight(weights: Any, rows: int) -> np.ndarray | None:
     """Sample weights as contiguous floats.
 

@@ -174,17 +174,34 @@ def class_weights(class_weight: Any, target: Target, sample_weight: np.ndarray |
     assert target.classes is not None
     labels = target.classes.tolist()
     counts = np.bincount(target.values, weights=sample_weight, minlength=len(labels))
+    out = weights_of(class_weight, labels, counts)[target.values]
+    return out if sample_weight is None else out * sample_weight
+
+
+def weights_of(class_weight: Any, labels: list[Any], counts: np.ndarray) -> np.ndarray:
+    """The weight of each class.
+
+    Parameters
+    ----------
+    class_weight : dict or "balanced"
+        As in `class_weights`.
+    labels : list
+        The classes.
+    counts : ndarray of shape (n_classes,)
+        The rows of each, or the sum of their weights.
+
+    Raises
+    ------
+    ValueError
+        As `class_weights`.
+    """
     if isinstance(class_weight, str) and class_weight == "balanced":
-        weights = counts.sum() / (len(labels) * np.where(counts > 0, counts, 1))
-    elif isinstance(class_weight, dict):
-        weights = np.array([float(class_weight.get(c, 1.0)) for c in labels])
-        if unknown := [c for c in class_weight if c not in labels]:
-            if len(unknown) == len(class_weight):
-                raise ValueError(f"The classes, {unknown}, are not in class_weight's data, which has {labels}")
-    else:
+        return np.asarray(counts.sum() / (len(labels) * np.where(counts > 0, counts, 1)))
+    if not isinstance(class_weight, dict):
         raise ValueError(
             "The 'class_weight' parameter must be an instance of 'dict', a str among {'balanced'} or None. Got "
             f"{class_weight!r} instead."
         )
-    out = weights[target.values]
-    return out if sample_weight is None else out * sample_weight
+    if (unknown := [c for c in class_weight if c not in labels]) and len(unknown) == len(class_weight):
+        raise ValueError(f"The classes, {unknown}, are not in class_weight's data, which has {labels}")
+    return np.array([float(class_weight.get(c, 1.0)) for c in labels])

@@ -226,6 +226,7 @@ class ColumnTransformer(TransformerMixin, Estimator):
             start += size
         seen = inputs if self._used is None else inputs.select(used)
         self._model = _core.columns(seen.schema(), parts)
+        self._model.see(seen.data)
         names = self._model.output("transform")["names"]
         if len(set(names)) != len(names):
             twice = sorted({n for n in names if names.count(n) > 1})[:5]

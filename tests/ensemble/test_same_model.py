@@ -27,9 +27,13 @@ for model, target, rows in (
     (R(max_iter=4, early_stopping=False), y, n),
     (R(max_iter=3, loss="poisson", early_stopping=False), np.exp(y), 30_000),
     (R(max_iter=3, loss="absolute_error", early_stopping=False), y, 30_000),
+    (R(max_iter=3, loss="quantile", quantile=0.3, early_stopping=False), y, n),
+    (R(max_iter=3, max_leaf_nodes=15, linear_tree=True, early_stopping=False), y, 30_000),
+    (R(max_iter=6, early_stopping=False), y, 16_000),
 ):
     model._threads = lambda: threads
-    model.fit(X[:rows], target[:rows])
+    # Columns twice, where few rows alone would keep one thread busy only.
+    model.fit(np.hstack([X[:rows]] * (2 if rows < 20_000 else 1)), target[:rows])
     digest.update(model._model.to_bytes())
 print(digest.hexdigest())
 """

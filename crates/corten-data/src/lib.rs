@@ -4,6 +4,7 @@
 //! the runner. Numbers and text are read where Arrow keeps them.
 
 mod convert;
+mod files;
 mod format;
 mod frame;
 mod memory;
@@ -15,6 +16,7 @@ pub use arrow_schema;
 
 pub use convert::table_of;
 pub use corten_core::{OutputColumn, OutputKind};
+pub use files::{Files, spool};
 pub use format::Format;
 pub use frame::Frame;
 pub use memory::{Bounds, read_bytes};

@@ -10,13 +10,14 @@ use std::io::{self, BufRead, BufReader};
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
 use corten_core::{Error, Kind, Result};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::Format;
 use text::{CsvRows, JsonRows, TextReader};
 
 /// Rows of a block.
-const BATCH: usize = 16_384;
+pub(crate) const BATCH: usize = 16_384;
 /// Most columns of a table.
 const MAX_COLUMNS: usize = 100_000;
 
@@ -73,8 +74,18 @@ fn io_error(path: &str, error: &io::Error) -> Error {
 /// [`Error::Io`] when the file can't be opened, [`Error::Value`] when it isn't of the format. Reading on gives the
 /// same, naming row and column.
 pub fn open(path: &str, format: Format, kinds: Option<&[(String, Kind)]>) -> Result<Reader> {
+    open_some(path, format, kinds, None)
+}
+
+/// The same of a table of which only some columns matter: others may be left out.
+pub(crate) fn open_some(
+    path: &str,
+    format: Format,
+    kinds: Option<&[(String, Kind)]>,
+    columns: Option<&[&str]>,
+) -> Result<Reader> {
     let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match format {
-        Format::Parquet => parquet(path),
+        Format::Parquet => parquet(path, columns),
         Format::ArrowIpc => arrow_ipc(path),
         Format::Csv => CsvRows::new(path, input(path)?).and_then(|rows| lines(path, rows, kinds)),
         Format::JsonLines => lines(path, JsonRows::new(input(path)?), kinds),
@@ -94,7 +105,7 @@ fn input(path: &str) -> Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
 }
 
-fn parquet(path: &str) -> Result<Reader> {
+fn parquet(path: &str, columns: Option<&[&str]>) -> Result<Reader> {
     if path == "-" {
         return Err(Error::parameter("format", "'csv', 'arrow' or 'jsonl' on standard input", "'parquet'"));
     }
@@ -104,7 +115,14 @@ fn parquet(path: &str) -> Result<Reader> {
     }
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(path, &e))?;
     let total = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
-    let reader = builder.with_batch_size(BATCH).build().map_err(|e| broken(path, &e))?;
+    let mut builder = builder.with_batch_size(BATCH);
+    if let Some(columns) = columns {
+        let fields = builder.schema().fields().iter().enumerate();
+        let wanted = fields.filter(|(_, f)| columns.contains(&f.name().as_str())).map(|(i, _)| i);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.collect::<Vec<_>>());
+        builder = builder.with_projection(mask);
+    }
+    let reader = builder.build().map_err(|e| broken(path, &e))?;
     Ok(arrow(path, reader.schema(), total, reader))
 }
 

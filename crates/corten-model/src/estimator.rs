@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::any::Any;
 
-use corten_core::{CancelToken, Data, Error, Result};
+use corten_core::{CancelToken, Data, Error, Numbers, Result, Table};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -114,6 +114,38 @@ pub struct FitInput<'a> {
     pub context: &'a Context,
 }
 
+/// A table that is read block by block, as often as asked.
+pub trait Blocks: Sync {
+    /// The columns, without rows.
+    fn head(&self) -> &Table<'static>;
+
+    /// Calls `each` with the rows of some columns, block after block in the order of the rows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Value`] naming the file, and what `each` gives.
+    fn read(&self, columns: &[usize], each: &mut dyn FnMut(&Table<'_>) -> Result<()>) -> Result<()>;
+}
+
+/// Everything that a fit of more rows than memory holds sees.
+pub struct BlockInput<'a> {
+    /// The rows.
+    pub x: &'a dyn Blocks,
+    /// Their targets; classes as codes.
+    pub y: Numbers,
+    /// The classes of a classifier.
+    pub labels: Option<Labels>,
+    /// One weight a row, class weights included; 1 each when `None`.
+    pub sample_weight: Option<Vec<f64>>,
+    /// Bytes of rows that are kept in memory; the others lie in a file meanwhile.
+    pub memory: usize,
+    /// The earlier state of a warm start.
+    pub previous: Option<&'a dyn Fitted>,
+    /// What only some estimators take.
+    pub extras: &'a Extras<'a>,
+    /// Threads, cancellation, progress.
+    pub context: &'a Context,
+}
+
 /// A fitted attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
@@ -192,6 +224,15 @@ pub trait Estimator {
     /// [`Error::Parameter`] for a parameter out of range, [`Error::Value`] and [`Error::Column`] for unusable data,
     /// [`Error::Cancelled`].
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Fitted>>;
+
+    /// Fits on rows that are read block by block.
+    ///
+    /// # Errors
+    /// As [`Estimator::fit`]; [`Error::Unsupported`] where all rows are needed at once.
+    fn fit_blocks(&self, input: BlockInput<'_>) -> Result<Box<dyn Fitted>> {
+        let _ = input;
+        Err(Error::Unsupported("this estimator needs all rows at once; those with boosted trees read files".into()))
+    }
 }
 
 /// An estimator as the doors find it.
@@ -203,6 +244,8 @@ pub struct Entry {
     pub defaults: fn() -> Value,
     /// Fits with some parameters.
     pub fit: fn(&Value, &FitInput<'_>) -> Result<Box<dyn Fitted>>,
+    /// The same on rows that are read block by block.
+    pub fit_blocks: fn(&Value, BlockInput<'_>) -> Result<Box<dyn Fitted>>,
 }
 
 impl Entry {
@@ -212,6 +255,7 @@ impl Entry {
             name,
             defaults: || serde_json::to_value(P::default()).unwrap_or_default(),
             fit: |params, input| parse::<P>(params)?.fit(input),
+            fit_blocks: |params, input| parse::<P>(params)?.fit_blocks(input),
         }
     }
 }

@@ -24,6 +24,8 @@ pub mod ops;
 pub mod rows;
 mod run;
 mod schema;
+#[cfg(feature = "std")]
+pub mod sketch;
 
 #[cfg(feature = "std")]
 pub use corten_kernels::cpu::check as check_cpu;

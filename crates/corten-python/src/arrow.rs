@@ -32,13 +32,7 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<corten_data::Frame> 
     let py = object.py();
     let unreadable = |e: &dyn std::fmt::Display| PyValueError::new_err(format!("the table can't be read: {e}"));
     if object.hasattr("__arrow_c_stream__")? {
-        let capsule = object.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
-        let pointer = capsule.pointer_checked(Some(STREAM))?.cast::<FFI_ArrowArrayStream>();
-        #[expect(unsafe_code, reason = "Arrow's C interface")]
-        // SAFETY: a capsule of this name holds a valid stream (Arrow's PyCapsule interface); from_raw moves it out and
-        // leaves a released one behind, which the capsule's destructor accepts.
-        let reader = unsafe { ArrowArrayStreamReader::from_raw(pointer.as_ptr()) }.map_err(|e| unreadable(&e))?;
-        return corten_data::Frame::from_reader(reader).map_err(|e| errors::to_py(py, e));
+        return corten_data::Frame::from_reader(stream(object)?).map_err(|e| errors::to_py(py, e));
     }
     let pair = object.call_method0("__arrow_c_array__")?.cast_into::<PyTuple>()?;
     let schema = pair.get_item(0)?.cast_into::<PyCapsule>()?;
@@ -57,6 +51,17 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<corten_data::Frame> 
         return Err(PyValueError::new_err("a table is needed: this Arrow array of structs has rows that are missing"));
     }
     Ok(corten_data::Frame::from_batch(RecordBatch::from(StructArray::from(data))))
+}
+
+/// The blocks of an object that gives a stream of them.
+pub(crate) fn stream(object: &Bound<'_, PyAny>) -> PyResult<ArrowArrayStreamReader> {
+    let capsule = object.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
+    let pointer = capsule.pointer_checked(Some(STREAM))?.cast::<FFI_ArrowArrayStream>();
+    #[expect(unsafe_code, reason = "Arrow's C interface")]
+    // SAFETY: a capsule of this name holds a valid stream (Arrow's PyCapsule interface); from_raw moves it out and
+    // leaves a released one behind, which the capsule's destructor accepts.
+    let reader = unsafe { ArrowArrayStreamReader::from_raw(pointer.as_ptr()) };
+    reader.map_err(|e| PyValueError::new_err(format!("the table can't be read: {e}")))
 }
 
 impl Frame {

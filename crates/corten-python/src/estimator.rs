@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use corten_core::{CancelToken, Error};
+use corten_core::{CancelToken, Error, Table};
 use corten_kernels::parallel;
 use corten_model::estimator::{Context, Entry, FitInput, Step, Target};
-use corten_model::{Labels, Schema};
+use corten_model::{Labels, Schema, sketch};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
@@ -21,6 +21,8 @@ use crate::{arrays, errors, json, outside};
 pub(crate) struct Fitted {
     inner: Arc<dyn corten_model::estimator::Fitted>,
     schema: Schema,
+    /// Rows of what it was fitted on.
+    seen: Option<Arc<Table<'static>>>,
     /// What Ctrl-C raised, where the fit kept what it had by then.
     signal: Option<Py<PyBaseException>>,
 }
@@ -29,7 +31,7 @@ fn registry() -> impl Iterator<Item = Entry> {
     corten_learn::registry::estimators().into_iter().chain(corten_trees::registry::estimators())
 }
 
-fn entry(py: Python<'_>, name: &str) -> PyResult<Entry> {
+pub(crate) fn entry(py: Python<'_>, name: &str) -> PyResult<Entry> {
     registry()
         .find(|e| e.name == name)
         .ok_or_else(|| errors::to_py(py, Error::Unsupported(format!("There is no estimator '{name}'."))))
@@ -111,6 +113,35 @@ pub(crate) fn fit(
     let previous = previous.map(|p| Arc::clone(&p.get().inner));
     let cancel = CancelToken::new();
     let raised = Raised::default();
+    let context = context(threads, progress, keep, &cancel, &raised);
+    let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
+    extras.decay_rate = decay_rate;
+    let (outcome, signal) = door::run_kept(py, &cancel, || {
+        let data = input.data()?;
+        let schema = Schema::of(&data)?;
+        let fit_input = FitInput {
+            x: &data,
+            y: target,
+            sample_weight: weights.as_deref(),
+            previous: previous.as_deref(),
+            partial,
+            extras: &extras,
+            context: &context,
+        };
+        let fitted = (entry.fit)(&params, &fit_input)?;
+        Ok((Arc::from(fitted), schema, sketch::rows_of(&data).map(Arc::new)))
+    });
+    finish(py, outcome, signal, &raised, keep)
+}
+
+/// How a fit is carried out; a callback that raises, or answers yes, ends it.
+pub(crate) fn context(
+    threads: Option<i64>,
+    progress: Option<Py<PyAny>>,
+    keep: bool,
+    cancel: &CancelToken,
+    raised: &Raised,
+) -> Context {
     let progress = progress.map(|callback| -> Box<dyn Fn(&Step) + Send + Sync> {
         let (told, raised) = (cancel.clone(), raised.clone());
         Box::new(move |step: &Step| {
@@ -128,32 +159,25 @@ pub(crate) fn fit(
             }
         })
     });
-    let context = Context { threads: parallel::threads(threads), cancel: cancel.clone(), keep, progress };
-    let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
-    extras.decay_rate = decay_rate;
-    let (outcome, signal) = door::run_kept(py, &cancel, || {
-        let data = input.data()?;
-        let schema = Schema::of(&data)?;
-        let fit_input = FitInput {
-            x: &data,
-            y: target,
-            sample_weight: weights.as_deref(),
-            previous: previous.as_deref(),
-            partial,
-            extras: &extras,
-            context: &context,
-        };
-        let fitted = (entry.fit)(&params, &fit_input)?;
-        Ok((Arc::from(fitted), schema))
-    });
+    Context { threads: parallel::threads(threads), cancel: cancel.clone(), keep, progress }
+}
+
+/// The outcome of a fit, or what Python raised meanwhile.
+pub(crate) fn finish(
+    py: Python<'_>,
+    outcome: PyResult<(Arc<dyn corten_model::estimator::Fitted>, Schema)>,
+    signal: Option<PyErr>,
+    raised: &Raised,
+    keep: bool,
+) -> PyResult<Fitted> {
     // What a call to Python raised tells more than what became of the fit.
     if let Some(error) = raised.take() {
         return Err(error);
     }
     match (outcome, signal) {
-        (Ok((inner, schema)), None) => Ok(Fitted { inner, schema, signal: None }),
-        (Ok((inner, schema)), Some(signal)) if keep => {
-            Ok(Fitted { inner, schema, signal: Some(signal.into_value(py)) })
+        (Ok((inner, schema, seen)), None) => Ok(Fitted { inner, schema, seen, signal: None }),
+        (Ok((inner, schema, seen)), Some(signal)) if keep => {
+            Ok(Fitted { inner, schema, seen, signal: Some(signal.into_value(py)) })
         }
         (_, Some(signal)) => Err(signal),
         (Err(error), None) => Err(error),
@@ -172,6 +196,13 @@ impl Raised {
 
     fn take(&self) -> Option<PyErr> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Fitted {
+    /// The state.
+    pub(crate) fn state(&self) -> Arc<dyn corten_model::estimator::Fitted> {
+        Arc::clone(&self.inner)
     }
 }
 
@@ -200,13 +231,15 @@ impl Fitted {
     /// The members of an ensemble.
     fn members(&self) -> Vec<Self> {
         let members = self.inner.members().into_iter();
-        members.map(|inner| Self { inner: Arc::from(inner), schema: self.schema.clone(), signal: None }).collect()
+        members
+            .map(|inner| Self { inner: Arc::from(inner), schema: self.schema.clone(), seen: None, signal: None })
+            .collect()
     }
 
     /// The model over the columns that it was fitted on.
     fn model(&self, py: Python<'_>) -> PyResult<Model> {
         let cancel = CancelToken::new();
         let model = door::run(py, Size::Medium, &cancel, || self.inner.model(self.schema.clone()))?;
-        Model::new(py, model)
+        Ok(Model::new(py, model)?.keep(self.seen.clone()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod arrow;
+mod blocks;
 mod convert;
 mod door;
 mod errors;
@@ -23,11 +24,15 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     corten_model::check_cpu().map_err(|e| errors::to_py(module.py(), e))?;
     module.add_class::<arrow::Frame>()?;
+    module.add_class::<blocks::Files>()?;
+    module.add_class::<blocks::Targets>()?;
     module.add_class::<estimator::Fitted>()?;
     module.add_class::<model::Model>()?;
     module.add_function(wrap_pyfunction!(estimator::estimators, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::defaults, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(blocks::fit_files, module)?)?;
+    module.add_function(wrap_pyfunction!(blocks::spool, module)?)?;
     module.add_function(wrap_pyfunction!(convert::convert, module)?)?;
     module.add_function(wrap_pyfunction!(convert::to_lightgbm, module)?)?;
     module.add_function(wrap_pyfunction!(convert::convert_arrays, module)?)?;

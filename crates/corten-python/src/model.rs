@@ -1,14 +1,14 @@
 //! A model in Python: whole tables, files, composition.
 
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use corten_core::CancelToken;
+use corten_core::{CancelToken, Table};
 use corten_kernels::parallel;
 use corten_model::compose::{self, Member, Part, Rule};
 use corten_model::conformal::Conformal;
 use corten_model::ops::{PredictionSet, SetScore};
-use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot};
+use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot, sketch};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -28,6 +28,8 @@ const SHORT_ROWS: usize = 4;
 #[pyclass(frozen, module = "corten._core")]
 pub(crate) struct Model {
     inner: RwLock<corten_model::Model>,
+    /// Rows of what it was fitted on, until the model is described by them.
+    seen: Mutex<Option<Arc<Table<'static>>>>,
     pub(crate) rows: Rows,
 }
 
@@ -43,7 +45,16 @@ fn labels<'py>(py: Python<'py>, labels: &Labels) -> PyResult<Bound<'py, PyList>>
 impl Model {
     pub(crate) fn new(py: Python<'_>, inner: corten_model::Model) -> PyResult<Self> {
         let rows = Rows::new(py, &inner)?;
-        Ok(Self { inner: RwLock::new(inner), rows })
+        Ok(Self { inner: RwLock::new(inner), seen: Mutex::default(), rows })
+    }
+
+    /// Keeps rows of what the model was fitted on.
+    pub(crate) fn keep(self, seen: Option<Arc<Table<'static>>>) -> Self {
+        Self { seen: Mutex::new(seen), ..self }
+    }
+
+    fn seen(&self) -> Option<Arc<Table<'static>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, corten_model::Model> {
@@ -232,6 +243,31 @@ impl Model {
         Ok(())
     }
 
+    /// Keeps rows of what the model was fitted on, for `describe`.
+    fn see(&self, py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<()> {
+        let input = Input::new(x)?;
+        let rows = door::run(py, Size::Medium, &CancelToken::new(), || Ok(sketch::rows_of(&input.data()?)))?;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = rows.map(Arc::new);
+        Ok(())
+    }
+
+    /// Lets go of the rows that were kept.
+    fn forget(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Puts the training sketch and the sample into the facts about the model, if rows of its fit were kept.
+    fn describe(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(seen) = self.seen() else { return Ok(()) };
+        door::run(py, Size::Medium, &CancelToken::new(), || {
+            let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            if !model.metadata().contains_key("sketch") {
+                sketch::describe(&mut model, &seen)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Writes the model file.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         door::run(py, Size::Medium, &CancelToken::new(), || self.read().save(&path))
@@ -270,7 +306,8 @@ pub(crate) fn chain(py: Python<'_>, models: Vec<Bound<'_, Model>>) -> PyResult<M
     let guards: Vec<_> = models.iter().map(|m| m.get().read()).collect();
     let parts: Vec<&corten_model::Model> = guards.iter().map(|g| &**g).collect();
     let model = compose::chain(&parts).map_err(|e| errors::to_py(py, e))?;
-    Model::new(py, model)
+    // The first one saw what comes in.
+    Ok(Model::new(py, model)?.keep(models.first().and_then(|m| m.get().seen())))
 }
 
 /// Models side by side on parts of a table.

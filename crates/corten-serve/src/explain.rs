@@ -4,6 +4,7 @@ use corten_core::{Column, Data, Kind, Result, Table, Text};
 use corten_model::rows::quote;
 use corten_model::{Model, Run};
 
+use crate::clock::{self, Stage};
 use crate::predict::each_row;
 use crate::served::{Served, Worker};
 
@@ -23,7 +24,9 @@ pub(crate) fn explain(served: &Served, body: &[u8], max_rows: usize) -> Result<(
             Ok(())
         })
     })?;
+    clock::lap(Stage::Decode);
     let found = served.model.explain(&Data::Table(columns.table(&served.model)?), false, &Run::default())?;
+    clock::lap(Stage::Run);
     let mut out = b"{\"base_values\":".to_vec();
     numbers(&found.base, &mut out);
     out.extend_from_slice(b",\"feature_names\":[");
@@ -36,6 +39,7 @@ pub(crate) fn explain(served: &Served, body: &[u8], max_rows: usize) -> Result<(
         out.push(b']');
     });
     out.extend_from_slice(b"]}");
+    clock::lap(Stage::Encode);
     Ok((out, rows))
 }
 

@@ -7,6 +7,7 @@ use corten_data::{Bounds, Format, Writer, read_bytes};
 use corten_model::{Method, Run, answers};
 use hyper::body::Bytes;
 
+use crate::clock::{self, Stage};
 use crate::served::Served;
 
 /// How many times its own size a body may have once it is unpacked, of the largest body.
@@ -39,6 +40,7 @@ pub(crate) fn predict(
     let bounds = Bounds { rows: max_rows, bytes: max_body.saturating_mul(MAX_RATIO) };
     let frame = read_bytes(body, format, bounds)?;
     let data = Data::Table(frame.table()?);
+    clock::lap(Stage::Decode);
     let model = &served.model;
     let (methods, batches) = match &served.state {
         Some(state) => {
@@ -48,13 +50,17 @@ pub(crate) fn predict(
         None => {
             let methods = model.table_methods(model.output(Method::PredictProba).is_some())?;
             let batches = model.run_all(&methods, &data, &Run::default())?;
+            served.watch(&data, &methods, &batches);
             (methods, batches)
         }
     };
+    clock::lap(Stage::Run);
     let (mut columns, mut values) = (Vec::new(), Vec::new());
     for (output, batch) in methods.iter().filter_map(|m| model.output(*m)).zip(batches) {
         columns.extend(answers::columns(output));
         values.extend(answers::values(output, batch));
     }
-    Ok((Writer::to_bytes(format, &columns, &values)?, frame.rows()))
+    let bytes = Writer::to_bytes(format, &columns, &values)?;
+    clock::lap(Stage::Encode);
+    Ok((bytes, frame.rows()))
 }

@@ -53,6 +53,8 @@ pub fn body(store: &Store, model: &str, body: &[u8], head: Option<usize>) -> boo
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// The bytes that real clients sent, as they were recorded.
@@ -76,7 +78,7 @@ mod tests {
     fn what_clients_sent_damaged_in_many_ways_is_answered_or_refused() {
         let models = ["logistic_two", "linear_regression", "tree_of_classes"];
         let path = |m: &&str| format!("{}/../../fixtures/models/1/{m}.corten", env!("CARGO_MANIFEST_DIR"));
-        let store = Store::load(&models.iter().map(path).collect::<Vec<_>>()).unwrap();
+        let store = Store::load(&models.iter().map(path).collect::<Vec<_>>(), None, Duration::from_secs(60)).unwrap();
         let (mut random, mut answered, mut tried) = (1u64, 0, 0);
         let mut next = |below: usize| {
             // xorshift: the same damage each time.

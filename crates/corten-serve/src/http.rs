@@ -1,7 +1,7 @@
 //! Requests to answers.
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt, Limited};
@@ -17,24 +17,44 @@ use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, 
 use crate::infer::Fault;
 use crate::keys::Verb;
 use crate::packed::{Packing, Unpacked};
-use crate::store::Store;
-use crate::{Options, explain, frames, infer, openapi, predict, repository};
+use crate::routes::point;
+use crate::score::{Ask, Bounds, score};
+use crate::shadow::Heard;
+use crate::store::{Missing, Store};
+use crate::trace::{Context, Span, TRACEPARENT, Told};
+use crate::{Options, clock, frames, openapi, page, repository};
 
 /// Bytes of JSON before the tensors of a body.
 const HEAD_LENGTH: &str = "inference-header-content-length";
 
+/// The version that has answered, where routes lead to several.
+const MODEL_VERSION: &str = "x-model-version";
+
 /// Answers a request, counts it and logs it.
-pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
+pub(crate) async fn answer(mut request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
     let begun = Instant::now();
     let id = id_of(request.headers());
     let origin = request.headers().get(ORIGIN).cloned();
-    let logged = options.log.then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let context = options.tracer.as_ref().map(|t| t.context(request.headers())).filter(|c| c.sampled);
+    let told = (options.log || context.is_some()).then(|| (request.method().clone(), request.uri().path().to_owned()));
+    if told.is_some() {
+        request.extensions_mut().insert(Watched { measured: context.is_some() });
+    }
     let _active = Active::of(store);
     let (route, mut response) = guard(request, store, options, begun).await;
     let status = response.status().as_u16();
     store.metrics.request(route, status);
-    if let Some((method, path)) = logged {
-        log(&id, &method, &path, status, begun);
+    if let Some((method, path)) = told {
+        let took = begun.elapsed();
+        let told = response.extensions_mut().remove::<Told>();
+        if options.log {
+            log(&id, &method, &path, status, took, told.as_ref(), context.as_ref());
+        }
+        if let (Some(tracer), Some(context)) = (&options.tracer, context) {
+            response.headers_mut().insert(TRACEPARENT, context.header());
+            let id = id.to_str().unwrap_or_default().to_owned();
+            tracer.take(Span { context, method, route, status, id, begun: SystemTime::now() - took, took, told });
+        }
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
@@ -43,6 +63,13 @@ pub(crate) async fn answer(request: Request<Incoming>, store: &Store, options: &
         headers.insert(VARY, HeaderValue::from_static("Origin"));
     }
     response
+}
+
+/// Rides on a request that is logged or traced: what its model did is told then.
+#[derive(Clone, Copy)]
+struct Watched {
+    /// Whether its stages are measured.
+    measured: bool,
 }
 
 /// A request that is being answered, also when its client goes away.
@@ -62,16 +89,32 @@ impl Drop for Active<'_> {
 }
 
 /// One line of JSON about a request; values of features never stand in it.
-pub(crate) fn log(id: &HeaderValue, method: &Method, path: &str, status: u16, begun: Instant) {
+pub(crate) fn log(
+    id: &HeaderValue,
+    method: &Method,
+    path: &str,
+    status: u16,
+    took: Duration,
+    told: Option<&Told>,
+    context: Option<&Context>,
+) {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    let line = json!({
+    let mut line = json!({
         "time": time,
         "id": id.to_str().unwrap_or_default(),
         "method": method.as_str(),
         "path": path.chars().take(300).collect::<String>(),
         "status": status,
-        "ms": begun.elapsed().as_secs_f64() * 1e3,
+        "ms": took.as_secs_f64() * 1e3,
     });
+    if let Some(told) = told {
+        line["model"] = json!(told.model);
+        line["version"] = json!(told.version);
+        line["rows"] = json!(told.rows);
+    }
+    if let Some(context) = context {
+        line["trace"] = json!(context.id());
+    }
     eprintln!("{line}");
 }
 
@@ -98,7 +141,7 @@ fn decode(segment: &str) -> Cow<'_, str> {
 enum Post<'p> {
     Predict(&'p str),
     Explain(&'p str),
-    Infer(&'p str, Option<u64>),
+    Infer(&'p str, Option<&'p str>),
     Index,
     Load(&'p str),
     Unload(&'p str),
@@ -111,7 +154,7 @@ fn post_of<'p>(parts: &[&'p str]) -> Option<Post<'p>> {
         ["explain"] => Post::Explain(""),
         ["explain", name] => Post::Explain(name),
         ["v2", "models", name, "infer"] => Post::Infer(name, None),
-        ["v2", "models", name, "versions", version, "infer"] => Post::Infer(name, Some(version.parse().ok()?)),
+        ["v2", "models", name, "versions", version, "infer"] => Post::Infer(name, Some(version)),
         ["v2", "repository", "index"] => Post::Index,
         ["v2", "repository", "models", name, "load"] => Post::Load(name),
         ["v2", "repository", "models", name, "unload"] => Post::Unload(name),
@@ -142,6 +185,7 @@ async fn guard(request: Request<Incoming>, store: &Store, options: &Options, beg
             ["predict" | "explain"] => (Verb::Infer, store.first()),
             _ => (Verb::Infer, ""),
         };
+        let model = store.split(model).0;
         // What describes the server as a whole is for every key.
         let checked = options.keys.check(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), verb, model);
         match checked {
@@ -172,8 +216,8 @@ async fn route(
 ) -> (&'static str, Answer) {
     match post_of(parts) {
         Some(post) if request.method() == Method::POST => self::post(request, post, store, options, begun).await,
-        None if request.method() == Method::GET || request.method() == Method::HEAD => get(parts, store),
-        None if get(parts, store).1.status() == StatusCode::NOT_FOUND => {
+        None if request.method() == Method::GET || request.method() == Method::HEAD => get(parts, store, options),
+        None if get(parts, store, options).1.status() == StatusCode::NOT_FOUND => {
             ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json"))
         }
         other => {
@@ -252,7 +296,8 @@ async fn post(
         store.metrics.refused("active");
         return (route, later(format!("more than {} requests at once", options.max_active)));
     }
-    let Some(served) = store.get(name, version) else {
+    let headers = request.headers();
+    let Some(served) = store.resolve(name, version, |sticky| place(headers, sticky)) else {
         return (route, missing(store, name, version));
     };
     let deadline = match deadline(request.headers()) {
@@ -288,6 +333,7 @@ async fn post(
         }
     };
     let time = Duration::from_secs(options.body_timeout);
+    let watched = request.extensions().get::<Watched>().copied();
     let body = match body(request, options.max_body, deadline.map_or(time, |d| d.min(time))).await {
         Ok(body) => body,
         Err(Some(answer)) => return (route, *answer),
@@ -310,18 +356,30 @@ async fn post(
         return (route, late(store));
     }
     let start = Instant::now();
-    let plain = |(bytes, rows)| infer::Inferred { bytes, json: None, rows };
-    let scored = match (post, table) {
-        (_, Some((format, _))) => {
-            frames::predict(&served, body, format, options.max_rows, options.max_body).map(plain).map_err(Fault::Error)
-        }
-        (Post::Explain(_), None) => explain::explain(&served, &body, options.max_rows).map(plain).map_err(Fault::Error),
-        (Post::Infer(..), None) => infer::infer(&served, &body, head, options.max_rows, begun),
-        _ => predict::predict(&served, &body, options.max_rows).map(plain).map_err(Fault::Error),
+    let ask = match (post, table) {
+        (_, Some((format, _))) => Ask::Table(format),
+        (Post::Explain(_), None) => Ask::Explain,
+        (Post::Infer(..), None) => Ask::Infer(head),
+        _ => Ask::Predict,
     };
-    let response = match scored {
+    let bounds = Bounds { rows: options.max_rows, body: options.max_body, begun };
+    if served.latency.measures() || watched.is_some_and(|w| w.measured) {
+        clock::start(begun);
+    }
+    let scored = score(&served, ask, &body, bounds);
+    let spent = clock::stop();
+    if let Some(spent) = &spent {
+        served.latency.spent(spent);
+    }
+    let mut rows = 0;
+    let mut response = match scored {
         Ok(inferred) => {
-            served.latency.scored(inferred.rows, start.elapsed());
+            rows = inferred.rows;
+            served.latency.scored(rows, start.elapsed());
+            if let Some(candidate) = store.candidate(&served, || place(&HeaderMap::new(), None)) {
+                let (answer, json) = (inferred.bytes.clone(), inferred.json);
+                store.shadow.hear(Heard { candidate, ask, body, answer, json, bounds });
+            }
             match inferred.json {
                 None => respond(StatusCode::OK, table.map_or("application/json", |t| t.1), inferred.bytes),
                 Some(length) => {
@@ -331,10 +389,34 @@ async fn post(
                 }
             }
         }
-        Err(Fault::Error(error)) => refuse(status_of(&error), error),
-        Err(Fault::Late) => late(store),
+        Err(Fault::Error(error)) => {
+            served.latency.failed(Some(&error));
+            refuse(status_of(&error), error)
+        }
+        Err(Fault::Late) => {
+            served.latency.failed(None);
+            late(store)
+        }
     };
+    if watched.is_some() {
+        let told = Told { model: served.name.clone(), version: served.version, rows, spent };
+        response.extensions_mut().insert(told);
+    }
+    // Who asks for no version learns which one answered.
+    if store.route(&served.name).is_some() {
+        response.headers_mut().insert(MODEL_VERSION, HeaderValue::from(served.version));
+    }
     (route, response)
+}
+
+/// A caller's place in the traffic: from a header where it came, else from the request's id, else the next one.
+pub(crate) fn place(headers: &HeaderMap, sticky: Option<&str>) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let given = sticky.and_then(|name| headers.get(name)).or_else(|| headers.get(REQUEST_ID));
+    match given {
+        Some(value) => point(value.as_bytes()),
+        None => point(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes()),
+    }
 }
 
 fn head_length(headers: &HeaderMap) -> Result<Option<usize>, String> {
@@ -348,20 +430,27 @@ fn head_length(headers: &HeaderMap) -> Result<Option<usize>, String> {
 }
 
 /// No such model, or one that isn't loaded.
-fn missing(store: &Store, name: &str, version: Option<u64>) -> Answer {
-    let version_text = version.map_or(String::new(), |v| format!(" in version {v}"));
-    if store.knows(name, version) {
-        return later(format!("the model '{name}'{version_text} isn't loaded"));
+fn missing(store: &Store, name: &str, version: Option<&str>) -> Answer {
+    match store.missing(name, version) {
+        Missing::Unloaded(text) => later(text),
+        Missing::Unknown(text) => refuse(StatusCode::NOT_FOUND, text),
     }
-    refuse(StatusCode::NOT_FOUND, format!("there is no model '{name}'{version_text}"))
 }
 
-fn get(parts: &[&str], store: &Store) -> (&'static str, Answer) {
+fn metrics(store: &Store, options: &Options) -> String {
+    let mut text = store.metrics.text(store);
+    if let Some(tracer) = &options.tracer {
+        tracer.text(&mut text);
+    }
+    text
+}
+
+fn get(parts: &[&str], store: &Store, options: &Options) -> (&'static str, Answer) {
     let ok = |value: Value| json_of(StatusCode::OK, &value);
     match parts {
-        [""] => ("/", respond(StatusCode::OK, "text/html; charset=utf-8", openapi::page(store))),
+        [""] => ("/", page::page()),
         ["healthz"] => ("/healthz", respond(StatusCode::OK, "text/plain", "ok")),
-        ["metrics"] => ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", store.metrics.text(store))),
+        ["metrics"] => ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", metrics(store, options))),
         ["openapi.json"] => ("/openapi.json", ok(openapi::document(store))),
         ["v2"] => ("/v2", ok(repository::server())),
         ["v2", "health", "live"] => ("/v2/health", ok(json!({ "live": true }))),
@@ -380,22 +469,30 @@ fn get(parts: &[&str], store: &Store) -> (&'static str, Answer) {
         }
         ["v2", "models", name, rest @ ..] => {
             let (version, rest) = match rest {
-                ["versions", version, rest @ ..] => match version.parse() {
-                    Ok(version) => (Some(version), rest),
-                    Err(_) => {
-                        let text = format!("'{version}' is no version; versions are whole numbers");
-                        return ("/v2/models", refuse(StatusCode::NOT_FOUND, text));
-                    }
-                },
+                ["versions", version, rest @ ..] => (Some(*version), rest),
                 rest => (None, rest),
             };
-            let Some(served) = store.get(name, version) else {
+            // Traffic is shared among those who score, not among those who ask about a model.
+            let (model, alias) = store.split(name);
+            let found = match version.or(alias) {
+                None => store.get(model, None),
+                Some(_) => store.resolve(name, version, |_| 0),
+            };
+            let Some(served) = found else {
                 return ("/v2/models", missing(store, name, version));
             };
             let answer = match rest {
                 [] => ok(repository::metadata(store, &served)),
                 ["ready"] => ok(json!({ "name": served.name, "ready": true })),
                 ["config"] => ok(repository::config(&served)),
+                ["card"] => ok(page::card(store, &served)),
+                ["drift"] => match served.drift() {
+                    Ok(drift) => ok(drift.report(&served.name, served.version)),
+                    Err(reason) => {
+                        let text = format!("the drift of '{}' isn't told: {reason}", served.name);
+                        refuse(StatusCode::NOT_FOUND, text)
+                    }
+                },
                 ["stats"] => ok(repository::stats(&[served])),
                 _ => refuse(StatusCode::NOT_FOUND, "there is nothing here"),
             };

@@ -7,6 +7,7 @@ use corten_model::{Batch, Labels, Method, Model, Output, Run};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::clock::{self, Stage};
 use crate::describe::{MATRIX, datatype_of, is_tensor};
 use crate::request::{self, Request};
 use crate::served::Served;
@@ -253,7 +254,11 @@ pub(crate) fn infer(
     let table = table(model, &tensors, max_rows, &mut values)?;
     let rows = table.rows();
     let methods: Vec<Method> = wanted.iter().map(|w| w.0.method).collect();
-    let batches = model.run_all(&methods, &Data::Table(table), &Run::default())?;
+    clock::lap(Stage::Decode);
+    let data = Data::Table(table);
+    let batches = model.run_all(&methods, &data, &Run::default())?;
+    clock::lap(Stage::Run);
+    served.watch(&data, &methods, &batches);
     let (mut whole, mut bytes) =
         (Vec::with_capacity(256 + 24 * batches.iter().map(|b| b.numbers.len()).sum::<usize>()), Vec::new());
     whole.extend_from_slice(b"{\"model_name\":");
@@ -274,5 +279,6 @@ pub(crate) fn infer(
     whole.extend_from_slice(b"]}");
     let json = wanted.iter().any(|w| w.1).then_some(whole.len());
     whole.append(&mut bytes);
+    clock::lap(Stage::Encode);
     Ok(Inferred { bytes: whole, json, rows })
 }

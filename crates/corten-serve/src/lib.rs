@@ -5,7 +5,10 @@
 //! that read it: most models here take less time than a queue would.
 
 mod answer;
+mod client;
+mod clock;
 mod describe;
+mod drift;
 mod explain;
 mod frames;
 #[doc(hidden)]
@@ -14,17 +17,28 @@ mod grpc;
 mod http;
 mod infer;
 mod keys;
+mod lambda;
 mod metrics;
 mod openapi;
 mod packed;
+mod page;
 mod predict;
 mod repository;
 mod request;
+mod routes;
+mod score;
 mod serve;
 mod served;
+mod shadow;
 mod store;
 mod tensor;
+mod tls;
+mod trace;
 
+pub use client::probe;
 pub use keys::{Keys, hash_of};
+pub use lambda::{lambda, lambda_fault};
 pub use serve::{Options, serve};
 pub use store::Store;
+pub use tls::Tls;
+pub use trace::Tracer;

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use corten_serve::{Keys, Options, Store, hash_of, serve};
+use corten_serve::{Keys, Options, Store, Tls, Tracer, hash_of, lambda, lambda_fault, probe, serve};
 
 const HELP: &str = "\
 Serves Corten models over HTTP and gRPC: Open Inference Protocol v2, and POST /predict with {\"rows\": [...]}.
@@ -23,11 +25,21 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --drain-delay S      how long requests are taken after SIGTERM (default 0)
   --drain-timeout S    longest wait for open requests after that (default 10)
   --watch MS           milliseconds between looks at the files (default 1000; 0: never)
+  --routes FILE        aliases, shares of traffic, shadows (default: routes.json in each folder)
   --admin              let requests load and unload models
   --keys FILE          hashes of bearer keys, a line each: HASH infer|admin [MODEL ...]
   --hash-key           print the hash of the key on standard input, and end
+  --tls-cert FILE      certificate of the server and those above it (PEM); read again when it changes
+  --tls-key FILE       its key (PEM)
+  --tls-client-ca FILE authorities (PEM): clients must show a certificate of one of them
   --cors ORIGIN        an origin whose pages may ask; may be given again
+  --drift-window S     how long drift is counted before older rows are forgotten (default 3600)
   --log                log each request as a line of JSON
+  --otlp URL           send traces to the collector at http://HOST:PORT (OTLP over HTTP, JSON)
+  --trace-share F      share of the requests without a trace that begin one (default 0)
+  --lambda             answer the invocations of AWS Lambda instead of a port; so does a binary named bootstrap, with the
+                       model or folder that the function's handler names
+  --probe HOST:PORT    ask a server whether it is ready, and end: 0 if it is
   --help               this text
 
 A model is served under the name of its file, or under NAME. A folder holds NAME.corten or NAME/VERSION/FILE.corten.
@@ -44,6 +56,17 @@ fn seconds(name: &str, value: Option<String>) -> Result<u64, String> {
     if value == 0 { Err(format!("{name} must be at least 1; 0 came")) } else { Ok(value.into()) }
 }
 
+fn ask(address: Option<String>) -> ExitCode {
+    let given = address.ok_or_else(|| "--probe needs a value".to_owned());
+    match given.and_then(|address| probe(&address).map_err(|e| e.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("corten-serve: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn hash_key() -> ExitCode {
     let mut key = String::new();
     if let Err(error) = std::io::stdin().read_line(&mut key) {
@@ -54,9 +77,34 @@ fn hash_key() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
-    let (mut models, mut options) = (Vec::new(), Options::default());
-    let mut given = std::env::args().skip(1);
+/// What is served.
+struct Sources {
+    models: Vec<String>,
+    routes: Option<String>,
+    window: Duration,
+    /// Whether invocations of AWS Lambda are answered.
+    lambda: bool,
+}
+
+/// What a binary that Lambda starts by its name is to do: the function's handler names a model or a folder of the package.
+fn bootstrap() -> Option<Vec<String>> {
+    let mut given = std::env::args();
+    let named = given.next().is_some_and(|name| Path::new(&name).file_name().is_some_and(|n| n == "bootstrap"));
+    if !named || given.next().is_some() {
+        return None;
+    }
+    let root = std::env::var("LAMBDA_TASK_ROOT").unwrap_or_else(|_| ".".into());
+    let handler = std::env::var("_HANDLER").unwrap_or_default();
+    Some(vec!["--lambda".into(), Path::new(&root).join(handler).display().to_string()])
+}
+
+fn arguments() -> Result<Option<(Sources, Options)>, String> {
+    let (mut models, mut routes, mut options) = (Vec::new(), None, Options::default());
+    let mut window = 3600;
+    let (mut otlp, mut share) = (None::<String>, None);
+    let [mut certificate, mut key, mut authorities] = [const { None::<String> }; 3];
+    let mut lambda = false;
+    let mut given = bootstrap().unwrap_or_else(|| std::env::args().skip(1).collect()).into_iter();
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--help" | "-h" => return Ok(None),
@@ -72,6 +120,9 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
             "--drain-delay" => options.drain_delay = number::<u32>("--drain-delay", given.next())?.into(),
             "--drain-timeout" => options.drain_timeout = number::<u32>("--drain-timeout", given.next())?.into(),
             "--watch" => options.watch = number::<u32>("--watch", given.next())?.into(),
+            "--drift-window" => window = seconds("--drift-window", given.next())?,
+            "--routes" => routes = Some(given.next().ok_or("--routes needs a value")?),
+            "--lambda" => lambda = true,
             "--admin" => options.admin = true,
             "--log" => options.log = true,
             "--cors" => options.cors.push(given.next().ok_or("--cors needs a value")?),
@@ -79,6 +130,11 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
                 let path = given.next().ok_or("--keys needs a value")?;
                 options.keys = Keys::load(Path::new(&path)).map_err(|e| e.to_string())?;
             }
+            "--otlp" => otlp = Some(given.next().ok_or("--otlp needs a value")?),
+            "--trace-share" => share = Some(number::<f64>("--trace-share", given.next())?),
+            "--tls-cert" => certificate = Some(given.next().ok_or("--tls-cert needs a value")?),
+            "--tls-key" => key = Some(given.next().ok_or("--tls-key needs a value")?),
+            "--tls-client-ca" => authorities = Some(given.next().ok_or("--tls-client-ca needs a value")?),
             "--max-rows" => options.max_rows = number("--max-rows", given.next())?,
             other if other.starts_with("--") => return Err(format!("'{other}' is not known here; see --help")),
             _ => models.push(argument),
@@ -87,14 +143,33 @@ fn arguments() -> Result<Option<(Vec<String>, Options)>, String> {
     if models.is_empty() {
         return Err("a model is needed: corten-serve MODEL.corten; see --help".into());
     }
-    Ok(Some((models, options)))
+    options.tracer = match otlp {
+        Some(url) => {
+            // OpenTelemetry's own variable.
+            let service = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| "corten-serve".into());
+            Some(Tracer::new(&url, share.unwrap_or(0.0), &service).map_err(|e| e.to_string())?)
+        }
+        None if share.is_some() => return Err("--trace-share needs --otlp".into()),
+        None => None,
+    };
+    options.tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let tls = Tls::load(Path::new(&certificate), Path::new(&key), authorities.as_ref().map(Path::new));
+            Some(Arc::new(tls.map_err(|e| e.to_string())?))
+        }
+        (None, None) if authorities.is_none() => None,
+        _ => return Err("--tls-cert and --tls-key are needed together, also for --tls-client-ca".into()),
+    };
+    Ok(Some((Sources { models, routes, window: Duration::from_secs(window), lambda }, options)))
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("--hash-key") {
-        return hash_key();
+    match std::env::args().nth(1).as_deref() {
+        Some("--hash-key") => return hash_key(),
+        Some("--probe") => return ask(std::env::args().nth(2)),
+        _ => {}
     }
-    let (models, options) = match arguments() {
+    let (sources, options) = match arguments() {
         Ok(Some(given)) => given,
         Ok(None) => {
             print!("{HELP}");
@@ -105,7 +180,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match corten_model::check_cpu().and_then(|()| Store::load(&models)).and_then(|store| serve(store, &options)) {
+    let load = || Store::load(&sources.models, sources.routes.as_ref().map(Path::new), sources.window);
+    let store = corten_model::check_cpu().and_then(|()| load());
+    if let (true, Err(error)) = (sources.lambda, &store) {
+        lambda_fault(error);
+    }
+    let serve = if sources.lambda { lambda } else { serve };
+    match store.and_then(|store| serve(store, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("corten-serve: {error}");

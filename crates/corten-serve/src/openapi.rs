@@ -1,6 +1,4 @@
-//! The description of the HTTP interface, and the page for a person.
-
-use std::fmt::Write;
+//! The description of the HTTP interface.
 
 use corten_core::Kind;
 use serde_json::{Map, Value, json};
@@ -301,27 +299,4 @@ pub(crate) fn document(store: &Store) -> Value {
         // Servers without keys answer everyone.
         "security": [{}, { "key": [] }],
     })
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// The models and what they read.
-pub(crate) fn page(store: &Store) -> String {
-    let mut out = String::from(
-        "<!doctype html><meta charset=utf-8><title>Corten</title><style>body{font:16px sans-serif;max-width:50em;margin:2em auto}\
-         td,th{text-align:left;padding:.2em 1em .2em 0}</style><h1>Corten</h1><p><a href=/openapi.json>openapi.json</a> \
-         <a href=/metrics>metrics</a>",
-    );
-    for served in &store.models() {
-        let name = escape(&served.name);
-        // Writing to a String can't fail.
-        let _ = write!(out, "<h2>{name}</h2><p><code>POST /predict/{name}</code><table><tr><th>column<th>kind");
-        for input in &served.model.schema().inputs {
-            let _ = write!(out, "<tr><td>{}<td>{:?}", escape(&input.name), input.kind);
-        }
-        out += "</table>";
-    }
-    out
 }

@@ -6,6 +6,7 @@ use corten_core::{Error, Result};
 use corten_model::Model;
 use corten_model::rows::Scanner;
 
+use crate::clock::{self, Stage};
 use crate::served::{Served, Worker};
 
 /// Answers `{"rows": [...]}` with `{"predictions": [...]}`; returns the number of rows too.
@@ -14,6 +15,9 @@ use crate::served::{Served, Worker};
 /// [`Error::Value`] for what is no such body, [`Error::Limit`] for too many rows, and those of a row, which is named.
 pub(crate) fn predict(served: &Served, body: &[u8], max_rows: usize) -> Result<(Vec<u8>, usize)> {
     served.with(|worker| {
+        if let Ok(drift) = &served.drift {
+            drift.add(&mut worker.seen, false);
+        }
         let Some(state) = &served.state else { return answer(served, None, worker, body, max_rows) };
         let mut model = state.lock().unwrap_or_else(PoisonError::into_inner);
         // A request counts whole or not at all: it may be corrected and sent again.
@@ -112,16 +116,22 @@ fn row(
     scanner: &mut Scanner<'_>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let Worker { session, rows, answers } = worker;
+    let Worker { session, rows, answers, seen } = worker;
     rows.read(scanner, session)?;
+    clock::lap(Stage::Decode);
     let texts = rows.texts();
-    match state {
+    let answered = match state {
         Some(model) => {
             model.update_row(session, &texts)?;
             answers.answer(model, session, &texts, out)
         }
         None => answers.answer(&served.model, session, &texts, out),
+    };
+    clock::lap(Stage::Run);
+    if let (Ok(()), Ok(drift)) = (&answered, &served.drift) {
+        drift.row(seen, session.numbers_mut(), &texts, answers.score());
     }
+    answered
 }
 
 fn named(error: Error, row: usize) -> Error {

@@ -25,13 +25,17 @@ pub(crate) fn server() -> Value {
 
 /// A model.
 pub(crate) fn metadata(store: &Store, served: &Served) -> Value {
-    json!({
+    let mut out = json!({
         "name": served.name,
         "versions": store.versions(&served.name),
         "platform": NAME,
         "inputs": describe::inputs(&served.model),
         "outputs": describe::outputs(&served.model),
-    })
+    });
+    if let Some(route) = store.route(&served.name) {
+        out["parameters"] = route.json();
+    }
+    out
 }
 
 /// A datatype as Triton's configurations have it.
@@ -60,6 +64,7 @@ pub(crate) fn stats(models: &[Arc<Served>]) -> Value {
     let one = |served: &Arc<Served>| {
         let (count, rows, nanoseconds) = served.latency.totals();
         let none = json!({ "count": 0, "ns": 0 });
+        let fail = json!({ "count": served.latency.failures(), "ns": 0 });
         json!({
             "name": served.name,
             "version": served.version.to_string(),
@@ -67,7 +72,7 @@ pub(crate) fn stats(models: &[Arc<Served>]) -> Value {
             "execution_count": count,
             "inference_stats": {
                 "success": { "count": count, "ns": nanoseconds },
-                "fail": none, "queue": none, "compute_input": none,
+                "fail": fail, "queue": none, "compute_input": none,
                 "compute_infer": { "count": count, "ns": nanoseconds },
                 "compute_output": none,
             },

@@ -10,12 +10,16 @@ use corten_core::{Error, Result};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::answer::later;
 use crate::keys::Keys;
 use crate::store::Store;
+use crate::tls::Tls;
+use crate::trace::Tracer;
 use crate::{grpc, http};
 
 /// How to serve.
@@ -55,6 +59,10 @@ pub struct Options {
     pub cors: Vec<String>,
     /// Who may ask.
     pub keys: Keys,
+    /// Where the spans of traced requests go, if they go anywhere.
+    pub tracer: Option<Arc<Tracer>>,
+    /// How connections are encrypted, if they are.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for Options {
@@ -78,6 +86,8 @@ impl Default for Options {
             log: false,
             cors: Vec::new(),
             keys: Keys::default(),
+            tracer: None,
+            tls: None,
         }
     }
 }
@@ -86,7 +96,7 @@ impl Default for Options {
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) options: Options,
-    connections: AtomicUsize,
+    pub(crate) connections: AtomicUsize,
 }
 
 /// The sockets that a worker accepts from.
@@ -115,8 +125,8 @@ fn listen(host: IpAddr, port: u16) -> Result<TcpListener> {
 }
 
 /// What a connection speaks.
-#[derive(Clone, Copy)]
-enum Protocol {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
     Http,
     Grpc,
 }
@@ -154,6 +164,9 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         // A worker that failed has ended; the others have served on.
         let _ = thread.join();
     }
+    if let Some(tracer) = &options.tracer {
+        tracer.flush();
+    }
     Ok(())
 }
 
@@ -168,6 +181,9 @@ fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Res
                 return Ok(());
             }
             std::thread::sleep(pause.min(Duration::from_millis(50)));
+        }
+        if let Some(Err(error)) = shared.options.tls.as_ref().map(|t| t.look()) {
+            eprintln!("corten-serve: {error}");
         }
         let faults = shared.store.look();
         if faults != told {
@@ -189,9 +205,18 @@ fn work(
         if let Some(stop) = first {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             // Said only now: whoever reads it may send a signal.
-            eprintln!("corten-serve: listening on http://{}", listeners.http.local_addr()?);
+            let scheme = if shared.options.tls.is_some() { "https" } else { "http" };
+            eprintln!("corten-serve: listening on {scheme}://{}", listeners.http.local_addr()?);
             if let Some(grpc) = &listeners.grpc {
                 eprintln!("corten-serve: listening on {} for gRPC", grpc.local_addr()?);
+            }
+            if let Some(tls) = shared.options.tls.clone() {
+                let mut hangup = signal(SignalKind::hangup())?;
+                tokio::spawn(async move {
+                    while hangup.recv().await.is_some() {
+                        tls.reload().unwrap_or_else(|e| eprintln!("corten-serve: {e}"));
+                    }
+                });
             }
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
@@ -244,7 +269,11 @@ async fn accept(
         };
         // Small answers must not wait for more; a socket that refuses this still works.
         let _ = stream.set_nodelay(true);
-        open.spawn(connection(stream, protocol, Arc::clone(&shared), stopped.clone()));
+        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+        match &shared.options.tls {
+            None => open.spawn(speak(stream, protocol, shared, stopped)),
+            Some(tls) => open.spawn(encrypted(tls.acceptor(protocol), stream, protocol, shared, stopped)),
+        };
     }
     drop(listener);
     let limit = Duration::from_secs(shared.options.drain_timeout);
@@ -260,16 +289,53 @@ pub(crate) async fn until(stopped: &mut watch::Receiver<bool>) {
     }
 }
 
-async fn connection(
+/// Agrees on keys with a client, within the time of a head, and answers it.
+async fn encrypted(
+    acceptor: TlsAcceptor,
     stream: tokio::net::TcpStream,
     protocol: Protocol,
     shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
+    // A handshake costs more than most requests: it counts among the connections while it lasts.
+    let open = Counted::new(&shared.connections);
+    if open.before >= shared.options.max_connections {
+        shared.store.metrics.refused("connections");
+        return;
+    }
+    let limit = Duration::from_secs(shared.options.head_timeout);
+    let stream = tokio::time::timeout(limit, acceptor.accept(stream)).await;
+    drop(open);
+    match stream {
+        Ok(Ok(stream)) => speak(stream, protocol, Arc::clone(&shared), stopped).await,
+        _ => shared.store.metrics.refused("tls"),
+    }
+}
+
+/// Answers a connection in what its port speaks.
+async fn speak<S>(stream: S, protocol: Protocol, shared: Arc<Shared>, stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match protocol {
+        Protocol::Http => connection(stream, shared, stopped).await,
+        Protocol::Grpc => {
+            let open = Counted::new(&shared.connections);
+            let full = open.before >= shared.options.max_connections;
+            grpc::connection(stream, Arc::clone(&shared), full, stopped).await;
+        }
+    }
+}
+
+/// Answers the requests of a connection.
+pub(crate) async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let full = shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.options.max_connections;
-    if let Protocol::Grpc = protocol {
-        grpc::connection(stream, Arc::clone(&shared), full, stopped).await;
-    } else {
+    let open = Counted::new(&shared.connections);
+    let full = open.before >= shared.options.max_connections;
+    {
         let shared = &shared;
         let service = service_fn(move |request| async move {
             Ok::<_, Infallible>(if full {
@@ -295,5 +361,23 @@ async fn connection(
             }
         }
     }
-    shared.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// One of the connections, until it ends.
+struct Counted<'c> {
+    all: &'c AtomicUsize,
+    /// How many there were before it.
+    before: usize,
+}
+
+impl<'c> Counted<'c> {
+    fn new(all: &'c AtomicUsize) -> Self {
+        Self { all, before: all.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
 }

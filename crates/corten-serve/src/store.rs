@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use corten_core::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::metrics::{Latency, Metrics};
+use crate::routes::{Route, Router, Routes};
 use crate::served::Served;
+use crate::shadow::Shadow;
 
 /// Most models and versions of a repository.
 const MAX_MODELS: usize = 10_000;
+
+/// The file of routes of a folder.
+const ROUTES: &str = "routes.json";
 
 /// What tells a file from an earlier one of the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +147,13 @@ struct Slot {
     off: bool,
 }
 
+/// Why there is no model to answer.
+pub(crate) enum Missing {
+    /// It is known, but not loaded.
+    Unloaded(String),
+    Unknown(String),
+}
+
 /// What the index tells about a version of a model.
 pub(crate) struct Line {
     pub(crate) name: String,
@@ -153,29 +165,46 @@ pub(crate) struct Line {
 /// All models, and what is counted about them.
 pub struct Store {
     sources: Vec<Source>,
+    /// How long drift is counted before older rows are forgotten.
+    window: Duration,
     slots: RwLock<BTreeMap<Key, Slot>>,
     latencies: Mutex<BTreeMap<String, Arc<Latency>>>,
     first: String,
     /// One change at a time.
     changing: Mutex<()>,
+    router: Router,
+    pub(crate) shadow: Shadow,
     pub(crate) metrics: Metrics,
     pub(crate) draining: AtomicBool,
 }
 
 impl Store {
-    /// Loads models given as files, as `NAME=FILE`, or as folders of them.
+    /// Loads models given as files, as `NAME=FILE`, or as folders of them, and the routes to their versions: from a
+    /// file, or from `routes.json` in each folder. Drift is told of the rows of one to two times `window`.
     ///
     /// # Errors
-    /// [`Error::Io`], those of [`corten_model::Model::from_bytes`], and [`Error::Value`] for two models of one name and
-    /// for a folder without models.
-    pub fn load(given: &[String]) -> Result<Self> {
+    /// [`Error::Io`], those of [`corten_model::Model::from_bytes`], and [`Error::Value`] for two models of one name, for
+    /// a folder without models, and for routes that lead nowhere.
+    pub fn load(given: &[String], routes: Option<&Path>, window: Duration) -> Result<Self> {
         let sources: Vec<Source> = given.iter().map(|g| Source::parse(g)).collect();
+        let folder = |source: &Source| match source {
+            Source::Folder(folder) => Some(folder.join(ROUTES)),
+            Source::File { .. } => None,
+        };
+        let files = routes.map_or_else(|| sources.iter().filter_map(folder).collect(), |p| vec![p.to_path_buf()]);
+        if let Some(path) = routes.filter(|p| !p.is_file()) {
+            let problem = "is no file of routes".to_owned();
+            return Err(Error::Io { path: path.display().to_string(), problem, not_found: !path.exists() });
+        }
         let mut store = Self {
             sources,
+            window,
             slots: RwLock::default(),
             latencies: Mutex::default(),
             first: String::new(),
             changing: Mutex::default(),
+            router: Router::of(files),
+            shadow: Shadow::default(),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),
         };
@@ -190,6 +219,7 @@ impl Store {
         for ((name, version), path) in found {
             store.replace(&name, version, &path)?;
         }
+        store.router.look(|routes| store.leads(routes))?;
         Ok(store)
     }
 
@@ -213,7 +243,7 @@ impl Store {
     /// load changes nothing but the reason that the index gives.
     fn replace(&self, name: &str, version: u64, path: &Path) -> Result<()> {
         let stamp = Stamp::of(path);
-        let loaded = Served::load(name, version, path, self.latency(name));
+        let loaded = Served::load(name, version, path, self.latency(name), self.window);
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let slot = slots.entry((name.to_owned(), version)).or_insert_with(|| Slot {
             path: path.to_path_buf(),
@@ -282,7 +312,23 @@ impl Store {
                 faults.push(format!("{name} {version}: {error}"));
             }
         }
+        // After the files: a new version and the way to it may come together.
+        faults.extend(self.router.look(|routes| self.leads(routes)).err().map(|e| e.to_string()));
         faults
+    }
+
+    /// # Errors
+    /// [`Error::Value`] for routes to a model or version that isn't loaded: who is on the way to an old one stays there.
+    fn leads(&self, routes: &Routes) -> Result<()> {
+        for (model, route) in routes {
+            if !self.knows(model, None) {
+                return Err(Error::value(format!("routes: there is no model '{model}'")));
+            }
+            if let Some(version) = route.versions().find(|v| self.get(model, Some(*v)).is_none()) {
+                return Err(Error::value(format!("routes: no version {version} of '{model}' is loaded")));
+            }
+        }
+        Ok(())
     }
 
     /// Loads all versions of a model again, or for the first time.
@@ -328,6 +374,76 @@ impl Store {
         range.find_map(|(_, slot)| slot.served.clone())
     }
 
+    /// The model of a name that may end in an alias, `NAME@ALIAS`, and the alias.
+    pub(crate) fn split<'n>(&self, name: &'n str) -> (&'n str, Option<&'n str>) {
+        match name.rsplit_once('@') {
+            Some((model, alias)) if !self.knows(name, None) => (model, Some(alias)),
+            _ => (name, None),
+        }
+    }
+
+    /// The model that answers a request: `name` may be `NAME@ALIAS`, `version` a number or an alias; where neither
+    /// tells, the traffic is shared as the routes say, and without routes the highest version answers. `point` gives
+    /// the caller's place in the traffic, from the header of this name where there is one.
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        point: impl FnOnce(Option<&str>) -> u64,
+    ) -> Option<Arc<Served>> {
+        let name = if name.is_empty() { &self.first } else { name };
+        let (name, alias) = self.split(name);
+        let routes = self.router.routes();
+        let route = routes.as_ref().and_then(|r| r.get(name));
+        let number = |named: &str| named.parse().ok().or_else(|| route?.aliases.get(named).copied());
+        match (version, alias) {
+            (Some(version), None) => self.get(name, Some(number(version)?)),
+            (None, Some(alias)) => self.get(name, Some(*route?.aliases.get(alias)?)),
+            (Some(_), Some(_)) => None,
+            (None, None) => {
+                let shared = route.filter(|r| !r.traffic.is_empty());
+                let chosen = |route: &Route| {
+                    let point = point(route.sticky.as_deref());
+                    route.choose(point, |v| self.get(name, Some(v)).is_some())
+                };
+                self.get(name, shared.and_then(chosen))
+            }
+        }
+    }
+
+    /// Why [`Store::resolve`] finds nothing.
+    pub(crate) fn missing(&self, name: &str, version: Option<&str>) -> Missing {
+        let (model, alias) = self.split(name);
+        if let (Some(version), Some(alias)) = (version, alias) {
+            let text = format!("'{model}' is asked for in version '{version}' and as '{alias}'; one of them is needed");
+            return Missing::Unknown(text);
+        }
+        let version = version.or(alias);
+        let number = version.map(|v| v.parse().ok().or_else(|| self.route(model)?.aliases.get(v).copied()));
+        let text = match version {
+            None => String::new(),
+            Some(v) if v.parse::<u64>().is_ok() => format!(" in version {v}"),
+            Some(v) => format!(" in version '{v}'"),
+        };
+        if number != Some(None) && self.knows(model, number.flatten()) {
+            return Missing::Unloaded(format!("the model '{model}'{text} isn't loaded"));
+        }
+        Missing::Unknown(format!("there is no model '{model}'{text}"))
+    }
+
+    /// The candidate that hears what a model has answered, for `point` of the traffic.
+    pub(crate) fn candidate(&self, served: &Served, point: impl FnOnce() -> u64) -> Option<Arc<Served>> {
+        let routes = self.router.routes()?;
+        let (version, percent) = routes.get(&served.name)?.shadow.filter(|s| s.0 != served.version)?;
+        let heard = percent >= 100.0 || (point() as f64 / u64::MAX as f64) * 100.0 < percent;
+        heard.then(|| self.get(&served.name, Some(version))).flatten()
+    }
+
+    /// The aliases and shares of traffic of a model, as its routes have them.
+    pub(crate) fn route(&self, name: &str) -> Option<Route> {
+        self.router.routes()?.get(name).cloned()
+    }
+
     /// The name of the model that `/predict` asks.
     pub(crate) fn first(&self) -> &str {
         &self.first
@@ -349,6 +465,12 @@ impl Store {
             }
         }
         latest.into_values().cloned().collect()
+    }
+
+    /// All loaded versions of all models.
+    pub(crate) fn all(&self) -> Vec<Arc<Served>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter_map(|slot| slot.served.clone()).collect()
     }
 
     /// The loaded versions of a model.

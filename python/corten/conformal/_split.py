@@ -85,6 +85,7 @@ class Split(Savable, Parameters):
         what = type(self).__name__
         members = [member(m, inputs, what)[:2] for m in models]
         self._model = _core.conformal(inputs.schema(), members, rule, self.quantile_)
+        self._model.see(inputs.data)
 
     def _run(self, method: str, X: Any) -> np.ndarray:
         model = self._fitted_model()

@@ -13,7 +13,7 @@ from .._base import ClassifierMixin, RegressorMixin, r2_score
 from .._inputs import Input
 from ..exceptions import ParameterError
 from ..tree import DecisionTreeClassifier, DecisionTreeRegressor
-from ._members import member
+from ._members import forget, member
 from ._repeated import Repeated, generator
 
 
@@ -101,7 +101,7 @@ class _Bagging(Repeated):
                 model.fit(own, y, sample_weight=counts)
             else:
                 model.fit(own.take(rows), y[rows])
-            self.estimators_.append(model)
+            self.estimators_.append(forget(model))
             self.estimators_features_.append(features)
             self.estimators_samples_.append(rows)
         self._remember(inputs)
@@ -124,6 +124,7 @@ class _Bagging(Repeated):
             for e, f in zip(self.estimators_, self.estimators_features_, strict=True)
         ]
         self._model = _core.ensemble(inputs.schema(), members, rule, **kwargs)
+        self._model.see(inputs.data)
 
     def _places(self, model: Any) -> list[int] | None:
         return None

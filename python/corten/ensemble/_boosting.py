@@ -8,15 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import _inputs, _targets
+from .. import _core, _inputs, _targets
 from .._base import Estimator
 from .._explain import Explains
 from .._inputs import Input
 from .._lightgbm import WritesLightGBM
 from .._params import clone
+from .._progress import Line, Rounds
 from .._routing import tags
 from ..exceptions import ParameterError, not_fitted
-from . import _budget
+from . import _budget, _files
 
 
 class Scored:
@@ -161,23 +162,81 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
                 raise ValueError(
                     f"init_score should have {inputs.rows} rows as X, but has shape {extras['init_score'].shape}."
                 )
-        if callable(loss := getattr(self, "loss", None)):
-            extras["objective"] = _slopes(loss)
-        scorings = list(self.scoring) if isinstance(self.scoring, (list, tuple)) else [self.scoring]
-        if any(callable(s) for s in scorings):
-            extras["score"] = self._scorer(scorings, target.classes)
-        previous = None
-        if self.warm_start and getattr(self, "_model", None) is not None:  # type: ignore[attr-defined]
-            # One that was unpickled would begin again and say nothing.
-            extras["previous"] = _handle_of(self, "warm_start", type(self))
-        if init_model is not None:
-            previous = _handle_of(init_model, "init_model", type(self))
-            extras["previous"] = previous
+        extras.update(self._calls(target.classes), **self._before(init_model))
         self._more_rounds = 0 if init_model is None else int(init_model.n_iter_)
         try:
             return self._fit_core(inputs, target, weights, callbacks=tuple(callbacks or ()), **extras)
         finally:
             del self._more_rounds
+
+    def _calls(self, classes: np.ndarray | None) -> dict[str, Any]:
+        """What the fit calls in Python."""
+        out: dict[str, Any] = {}
+        if callable(loss := getattr(self, "loss", None)):
+            out["objective"] = _slopes(loss)
+        scorings = list(self.scoring) if isinstance(self.scoring, (list, tuple)) else [self.scoring]
+        if any(callable(s) for s in scorings):
+            out["score"] = self._scorer(scorings, classes)
+        return out
+
+    def _before(self, init_model: Any) -> dict[str, Any]:
+        """The state that the fit goes on from."""
+        if init_model is not None:
+            return {"previous": _handle_of(init_model, "init_model", type(self))}
+        if self.warm_start and getattr(self, "_model", None) is not None:  # type: ignore[attr-defined]
+            # One that was unpickled would begin again and say nothing.
+            return {"previous": _handle_of(self, "warm_start", type(self))}
+        return {}
+
+    def _fit_files(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        memory: Any,
+        *,
+        init_score: Any = None,
+        init_model: Any = None,
+        callbacks: Sequence[Callable[..., Any]] | None = None,
+    ) -> Self:
+        """Fits on rows that are read block by block."""
+        if init_score is not None:
+            raise ParameterError("The 'init_score' parameter must be None for rows in files.")
+        if getattr(self, "budget", None) is not None:
+            raise ParameterError("The 'budget' parameter must be None for rows in files.")
+        room = _files.memory(memory)
+        with _files.opened(X) as files:
+            names = _files.features(files, y, sample_weight)
+            targets = files.target(y, self._estimator_type == "classifier", sample_weight)
+            classes = None if targets.classes is None else np.array(targets.classes)
+            class_weight = getattr(self, "class_weight", None)
+            if class_weight is not None:
+                class_weight = _targets.weights_of(class_weight, classes.tolist(), np.array(targets.counts))  # type: ignore[union-attr]
+            inputs = Input(None, targets.rows, len(names), names)
+            self._more_rounds = 0 if init_model is None else int(init_model.n_iter_)
+            line = Line(type(self).__name__) if getattr(self, "verbose", 0) else None
+            try:
+                handle = _core.fit_files(
+                    self._core_name,
+                    self._core_params(inputs),
+                    files,
+                    names,
+                    targets,
+                    memory=room,
+                    class_weight=None if class_weight is None else class_weight.tolist(),
+                    threads=self._threads(),
+                    progress=Rounds(line, tuple(callbacks)) if callbacks else line,
+                    keep=self._keeps_rounds,
+                    **self._calls(classes),
+                    **self._before(init_model),
+                )
+            finally:
+                del self._more_rounds
+                if line is not None:
+                    line.close()
+        if classes is not None:
+            self.classes_ = classes
+        return self._keep(inputs, handle)
 
     def _fit_budget(
         self, inputs: Input, target: _targets.Target, weights: np.ndarray | None, *, callbacks: Any, **extras: Any

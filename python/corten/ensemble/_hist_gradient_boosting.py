@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from .. import _inputs, _targets
 from .._base import ClassifierMixin, DecisionMixin, RegressorMixin
+from . import _files
 from ._boosting import HistGradientBoosting
 
 
@@ -228,6 +229,7 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         init_score: Any = None,
         init_model: Any = None,
         callbacks: Sequence[Callable[..., Any]] | None = None,
+        memory: int | str | None = None,
     ) -> Self:
         """Fits the classifier.
 
@@ -235,12 +237,14 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-        y : array-like of shape (n_samples,)
-            The class of each row: numbers, booleans or text.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weight of each row; 1 each if not given.
+        X : array-like or frame of shape (n_samples, n_features), path-like, list of path-like, or Arrow stream
+            The rows; or files that hold them, by path, pattern such as "data/*.parquet" or folder: Parquet, Arrow IPC, CSV
+            or JSON lines. Files and streams are read block by block and may be larger than memory; the model is that of
+            the same rows in memory.
+        y : array-like of shape (n_samples,) or str
+            The class of each row: numbers, booleans or text; or the column that holds it.
+        sample_weight : array-like of shape (n_samples,) or str, optional
+            Weight of each row, or the column that holds it; 1 each if not given.
         init_score : array-like of shape (n_samples,) or (n_samples, n_scores), optional
             Raw scores to start from in place of the best constant. They are no part of the model.
         init_model : estimator, optional
@@ -248,6 +252,9 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         callbacks : list of callable, optional
             Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
             one that returns True ends the fit, which keeps its rounds.
+        memory : int or str, optional
+            How much of the binned rows of files stays in memory, as "4GB" or a number of bytes; a quarter of what is free
+            if not given. The rest is read from a temporary file. Other rows need no more than 20 bytes each.
 
         Returns
         -------
@@ -257,7 +264,13 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         ------
         ValueError
             For parameters out of range and unusable values.
+        OSError
+            For files that can't be read, and no room for the temporary one.
         """
+        if _files.is_files(X):
+            given = {"init_score": init_score, "init_model": init_model, "callbacks": callbacks}
+            return self._fit_files(X, y, sample_weight, memory, **given)
+        X, y, sample_weight = _inputs.named(X, y, sample_weight)
         inputs = self._read(X, reset=True)
         weights = _inputs.sample_weight(sample_weight, inputs.rows)
         target = _targets.classes(y, inputs.rows, type(self).__name__, weights)
@@ -491,6 +504,7 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         init_score: Any = None,
         init_model: Any = None,
         callbacks: Sequence[Callable[..., Any]] | None = None,
+        memory: int | str | None = None,
     ) -> Self:
         """Fits the regressor.
 
@@ -498,12 +512,14 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-        y : array-like of shape (n_samples,)
-            The target.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weight of each row; 1 each if not given.
+        X : array-like or frame of shape (n_samples, n_features), path-like, list of path-like, or Arrow stream
+            The rows; or files that hold them, by path, pattern such as "data/*.parquet" or folder: Parquet, Arrow IPC, CSV
+            or JSON lines. Files and streams are read block by block and may be larger than memory; the model is that of
+            the same rows in memory.
+        y : array-like of shape (n_samples,) or str
+            The target, or the column that holds it.
+        sample_weight : array-like of shape (n_samples,) or str, optional
+            Weight of each row, or the column that holds it; 1 each if not given.
         init_score : array-like of shape (n_samples,) or (n_samples, n_scores), optional
             Raw scores to start from in place of the best constant. They are no part of the model.
         init_model : estimator, optional
@@ -511,6 +527,9 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         callbacks : list of callable, optional
             Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
             one that returns True ends the fit, which keeps its rounds.
+        memory : int or str, optional
+            How much of the binned rows of files stays in memory, as "4GB" or a number of bytes; a quarter of what is free
+            if not given. The rest is read from a temporary file. Other rows need no more than 20 bytes each.
 
         Returns
         -------
@@ -520,10 +539,16 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         ------
         ValueError
             For parameters out of range and unusable values.
+        OSError
+            For files that can't be read, and no room for the temporary one.
         """
+        several = self.quantile is not None and not isinstance(self.quantile, (int, float)) and len(self.quantile) > 1
+        self._flat = not (self.loss == "quantile" and several)
+        if _files.is_files(X):
+            given = {"init_score": init_score, "init_model": init_model, "callbacks": callbacks}
+            return self._fit_files(X, y, sample_weight, memory, **given)
+        X, y, sample_weight = _inputs.named(X, y, sample_weight)
         inputs = self._read(X, reset=True)
         weights = _inputs.sample_weight(sample_weight, inputs.rows)
         target = _targets.numbers(y, inputs.rows)
-        several = self.quantile is not None and not isinstance(self.quantile, (int, float)) and len(self.quantile) > 1
-        self._flat = not (self.loss == "quantile" and several)
         return self._boost(inputs, target, weights, init_score=init_score, init_model=init_model, callbacks=callbacks)

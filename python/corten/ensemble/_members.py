@@ -42,7 +42,14 @@ def fit_member(model: Any, inputs: Input, y: np.ndarray, sample_weight: np.ndarr
         model_of(model, "An ensemble")
     fresh = clone(model)
     extra = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return fresh.fit(inputs, y, **extra)
+    return forget(fresh.fit(inputs, y, **extra))
+
+
+def forget(model: Any) -> Any:
+    """A fitted member without the rows that it keeps of its fit: the ensemble keeps its own."""
+    if getattr(model, "_model", None) is not None:
+        model._model.forget()
+    return model
 
 
 class Named(Estimator):
@@ -145,7 +152,9 @@ class Named(Estimator):
         what = type(self).__name__
         shares = [1.0] * len(self.estimators_) if weights is None else weights
         members = [member(e, inputs, what, weight=w) for e, w in zip(self.estimators_, shares, strict=True)]
-        return _core.ensemble(inputs.schema(), members, rule, **kwargs)
+        model = _core.ensemble(inputs.schema(), members, rule, **kwargs)
+        model.see(inputs.data)
+        return model
 
     def _shares(self, weights: Any) -> Any:
         """The weights of the members that aren't dropped."""

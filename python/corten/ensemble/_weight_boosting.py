@@ -13,7 +13,7 @@ from .._base import ClassifierMixin, DecisionMixin, RegressorMixin
 from .._inputs import Input
 from ..exceptions import ParameterError
 from ..tree import DecisionTreeClassifier, DecisionTreeRegressor
-from ._members import member
+from ._members import forget, member
 from ._repeated import Repeated, generator
 
 
@@ -72,6 +72,7 @@ class _AdaBoost(Repeated):
         members = [member(e, inputs, what, weight=w, classes=self._places(e)) for e, w in pairs]
         self._remember(inputs)
         self._model = _core.ensemble(inputs.schema(), members, rule, **kwargs)
+        self._model.see(inputs.data)
 
     def _places(self, model: Any) -> list[int] | None:
         return None
@@ -189,7 +190,7 @@ class AdaBoostClassifier(DecisionMixin, ClassifierMixin, _AdaBoost):
     def _one(
         self, at: int, base: Any, inputs: Input, y: np.ndarray, weights: np.ndarray, random: Any
     ) -> tuple[np.ndarray, float, float] | None:
-        model = self._fresh(base, random).fit(inputs, y, sample_weight=weights)
+        model = forget(self._fresh(base, random).fit(inputs, y, sample_weight=weights))
         wrong = model.predict(inputs) != y
         error = float(np.average(wrong, weights=weights))
         if error <= 0:
@@ -372,7 +373,7 @@ class AdaBoostRegressor(RegressorMixin, _AdaBoost):
     ) -> tuple[np.ndarray, float, float] | None:
         model = self._fresh(base, random)
         drawn = random.choice(np.arange(inputs.rows), size=inputs.rows, replace=True, p=weights / weights.sum())
-        model.fit(inputs.take(drawn), y[drawn])
+        forget(model.fit(inputs.take(drawn), y[drawn]))
         errors = np.abs(model.predict(inputs) - y)
         used = weights > 0
         errors, mine = errors[used], weights[used]

@@ -33,6 +33,11 @@ impl Tile {
     pub fn bins(&self) -> &[u8] {
         &self.bins
     }
+
+    /// The bins, to be replaced by those of other rows.
+    pub fn bins_mut(&mut self) -> &mut [u8] {
+        &mut self.bins
+    }
 }
 
 /// A gradient (16 bits with sign, high half) and a hessian (16 bits) in one word.

@@ -36,6 +36,16 @@ impl Buffers {
         Self { first: vec![0; rows], second: vec![0; rows] }
     }
 
+    /// Makes them buffers for another number of rows.
+    ///
+    /// # Panics
+    /// When rows can't be counted in 32 bits.
+    pub fn fit(&mut self, rows: usize) {
+        assert!(u32::try_from(rows).is_ok(), "rows are counted in 32 bits");
+        self.first.resize(rows, 0);
+        self.second.resize(rows, 0);
+    }
+
     /// The number of rows that they are for.
     pub fn rows(&self) -> usize {
         self.first.len()

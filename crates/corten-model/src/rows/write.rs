@@ -15,6 +15,7 @@ pub struct AnswerWriter {
     interval: bool,
     set: Option<Vec<Vec<u8>>>,
     texts: Vec<Option<Vec<u8>>>,
+    score: f64,
 }
 
 /// A text in JSON.
@@ -51,6 +52,7 @@ impl AnswerWriter {
             interval: model.output(Method::PredictInterval).is_some(),
             set: model.output(Method::PredictSet).and_then(|o| o.labels.as_ref()).map(labels),
             texts: Vec::new(),
+            score: f64::NAN,
         }
     }
 
@@ -75,6 +77,11 @@ impl AnswerWriter {
         written
     }
 
+    /// The score of the last row, as [`crate::sketch::score_of`] chooses it; NaN for models without one.
+    pub fn score(&self) -> f64 {
+        self.score
+    }
+
     fn write(
         &mut self,
         model: &Model,
@@ -85,6 +92,7 @@ impl AnswerWriter {
         out.push(b'{');
         if let Some(labels) = &self.predict {
             let numbers = model.run_row(Method::Predict, session, texts)?;
+            self.score = numbers.first().copied().unwrap_or(f64::NAN);
             out.extend_from_slice(b"\"prediction\":");
             match numbers {
                 [x] => match labels.get(*x as usize) {
@@ -123,6 +131,7 @@ impl AnswerWriter {
         }
         if let Some(classes) = &self.classes {
             let numbers = model.run_row(Method::PredictProba, session, texts)?;
+            self.score = numbers.last().copied().unwrap_or(f64::NAN);
             if self.predict.is_some() || self.transform.is_some() {
                 out.push(b',');
             }

@@ -1,27 +1,33 @@
 //! What a call carries beside its messages: a key, and how long its answer is waited for.
 
-use std::future::Future;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::status::{Code, Status};
 use crate::Options;
 use crate::keys::Verb;
 use crate::store::Store;
+use crate::trace::Told;
 
 /// A call that is being answered.
 pub(crate) struct Call<'c> {
     pub(crate) store: &'c Store,
     pub(crate) options: &'c Options,
-    pub(crate) authorization: Option<&'c HeaderValue>,
+    pub(crate) headers: &'c HeaderMap,
     pub(crate) begun: Instant,
     pub(crate) deadline: Option<Instant>,
+    /// Whether its stages are measured.
+    pub(crate) measured: bool,
+    /// What a model did for it.
+    pub(crate) told: OnceLock<Told>,
 }
 
 impl Call<'_> {
     fn check(&self, verb: Verb, model: &str) -> Result<(), bool> {
-        self.options.keys.check(self.authorization.map(HeaderValue::as_bytes), verb, model)
+        let key = self.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        self.options.keys.check(key, verb, self.store.split(model).0)
     }
 
     /// Lets in whoever has a key, for whatever: what it is for stands in the message.

@@ -14,9 +14,9 @@ use super::messages::inference::infer_parameter::ParameterChoice;
 use super::messages::inference::model_infer_request::InferInputTensor;
 use super::messages::inference::model_infer_response::InferOutputTensor;
 use super::messages::inference::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse};
-use super::status::Status;
+use crate::clock::{self, Stage};
 use crate::describe::{datatype_of, is_tensor};
-use crate::infer;
+use crate::infer::{self, Fault};
 use crate::served::Served;
 use crate::tensor::{Datatype, MAX_INPUTS, Tensor, unknown};
 
@@ -26,9 +26,9 @@ type Parameters = BTreeMap<String, InferParameter>;
 /// hundreds once it is read.
 ///
 /// # Errors
-/// INVALID_ARGUMENT for what is no such message, RESOURCE_EXHAUSTED for too many inputs or outputs.
-pub(crate) fn decode(message: Bytes) -> Result<ModelInferRequest, Status> {
-    let fault = |e: prost::DecodeError| Status::invalid(format!("the message is no ModelInferRequest: {e}"));
+/// [`Error::Value`] for what is no such message, [`Error::Limit`] for too many inputs or outputs.
+pub(crate) fn decode(message: Bytes) -> Result<ModelInferRequest> {
+    let fault = |e: prost::DecodeError| Error::value(format!("the message is no ModelInferRequest: {e}"));
     let mut rest: &[u8] = &message;
     let mut counts = [0usize; 8];
     while !rest.is_empty() {
@@ -40,7 +40,7 @@ pub(crate) fn decode(message: Bytes) -> Result<ModelInferRequest, Status> {
     }
     for (tag, what) in [(4, "parameters"), (5, "inputs"), (6, "outputs"), (7, "raw_input_contents")] {
         if counts[tag] > MAX_INPUTS {
-            return Err(Error::Limit(format!("more than {MAX_INPUTS} {what} in one request")).into());
+            return Err(Error::Limit(format!("more than {MAX_INPUTS} {what} in one request")));
         }
     }
     ModelInferRequest::decode(message).map_err(fault)
@@ -197,42 +197,46 @@ fn contents(output: &Output, batch: &Batch) -> InferTensorContents {
 /// How long an answer may take by the request's own word.
 ///
 /// # Errors
-/// INVALID_ARGUMENT for what is no time.
-pub(crate) fn timeout(request: &ModelInferRequest) -> Result<Option<Duration>, Status> {
+/// [`Error::Value`] for what is no time.
+fn timeout(request: &ModelInferRequest) -> Result<Option<Duration>> {
     let micros = match parameter(&request.parameters, "timeout") {
         None => return Ok(None),
         Some(ParameterChoice::Int64Param(x)) => u64::try_from(*x).ok(),
         Some(ParameterChoice::Uint64Param(x)) => Some(*x),
         Some(_) => None,
     };
-    let micros = micros.ok_or_else(|| Status::invalid("'timeout' must be a number of microseconds"))?;
+    let micros = micros.ok_or_else(|| Error::value("'timeout' must be a number of microseconds"))?;
     Ok((micros > 0).then(|| Duration::from_micros(micros)))
 }
 
 /// Answers a request, and tells its rows. One whose tensors came as bytes is answered in bytes, one with lists in lists.
 ///
 /// # Errors
-/// INVALID_ARGUMENT for a request that doesn't fit the model, RESOURCE_EXHAUSTED for too many rows, DEADLINE_EXCEEDED when
-/// its `timeout` has passed since `begun`.
+/// [`Error::Value`], [`Error::Column`] and [`Error::MissingColumn`] for a request that doesn't fit the model,
+/// [`Error::Limit`] for too many rows; [`Fault::Late`] when its `timeout` has passed since `begun`.
 pub(crate) fn infer(
     served: &Served,
     request: &ModelInferRequest,
     max_rows: usize,
     begun: Instant,
-) -> Result<(ModelInferResponse, usize), Status> {
+) -> Result<(ModelInferResponse, usize), Fault> {
     let state = served.state.as_ref().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner));
     let model = state.as_deref().unwrap_or(&served.model);
     let mut typed = Vec::new();
     let tensors = tensors(request, &mut typed)?;
     let wanted = wanted(model, request)?;
     if timeout(request)?.is_some_and(|limit| begun.elapsed() > limit) {
-        return Err(Status::late());
+        return Err(Fault::Late);
     }
     let mut values = Vec::new();
     let table = infer::table(model, &tensors, max_rows, &mut values)?;
     let rows = table.rows();
     let methods: Vec<Method> = wanted.iter().map(|w| w.method).collect();
-    let batches = model.run_all(&methods, &Data::Table(table), &Run::default())?;
+    clock::lap(Stage::Decode);
+    let data = Data::Table(table);
+    let batches = model.run_all(&methods, &data, &Run::default())?;
+    clock::lap(Stage::Run);
+    served.watch(&data, &methods, &batches);
     let raw = !request.raw_input_contents.is_empty();
     let mut response = ModelInferResponse {
         model_name: served.name.clone(),
@@ -261,5 +265,12 @@ pub(crate) fn infer(
         }
         response.outputs.push(tensor);
     }
+    clock::lap(Stage::Encode);
     Ok((response, rows))
+}
+
+/// An answer as it is compared with one of another version: without the versions.
+pub(crate) fn versionless(mut response: ModelInferResponse) -> Vec<u8> {
+    response.model_version.clear();
+    response.encode_to_vec()
 }

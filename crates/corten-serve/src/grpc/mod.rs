@@ -17,12 +17,12 @@ mod stream;
 mod wire;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -36,6 +36,7 @@ use self::wire::{ENCODINGS, Messages, Reply};
 use crate::answer::{REQUEST_ID, id_of};
 use crate::http::{Active, log};
 use crate::serve::{Shared, until};
+use crate::trace::{Context, Span, TRACEPARENT, Told};
 
 /// Most calls at once on a connection.
 const MAX_STREAMS: u32 = 128;
@@ -125,7 +126,7 @@ async fn answer(
     let begun = Instant::now();
     let (store, options) = (&shared.store, &shared.options);
     let mut id = id_of(request.headers());
-    let logged = options.log.then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let context = options.tracer.as_ref().map(|t| t.context(request.headers())).filter(|c| c.sampled);
     if request.method() != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -134,6 +135,7 @@ async fn answer(
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let method = METHODS.iter().find(|m| m.0 == request.uri().path());
+    let mut told = None;
     let reply = match method {
         _ if full => {
             store.metrics.refused("connections");
@@ -144,12 +146,23 @@ async fn answer(
             let path: String = request.uri().path().chars().take(200).collect();
             Err(Status::new(Code::Unimplemented, format!("there is no method {path} here")))
         }
-        Some((_, keyed, kind)) => dispatch(request, kind, *keyed, &shared, begun, stopped).await,
+        Some((_, keyed, kind)) => {
+            let measured = context.is_some();
+            dispatch(request, kind, Terms { keyed: *keyed, begun, measured }, &shared, stopped, &mut told).await
+        }
     };
     let code = reply.as_ref().map_or_else(|status| status.code as u16, |_| 0);
-    store.metrics.request(method.map_or("other", |m| m.0), code);
-    if let Some((method, path)) = logged {
-        log(&id, &method, &path, code, begun);
+    let route = method.map_or("other", |m| m.0);
+    store.metrics.request(route, code);
+    let took = begun.elapsed();
+    if options.log {
+        log(&id, &Method::POST, route, code, took, told.as_ref(), context.as_ref());
+    }
+    let traced = context.as_ref().map(Context::header);
+    if let (Some(tracer), Some(context)) = (&options.tracer, context) {
+        let id = id.to_str().unwrap_or_default().to_owned();
+        let begun = SystemTime::now() - took;
+        tracer.take(Span { context, method: Method::POST, route, status: code, id, begun, took, told });
     }
     let mut response = match reply {
         Ok(reply) => Response::new(reply),
@@ -162,6 +175,9 @@ async fn answer(
             response
         }
     };
+    if let Some(traced) = traced {
+        response.headers_mut().insert(TRACEPARENT, traced);
+    }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     // An id comes once: the table of fields that come again shouldn't remember it.
     id.set_sensitive(true);
@@ -176,13 +192,20 @@ fn plain(status: StatusCode) -> Response<Reply> {
     response
 }
 
+/// What is known of a call before its head is read.
+struct Terms {
+    keyed: bool,
+    begun: Instant,
+    measured: bool,
+}
+
 async fn dispatch(
     request: Request<Incoming>,
     kind: &Kind,
-    keyed: bool,
+    Terms { keyed, begun, measured }: Terms,
     shared: &Arc<Shared>,
-    begun: Instant,
     stopped: watch::Receiver<bool>,
+    told: &mut Option<Told>,
 ) -> Result<Reply, Status> {
     let (store, options) = (&shared.store, &shared.options);
     let (parts, body) = request.into_parts();
@@ -190,9 +213,11 @@ async fn dispatch(
     let call = Call {
         store,
         options,
-        authorization: parts.headers.get(AUTHORIZATION),
+        headers: &parts.headers,
         begun,
         deadline: timeout.and_then(|t| begun.checked_add(t)),
+        measured,
+        told: OnceLock::new(),
     };
     if keyed {
         call.known()?;
@@ -212,5 +237,7 @@ async fn dispatch(
         return Err(Status::new(Code::ResourceExhausted, format!("more than {} requests at once", options.max_active)));
     }
     let message = call.within(messages.only()).await?;
-    answer(&call, message).map(Reply::message)
+    let answered = answer(&call, message).map(Reply::message);
+    *told = call.told.into_inner();
+    answered
 }

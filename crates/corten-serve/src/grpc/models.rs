@@ -1,7 +1,9 @@
 //! The methods that have one message each way.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::HeaderMap;
 use hyper::body::Bytes;
 use prost::Message;
 
@@ -9,11 +11,17 @@ use super::call::Call;
 use super::messages::inference as m;
 use super::status::{Code, Status};
 use super::wire::framed;
+use crate::clock;
 use crate::describe::{self, Described};
+use crate::http::place;
+use crate::infer::Fault;
 use crate::keys::Verb;
 use crate::repository;
+use crate::score::{Ask, Bounds};
 use crate::served::Served;
-use std::sync::Arc;
+use crate::shadow::Heard;
+use crate::store::Missing;
+use crate::trace::Told;
 
 type Answered = Result<Bytes, Status>;
 
@@ -30,42 +38,76 @@ fn read<M: Message + Default>(message: Bytes) -> Result<M, Status> {
     M::decode(message).map_err(|e| Status::invalid(format!("the message isn't what this method reads: {e}")))
 }
 
-/// The version that a text names; the highest for none.
-fn version(text: &str) -> Result<Option<u64>, Status> {
-    if text.is_empty() {
-        return Ok(None);
+/// A version as a request names it: by its number or an alias; none for an empty text.
+fn version(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn missing(call: &Call<'_>, name: &str, text: &str) -> Status {
+    match call.store.missing(name, version(text)) {
+        Missing::Unloaded(text) => Status::new(Code::Unavailable, text),
+        Missing::Unknown(text) => Status::new(Code::NotFound, text),
     }
-    let fault = || Status::new(Code::NotFound, format!("'{text}' is no version; versions are whole numbers"));
-    text.parse().map(Some).map_err(|_| fault())
 }
 
-/// A loaded model that the caller may ask.
-pub(crate) fn model(call: &Call<'_>, name: &str, text: &str) -> Result<Arc<Served>, Status> {
+/// A loaded model that the caller asks about: traffic is shared among those who score.
+fn about(call: &Call<'_>, name: &str, text: &str) -> Option<Arc<Served>> {
+    let (model, alias) = call.store.split(name);
+    match version(text).or(alias) {
+        None => call.store.get(model, None),
+        Some(_) => call.store.resolve(name, version(text), |_| 0),
+    }
+}
+
+/// A loaded model that the caller may ask about.
+fn model(call: &Call<'_>, name: &str, text: &str) -> Result<Arc<Served>, Status> {
     call.allow(Verb::Infer, name)?;
-    let version = version(text)?;
-    call.store.get(name, version).ok_or_else(|| {
-        let text = version.map_or(String::new(), |v| format!(" in version {v}"));
-        if call.store.knows(name, version) {
-            Status::new(Code::Unavailable, format!("the model '{name}'{text} isn't loaded"))
-        } else {
-            Status::new(Code::NotFound, format!("there is no model '{name}'{text}"))
-        }
-    })
+    about(call, name, text).ok_or_else(|| missing(call, name, text))
 }
 
-/// Scores the rows of a request, and counts them.
-pub(crate) fn score(call: &Call<'_>, request: &m::ModelInferRequest) -> Result<m::ModelInferResponse, Status> {
-    let served = model(call, &request.model_name, &request.model_version)?;
+/// Scores the rows of a request, and counts them. `message` is the request as it came.
+pub(crate) fn score(
+    call: &Call<'_>,
+    request: &m::ModelInferRequest,
+    message: &Bytes,
+) -> Result<m::ModelInferResponse, Status> {
+    let (name, version) = (request.model_name.as_str(), version(&request.model_version));
+    call.allow(Verb::Infer, name)?;
+    let found = call.store.resolve(name, version, |sticky| place(call.headers, sticky));
+    let served = found.ok_or_else(|| missing(call, name, &request.model_version))?;
     call.in_time()?;
     let start = Instant::now();
-    let (response, rows) = super::infer::infer(&served, request, call.options.max_rows, call.begun)?;
+    if served.latency.measures() || call.measured {
+        clock::start(call.begun);
+    }
+    let scored = super::infer::infer(&served, request, call.options.max_rows, call.begun);
+    let spent = clock::stop();
+    if let Some(spent) = &spent {
+        served.latency.spent(spent);
+    }
+    let (response, rows) = scored.inspect_err(|fault| match fault {
+        Fault::Error(error) => served.latency.failed(Some(error)),
+        Fault::Late => {
+            served.latency.failed(None);
+            call.store.metrics.refused("timeout");
+        }
+    })?;
     served.latency.scored(rows, start.elapsed());
+    if call.options.log || call.measured {
+        // A stream tells of its first message.
+        let _ = call.told.set(Told { model: served.name.clone(), version: served.version, rows, spent });
+    }
+    if let Some(candidate) = call.store.candidate(&served, || place(&HeaderMap::new(), None)) {
+        let bounds = Bounds { rows: call.options.max_rows, body: call.options.max_body, begun: call.begun };
+        let (answer, body) = (super::infer::versionless(response.clone()), message.clone());
+        call.store.shadow.hear(Heard { candidate, ask: Ask::Message, body, answer, json: None, bounds });
+    }
     Ok(response)
 }
 
 pub(super) fn infer(call: &Call<'_>, message: Bytes) -> Answered {
-    let request = super::infer::decode(message)?;
-    Ok(framed(&score(call, &request)?))
+    let request = super::infer::decode(message.clone())?;
+    Ok(framed(&score(call, &request, &message)?))
 }
 
 pub(super) fn server_live(_: &Call<'_>, _: Bytes) -> Answered {
@@ -80,7 +122,7 @@ pub(super) fn model_ready(call: &Call<'_>, message: Bytes) -> Answered {
     let asked: m::ModelReadyRequest = read(message)?;
     call.allow(Verb::Infer, &asked.name)?;
     // Triton's clients take an unknown model for one that isn't ready, not for a failure.
-    let ready = version(&asked.version).is_ok_and(|v| call.store.get(&asked.name, v).is_some());
+    let ready = about(call, &asked.name, &asked.version).is_some();
     Ok(framed(&m::ModelReadyResponse { ready }))
 }
 

@@ -4,6 +4,8 @@ use corten_core::Error;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::infer::Fault;
+
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
@@ -52,6 +54,15 @@ impl From<Error> for Status {
             _ => Code::InvalidArgument,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Error(error) => error.into(),
+            Fault::Late => Self::late(),
+        }
     }
 }
 

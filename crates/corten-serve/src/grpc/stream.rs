@@ -1,7 +1,7 @@
 //! `ModelStreamInfer`: requests one after another, each answered as soon as it came.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hyper::body::{Bytes, Frame};
@@ -46,14 +46,16 @@ pub(super) fn infer(
     call: &Call<'_>,
     mut stopped: watch::Receiver<bool>,
 ) -> Reply {
-    let (shared, authorization, deadline) = (Arc::clone(shared), call.authorization.cloned(), call.deadline);
+    let (shared, headers, deadline) = (Arc::clone(shared), call.headers.clone(), call.deadline);
     reply(|sender| async move {
         let call = |begun| Call {
             store: &shared.store,
             options: &shared.options,
-            authorization: authorization.as_ref(),
+            headers: &headers,
             begun,
             deadline,
+            measured: false,
+            told: OnceLock::new(),
         };
         loop {
             let waiting = call(Instant::now());
@@ -79,11 +81,11 @@ fn answer(call: &Call<'_>, message: Bytes) -> ModelStreamInferResponse {
         let text = format!("more than {} requests at once", call.options.max_active);
         Err(Status::new(Code::ResourceExhausted, text))
     } else {
-        tensors::decode(message).and_then(|request| {
+        tensors::decode(message.clone()).map_err(Status::from).and_then(|request| {
             id.clone_from(&request.id);
             let choice = request.parameters.get("triton_enable_empty_final_response");
             flagged = choice.and_then(|p| p.parameter_choice.as_ref()) == Some(&ParameterChoice::BoolParam(true));
-            models::score(call, &request)
+            models::score(call, &request, &message)
         })
     };
     let (error_message, mut response) = match answered {

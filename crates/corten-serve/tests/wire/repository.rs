@@ -1,51 +1,9 @@
 //! Folders of models, versions, and files that change while they are served.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
+use crate::folder::{Folder, until};
 use crate::server::{Server, golden, post};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("corten-serve-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    /// Puts a file in place at once, as a deployment should.
-    fn put(&self, place: &str, bytes: &[u8]) {
-        let place = self.0.join(place);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        let part = place.with_file_name(".part");
-        std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, &place)).unwrap();
-    }
-
-    fn model(&self, place: &str, name: &str) {
-        self.put(place, &std::fs::read(golden(name)).unwrap());
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} doesn't come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 fn index(server: &Server) -> Vec<Value> {
     server.post("/v2/repository/index", "").json().as_array().unwrap().clone()

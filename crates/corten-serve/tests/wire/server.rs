@@ -34,12 +34,17 @@ impl Server {
 
     /// Serves files and folders.
     pub(crate) fn of(paths: &[&Path], options: &[&str]) -> Self {
+        Self::telling(paths, options, Stdio::null())
+    }
+
+    /// Serves files and folders; what the server says goes to `log`.
+    pub(crate) fn telling(paths: &[&Path], options: &[&str], log: Stdio) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
             .args(paths)
             .args(["--port", &port.to_string(), "--workers", "2"])
             .args(options)
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("corten-serve starts");
         let server = Self { child, port };

@@ -1,6 +1,6 @@
 //! Columns to bins.
 
-use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use corten_core::random::bits;
 use corten_core::{Column, Error, Result, Values};
@@ -11,9 +11,9 @@ use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 use corten_model::ops::CategoryValues;
 
-use super::bundles::{self, Member};
-use super::categories::{self, Crossed};
-use super::cuts::{cuts, sort};
+use super::bundles::{self, Group, Member};
+use super::categories::{self, Census, Crossed, Told};
+use super::cuts::{cuts, sort, weighted_cuts};
 use crate::source::Source;
 
 /// Most bins of a column, that of missing values left out.
@@ -108,24 +108,21 @@ impl Columns {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) tile: usize,
+    /// Its column in the tile.
+    pub(crate) column: usize,
     /// Where its bins start among those of the tile.
     pub(crate) start: usize,
     /// Number of its bins.
     pub(crate) bins: usize,
 }
 
-/// The columns of the training rows as bins, several of few bins in one group: row after row in tiles for sums, group
-/// after group for parting rows.
-pub(crate) struct Binned {
-    pub(crate) rows: usize,
+/// How columns lie as bins, several of few bins in one group.
+pub(crate) struct Layout {
     pub(crate) features: Vec<Bins>,
     /// The column of each feature.
     pub(crate) sources: Vec<usize>,
     /// Each column's group and how it lies there.
     pub(crate) members: Vec<(usize, Member)>,
-    /// The bytes of groups.
-    pub(crate) groups: Columns,
-    pub(crate) tiles: Vec<Tile>,
     /// Of each group.
     pub(crate) places: Vec<Place>,
     /// The columns of each tile's groups in ascending order.
@@ -136,25 +133,16 @@ pub(crate) struct Binned {
     pub(crate) sizes: Vec<usize>,
 }
 
-impl Binned {
-    /// Lays encoded columns out.
-    pub(crate) fn new(features: Features, columns: Columns, team: Team<'_>) -> Self {
-        let Features { bins: features, sources } = features;
-        let rows = columns.rows();
-        let (groups, members) = bundles::find(&features, &columns, team);
-        let columns = bundles::columns(columns, &groups, &members, team);
+impl Layout {
+    /// Puts groups into tiles of about equal width.
+    pub(crate) fn new(features: Features, groups: &[Group], members: Vec<(usize, Member)>) -> Self {
         let count = groups.len();
-        // Tiles of about equal width.
         let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
-        let (mut tiles, mut places, mut widths, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut by_tile = Vec::new();
-        for (t, part) in groups.chunks(per_tile).enumerate() {
-            let first = t * per_tile;
-            let parts: Vec<&[u8]> = (first..first + part.len()).map(|c| columns.get(c)).collect();
-            tiles.push(tile(&parts, rows, team));
+        let (mut places, mut widths, mut sizes, mut by_tile) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (tile, part) in groups.chunks(per_tile).enumerate() {
             let (mut start, mut bins) = (0, Vec::new());
-            for group in part {
-                places.push(Place { tile: t, start, bins: group.bins });
+            for (column, group) in part.iter().enumerate() {
+                places.push(Place { tile, column, start, bins: group.bins });
                 let width = group.bins.next_multiple_of(8);
                 bins.push((start, width));
                 start += width;
@@ -165,7 +153,48 @@ impl Binned {
             widths.push(bins);
             sizes.push(start);
         }
-        Self { rows, features, sources, members, groups: columns, tiles, places, by_tile, widths, sizes }
+        Self { features: features.bins, sources: features.sources, members, places, by_tile, widths, sizes }
+    }
+
+    /// Number of groups in a tile.
+    pub(crate) fn columns(&self, tile: usize) -> usize {
+        self.widths[tile].len()
+    }
+}
+
+/// The columns of the training rows as bins: row after row in tiles for sums, group after group for parting rows.
+pub(crate) struct Binned {
+    pub(crate) rows: usize,
+    pub(crate) layout: Layout,
+    /// The bytes of groups.
+    pub(crate) groups: Columns,
+    pub(crate) tiles: Vec<Tile>,
+}
+
+impl Deref for Binned {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+impl Binned {
+    /// Lays encoded columns out.
+    pub(crate) fn new(features: Features, columns: Columns, team: Team<'_>) -> Self {
+        let rows = columns.rows();
+        let (groups, members) = bundles::find(&features.bins, &columns, team);
+        let columns = bundles::columns(columns, &groups, &members, team);
+        let layout = Layout::new(features, &groups, members);
+        let mut first = 0;
+        let tiles = (0..layout.sizes.len())
+            .map(|t| {
+                let parts: Vec<&[u8]> = (first..first + layout.columns(t)).map(|c| columns.get(c)).collect();
+                first += parts.len();
+                tile(&parts, rows, team)
+            })
+            .collect();
+        Self { rows, layout, groups: columns, tiles }
     }
 
     /// The bin of a row in a column.
@@ -195,7 +224,8 @@ fn tile(columns: &[&[u8]], rows: usize, team: Team<'_>) -> Tile {
     Tile::new(bins, n)
 }
 
-/// Finds how columns become bins, from some rows in ascending order; `crossed` is what categories are told by.
+/// Finds how columns become bins, from some rows in ascending order; `crossed` is what categories are told by. Beside
+/// each feature that stands for categories by their targets, what its training rows are told by.
 ///
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
@@ -206,33 +236,150 @@ pub(crate) fn find(
     train: &[u32],
     crossed: &Crossed<'_>,
     team: Team<'_>,
-) -> Result<Features> {
+) -> Result<(Features, Vec<Option<Told>>)> {
     let sample = sample(train, crossed.seed);
-    let mut made: Vec<Option<Result<Vec<Bins>>>> = (0..source.width()).map(|_| None).collect();
+    let mut made: Vec<Option<Result<Vec<Feature>>>> = (0..source.width()).map(|_| None).collect();
     team.each(&mut made, |i, out| {
         let column = &source.column(i);
-        *out = Some(bins_of(column, categorical[i], max_bins, &sample, train).and_then(|bins| match bins {
-            Bins::Category { values } => category(column, values, max_bins, train, crossed),
-            bins => Ok(vec![bins]),
-        }));
+        *out = Some(if is_category(column, categorical[i]) {
+            categories_of(column, max_bins, train, crossed)
+        } else {
+            numbers_of(column, &sample).map(|v| vec![(Bins::Number { cuts: cuts_of(v, max_bins) }, None)])
+        });
     });
-    let mut features = Features { bins: Vec::new(), sources: (0..source.width()).collect() };
-    let mut more = Vec::new();
-    for (column, bins) in made.into_iter().flatten().enumerate() {
-        let mut bins = bins?.into_iter();
-        features.bins.extend(bins.next());
+    Ok(gather(made.into_iter().flatten().collect::<Result<_>>()?))
+}
+
+/// A feature, and what its training rows are told by.
+pub(crate) type Feature = (Bins, Option<Told>);
+
+/// The features of all columns: one a column, then those that columns have besides.
+pub(crate) fn gather(made: Vec<Vec<Feature>>) -> (Features, Vec<Option<Told>>) {
+    let mut features = Features { bins: Vec::new(), sources: (0..made.len()).collect() };
+    let (mut told, mut more) = (Vec::new(), Vec::new());
+    for (column, bins) in made.into_iter().enumerate() {
+        let mut bins = bins.into_iter();
+        if let Some((bins, tells)) = bins.next() {
+            features.bins.push(bins);
+            told.push(tells);
+        }
         more.extend(bins.map(|b| (column, b)));
     }
-    for (column, bins) in more {
+    for (column, (bins, tells)) in more {
         features.sources.push(column);
         features.bins.push(bins);
+        told.push(tells);
     }
-    Ok(features)
+    (features, told)
 }
+
+/// Whether a column is one of categories, and of a type that can be.
+pub(crate) fn is_category(column: &Column<'_>, categorical: bool) -> bool {
+    categorical && !matches!(column.values, Values::Unsupported { .. })
+}
+
+/// The numbers of a column at some rows.
+///
+/// # Errors
+/// [`Error::Column`] for a column that holds no numbers.
+pub(crate) fn numbers_of(column: &Column<'_>, rows: &[u32]) -> Result<Vec<f64>> {
+    if matches!(column.values, Values::Text(_)) {
+        return Err(Error::column(
+            &column.name,
+            "holds text where numbers are needed; categorical_features='from_dtype' takes text as categories",
+        ));
+    }
+    let mut values = vec![0.0; rows.len()];
+    for (rows, out) in rows.chunks(READ).zip(values.chunks_mut(READ)) {
+        read(column, rows, false, out)?;
+    }
+    Ok(values)
+}
+
+/// Cuts of numbers, some of which may be missing.
+pub(crate) fn cuts_of(mut values: Vec<f64>, max_bins: usize) -> Vec<f64> {
+    values.retain(|x| !x.is_nan());
+    sort(&mut values);
+    cuts(&values, max_bins)
+}
+
+/// The features of a column of categories.
+fn categories_of(column: &Column<'_>, max_bins: usize, train: &[u32], crossed: &Crossed<'_>) -> Result<Vec<Feature>> {
+    let mut census = Census::of(column);
+    census.absorb(column, train)?;
+    let (values, counts) = census.finish(&column.name)?;
+    let mut told = Vec::new();
+    if are_coded(values.len(), max_bins, train.len()) && crossed.targets > 0 {
+        let levels = categories::levels(column, &values, train)?;
+        told = (0..crossed.targets).map(|target| Told::of(crossed, target, values.len(), &levels, train)).collect();
+    }
+    Ok(by_category(values, &counts, told, max_bins, train.len()))
+}
+
+/// What the rows of another fit are told by, in features that are there already.
+///
+/// # Errors
+/// [`Error::Column`] for a column of another type.
+pub(crate) fn told_again(
+    source: &Source<'_>,
+    features: &Features,
+    train: &[u32],
+    crossed: &Crossed<'_>,
+) -> Result<Vec<Option<Told>>> {
+    let again = |(bins, &at): (&Bins, &usize)| {
+        let Bins::Coded(coded) = bins else { return Ok(None) };
+        let Some(target) = coded.target else { return Ok(None) };
+        let levels = categories::levels(&source.column(at), &coded.values, train)?;
+        Ok(Some(Told::of(crossed, target, coded.values.len(), &levels, train)))
+    };
+    features.bins.iter().zip(&features.sources).map(again).collect()
+}
+
+/// Whether so many categories may be chosen among as they are.
+fn are_native(count: usize, max_bins: usize, rows: usize) -> bool {
+    let most = max_bins.min(MOST);
+    count <= NATIVE.min(most) || rows / count.clamp(1, most) >= SUPPORT
+}
+
+/// Whether so many categories become numbers too.
+pub(crate) fn are_coded(count: usize, max_bins: usize, rows: usize) -> bool {
+    !are_native(count, max_bins, rows) || count > max_bins.min(MOST)
+}
+
+/// A column of categories: as they are where they are few or have many rows each, the most frequent ones then; else, or
+/// where some are left out, by their order and by what rows of theirs have.
+pub(crate) fn by_category(
+    values: CategoryValues,
+    counts: &[u64],
+    told: Vec<Told>,
+    max_bins: usize,
+    rows: usize,
+) -> Vec<Feature> {
+    let native = are_native(values.len(), max_bins, rows);
+    if !are_coded(values.len(), max_bins, rows) {
+        return vec![(Bins::Category { values }, None)];
+    }
+    let mut out = Vec::new();
+    if native {
+        let values = categories::most_frequent(&values, counts, max_bins.min(MOST));
+        out.push((Bins::Category { values }, None));
+    }
+    let codes: Vec<f64> = (0..values.len()).map(|i| i as f64).collect();
+    let cuts = weighted_cuts(&codes, counts, max_bins);
+    out.push((Bins::Coded(Box::new(Coded { values: values.clone(), codes, cuts, target: None })), None));
+    for told in told {
+        let (cuts, codes, target) = (told.cuts(max_bins), told.codes(), Some(told.target));
+        out.push((Bins::Coded(Box::new(Coded { values: values.clone(), codes, cuts, target })), Some(told)));
+    }
+    out
+}
+
+/// What training rows are told by, a place a feature, and the number that row 0 has among all.
+pub(crate) type Telling<'t> = Option<(&'t [Option<Told>], u32)>;
 
 /// The bins of some rows (in ascending order), feature after feature.
 ///
-/// Training rows are given `crossed`: a row's own target then has no part in what its categories are told by.
+/// Training rows are given what they are told by: a row's own target then has no part in it.
 ///
 /// # Errors
 /// [`Error::Column`] for a column of a type that isn't taken.
@@ -241,7 +388,7 @@ pub(crate) fn encode(
     total: usize,
     features: &Features,
     rows: &[u32],
-    crossed: Option<&Crossed<'_>>,
+    told: Telling<'_>,
     team: Team<'_>,
 ) -> Result<Columns> {
     let columns: &[Column<'_>] = if let Source::Table(columns) = source { columns } else { &[] };
@@ -283,7 +430,8 @@ pub(crate) fn encode(
         .map(|(i, o)| (i, o, Ok(())))
         .collect();
     team.each(&mut rest, |_, (i, out, outcome)| {
-        *outcome = code(&source.column(features.sources[*i]), &features.bins[*i], rows, crossed, out);
+        let told = told.and_then(|(told, from)| Some((told[*i].as_ref()?, from)));
+        *outcome = code(&source.column(features.sources[*i]), &features.bins[*i], rows, told, out);
     });
     rest.into_iter().try_for_each(|r| r.2)?;
     Ok(Columns { bins, rows: rows.len() })
@@ -311,7 +459,7 @@ fn read(column: &Column<'_>, rows: &[u32], all: bool, out: &mut [f64]) -> Result
 }
 
 /// Up to [`SAMPLE`] of the rows: one of each of as many runs of equal length.
-fn sample(train: &[u32], seed: u64) -> Vec<u32> {
+pub(crate) fn sample(train: &[u32], seed: u64) -> Vec<u32> {
     if train.len() <= SAMPLE {
         return train.to_vec();
     }
@@ -325,67 +473,8 @@ fn sample(train: &[u32], seed: u64) -> Vec<u32> {
         .collect()
 }
 
-fn bins_of(column: &Column<'_>, categorical: bool, max_bins: usize, sample: &[u32], train: &[u32]) -> Result<Bins> {
-    if matches!(column.values, Values::Text(_)) {
-        if !categorical {
-            return Err(Error::column(
-                &column.name,
-                "holds text where numbers are needed; categorical_features='from_dtype' takes text as categories",
-            ));
-        }
-        return text_categories(column, train);
-    }
-    if categorical {
-        return Ok(number_categories(&column.to_f64()?, train));
-    }
-    let mut values = vec![0.0; sample.len()];
-    for (rows, out) in sample.chunks(READ).zip(values.chunks_mut(READ)) {
-        read(column, rows, false, out)?;
-    }
-    values.retain(|x| !x.is_nan());
-    sort(&mut values);
-    Ok(Bins::Number { cuts: cuts(&values, max_bins) })
-}
-
-fn text_categories(column: &Column<'_>, train: &[u32]) -> Result<Bins> {
-    let text = column.as_text()?;
-    let mut counts: BTreeMap<&[u8], u64> = BTreeMap::new();
-    match text.dictionary() {
-        Some((codes, values)) => {
-            let mut by_code = vec![0u64; values.len() + 1];
-            for &row in train {
-                let code = if text.get(row as usize).is_some() { codes[row as usize] as usize } else { values.len() };
-                by_code[code] += 1;
-            }
-            for (i, &count) in by_code[..values.len()].iter().enumerate().filter(|(_, c)| **c > 0) {
-                if let Some(value) = values.get(i) {
-                    *counts.entry(value).or_default() += count;
-                }
-            }
-        }
-        None => {
-            for value in train.iter().filter_map(|&r| text.get(r as usize)) {
-                *counts.entry(value).or_default() += 1;
-            }
-        }
-    }
-    let values = counts
-        .into_keys()
-        .map(|v| String::from_utf8(v.to_vec()).map_err(|_| Error::column(&column.name, "holds text that is no UTF-8")))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Bins::Category { values: CategoryValues::Texts(values) })
-}
-
-fn number_categories(values: &[f64], train: &[u32]) -> Bins {
-    // Adding 0 makes -0 and 0 one category.
-    let mut numbers: Vec<f64> = train.iter().map(|&r| values[r as usize] + 0.0).filter(|x| !x.is_nan()).collect();
-    sort(&mut numbers);
-    numbers.dedup();
-    Bins::Category { values: CategoryValues::Numbers(numbers) }
-}
-
 /// Codes a column of categories at some rows.
-fn code(column: &Column<'_>, bins: &Bins, rows: &[u32], crossed: Option<&Crossed<'_>>, out: &mut [u8]) -> Result<()> {
+fn code(column: &Column<'_>, bins: &Bins, rows: &[u32], told: Option<(&Told, u32)>, out: &mut [u8]) -> Result<()> {
     let missing = bins.count() as u8;
     match bins {
         Bins::Number { cuts } => {
@@ -402,50 +491,14 @@ fn code(column: &Column<'_>, bins: &Bins, rows: &[u32], crossed: Option<&Crossed
         }
         Bins::Coded(coded) => {
             let levels = categories::levels(column, &coded.values, rows)?;
-            let numbers = match (coded.target, crossed) {
-                (Some(target), Some(crossed)) => crossed.numbers(target, coded.values.len(), &levels, rows),
-                _ => levels.iter().map(|&l| coded.codes.get(l as usize).copied().unwrap_or(f64::NAN)).collect(),
+            let numbers = match told {
+                Some((told, from)) => told.numbers(&levels, rows, from),
+                None => levels.iter().map(|&l| coded.codes.get(l as usize).copied().unwrap_or(f64::NAN)).collect(),
             };
             gradients::bins(&numbers, &coded.cuts, missing, out);
             Ok(())
         }
     }
-}
-
-/// A column of categories: as they are where they are few or have many rows each, the most frequent ones then; else, or
-/// where some are left out, by their order and by what rows of theirs have.
-fn category(
-    column: &Column<'_>,
-    values: CategoryValues,
-    max_bins: usize,
-    train: &[u32],
-    crossed: &Crossed<'_>,
-) -> Result<Vec<Bins>> {
-    let count = values.len();
-    let native = count <= NATIVE.min(max_bins) || train.len() / count.clamp(1, max_bins) >= SUPPORT;
-    if native && count <= max_bins {
-        return Ok(vec![Bins::Category { values }]);
-    }
-    let levels = categories::levels(column, &values, train)?;
-    let mut out = Vec::new();
-    if native {
-        out.push(Bins::Category { values: categories::most_frequent(&values, &levels, max_bins) });
-    }
-    let order: Vec<f64> = (0..values.len()).map(|i| i as f64).collect();
-    let found = |mut numbers: Vec<f64>| {
-        numbers.retain(|x| !x.is_nan());
-        sort(&mut numbers);
-        cuts(&numbers, max_bins)
-    };
-    let number = |&l: &u32| if l == categories::NONE { f64::NAN } else { f64::from(l) };
-    let by_order = found(levels.iter().map(number).collect());
-    out.push(Bins::Coded(Box::new(Coded { values: values.clone(), codes: order, cuts: by_order, target: None })));
-    for target in 0..crossed.targets.len() {
-        let cuts = found(crossed.numbers(target, values.len(), &levels, train));
-        let codes = crossed.codes(target, values.len(), &levels, train);
-        out.push(Bins::Coded(Box::new(Coded { values: values.clone(), codes, cuts, target: Some(target) })));
-    }
-    Ok(out)
 }
 
 #[cfg(test)]
@@ -459,8 +512,8 @@ mod tests {
         let column = Column::f64("a", values.clone());
         let data = Data::Table(corten_core::Table::matrix(vec![column]).unwrap());
         let rows: Vec<u32> = (0..6).collect();
-        let crossed = Crossed { targets: Vec::new(), weights: None, seed: 0 };
-        let features = find(&Source::new(&data).unwrap(), &[false], 255, &rows, &crossed, Team::alone()).unwrap();
+        let crossed = Crossed { targets: 0, target: &|_, _| 0.0, weights: None, seed: 0 };
+        let (features, _) = find(&Source::new(&data).unwrap(), &[false], 255, &rows, &crossed, Team::alone()).unwrap();
         let coded = encode(&Source::new(&data).unwrap(), data.rows(), &features, &rows, None, Team::alone())
             .unwrap()
             .get(0)
@@ -492,8 +545,9 @@ mod tests {
         let y: Vec<f64> = (0..600).map(|i| (bits(9, 9, i) & 1) as f64).collect();
         let data = Data::Table(corten_core::Table::named(vec![column]).unwrap());
         let rows: Vec<u32> = (0..600).collect();
-        let crossed = Crossed { targets: vec![y.clone()], weights: None, seed: 0 };
-        let features = find(&Source::new(&data).unwrap(), &[true], 255, &rows, &crossed, Team::alone()).unwrap();
+        let crossed = Crossed { targets: 1, target: &|_, row| y[row as usize], weights: None, seed: 0 };
+        let (features, told) =
+            find(&Source::new(&data).unwrap(), &[true], 255, &rows, &crossed, Team::alone()).unwrap();
         assert_eq!(features.sources, [0, 0]);
         let [Bins::Coded(order), Bins::Coded(means)] = &features.bins[..] else { panic!("numbers") };
         assert!(order.target.is_none() && order.values.len() == 300);
@@ -503,11 +557,12 @@ mod tests {
         assert!((means.codes[0] - want).abs() < 1e-12);
         let levels = categories::levels(&data.table().unwrap().columns()[0], &means.values, &rows).unwrap();
         assert_eq!(levels[..4], [0, 0, 1, 1]);
-        let numbers = crossed.numbers(0, 300, &levels, &rows);
+        let numbers = told[1].as_ref().unwrap().numbers(&levels, &rows, 0);
         let together: f64 = (0..600).map(|i| (numbers[i] - mean) * (y[i] - mean)).sum();
         assert!(together <= 0.0, "{together}");
         let coded =
-            encode(&Source::new(&data).unwrap(), data.rows(), &features, &rows, Some(&crossed), Team::alone()).unwrap();
+            encode(&Source::new(&data).unwrap(), data.rows(), &features, &rows, Some((&told, 0)), Team::alone())
+                .unwrap();
         assert!(coded.get(1).iter().all(|&b| usize::from(b) < features.bins[1].count()));
     }
 }

@@ -156,6 +156,26 @@ pub(crate) fn find(features: &[Bins], columns: &Columns, team: Team<'_>) -> (Vec
     if rows >= COMBINED {
         combine(&facts, &mut alone, &mut groups, &mut members);
     }
+    finish(features, alone, groups, members)
+}
+
+/// Groups that don't depend on the rows: columns of few bins share the byte of their combination.
+pub(crate) fn by_counts(features: &[Bins]) -> (Vec<Group>, Vec<(usize, Member)>) {
+    let fact = |bins: &Bins| Facts { states: bins.count() + 1, common: 0, share: 0.0 };
+    let facts: Vec<Facts> = features.iter().map(fact).collect();
+    let (mut alone, mut groups) = ((0..features.len()).collect(), Vec::new());
+    let mut members = vec![(0, Member::Alone); features.len()];
+    combine(&facts, &mut alone, &mut groups, &mut members);
+    finish(features, alone, groups, members)
+}
+
+/// Columns on their own, and all groups in the order of their first columns.
+fn finish(
+    features: &[Bins],
+    alone: Vec<usize>,
+    mut groups: Vec<Group>,
+    mut members: Vec<(usize, Member)>,
+) -> (Vec<Group>, Vec<(usize, Member)>) {
     groups.extend(alone.into_iter().map(|f| Group { features: vec![f], bins: features[f].count() + 1 }));
     groups.sort_by_key(|g| g.features[0]);
     for (g, group) in groups.iter().enumerate() {

@@ -44,35 +44,44 @@ pub(crate) fn sort(values: &mut [f64]) {
 pub(crate) fn cuts(sorted: &[f64], max_bins: usize) -> Vec<f64> {
     let mut distinct = sorted.to_vec();
     distinct.dedup_by(|a, b| a == b);
-    let middle = |a: f64, b: f64| {
-        let m = a + (b - a) / 2.0;
-        // The sum of huge or infinite values leaves the range between them.
-        if m.is_finite() && m < b { m } else { a.clamp(f64::MIN, f64::MAX) }
-    };
     if distinct.len() <= max_bins {
         return distinct.windows(2).map(|w| middle(w[0], w[1])).collect();
     }
-    greedy(sorted, &distinct, max_bins).into_iter().map(|i| middle(distinct[i], distinct[i + 1])).collect()
-}
-
-/// Where to cut many distinct values, as positions in `distinct`: values with the rows of a whole bin get bins of their
-/// own, and the others share the bins that are left evenly. So a column with many ties keeps bins for its tails (the
-/// rule of LightGBM's `GreedyFindBin`).
-fn greedy(sorted: &[f64], distinct: &[f64], max_bins: usize) -> Vec<usize> {
-    let mut counts = vec![0usize; distinct.len()];
+    let mut counts = vec![0u64; distinct.len()];
     let mut at = 0;
     for &x in sorted {
         at += usize::from(x != distinct[at]);
         counts[at] += 1;
     }
-    let even = sorted.len() as f64 / max_bins as f64;
+    weighted_cuts(&distinct, &counts, max_bins)
+}
+
+/// The same of distinct values in ascending order, from how many rows have each.
+pub(crate) fn weighted_cuts(distinct: &[f64], counts: &[u64], max_bins: usize) -> Vec<f64> {
+    if distinct.len() <= max_bins {
+        return distinct.windows(2).map(|w| middle(w[0], w[1])).collect();
+    }
+    greedy(counts, max_bins).into_iter().map(|i| middle(distinct[i], distinct[i + 1])).collect()
+}
+
+fn middle(a: f64, b: f64) -> f64 {
+    let m = a + (b - a) / 2.0;
+    // The sum of huge or infinite values leaves the range between them.
+    if m.is_finite() && m < b { m } else { a.clamp(f64::MIN, f64::MAX) }
+}
+
+/// Where to cut many distinct values of which so many rows each have one: values with the rows of a whole bin get bins of
+/// their own, and the others share the bins that are left evenly. So a column with many ties keeps bins for its tails
+/// (the rule of LightGBM's `GreedyFindBin`).
+fn greedy(counts: &[u64], max_bins: usize) -> Vec<usize> {
+    let even = counts.iter().sum::<u64>() as f64 / max_bins as f64;
     let big: Vec<bool> = counts.iter().map(|&c| c as f64 >= even).collect();
-    let mut rest: usize = counts.iter().zip(&big).filter(|(_, b)| !**b).map(|(c, _)| c).sum();
+    let mut rest: u64 = counts.iter().zip(&big).filter(|(_, b)| !**b).map(|(c, _)| c).sum();
     let mut bins = max_bins.saturating_sub(big.iter().filter(|b| **b).count());
-    let share = |rest: usize, bins: usize| rest as f64 / bins.max(1) as f64;
+    let share = |rest: u64, bins: usize| rest as f64 / bins.max(1) as f64;
     let mut mean = share(rest, bins);
-    let (mut cuts, mut current) = (Vec::new(), 0usize);
-    for i in 0..distinct.len() - 1 {
+    let (mut cuts, mut current) = (Vec::new(), 0u64);
+    for i in 0..counts.len() - 1 {
         if !big[i] {
             rest -= counts[i];
         }

@@ -9,11 +9,12 @@ use std::collections::BinaryHeap;
 
 use corten_core::random::{Stream, bits, mix};
 use corten_core::{CancelToken, Result};
+use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::histogram::{Packed, Sums};
 use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
 use corten_kernels::team::Team;
 
-use super::binning::Bins;
+use super::binning::{Binned, Bins};
 use super::collective::Collective;
 use super::histogram::{self, Histogram, TileSums, Words};
 use super::interactions::Interactions;
@@ -82,7 +83,45 @@ impl GrownTree {
 /// A leaf with its rows.
 pub(crate) struct LeafRows<'r> {
     pub(crate) at: usize,
-    pub(crate) rows: Rows<'r>,
+    pub(crate) rows: Kept<'r>,
+}
+
+/// The rows of a leaf in ascending order.
+pub(crate) enum Kept<'r> {
+    Whole(Rows<'r>),
+    /// Of a leaf that was split in vain.
+    Joined(Vec<u32>),
+}
+
+impl Kept<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Whole(rows) => rows.len(),
+            Self::Joined(rows) => rows.len(),
+        }
+    }
+
+    /// The rows; `None` stands for `0..len`.
+    pub(crate) fn list(&self) -> Option<&[u32]> {
+        match self {
+            Self::Whole(rows) => rows.list(),
+            Self::Joined(rows) => Some(rows),
+        }
+    }
+
+    /// The rows of both sides of a split.
+    fn joined(left: &[u32], right: &[u32]) -> Self {
+        let mut out = Vec::with_capacity(left.len() + right.len());
+        let mut rest = right;
+        for &row in left {
+            let before = rest.iter().take_while(|r| **r < row).count();
+            out.extend_from_slice(&rest[..before]);
+            rest = &rest[before..];
+            out.push(row);
+        }
+        out.extend_from_slice(rest);
+        Self::Joined(out)
+    }
 }
 
 /// A leaf that could be split.
@@ -98,18 +137,25 @@ struct Leaf<'r> {
 
 /// How a node is reached.
 #[derive(Clone)]
-struct Way {
+pub(crate) struct Way {
     /// Names the node by its path from the root, for random choices.
     key: u64,
     /// The columns on the path, where it matters which.
     features: Vec<usize>,
 }
 
+impl Way {
+    /// That of the root of a tree.
+    pub(crate) fn root(seed: u64) -> Self {
+        Self { key: mix(seed), features: Vec::new() }
+    }
+}
+
 /// A leaf in the queue, or what became of it.
-struct Candidate<'r> {
-    at: usize,
-    gain: f64,
-    state: State<'r>,
+pub(crate) struct Candidate<S> {
+    pub(crate) at: usize,
+    pub(crate) gain: f64,
+    pub(crate) state: S,
 }
 
 enum State<'r> {
@@ -133,21 +179,21 @@ struct Child<'r> {
     next: Option<(Split, Histogram)>,
 }
 
-impl PartialEq for Candidate<'_> {
+impl<S> PartialEq for Candidate<S> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Candidate<'_> {}
+impl<S> Eq for Candidate<S> {}
 
-impl PartialOrd for Candidate<'_> {
+impl<S> PartialOrd for Candidate<S> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Candidate<'_> {
+impl<S> Ord for Candidate<S> {
     /// By gain; the older node first among equals.
     fn cmp(&self, other: &Self) -> Ordering {
         self.gain.total_cmp(&other.gain).then(other.at.cmp(&self.at))
@@ -161,16 +207,81 @@ pub(crate) struct Workspace {
     spare: Vec<Histogram>,
 }
 
+/// What may be split, and by what.
+#[derive(Clone, Copy)]
+pub(crate) struct Choice<'a> {
+    pub(crate) splitter: Splitter<'a>,
+    pub(crate) shape: &'a Shape,
+    /// Chooses rows and features, where there is a choice.
+    pub(crate) seed: u64,
+}
+
+impl Choice<'_> {
+    pub(crate) fn may_split(&self, node: &Node, depth: usize) -> bool {
+        node.rows >= 2 * self.splitter.rules.min_samples_leaf.max(1) as usize && depth < self.shape.max_depth
+    }
+
+    /// The rows that the tree is grown on; all where `None`. Whether a row is among them depends on its number alone.
+    pub(crate) fn sample(&self, rows: usize) -> Option<Vec<u32>> {
+        if self.shape.rows >= 1.0 {
+            return None;
+        }
+        let most = (self.shape.rows * 2f64.powi(53)) as u64;
+        Some((0..rows as u32).filter(|&r| bits(self.seed, 0x726f_7773, u64::from(r)) >> 11 < most).collect())
+    }
+
+    /// The features that a node may be split by; all where `None`.
+    pub(crate) fn allowed(&self, way: &Way) -> Option<Vec<bool>> {
+        let count = self.splitter.binned.features.len();
+        let shape = self.shape;
+        if shape.features_per_split >= 1.0 && shape.features_per_tree >= 1.0 && shape.interactions == Interactions::Any
+        {
+            return None;
+        }
+        let mut allowed = vec![true; count];
+        let share = |share: f64, of: usize| ((share * of as f64).ceil() as usize).max(1);
+        if shape.features_per_tree < 1.0 {
+            let wanted = share(shape.features_per_tree, count);
+            allowed = draw(Stream::new(self.seed, 0x7472_6565), (0..count).collect(), wanted, count);
+        }
+        shape.interactions.limit(&way.features, &self.splitter.binned.sources, &mut allowed);
+        if shape.features_per_split < 1.0 {
+            let left: Vec<usize> = (0..count).filter(|&f| allowed[f]).collect();
+            let wanted = share(shape.features_per_split, left.len());
+            allowed = draw(Stream::new(way.key, 0x66), left, wanted, count);
+        }
+        Some(allowed)
+    }
+
+    /// The way to a child.
+    pub(crate) fn way(&self, from: &Way, side: u64, feature: usize) -> Way {
+        let mut features = from.features.clone();
+        let feature = self.splitter.binned.sources[feature];
+        if self.shape.interactions != Interactions::Any && !features.contains(&feature) {
+            features.push(feature);
+        }
+        Way { key: mix(from.key ^ side), features }
+    }
+
+    /// The bounds of children: monotonic features keep them on their side of the middle.
+    pub(crate) fn bounds(&self, split: &Split, bounds: (f64, f64)) -> ((f64, f64), (f64, f64)) {
+        let middle = (split.left_value + split.right_value) / 2.0;
+        match self.splitter.rules.sign(split.feature) {
+            0 => (bounds, bounds),
+            sign if sign > 0 => ((bounds.0, middle), (middle, bounds.1)),
+            _ => ((middle, bounds.1), (bounds.0, middle)),
+        }
+    }
+}
+
 /// What a tree is grown from.
 pub(crate) struct Grower<'a> {
-    pub(crate) splitter: Splitter<'a>,
+    pub(crate) choice: Choice<'a>,
+    pub(crate) binned: &'a Binned,
     pub(crate) words: &'a Words,
-    pub(crate) shape: &'a Shape,
     pub(crate) team: Team<'a>,
     pub(crate) cancel: &'a CancelToken,
     pub(crate) collective: &'a dyn Collective,
-    /// Chooses the features of splits, where there is a choice.
-    pub(crate) seed: u64,
     /// The rows to grow on, where they are chosen already.
     pub(crate) chosen: Option<&'a [u32]>,
     pub(crate) work: &'a mut Workspace,
@@ -220,14 +331,14 @@ impl Grower<'_> {
     /// # Errors
     /// [`corten_core::Error::Cancelled`], and what [`Collective::check`] tells.
     pub(crate) fn grow<'r>(&mut self, buffers: &'r mut Buffers) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
-        let rows = match (self.chosen, self.sample(buffers.rows())) {
+        let rows = match (self.chosen, self.choice.sample(buffers.rows())) {
             (Some(chosen), _) => buffers.some(chosen),
             (None, Some(some)) => buffers.some(&some),
             (None, None) => buffers.all(),
         };
         let mut tree = GrownTree::default();
         let mut done = Vec::new();
-        let mut open: BinaryHeap<Candidate<'r>> = BinaryHeap::new();
+        let mut open: BinaryHeap<Candidate<State<'r>>> = BinaryHeap::new();
         let mut tools = Tools {
             team: self.team,
             sums: std::mem::take(&mut self.work.sums),
@@ -238,7 +349,7 @@ impl Grower<'_> {
         tree.rows.push(root.node.rows as u32);
         offer(&mut open, &mut done, 0, root);
         let mut leaves = 1;
-        while leaves < self.shape.max_leaf_nodes
+        while leaves < self.choice.shape.max_leaf_nodes
             && let Some(candidate) = open.pop()
         {
             self.cancel.check()?;
@@ -265,25 +376,23 @@ impl Grower<'_> {
             let rows = match candidate.state {
                 State::Whole(leaf) => {
                     tools.spare.push(leaf.histogram);
-                    vec![leaf.rows]
+                    Kept::Whole(leaf.rows)
                 }
-                State::Split(pieces) => pieces
-                    .children
-                    .into_iter()
-                    .map(|c| {
-                        tools.spare.extend(c.next.map(|n| n.1));
-                        c.rows
-                    })
-                    .collect(),
+                State::Split(pieces) => {
+                    let [left, right] = pieces.children;
+                    tools.spare.extend([left.next, right.next].into_iter().flatten().map(|n| n.1));
+                    // The sides of a split are lists.
+                    Kept::joined(left.rows.list().unwrap_or_default(), right.rows.list().unwrap_or_default())
+                }
             };
-            done.extend(rows.into_iter().map(|rows| LeafRows { at: candidate.at, rows }));
+            done.push(LeafRows { at: candidate.at, rows });
         }
         (self.work.sums, self.work.spare) = (tools.sums, tools.spare);
         Ok((tree, done))
     }
 
     fn root<'r>(&self, rows: Rows<'r>, tools: &mut Tools<'_>) -> Child<'r> {
-        let binned = self.splitter.binned;
+        let binned = self.binned;
         let mut histogram = tools.spare.pop().unwrap_or_default();
         histogram.fit(binned, histogram::is_wide(self.words, rows.len()));
         histogram::build(binned, self.words, &rows, tools.team, &mut tools.sums, &mut histogram);
@@ -293,14 +402,15 @@ impl Grower<'_> {
             let s = histogram::at(&histogram.tiles[0], binned.sizes[0], histogram.wide, bin);
             (a.0 + s.0, a.1 + s.1)
         });
-        let node = Node { total, rows: rows.len(), value: self.splitter.value(total, FREE), bounds: FREE };
-        let way = Way { key: mix(self.seed), features: Vec::new() };
+        let node = Node { total, rows: rows.len(), value: self.choice.splitter.value(total, FREE), bounds: FREE };
+        let way = Way::root(self.choice.seed);
         let mut best = None;
-        if self.may_split(&node, 0) {
-            let allowed = self.allowed(&way);
+        if self.choice.may_split(&node, 0) {
+            let allowed = self.choice.allowed(&way);
             let mut found: Vec<Option<Split>> = vec![None; binned.tiles.len()];
             tools.team.each(&mut found, |tile, best| {
-                *best = self.splitter.best(tile, &histogram.tiles[tile], histogram.wide, &node, allowed.as_deref());
+                *best =
+                    self.choice.splitter.best(tile, &histogram.tiles[tile], histogram.wide, &node, allowed.as_deref());
             });
             best = better(found);
         }
@@ -314,63 +424,17 @@ impl Grower<'_> {
         Child { depth: 0, rows, node, way, next }
     }
 
-    fn may_split(&self, node: &Node, depth: usize) -> bool {
-        node.rows >= 2 * self.splitter.rules.min_samples_leaf.max(1) as usize && depth < self.shape.max_depth
-    }
-
-    /// The rows that the tree is grown on; all where `None`. Whether a row is among them depends on its number alone.
-    fn sample(&self, rows: usize) -> Option<Vec<u32>> {
-        if self.shape.rows >= 1.0 {
-            return None;
-        }
-        let most = (self.shape.rows * 2f64.powi(53)) as u64;
-        Some((0..rows as u32).filter(|&r| bits(self.seed, 0x726f_7773, u64::from(r)) >> 11 < most).collect())
-    }
-
-    /// The features that a node may be split by; all where `None`.
-    fn allowed(&self, way: &Way) -> Option<Vec<bool>> {
-        let count = self.splitter.binned.features.len();
-        let shape = self.shape;
-        if shape.features_per_split >= 1.0 && shape.features_per_tree >= 1.0 && shape.interactions == Interactions::Any
-        {
-            return None;
-        }
-        let mut allowed = vec![true; count];
-        let share = |share: f64, of: usize| ((share * of as f64).ceil() as usize).max(1);
-        if shape.features_per_tree < 1.0 {
-            let wanted = share(shape.features_per_tree, count);
-            allowed = draw(Stream::new(self.seed, 0x7472_6565), (0..count).collect(), wanted, count);
-        }
-        shape.interactions.limit(&way.features, &self.splitter.binned.sources, &mut allowed);
-        if shape.features_per_split < 1.0 {
-            let left: Vec<usize> = (0..count).filter(|&f| allowed[f]).collect();
-            let wanted = share(shape.features_per_split, left.len());
-            allowed = draw(Stream::new(way.key, 0x66), left, wanted, count);
-        }
-        Some(allowed)
-    }
-
-    /// The way to a child.
-    fn way(&self, from: &Way, side: u64, feature: usize) -> Way {
-        let mut features = from.features.clone();
-        let feature = self.splitter.binned.sources[feature];
-        if self.shape.interactions != Interactions::Any && !features.contains(&feature) {
-            features.push(feature);
-        }
-        Way { key: mix(from.key ^ side), features }
-    }
-
     /// Splits the best leaf, and with it, where threads would wait, the ones that may come next.
     fn take<'r>(
         &self,
         leaf: Box<Leaf<'r>>,
         leaves: usize,
-        open: &mut BinaryHeap<Candidate<'r>>,
+        open: &mut BinaryHeap<Candidate<State<'r>>>,
         done: &mut Vec<LeafRows<'r>>,
         tools: &mut Tools<'_>,
     ) -> Option<Box<Pieces<'r>>> {
-        let last = leaves + 1 >= self.shape.max_leaf_nodes;
-        let small = |leaf: &Leaf<'_>| leaf.rows.len() / 2 * self.splitter.binned.places.len() < SHARED;
+        let last = leaves + 1 >= self.choice.shape.max_leaf_nodes;
+        let small = |leaf: &Leaf<'_>| leaf.rows.len() / 2 * self.binned.places.len() < SHARED;
         if tools.team.threads() == 1 || last || !small(&leaf) {
             return match self.expand(*leaf, last, tools) {
                 Outcome::Split(pieces) => Some(pieces),
@@ -380,7 +444,7 @@ impl Grower<'_> {
                 }
             };
         }
-        let room = (self.shape.max_leaf_nodes - leaves).min(tools.team.threads());
+        let room = (self.choice.shape.max_leaf_nodes - leaves).min(tools.team.threads());
         let mut tasks = vec![Task::new(leaf, tools)];
         let mut passed = Vec::new();
         while tasks.len() < room
@@ -415,8 +479,8 @@ impl Grower<'_> {
 
     /// Splits a leaf and finds the next splits of its children.
     fn expand<'r>(&self, leaf: Leaf<'r>, last: bool, tools: &mut Tools<'_>) -> Outcome<'r> {
-        let binned = self.splitter.binned;
-        let (rules, scale) = (self.splitter.rules, self.splitter.scale);
+        let binned = self.binned;
+        let (rules, scale) = (self.choice.splitter.rules, self.choice.splitter.scale);
         let missing = binned.features[leaf.split.feature].count();
         let (group, member) = binned.members[leaf.split.feature];
         let set = leaf.split.set(missing, member);
@@ -428,8 +492,17 @@ impl Grower<'_> {
         if !scale.counts && left_sums.1.min(right_sums.1) < least {
             let left = leaf.rows.count_left(column, &set);
             if left.min(leaf.rows.len() - left) < rules.min_samples_leaf as usize {
-                let allowed = self.allowed(&leaf.way);
-                let split = self.splitter.counted(&leaf.rows, &leaf.histogram, &leaf.node, allowed.as_deref());
+                let allowed = self.choice.allowed(&leaf.way);
+                let count = |group: usize| {
+                    let (column, mut counts) = (binned.groups.get(group), [0u32; WIDTH]);
+                    let mut count = |byte: u8| counts[usize::from(byte)] += 1;
+                    match leaf.rows.list() {
+                        None => column.iter().for_each(|&b| count(b)),
+                        Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
+                    }
+                    counts
+                };
+                let split = self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref());
                 return Outcome::Refused(Box::new(leaf), split);
             }
         }
@@ -438,19 +511,19 @@ impl Grower<'_> {
         if !split.missing_seen {
             split.missing_left = left_rows.len() > right_rows.len();
         }
-        let bounds = self.bounds(&split, node.bounds);
+        let bounds = self.choice.bounds(&split, node.bounds);
         let nodes = [
             Node { total: left_sums, rows: left_rows.len(), value: split.left_value, bounds: bounds.0 },
             Node { total: right_sums, rows: right_rows.len(), value: split.right_value, bounds: bounds.1 },
         ];
-        let ways = [1, 2].map(|side| self.way(&way, side, split.feature));
-        let open = nodes.each_ref().map(|n| !last && self.may_split(n, depth + 1));
+        let ways = [1, 2].map(|side| self.choice.way(&way, side, split.feature));
+        let open = nodes.each_ref().map(|n| !last && self.choice.may_split(n, depth + 1));
         let mut next: [Option<(Split, Histogram)>; 2] = [None, None];
         if open[0] || open[1] {
             let small_left = left_rows.len() <= right_rows.len();
             let (s, l) = if small_left { (0, 1) } else { (1, 0) };
             let small_rows = if small_left { &left_rows } else { &right_rows };
-            let allowed = ways.each_ref().map(|w| self.allowed(w));
+            let allowed = ways.each_ref().map(|w| self.choice.allowed(w));
             let mut small = tools.spare.pop().unwrap_or_default();
             small.fit(binned, histogram::is_wide(self.words, small_rows.len()));
             let large_wide = histogram::is_wide(self.words, nodes[l].rows);
@@ -475,7 +548,7 @@ impl Grower<'_> {
                 histogram::subtract(&mut task.large, &task.small, binned.sizes[tile], wide);
                 let found = |child: usize, sums: &TileSums, wide: bool| {
                     let allowed = allowed[child].as_deref();
-                    open[child].then(|| self.splitter.best(tile, sums, wide, &nodes[child], allowed)).flatten()
+                    open[child].then(|| self.choice.splitter.best(tile, sums, wide, &nodes[child], allowed)).flatten()
                 };
                 task.best = [found(s, &task.small, wide[1]), found(l, &task.large, wide[2])];
             });
@@ -506,16 +579,6 @@ impl Grower<'_> {
         let right = Child { depth, rows: right_rows, node: nodes[1], way: right_way, next: right_next };
         Outcome::Split(Box::new(Pieces { split, children: [left, right] }))
     }
-
-    /// The bounds of children: monotonic features keep them on their side of the middle.
-    fn bounds(&self, split: &Split, bounds: (f64, f64)) -> ((f64, f64), (f64, f64)) {
-        let middle = (split.left_value + split.right_value) / 2.0;
-        match self.splitter.rules.sign(split.feature) {
-            0 => (bounds, bounds),
-            sign if sign > 0 => ((bounds.0, middle), (middle, bounds.1)),
-            _ => ((middle, bounds.1), (bounds.0, middle)),
-        }
-    }
 }
 
 /// Some of the features, each as likely as the other.
@@ -530,7 +593,7 @@ fn draw(mut stream: Stream, mut from: Vec<usize>, wanted: usize, count: usize) -
 }
 
 /// The best of several tiles' splits: ties keep the lowest feature.
-fn better(found: Vec<Option<Split>>) -> Option<Split> {
+pub(crate) fn better(found: Vec<Option<Split>>) -> Option<Split> {
     found
         .into_iter()
         .flatten()
@@ -538,7 +601,7 @@ fn better(found: Vec<Option<Split>>) -> Option<Split> {
 }
 
 /// Queues a leaf that has a split; one that has none is done.
-fn offer<'r>(open: &mut BinaryHeap<Candidate<'r>>, done: &mut Vec<LeafRows<'r>>, at: usize, child: Child<'r>) {
+fn offer<'r>(open: &mut BinaryHeap<Candidate<State<'r>>>, done: &mut Vec<LeafRows<'r>>, at: usize, child: Child<'r>) {
     let Child { depth, rows, node, way, next } = child;
     match next {
         Some((split, histogram)) => {
@@ -546,13 +609,13 @@ fn offer<'r>(open: &mut BinaryHeap<Candidate<'r>>, done: &mut Vec<LeafRows<'r>>,
             let leaf = Leaf { at, depth, rows, node, split, histogram, way };
             open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
-        None => done.push(LeafRows { at, rows }),
+        None => done.push(LeafRows { at, rows: Kept::Whole(rows) }),
     }
 }
 
 /// Queues a leaf again whose split was refused.
 fn again<'r>(
-    open: &mut BinaryHeap<Candidate<'r>>,
+    open: &mut BinaryHeap<Candidate<State<'r>>>,
     done: &mut Vec<LeafRows<'r>>,
     mut leaf: Box<Leaf<'r>>,
     split: Option<Split>,
@@ -566,7 +629,7 @@ fn again<'r>(
         }
         None => {
             spare.push(leaf.histogram);
-            done.push(LeafRows { at: leaf.at, rows: leaf.rows });
+            done.push(LeafRows { at: leaf.at, rows: Kept::Whole(leaf.rows) });
         }
     }
 }

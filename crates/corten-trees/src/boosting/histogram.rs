@@ -155,7 +155,8 @@ pub(crate) fn build(
     scratch.extend(items.into_iter().map(|i| i.sums));
 }
 
-fn wide_sums(tile: &Tile, pairs: &[Wide], rows: &Rows<'_>, from: usize, to: usize) -> (Vec<i64>, Vec<i64>) {
+/// Gradients and hessians of some rows, a column after the other.
+pub(crate) fn wide_sums(tile: &Tile, pairs: &[Wide], rows: &Rows<'_>, from: usize, to: usize) -> (Vec<i64>, Vec<i64>) {
     let (mut g, mut h) = (vec![0; tile.columns() * WIDTH], vec![0; tile.columns() * WIDTH]);
     histogram::add_wide(&mut g, &mut h, tile, pairs, rows, from, to);
     (g, h)

@@ -6,8 +6,9 @@
 use corten_kernels::team::Team;
 
 use super::binning::Bins;
-use super::grower::{Grown, GrownTree, LeafRows};
+use super::grower::{Grown, GrownTree};
 use super::part::Raw;
+use super::run::Leaves;
 
 /// Weights of at most this size are none.
 const TINY: f64 = 1e-35;
@@ -61,7 +62,7 @@ fn paths(tree: &GrownTree, features: &[Bins]) -> Vec<Vec<u32>> {
 /// Fits the models of a tree's leaves to gradients and hessians.
 pub(crate) fn fit(
     tree: &mut GrownTree,
-    leaves: &[LeafRows<'_>],
+    leaves: &Leaves<'_>,
     features: &[Bins],
     raw: &Raw,
     slopes: &[Vec<f64>; 2],
@@ -69,17 +70,9 @@ pub(crate) fn fit(
     team: Team<'_>,
 ) {
     let paths = paths(tree, features);
-    let mut found: Vec<(usize, Option<LinearLeaf>)> = leaves.iter().map(|l| (l.at, None)).collect();
+    let mut found: Vec<(usize, Option<LinearLeaf>)> = leaves.nodes().into_iter().map(|at| (at, None)).collect();
     team.each(&mut found, |i, (at, model)| {
-        let all: Vec<u32>;
-        let rows = match leaves[i].rows.list() {
-            Some(rows) => rows,
-            None => {
-                all = (0..slopes[0].len() as u32).collect();
-                &all
-            }
-        };
-        *model = leaf(&paths[*at], rows, raw, slopes, lambda);
+        *model = leaf(&paths[*at], &leaves.rows(i), raw, slopes, lambda);
     });
     tree.models = vec![None; tree.nodes.len()];
     for (at, model) in found {

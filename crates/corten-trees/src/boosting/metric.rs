@@ -53,7 +53,8 @@ impl Metric {
     /// # Errors
     /// What a score from outside gives.
     pub(crate) fn of(self, part: &Part, objective: &Objective, extras: &Extras<'_>) -> Result<f64> {
-        let (y, weights, scores) = (&part.y[..], part.weights.as_deref(), &part.scores[..]);
+        let y = part.y.all();
+        let (y, weights, scores) = (&y[..], part.weights.as_deref(), &part.scores[..]);
         let n = y.len();
         let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
         let mean = |f: &dyn Fn(usize) -> f64| {
@@ -141,7 +142,7 @@ mod tests {
     fn scores_are_those_of_their_definitions() {
         let y = [0.0, 1.0, 1.0, 0.0];
         let scores = vec![vec![-1.0, 2.0, -0.5, -0.5]];
-        let part = |y: &[f64], scores: Vec<Vec<f64>>| Part { y: y.to_vec(), scores, ..Part::default() };
+        let part = |y: &[f64], scores: Vec<Vec<f64>>| Part { y: y.into(), scores, ..Part::default() };
         let classes = part(&y, scores.clone());
         let of = |m: Metric| m.of(&classes, &Objective::Binary, &Extras::default()).unwrap();
         assert_eq!(of(Metric::Accuracy), 0.75);

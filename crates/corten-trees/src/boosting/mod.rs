@@ -8,12 +8,14 @@
 //! scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
 
 pub(crate) mod binning;
+mod blocks;
 mod bundles;
 mod categories;
 mod collective;
 mod cuts;
 mod estimator;
 mod fitted;
+mod fitting;
 pub(crate) mod grower;
 pub(crate) mod histogram;
 mod interactions;

@@ -1,6 +1,6 @@
 //! What the boosting estimators take, checked.
 
-use corten_core::{Data, Error, Result, Values, parameter};
+use corten_core::{Error, Result, parameter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -180,24 +180,18 @@ impl Common {
         Ok(())
     }
 
-    /// Which columns are categories.
-    pub(super) fn categorical(&self, data: &Data<'_>) -> Result<Vec<bool>> {
-        let columns = match data {
-            Data::Table(table) => table.columns(),
-            Data::Csr(_) => &[],
-        };
-        let width = data.width();
+    /// Which columns are categories; `told` says which ones are by their type.
+    pub(super) fn categorical(&self, told: &[bool]) -> Result<Vec<bool>> {
         match &self.categorical_features {
             Categorical::Named(name) => {
                 parameter::one_of("categorical_features", name, &["from_dtype"])?;
-                let told = columns.iter().map(|c| c.categorical || matches!(c.values, Values::Text(_)));
-                Ok(told.chain(std::iter::repeat(false)).take(width).collect())
+                Ok(told.to_vec())
             }
             Categorical::Positions(positions) => {
-                let mut out = vec![false; width];
+                let mut out = vec![false; told.len()];
                 for &at in positions.iter().flatten() {
                     *out.get_mut(at).ok_or_else(|| {
-                        Error::parameter("categorical_features", format!("positions below {width}"), at)
+                        Error::parameter("categorical_features", format!("positions below {}", told.len()), at)
                     })? = true;
                 }
                 Ok(out)

@@ -1,10 +1,11 @@
 //! Rows with their targets, and what training adds up for them.
 
-use corten_core::Result;
+use corten_core::{Numbers, Result};
 use corten_kernels::team::Team;
 
-use super::binning::{Binned, Bins, Columns, Features};
+use super::binning::{Bins, Columns, Features};
 use super::grower::{Grown, GrownTree};
+use super::run::Rowed;
 use crate::source::Source;
 
 /// Numbers of columns as they are, a list of rows a feature; empty for features that are no plain numbers.
@@ -15,7 +16,7 @@ pub(crate) type Raw = Vec<Vec<f64>>;
 pub(crate) struct Part {
     /// Positions of the rows in the data, where somebody outside asks.
     pub(crate) rows: Vec<u32>,
-    pub(crate) y: Vec<f64>,
+    pub(crate) y: Numbers,
     pub(crate) weights: Option<Vec<f64>>,
     /// One column of rows an output.
     pub(crate) scores: Vec<Vec<f64>>,
@@ -28,8 +29,9 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(rows: &[u32], y: &[f64], weights: Option<&[f64]>) -> Self {
-        Self { y: take(rows, y), weights: weights.map(|w| take(rows, w)), ..Self::default() }
+    pub(crate) fn new(rows: &[u32], y: &Numbers, weights: Option<&[f64]>) -> Self {
+        let y = if rows.len() == y.len() { y.clone() } else { y.take(rows) };
+        Self { y, weights: weights.map(|w| take(rows, w)), ..Self::default() }
     }
 
     /// Takes the rows' scores to start from, from those of all rows.
@@ -113,15 +115,24 @@ impl HeldOut {
 }
 
 /// Adds a tree to the scores of training rows, row by row.
+///
+/// # Errors
+/// [`corten_core::Error::Io`] when rows can't be read.
 pub(crate) fn walk(
-    binned: &Binned,
+    binned: Rowed<'_>,
     scores: &mut [f64],
     tree: &GrownTree,
     factor: f64,
     raw: Option<&Raw>,
     team: Team<'_>,
-) {
-    add_rows(scores, tree, factor, raw, &binned.features, |f, row| binned.bin(f, row), team);
+) -> Result<()> {
+    match binned {
+        Rowed::Memory(binned) => {
+            add_rows(scores, tree, factor, raw, &binned.features, |f, row| binned.bin(f, row), team);
+            Ok(())
+        }
+        Rowed::Blocks(blocks) => blocks.walk(scores, tree, factor, team),
+    }
 }
 
 fn add_rows(

@@ -9,7 +9,7 @@ use corten_kernels::team::Team;
 
 use super::binning::{Binned, Bins, Columns, Features};
 use super::collective::Collective;
-use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
+use super::grower::{Choice, Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
 use super::histogram::{Scale, Words};
 use super::interactions::Interactions;
 use super::splitter::{Left, Rules, Splitter};
@@ -167,15 +167,16 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
         for threads in [1, 3] {
             Team::scope(threads, |team| {
                 let mut work = Workspace::default();
-                let splitter = Splitter { binned: &binned, rules: &rules, scale };
+                let splitter = Splitter { binned: &binned.layout, rules: &rules, scale };
+                let choice = Choice { splitter, shape: &shape, seed };
                 let cancel = CancelToken::new();
-                let (words, shape, cancel) = (&words, &shape, &cancel);
+                let (words, cancel) = (&words, &cancel);
                 let (gone, there) = (Watched::new(true), Watched::new(false));
                 let mut grow = |collective| {
                     let work = &mut work;
                     let mut buffers = Buffers::new(rows);
                     let mut grower =
-                        Grower { splitter, words, shape, team, cancel, collective, seed, chosen: None, work };
+                        Grower { choice, binned: &binned, words, team, cancel, collective, chosen: None, work };
                     grower.grow(&mut buffers).map(|(tree, leaves)| {
                         let rows = |l: &LeafRows<'_>| l.rows.list().unwrap_or_default().to_vec();
                         (tree, leaves.iter().flat_map(rows).collect::<Vec<u32>>())

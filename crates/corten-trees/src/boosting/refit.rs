@@ -2,6 +2,7 @@
 
 use corten_core::{Error, Result, parameter};
 
+use super::binning::Binned;
 use super::grower::{Grown, GrownTree};
 use super::objective::quantile;
 use super::part::Part;
@@ -12,7 +13,13 @@ use super::train::{Trained, Training};
 ///
 /// # Errors
 /// [`Error::Parameter`] for a share outside 0 to 1, [`Error::Value`] for linear models in leaves, and what [`Run::find_slopes`] gives.
-pub(crate) fn refit(training: &Training<'_>, train: Part, before: &Trained, decay: f64) -> Result<Trained> {
+pub(crate) fn refit(
+    training: &Training<'_>,
+    binned: &Binned,
+    train: Part,
+    before: &Trained,
+    decay: f64,
+) -> Result<Trained> {
     parameter::within("decay_rate", decay, 0.0, 1.0)?;
     if before.iterations.iter().flatten().any(|tree| !tree.models.is_empty()) {
         return Err(Error::value(
@@ -31,19 +38,19 @@ pub(crate) fn refit(training: &Training<'_>, train: Part, before: &Trained, deca
         run.find_slopes()?;
         let rate = before.weights.get(i).copied().unwrap_or(training.plan.learning_rate);
         for (k, tree) in trees.iter_mut().enumerate() {
-            run.leaves_anew(k, tree, decay, rate);
+            run.leaves_anew(binned, k, tree, decay, rate);
         }
-        run.add(trees, 1.0);
+        run.add(trees, 1.0)?;
     }
     Ok(out)
 }
 
 impl Run<'_> {
-    fn leaves_anew(&self, output: usize, tree: &mut GrownTree, decay: f64, rate: f64) {
+    fn leaves_anew(&self, binned: &Binned, output: usize, tree: &mut GrownTree, decay: f64, rate: f64) {
         let [g, h] = &self.slopes[output];
         let mut rows: Vec<Vec<u32>> = vec![Vec::new(); tree.nodes.len()];
         for row in 0..self.rows() {
-            rows[tree.leaf(&self.binned.features, |f| self.binned.bin(f, row))].push(row as u32);
+            rows[tree.leaf(&binned.features, |f| binned.bin(f, row))].push(row as u32);
         }
         let which = self.objective.leaf_quantile(output);
         for (node, rows) in tree.nodes.iter_mut().zip(&rows) {
@@ -54,7 +61,7 @@ impl Run<'_> {
             }
             let new = match which {
                 Some(q) => {
-                    let residual = |&r: &u32| self.train.y[r as usize] - self.train.scores[output][r as usize];
+                    let residual = |&r: &u32| self.train.y.get(r as usize) - self.train.scores[output][r as usize];
                     let weights = self.train.weights.as_ref();
                     let weights: Option<Vec<f64>> = weights.map(|w| rows.iter().map(|&r| w[r as usize]).collect());
                     quantile(rows.iter().map(residual).collect(), weights.as_deref(), q)

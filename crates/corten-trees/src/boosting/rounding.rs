@@ -6,7 +6,6 @@ use corten_kernels::pages::Pages;
 use corten_kernels::parallel;
 
 use super::histogram::{PACKED, PAIR, Scale, Words};
-use super::part::add;
 use super::run::{Added, Run};
 
 /// Rows whose gradients are computed at a time: they stay in the first-level cache.
@@ -99,7 +98,7 @@ impl Run<'_> {
         for (integers, (g, h)) in self.integers.iter_mut().zip(scales) {
             integers.scale = Some(scale_of(g, h, counts, any));
         }
-        self.pass(&[], any, Mode::Round);
+        self.pass(&Added::Nothing, any, Mode::Round);
         Ok(())
     }
 
@@ -163,19 +162,13 @@ impl Run<'_> {
         let slopes = &self.slopes;
         self.team.each(&mut blocks, |_, block| {
             let n = block.scores[0].len();
-            for (value, rows) in added {
-                let here = rows.map(|rows| {
-                    let start = rows.partition_point(|&r| (r as usize) < block.from);
-                    &rows[start..start + rows[start..].partition_point(|&r| (r as usize) < block.from + n)]
-                });
-                add(block.scores[0], block.from, here, *value);
-            }
+            added.to(block.scores[0], block.from);
             let Block { from, scores, words, exact, found } = block;
-            let (mut g, mut h) = ([0.0; STEP], [0.0; STEP]);
+            let (mut g, mut h, mut room) = ([0.0; STEP], [0.0; STEP], [0.0; STEP]);
             for start in (0..n).step_by(STEP) {
                 let end = (start + STEP).min(n);
                 let range = *from + start..*from + end;
-                let (y, w) = (&train_y[range.clone()], weights.map(|w| &w[range.clone()]));
+                let (y, w) = (train_y.read(range.clone(), &mut room), weights.map(|w| &w[range.clone()]));
                 let mut give = |k: usize, g: &[f64], h: &[f64]| {
                     if look {
                         let (f, a, b) = (&mut found[k], gradients::largest(g), gradients::largest(h));

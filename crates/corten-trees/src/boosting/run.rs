@@ -1,16 +1,18 @@
 //! A training under way: growing the trees of an iteration, and adding them to the scores.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 use corten_core::random::bits;
-use corten_core::{Error, Result};
+use corten_core::{Error, Numbers, Result};
 use corten_kernels::boost::partition::Buffers;
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Extras, Slopes};
 
-use super::binning::Binned;
+use super::binning::{Binned, Layout};
+use super::blocks::{BlockGrower, BlockLeaves, Blocks, Desk};
 use super::collective::Solo;
-use super::grower::{Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
+use super::grower::{Choice, Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
 use super::histogram::Scale;
 use super::leaf_models;
 use super::objective::{Objective, quantile};
@@ -20,16 +22,110 @@ use super::sampling;
 use super::splitter::{Rules, Splitter};
 use super::train::{Plan, Training};
 
-/// What a tree adds to the scores of its training rows: values of leaves with their rows in ascending order, or all rows.
-pub(crate) type Added<'r> = [(f64, Option<&'r [u32]>)];
+/// Binned training rows, wherever they lie.
+#[derive(Clone, Copy)]
+pub(crate) enum Rowed<'a> {
+    Memory(&'a Binned),
+    Blocks(&'a Blocks),
+}
 
-/// Memory of the threads that grow trees.
-pub(crate) type Pool = Mutex<Vec<(Buffers, Workspace)>>;
+impl<'a> Rowed<'a> {
+    pub(crate) fn layout(self) -> &'a Layout {
+        match self {
+            Self::Memory(binned) => &binned.layout,
+            Self::Blocks(blocks) => &blocks.layout,
+        }
+    }
+
+    pub(crate) fn rows(self) -> usize {
+        match self {
+            Self::Memory(binned) => binned.rows,
+            Self::Blocks(blocks) => blocks.rows(),
+        }
+    }
+}
+
+/// What a tree adds to the scores of its training rows: values of leaves with their rows.
+pub(crate) enum Added<'r> {
+    Nothing,
+    /// In ascending order; all rows where `None`.
+    Lists(Vec<(f64, Option<&'r [u32]>)>),
+    Blocks(Vec<f64>, &'r BlockLeaves<'r>),
+}
+
+impl Added<'_> {
+    /// Adds it to the scores of the rows from `from` on.
+    pub(crate) fn to(&self, scores: &mut [f64], from: usize) {
+        match self {
+            Self::Nothing => {}
+            Self::Lists(leaves) => {
+                for (value, rows) in leaves {
+                    let here = rows.map(|rows| {
+                        let start = rows.partition_point(|&r| (r as usize) < from);
+                        &rows[start..start + rows[start..].partition_point(|&r| (r as usize) < from + scores.len())]
+                    });
+                    add(scores, from, here, *value);
+                }
+            }
+            Self::Blocks(values, leaves) => leaves.add(values, scores, from),
+        }
+    }
+}
+
+/// The leaves of a grown tree with their rows.
+pub(crate) enum Leaves<'r> {
+    Lists(Vec<LeafRows<'r>>),
+    Blocks(BlockLeaves<'r>),
+}
+
+impl Leaves<'_> {
+    /// The node of each.
+    pub(crate) fn nodes(&self) -> Vec<usize> {
+        match self {
+            Self::Lists(leaves) => leaves.iter().map(|l| l.at).collect(),
+            Self::Blocks(leaves) => leaves.nodes().collect(),
+        }
+    }
+
+    /// The rows of a leaf in ascending order.
+    pub(crate) fn rows(&self, leaf: usize) -> Cow<'_, [u32]> {
+        match self {
+            Self::Lists(leaves) => {
+                let rows = &leaves[leaf].rows;
+                rows.list().map_or_else(|| (0..rows.len() as u32).collect(), Cow::Borrowed)
+            }
+            Self::Blocks(leaves) => leaves.rows(leaf),
+        }
+    }
+
+    /// What they add to scores.
+    fn added(&self, tree: &GrownTree) -> Added<'_> {
+        let value = |at: usize| match tree.nodes[at] {
+            Grown::Leaf { value } => value,
+            Grown::Split { .. } => 0.0,
+        };
+        match self {
+            Self::Lists(leaves) => Added::Lists(leaves.iter().map(|l| (value(l.at), l.rows.list())).collect()),
+            Self::Blocks(leaves) => Added::Blocks(leaves.nodes().map(value).collect(), leaves),
+        }
+    }
+}
+
+/// Memory of a thread that grows trees.
+#[derive(Default)]
+pub(crate) struct Memory {
+    buffers: Option<Buffers>,
+    work: Workspace,
+    desk: Desk,
+}
+
+/// Memory of all of them.
+pub(crate) type Pool = Mutex<Vec<Memory>>;
 
 /// A training under way.
 pub(crate) struct Run<'a> {
     pub(crate) objective: &'a Objective,
-    pub(crate) binned: &'a Binned,
+    pub(crate) binned: Rowed<'a>,
     pub(crate) rules: &'a Rules,
     pub(crate) shape: &'a Shape,
     pub(crate) plan: &'a Plan,
@@ -82,15 +178,17 @@ impl<'a> Run<'a> {
         };
         run.train.start(baseline);
         if residuals {
-            for (score, y) in run.train.scores[0].iter_mut().zip(&mut run.train.y) {
-                *score -= std::mem::take(y);
+            let rows = run.train.y.len();
+            let y = std::mem::replace(&mut run.train.y, Numbers::Zeros(rows));
+            for (row, score) in run.train.scores[0].iter_mut().enumerate() {
+                *score -= y.get(row);
             }
         }
         run
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.binned.rows
+        self.binned.rows()
     }
 
     /// The seed of an iteration's choices.
@@ -104,10 +202,14 @@ impl<'a> Run<'a> {
     }
 
     /// Adds a tree an output, times `factor`, to the scores of training rows.
-    pub(crate) fn add(&mut self, trees: &[GrownTree], factor: f64) {
+    ///
+    /// # Errors
+    /// [`Error::Io`] when rows can't be read.
+    pub(crate) fn add(&mut self, trees: &[GrownTree], factor: f64) -> Result<()> {
         for (tree, scores) in trees.iter().zip(&mut self.train.scores) {
-            walk(self.binned, scores, tree, factor, self.train.raw.as_ref(), self.team);
+            walk(self.binned, scores, tree, factor, self.train.raw.as_ref(), self.team)?;
         }
+        Ok(())
     }
 
     /// Finds what the trees of an iteration are grown from: gradients at the scores as they are, rows, integers.
@@ -127,7 +229,7 @@ impl<'a> Run<'a> {
             let seed = self.seed(iteration);
             self.chosen = Some(sampling::largest(&mut self.slopes, top, other, seed));
         }
-        self.round(&[], 0.0)
+        self.round(&Added::Nothing, 0.0)
     }
 
     /// The gradients and hessians of all rows.
@@ -159,30 +261,30 @@ impl<'a> Run<'a> {
     /// Grows the tree of an objective with one output, and makes the integers of the next.
     pub(crate) fn one(&mut self, iteration: usize, last: bool, pool: &mut Pool) -> Result<GrownTree> {
         let all = pool.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (mut buffers, mut work) =
-            all.pop().unwrap_or_else(|| (Buffers::new(self.binned.rows), Workspace::default()));
+        let mut memory = all.pop().unwrap_or_default();
         let integers = std::mem::take(&mut self.integers[0]);
-        let (mut tree, leaves) = self.grow(&integers, iteration, self.team, &mut buffers, &mut work)?;
+        let (mut tree, leaves) = self.grow(&integers, iteration, self.team, &mut memory)?;
         self.finish(&mut tree, &leaves, &integers.exact, 0, iteration == 0, &self.train.scores[0]);
         self.integers[0] = integers;
         if last && !self.plan.losses && self.context.progress.is_none() {
             // Nobody asks for the scores any more.
         } else if self.by_walking(&tree) {
             let scores = &mut self.train.scores[0];
-            walk(self.binned, scores, &tree, 1.0, self.train.raw.as_ref(), self.team);
+            walk(self.binned, scores, &tree, 1.0, self.train.raw.as_ref(), self.team)?;
             if !self.late {
-                self.round(&[], largest_value(&tree))?;
+                self.round(&Added::Nothing, largest_value(&tree))?;
             }
         } else if self.late {
-            added(&tree, &leaves).iter().for_each(|&(v, rows)| add(&mut self.train.scores[0], 0, rows, v));
+            leaves.added(&tree).to(&mut self.train.scores[0], 0);
         } else {
-            self.round(&added(&tree, &leaves), largest_value(&tree))?;
+            self.round(&leaves.added(&tree), largest_value(&tree))?;
         }
-        all.push((buffers, work));
+        drop(leaves);
+        all.push(memory);
         Ok(tree)
     }
 
-    /// Grows the trees of all outputs: one a thread, and those that are left over by all threads.
+    /// Grows the trees of all outputs: one a thread, and those that are left over, or grown from blocks, by all threads.
     pub(crate) fn several(&mut self, iteration: usize, pool: &mut Pool) -> Result<Vec<GrownTree>> {
         struct Item<'i> {
             integers: &'i Integers,
@@ -197,25 +299,25 @@ impl<'a> Run<'a> {
             .map(|(scores, integers)| Item { integers, scores, tree: Ok(GrownTree::default()) })
             .collect();
         let pool = &*pool;
-        let rows = self.binned.rows;
         let grow = |k: usize, item: &mut Item<'_>, team: Team<'_>| {
             let found = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let (mut buffers, mut work) = found.unwrap_or_else(|| (Buffers::new(rows), Workspace::default()));
-            let grown = self.grow(item.integers, iteration * outputs + k, team, &mut buffers, &mut work);
-            item.tree = grown.map(|(mut tree, leaves)| {
+            let mut memory = found.unwrap_or_default();
+            let grown = self.grow(item.integers, iteration * outputs + k, team, &mut memory);
+            item.tree = grown.and_then(|(mut tree, leaves)| {
                 self.finish(&mut tree, &leaves, &item.integers.exact, k, iteration == 0, &item.scores);
                 if self.by_walking(&tree) {
-                    walk(self.binned, &mut item.scores, &tree, 1.0, self.train.raw.as_ref(), team);
+                    walk(self.binned, &mut item.scores, &tree, 1.0, self.train.raw.as_ref(), team)?;
                 } else {
-                    for (value, rows) in added(&tree, &leaves) {
-                        add(&mut item.scores, 0, rows, value);
-                    }
+                    leaves.added(&tree).to(&mut item.scores, 0);
                 }
-                tree
+                Ok(tree)
             });
-            pool.lock().unwrap_or_else(PoisonError::into_inner).push((buffers, work));
+            pool.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
         };
-        let whole = outputs - outputs % self.team.threads();
+        let whole = match self.binned {
+            Rowed::Memory(_) => outputs - outputs % self.team.threads(),
+            Rowed::Blocks(_) => 0,
+        };
         let (alone, shared) = items.split_at_mut(whole);
         self.team.each(alone, |k, item| grow(k, item, Team::alone()));
         for (k, item) in shared.iter_mut().enumerate() {
@@ -241,74 +343,72 @@ impl<'a> Run<'a> {
         integers: &Integers,
         tree: usize,
         team: Team<'_>,
-        buffers: &'r mut Buffers,
-        work: &mut Workspace,
-    ) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
+        memory: &'r mut Memory,
+    ) -> Result<(GrownTree, Leaves<'r>)> {
         let scale = integers.scale.unwrap_or(Scale { gradient: 1.0, hessian: 1.0, counts: true, most: 1 });
-        let splitter = Splitter { binned: self.binned, rules: self.rules, scale };
+        let splitter = Splitter { binned: self.binned.layout(), rules: self.rules, scale };
         let seed = bits(self.plan.seed, 0x7472_6565, tree as u64);
-        let cancel = &self.context.cancel;
-        let (words, shape) = (&integers.words, self.shape);
-        let chosen = self.chosen.as_deref();
-        Grower { splitter, words, shape, team, cancel, collective: &Solo, seed, chosen, work }.grow(buffers)
+        let choice = Choice { splitter, shape: self.shape, seed };
+        let (words, cancel, chosen) = (&integers.words, &self.context.cancel, self.chosen.as_deref());
+        let Memory { buffers, work, desk } = memory;
+        match self.binned {
+            Rowed::Memory(binned) => {
+                let buffers = buffers.get_or_insert_with(|| Buffers::new(binned.rows));
+                let mut grower = Grower { choice, binned, words, team, cancel, collective: &Solo, chosen, work };
+                grower.grow(buffers).map(|(tree, leaves)| (tree, Leaves::Lists(leaves)))
+            }
+            Rowed::Blocks(blocks) => {
+                let grown = BlockGrower { choice, blocks, words, team, cancel, chosen }.grow(desk);
+                grown.map(|(tree, leaves)| (tree, Leaves::Blocks(leaves)))
+            }
+        }
     }
 
     /// Gives leaves their final values: shrunk, and quantiles of residuals where the loss asks for them.
     fn finish(
         &self,
         tree: &mut GrownTree,
-        leaves: &[LeafRows<'_>],
+        leaves: &Leaves<'_>,
         exact: &[[f64; 2]],
         output: usize,
         first: bool,
         scores: &[f64],
     ) {
         if !exact.is_empty() && self.rules.monotonic.iter().all(|&s| s == 0) {
-            for leaf in leaves {
+            for (i, at) in leaves.nodes().into_iter().enumerate() {
                 let join = |a: [f64; 2], b: &[f64; 2]| [a[0] + b[0], a[1] + b[1]];
-                let [g, h] = match leaf.rows.list() {
-                    Some(list) => list.iter().map(|&r| &exact[r as usize]).fold([0.0; 2], join),
-                    None => exact.iter().fold([0.0; 2], join),
-                };
-                tree.nodes[leaf.at] = Grown::Leaf { value: self.rules.step(g, h) };
+                let [g, h] = leaves.rows(i).iter().map(|&r| &exact[r as usize]).fold([0.0; 2], join);
+                tree.nodes[at] = Grown::Leaf { value: self.rules.step(g, h) };
             }
         }
         if let Some(q) = self.objective.leaf_quantile(output) {
-            let mut items: Vec<(&LeafRows<'_>, f64)> = leaves.iter().map(|l| (l, 0.0)).collect();
-            self.team.each(&mut items, |_, (leaf, value)| {
-                let whole: Vec<u32>;
-                let rows = match leaf.rows.list() {
-                    Some(list) => list,
-                    None => {
-                        whole = (0..leaf.rows.len() as u32).collect();
-                        &whole
-                    }
-                };
-                let residuals = rows.iter().map(|&r| self.train.y[r as usize] - scores[r as usize]).collect();
+            let mut items: Vec<(usize, f64)> = leaves.nodes().into_iter().map(|at| (at, 0.0)).collect();
+            self.team.each(&mut items, |i, (_, value)| {
+                let rows = leaves.rows(i);
+                let residuals = rows.iter().map(|&r| self.train.y.get(r as usize) - scores[r as usize]).collect();
                 let weights: Option<Vec<f64>> =
                     self.train.weights.as_ref().map(|w| rows.iter().map(|&r| w[r as usize]).collect());
                 *value = quantile(residuals, weights.as_deref(), q);
             });
-            for (leaf, found) in items {
-                if let Grown::Leaf { value } = &mut tree.nodes[leaf.at] {
+            for (at, found) in items {
+                if let Grown::Leaf { value } = &mut tree.nodes[at] {
                     *value = found;
                 }
             }
         }
         if let (Some(lambda), Some(raw), false) = (self.plan.linear, &self.train.raw, first) {
-            leaf_models::fit(tree, leaves, &self.binned.features, raw, &self.slopes[output], lambda, self.team);
+            leaf_models::fit(
+                tree,
+                leaves,
+                &self.binned.layout().features,
+                raw,
+                &self.slopes[output],
+                lambda,
+                self.team,
+            );
         }
         tree.scale(self.rate);
     }
-}
-
-/// What a tree's leaves add to which rows.
-fn added<'l>(tree: &GrownTree, leaves: &'l [LeafRows<'_>]) -> Vec<(f64, Option<&'l [u32]>)> {
-    let value = |at: usize| match tree.nodes[at] {
-        Grown::Leaf { value } => value,
-        Grown::Split { .. } => 0.0,
-    };
-    leaves.iter().map(|l| (value(l.at), l.rows.list())).collect()
 }
 
 /// The largest value of a tree's leaves.

@@ -1,10 +1,9 @@
 //! The best split of a node.
 
 use corten_kernels::boost::WIDTH;
-use corten_kernels::boost::partition::Rows;
 use corten_kernels::boost::scan::{self, Cut};
 
-use super::binning::{Binned, Bins};
+use super::binning::{Bins, Layout};
 use super::bundles::Member;
 use super::histogram::{Histogram, Pair, Scale, TileSums, at};
 
@@ -114,7 +113,7 @@ pub(crate) const FREE: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 /// Scores the splits of one tree's nodes.
 #[derive(Clone, Copy)]
 pub(crate) struct Splitter<'a> {
-    pub(crate) binned: &'a Binned,
+    pub(crate) binned: &'a Layout,
     pub(crate) rules: &'a Rules,
     pub(crate) scale: Scale,
 }
@@ -255,9 +254,10 @@ impl Splitter<'_> {
     }
 
     /// The best split that leaves enough rows on both sides, counted one by one: for nodes where hessians mislead.
+    /// `count` gives a group's rows by byte.
     pub(crate) fn counted(
         &self,
-        rows: &Rows<'_>,
+        count: impl Fn(usize) -> [u32; WIDTH],
         histogram: &Histogram,
         node: &Node,
         allowed: Option<&[bool]>,
@@ -283,12 +283,8 @@ impl Splitter<'_> {
             }
             let mut counts = [0u32; WIDTH];
             let (group, member) = self.binned.members[feature];
-            let column = self.binned.groups.get(group);
-            let bins: [u8; WIDTH] = std::array::from_fn(|byte| member.bin(byte as u8));
-            let mut count = |byte: u8| counts[usize::from(bins[usize::from(byte)])] += 1;
-            match rows.list() {
-                None => column.iter().for_each(|&b| count(b)),
-                Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
+            for (byte, rows) in count(group).into_iter().enumerate() {
+                counts[usize::from(member.bin(byte as u8))] += rows;
             }
             let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
             if let Some(found) = self.by(&here, node, &scanned)

@@ -6,13 +6,12 @@ use corten_core::{Error, Result};
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Extras, Step};
 
-use super::binning::Binned;
 use super::grower::{GrownTree, Shape};
 use super::metric::Metric;
 use super::objective::Objective;
 use super::part::{HeldOut, Part};
 use super::rounding::Mode;
-use super::run::{Run, largest_value};
+use super::run::{Added, Rowed, Run, largest_value};
 use super::sampling;
 use super::splitter::Rules;
 
@@ -81,7 +80,7 @@ impl Trained {
 /// All that a training is of.
 pub(crate) struct Training<'a> {
     pub(crate) objective: &'a Objective,
-    pub(crate) binned: &'a Binned,
+    pub(crate) binned: Rowed<'a>,
     pub(crate) rules: &'a Rules,
     pub(crate) shape: &'a Shape,
     pub(crate) plan: &'a Plan,
@@ -105,7 +104,7 @@ pub(crate) fn train(
         Some(previous) => previous.baseline.clone(),
         // Who says where to start says it all.
         None if train.init.is_some() => vec![0.0; objective.outputs()],
-        None => objective.baseline(&train.y, train.weights.as_deref()),
+        None => objective.baseline(&train.y.all(), train.weights.as_deref()),
     };
     let mut run = Run::new(training, train, &baseline);
     let mut out = Trained { baseline, ..Trained::default() };
@@ -128,7 +127,7 @@ pub(crate) fn train(
     }
     let mut pool = Mutex::new(Vec::new());
     if !begun {
-        run.round(&[], 0.0)?;
+        run.round(&Added::Nothing, 0.0)?;
     }
     for iteration in out.iterations.len()..plan.max_iter {
         match run.iteration(iteration, &mut out, held_out.as_mut(), &mut pool) {
@@ -167,7 +166,7 @@ impl Run<'_> {
         pool: &mut super::run::Pool,
     ) -> Result<()> {
         self.context.cancel.check()?;
-        let features = &self.binned.features;
+        let features = &self.binned.layout().features;
         let dropped = match self.plan.dropout {
             Some(dropout) => {
                 out.weights.resize(iteration, self.plan.learning_rate);
@@ -177,7 +176,7 @@ impl Run<'_> {
         };
         self.rate = self.plan.learning_rate / (1.0 + dropped.len() as f64);
         for &at in &dropped {
-            self.add(&out.iterations[at], -1.0);
+            self.add(&out.iterations[at], -1.0)?;
         }
         if self.late {
             self.prepare(iteration)?;
@@ -188,7 +187,7 @@ impl Run<'_> {
         } else {
             let trees = self.several(iteration, pool)?;
             if !last && !self.late {
-                self.round(&[], 0.0)?;
+                self.round(&Added::Nothing, 0.0)?;
             }
             trees
         };
@@ -203,7 +202,7 @@ impl Run<'_> {
             }
             out.iterations[at].iter_mut().for_each(|tree| tree.scale(left));
             out.weights[at] *= left;
-            self.add(&out.iterations[at], 1.0);
+            self.add(&out.iterations[at], 1.0)?;
         }
         if self.plan.dropout.is_some() {
             out.weights.push(self.rate);
@@ -216,17 +215,17 @@ impl Run<'_> {
     fn resume(&mut self, iterations: &[Vec<GrownTree>], mut held_out: Option<&mut HeldOut>) -> Result<bool> {
         for (i, trees) in iterations.iter().enumerate() {
             if let Some(h) = held_out.as_deref_mut() {
-                h.advance(&self.binned.features, trees, 1.0, self.team);
+                h.advance(&self.binned.layout().features, trees, 1.0, self.team);
             }
             if self.residuals && i + 1 == iterations.len() {
                 // As the longer fit does it: rounded by what the gradients were before this tree, and its values.
-                let found = self.pass(&[], false, Mode::Look);
+                let found = self.pass(&Added::Nothing, false, Mode::Look);
                 self.found = Some(self.largest(&found, 0).0);
-                self.add(trees, 1.0);
-                self.round(&[], largest_value(&trees[0]))?;
+                self.add(trees, 1.0)?;
+                self.round(&Added::Nothing, largest_value(&trees[0]))?;
                 return Ok(true);
             }
-            self.add(trees, 1.0);
+            self.add(trees, 1.0)?;
         }
         Ok(false)
     }

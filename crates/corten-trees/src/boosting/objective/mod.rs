@@ -147,13 +147,13 @@ impl Objective {
     pub(crate) fn slopes(&self, part: &Part, extras: &Extras<'_>) -> Result<Slopes> {
         let weights = part.weights.as_deref();
         let mut slopes = match self {
-            Self::Ranking(ranking) => vec![ranking.slopes(&part.y, &part.scores[0], &part.queries)],
-            Self::Cox => return Ok(vec![survival::slopes(&part.y, weights, &part.scores[0])]),
+            Self::Ranking(ranking) => vec![ranking.slopes(&part.y.all(), &part.scores[0], &part.queries)],
+            Self::Cox => return Ok(vec![survival::slopes(&part.y.all(), weights, &part.scores[0])]),
             _ => {
                 let outside = extras.objective.as_ref();
                 let outside =
                     outside.ok_or_else(|| Error::Internal("an objective from outside is not there".into()))?;
-                outside(&Round { rows: &part.rows, y: &part.y, weights, scores: &part.scores })?
+                outside(&Round { rows: &part.rows, y: &part.y.all(), weights, scores: &part.scores })?
             }
         };
         for [g, h] in &mut slopes {
@@ -166,8 +166,8 @@ impl Objective {
     pub(crate) fn loss(&self, part: &Part, team: Team<'_>) -> Option<f64> {
         let (y, weights, scores) = (&part.y, part.weights.as_deref(), &part.scores);
         match self {
-            Self::Ranking(ranking) => return Some(ranking.loss(y, &scores[0], &part.queries)),
-            Self::Cox => return Some(survival::loss(y, weights, &scores[0])),
+            Self::Ranking(ranking) => return Some(ranking.loss(&y.all(), &scores[0], &part.queries)),
+            Self::Cox => return Some(survival::loss(&y.all(), weights, &scores[0])),
             Self::Outside(_) => return None,
             _ => {}
         }
@@ -179,7 +179,7 @@ impl Objective {
                 for (s, scores) in row.iter_mut().zip(scores) {
                     *s = scores[i];
                 }
-                sum += w * self.loss_of(y[i], &row);
+                sum += w * self.loss_of(y.get(i), &row);
                 total += w;
             }
             *part = (sum, total);

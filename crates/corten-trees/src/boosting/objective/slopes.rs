@@ -24,7 +24,9 @@ impl Objective {
         }
         team.each(&mut blocks, |b, block| {
             let range = b * BLOCK..((b + 1) * BLOCK).min(n);
-            let (y, weights) = (&part.y[range.clone()], part.weights.as_ref().map(|w| &w[range.clone()]));
+            let mut room = [0.0; BLOCK];
+            let y = part.y.read(range.clone(), &mut room);
+            let weights = part.weights.as_ref().map(|w| &w[range.clone()]);
             if let [[g, h]] = &mut block[..] {
                 self.block(y, weights, &part.scores[0][range], g, h);
                 return;

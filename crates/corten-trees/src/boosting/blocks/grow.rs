@@ -1,0 +1,669 @@
+//! A tree grown in passes over blocks.
+//!
+//! A pass parts the rows of every leaf that may be split next, and sums up the smaller side of each. Splits are then taken
+//! in the order in which a tree in memory takes them: what a split gives depends on its leaf alone.
+
+use std::borrow::Cow;
+use std::collections::BinaryHeap;
+use std::sync::{Mutex, PoisonError};
+
+use corten_core::{CancelToken, Result};
+use corten_kernels::boost::histogram::{Sums, Tile};
+use corten_kernels::boost::partition::Buffers;
+use corten_kernels::boost::{BLOCK, WIDTH};
+use corten_kernels::team::Team;
+
+use super::store::{Blocks, ROWS, Room};
+use crate::boosting::grower::{Candidate, Choice, Grown, GrownTree, Way, better};
+use crate::boosting::histogram::{self, Histogram, TileSums, Words};
+use crate::boosting::splitter::{FREE, Node, Split};
+
+/// Bytes of sums that a thread may hold: they bound the leaves of a pass.
+const HELD: usize = 32 << 20;
+
+/// Where a node's rows lie in the order of each block: start and length.
+type Spans = Vec<[u32; 2]>;
+
+/// Memory that trees hand on.
+#[derive(Default)]
+pub(crate) struct Desk {
+    /// The rows of each block, those of a leaf side by side.
+    order: Vec<u16>,
+    threads: Vec<Thread>,
+}
+
+/// The rows of a grown tree's leaves.
+pub(crate) struct BlockLeaves<'r> {
+    order: &'r [u16],
+    leaves: Vec<Ended>,
+}
+
+/// A leaf with its rows.
+struct Ended {
+    at: usize,
+    spans: Spans,
+    /// Whether they ascend.
+    sorted: bool,
+}
+
+impl BlockLeaves<'_> {
+    /// The nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = usize> {
+        self.leaves.iter().map(|l| l.at)
+    }
+
+    /// The rows of a leaf in ascending order.
+    pub(crate) fn rows(&self, leaf: usize) -> Cow<'_, [u32]> {
+        let leaf = &self.leaves[leaf];
+        let mut rows = Vec::new();
+        for (block, &[start, len]) in leaf.spans.iter().enumerate() {
+            let from = block * ROWS;
+            let first = rows.len();
+            rows.extend(
+                self.order[from + start as usize..][..len as usize].iter().map(|&r| from as u32 + u32::from(r)),
+            );
+            if !leaf.sorted {
+                rows[first..].sort_unstable();
+            }
+        }
+        rows.into()
+    }
+
+    /// Adds a value a leaf to the scores of its rows, of which those from `from` on are given.
+    pub(crate) fn add(&self, values: &[f64], scores: &mut [f64], from: usize) {
+        let end = from + scores.len();
+        for block in from / ROWS..end.div_ceil(ROWS) {
+            let first = block * ROWS;
+            let (low, high) = (from.max(first) - first, end.min(first + ROWS) - first);
+            let scores = &mut scores[first + low - from..first + high - from];
+            for (leaf, &value) in self.leaves.iter().zip(values) {
+                let [start, len] = leaf.spans[block];
+                for &row in &self.order[first + start as usize..][..len as usize] {
+                    if let Some(score) = usize::from(row).checked_sub(low).and_then(|at| scores.get_mut(at)) {
+                        *score += value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A leaf that could be split.
+struct Leaf {
+    at: usize,
+    depth: usize,
+    node: Node,
+    split: Split,
+    histogram: Histogram,
+    way: Way,
+    spans: Spans,
+}
+
+enum State {
+    Whole(Box<Leaf>),
+    /// Already split, and not yet in the tree; its rows beside it.
+    Split(Box<Pieces>, Spans),
+}
+
+/// A leaf after its split.
+struct Pieces {
+    split: Split,
+    children: [Child; 2],
+}
+
+/// One side of a split.
+struct Child {
+    depth: usize,
+    node: Node,
+    way: Way,
+    spans: Spans,
+    next: Option<(Split, Histogram)>,
+}
+
+/// Which rows of a task are summed up.
+#[derive(Clone, Copy, PartialEq)]
+enum Summed {
+    None,
+    All,
+    Left,
+    Right,
+}
+
+/// What a pass does with the rows of a node.
+struct Task<'t> {
+    spans: &'t Spans,
+    /// Where the bytes lie that rows are parted by, and which of them go left.
+    parting: Option<(usize, usize, [bool; WIDTH])>,
+    summed: Summed,
+}
+
+/// What a thread works with.
+struct Thread {
+    room: Room,
+    buffers: Buffers,
+    list: Vec<u32>,
+    right: Vec<u16>,
+    sums: Vec<TaskSums>,
+}
+
+/// The sums of a task: up to 65,536 rows in packed words, others in words of their own.
+#[derive(Default)]
+struct TaskSums {
+    packed: Vec<Sums>,
+    held: usize,
+    wide: Vec<TileSums>,
+}
+
+/// What a pass found of a task.
+#[derive(Default)]
+struct Found {
+    /// Rows that go left, by block.
+    left: Vec<u32>,
+    /// Sums in words of their own, tile by tile.
+    sums: Vec<TileSums>,
+}
+
+/// What a tree is grown from.
+pub(crate) struct BlockGrower<'a> {
+    pub(crate) choice: Choice<'a>,
+    pub(crate) blocks: &'a Blocks,
+    pub(crate) words: &'a Words,
+    pub(crate) team: Team<'a>,
+    pub(crate) cancel: &'a CancelToken,
+    /// The rows to grow on, where they are chosen already.
+    pub(crate) chosen: Option<&'a [u32]>,
+}
+
+impl BlockGrower<'_> {
+    /// Grows a tree on some rows; gives its leaves' rows too.
+    ///
+    /// # Errors
+    /// [`corten_core::Error::Cancelled`], and [`corten_core::Error::Io`] when blocks can't be read.
+    pub(crate) fn grow<'r>(&self, desk: &'r mut Desk) -> Result<(GrownTree, BlockLeaves<'r>)> {
+        let (spans, rows) = self.first(desk);
+        let mut tree = GrownTree::default();
+        let (mut open, mut done) = (BinaryHeap::new(), Vec::new());
+        let root = self.root(spans, rows, desk)?;
+        tree.nodes.push(Grown::Leaf { value: root.node.value });
+        tree.rows.push(root.node.rows as u32);
+        offer(&mut open, &mut done, 0, root);
+        let (mut leaves, most) = (1, self.choice.shape.max_leaf_nodes);
+        while leaves < most {
+            // The best leaf is looked at before it is taken: a pass splits it together with others.
+            match open.peek() {
+                None => break,
+                Some(Candidate { state: State::Whole(_), .. }) => {
+                    self.wave(&mut open, &mut done, most - leaves, desk)?;
+                    continue;
+                }
+                Some(_) => {}
+            }
+            let Some(Candidate { at, state: State::Split(pieces, _), .. }) = open.pop() else { continue };
+            leaves += 1;
+            let Pieces { split, children } = *pieces;
+            let left = tree.nodes.len();
+            tree.nodes[at] = Grown::Split { split, left: left as u32, right: left as u32 + 1 };
+            for (i, child) in children.into_iter().enumerate() {
+                tree.nodes.push(Grown::Leaf { value: child.node.value });
+                tree.rows.push(child.node.rows as u32);
+                offer(&mut open, &mut done, left + i, child);
+            }
+        }
+        done.extend(open.into_iter().map(|c| match c.state {
+            State::Whole(leaf) => Ended { at: c.at, spans: leaf.spans, sorted: true },
+            State::Split(_, spans) => Ended { at: c.at, spans, sorted: false },
+        }));
+        Ok((tree, BlockLeaves { order: &desk.order, leaves: done }))
+    }
+
+    /// Puts the rows of a tree into order, and counts them.
+    fn first(&self, desk: &mut Desk) -> (Spans, usize) {
+        let rows = self.blocks.rows();
+        desk.order.resize(rows, 0);
+        let sampled;
+        let chosen = match self.chosen {
+            Some(chosen) => Some(chosen),
+            None => {
+                sampled = self.choice.sample(rows);
+                sampled.as_deref()
+            }
+        };
+        let mut spans = Vec::with_capacity(self.blocks.count());
+        for (block, order) in desk.order.chunks_mut(ROWS).enumerate() {
+            let len = match chosen {
+                None => {
+                    order.iter_mut().enumerate().for_each(|(i, o)| *o = i as u16);
+                    order.len()
+                }
+                Some(chosen) => {
+                    let from = block * ROWS;
+                    let start = chosen.partition_point(|&r| (r as usize) < from);
+                    let own = &chosen[start..];
+                    let own = &own[..own.partition_point(|&r| (r as usize) < from + order.len())];
+                    order.iter_mut().zip(own).for_each(|(o, &r)| *o = (r as usize - from) as u16);
+                    own.len()
+                }
+            };
+            spans.push([0, len as u32]);
+        }
+        (spans, chosen.map_or(rows, <[u32]>::len))
+    }
+
+    fn root(&self, spans: Spans, rows: usize, desk: &mut Desk) -> Result<Child> {
+        let Choice { splitter, seed, .. } = self.choice;
+        let layout = &self.blocks.layout;
+        let found = self.pass(&[Task { spans: &spans, parting: None, summed: Summed::All }], desk)?;
+        let mut histogram = Histogram::default();
+        for Found { sums, .. } in found {
+            histogram = self.histogram(sums, rows);
+        }
+        // Every row is in exactly one bin of the first group.
+        let total = (0..layout.places[0].bins).fold((0, 0), |a, bin| {
+            let s = histogram::at(&histogram.tiles[0], layout.sizes[0], histogram.wide, bin);
+            (a.0 + s.0, a.1 + s.1)
+        });
+        let node = Node { total, rows, value: splitter.value(total, FREE), bounds: FREE };
+        let way = Way::root(seed);
+        let mut best = None;
+        if self.choice.may_split(&node, 0) {
+            best = self.best(&histogram, &node, &way, self.team);
+        }
+        let next = best.map(|split| (split, histogram));
+        Ok(Child { depth: 0, node, way, spans, next })
+    }
+
+    fn best(&self, histogram: &Histogram, node: &Node, way: &Way, team: Team<'_>) -> Option<Split> {
+        let allowed = self.choice.allowed(way);
+        let mut found: Vec<Option<Split>> = vec![None; histogram.tiles.len()];
+        team.each(&mut found, |tile, best| {
+            let sums = &histogram.tiles[tile];
+            *best = self.choice.splitter.best(tile, sums, histogram.wide, node, allowed.as_deref());
+        });
+        better(found)
+    }
+
+    /// Sums in words of their own as those of a node of so many rows.
+    fn histogram(&self, mut tiles: Vec<TileSums>, rows: usize) -> Histogram {
+        let wide = histogram::is_wide(self.words, rows);
+        if !wide {
+            for (tile, &size) in tiles.iter_mut().zip(&self.blocks.layout.sizes) {
+                let (gradients, hessians) = tile.split_at_mut(size);
+                for (g, h) in gradients.iter_mut().zip(hessians) {
+                    *g = (*g << 32) + *h;
+                }
+                tile.truncate(size);
+            }
+        }
+        Histogram { wide, tiles }
+    }
+
+    /// Splits the leaves that may come next, of which `most` will be taken at most.
+    fn wave(
+        &self,
+        open: &mut BinaryHeap<Candidate<State>>,
+        done: &mut Vec<Ended>,
+        most: usize,
+        desk: &mut Desk,
+    ) -> Result<()> {
+        self.cancel.check()?;
+        let layout = &self.blocks.layout;
+        let splitter = &self.choice.splitter;
+        let each = layout.sizes.len() * WIDTH * corten_kernels::boost::TILE * size_of::<i64>();
+        let room = most.min((HELD / each).max(4));
+        let mut leaves: Vec<Leaf> = Vec::new();
+        let mut passed = Vec::new();
+        for _ in 0..most.min(open.len()) {
+            let Some(Candidate { at, gain, state }) = open.pop() else { break };
+            match state {
+                State::Whole(leaf) if leaves.len() < room => leaves.push(*leaf),
+                state => passed.push(Candidate { at, gain, state }),
+            }
+        }
+        open.extend(passed);
+        // The last split's children are split no more.
+        let last = most == 1;
+        let tasks: Vec<Task<'_>> = leaves
+            .iter()
+            .map(|leaf| {
+                let missing = layout.features[leaf.split.feature].count();
+                let (group, member) = layout.members[leaf.split.feature];
+                let set = leaf.split.set(missing, member);
+                let place = layout.places[group];
+                let left = leaf.split.left_sums;
+                // The side that seems to have fewer rows; nothing but speed depends on it.
+                let small = if 2 * left.1 <= leaf.node.total.1 { Summed::Left } else { Summed::Right };
+                let deep = leaf.depth + 1 >= self.choice.shape.max_depth;
+                Task {
+                    spans: &leaf.spans,
+                    parting: Some((
+                        place.tile,
+                        place.column,
+                        std::array::from_fn(|b| set[b >> 5] >> (b & 31) & 1 == 1),
+                    )),
+                    summed: if last || deep { Summed::None } else { small },
+                }
+            })
+            .collect();
+        let found = self.pass(&tasks, desk)?;
+        let summed: Vec<Summed> = tasks.iter().map(|t| t.summed).collect();
+        drop(tasks);
+        struct Item {
+            at: usize,
+            leaf: Option<Leaf>,
+            found: Found,
+            summed: Summed,
+            outcome: Option<(Pieces, Spans)>,
+        }
+        let (mut items, mut refused) = (Vec::new(), Vec::new());
+        for ((leaf, found), summed) in leaves.into_iter().zip(found).zip(summed) {
+            let (left_sums, total) = (leaf.split.left_sums, leaf.node.total);
+            let least = i64::from(splitter.rules.min_samples_leaf) * splitter.scale.most;
+            let left: usize = found.left.iter().map(|&n| n as usize).sum();
+            let few = left.min(leaf.node.rows - left) < splitter.rules.min_samples_leaf as usize;
+            // As in memory: rows are counted where hessians leave it open.
+            if !splitter.scale.counts && left_sums.1.min(total.1 - left_sums.1) < least && few {
+                refused.push(leaf);
+            } else {
+                items.push(Item { at: leaf.at, leaf: Some(leaf), found, summed, outcome: None });
+            }
+        }
+        self.team.each(&mut items, |_, item| {
+            let found = std::mem::take(&mut item.found);
+            item.outcome = item.leaf.take().map(|leaf| self.split(leaf, found, item.summed));
+        });
+        for item in items {
+            if let Some((pieces, spans)) = item.outcome {
+                let gain = pieces.split.gain;
+                open.push(Candidate { at: item.at, gain, state: State::Split(Box::new(pieces), spans) });
+            }
+        }
+        self.again(refused, open, done, desk)
+    }
+
+    /// Both sides of a split leaf.
+    fn split(&self, leaf: Leaf, found: Found, summed: Summed) -> (Pieces, Spans) {
+        let Leaf { depth, node, mut split, mut histogram, way, spans, .. } = leaf;
+        let left: usize = found.left.iter().map(|&n| n as usize).sum();
+        let right = node.rows - left;
+        if !split.missing_seen {
+            split.missing_left = left > right;
+        }
+        let bounds = self.choice.bounds(&split, node.bounds);
+        let (left_sums, total) = (split.left_sums, node.total);
+        let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
+        let nodes = [
+            Node { total: left_sums, rows: left, value: split.left_value, bounds: bounds.0 },
+            Node { total: right_sums, rows: right, value: split.right_value, bounds: bounds.1 },
+        ];
+        let ways = [1, 2].map(|side| self.choice.way(&way, side, split.feature));
+        let open = nodes.each_ref().map(|n| summed != Summed::None && self.choice.may_split(n, depth + 1));
+        let mut next: [Option<(Split, Histogram)>; 2] = [None, None];
+        if open[0] || open[1] {
+            let (s, l) = if summed == Summed::Left { (0, 1) } else { (1, 0) };
+            // The parent's sums less one side's, both in words of their own.
+            let mut rest = self.wide(std::mem::take(&mut histogram));
+            for (rest, own) in rest.iter_mut().zip(&found.sums) {
+                rest.iter_mut().zip(own).for_each(|(r, o)| *r -= o);
+            }
+            for (child, sums) in [(s, found.sums), (l, rest)] {
+                if open[child] {
+                    let histogram = self.histogram(sums, nodes[child].rows);
+                    let best = self.best(&histogram, &nodes[child], &ways[child], Team::alone());
+                    next[child] = best.map(|split| (split, histogram));
+                }
+            }
+        }
+        let sides = |right: bool| {
+            let side = |(&[start, len], &left): (&[u32; 2], &u32)| {
+                if right { [start + left, len - left] } else { [start, left] }
+            };
+            spans.iter().zip(&found.left).map(side).collect::<Spans>()
+        };
+        let depth = depth + 1;
+        let [left_way, right_way] = ways;
+        let [left_next, right_next] = next;
+        let children = [
+            Child { depth, node: nodes[0], way: left_way, spans: sides(false), next: left_next },
+            Child { depth, node: nodes[1], way: right_way, spans: sides(true), next: right_next },
+        ];
+        (Pieces { split, children }, spans)
+    }
+
+    /// Sums of a node in words of their own.
+    fn wide(&self, histogram: Histogram) -> Vec<TileSums> {
+        if histogram.wide {
+            return histogram.tiles;
+        }
+        let apart = |tile: TileSums| {
+            let (gradients, hessians): (Vec<i64>, Vec<i64>) =
+                tile.into_iter().map(corten_kernels::boost::histogram::unpack).unzip();
+            [gradients, hessians].concat()
+        };
+        histogram.tiles.into_iter().map(apart).collect()
+    }
+
+    /// Finds other splits for leaves whose own left too few rows on a side, from their rows counted by bin.
+    fn again(
+        &self,
+        leaves: Vec<Leaf>,
+        open: &mut BinaryHeap<Candidate<State>>,
+        done: &mut Vec<Ended>,
+        desk: &mut Desk,
+    ) -> Result<()> {
+        if leaves.is_empty() {
+            return Ok(());
+        }
+        let layout = &self.blocks.layout;
+        let groups = layout.places.len();
+        let counts: Vec<Mutex<Vec<[u32; WIDTH]>>> =
+            leaves.iter().map(|_| Mutex::new(vec![[0; WIDTH]; groups])).collect();
+        self.each_block(desk, |block, order, thread| {
+            for leaf in &leaves {
+                let [start, len] = leaf.spans[block];
+                // The split that was refused has parted them.
+                order[start as usize..][..len as usize].sort_unstable();
+            }
+            self.blocks.with(block, &mut thread.room, |tiles| {
+                for (leaf, counts) in leaves.iter().zip(&counts) {
+                    let [start, len] = leaf.spans[block];
+                    let rows = &order[start as usize..][..len as usize];
+                    let mut own = vec![[0u32; WIDTH]; groups];
+                    for (place, own) in layout.places.iter().zip(&mut own) {
+                        let (bins, n) = (tiles[place.tile].bins(), tiles[place.tile].columns());
+                        rows.iter().for_each(|&r| own[usize::from(bins[usize::from(r) * n + place.column])] += 1);
+                    }
+                    let mut all = counts.lock().unwrap_or_else(PoisonError::into_inner);
+                    all.iter_mut().flatten().zip(own.iter().flatten()).for_each(|(a, o)| *a += o);
+                }
+            })
+        })?;
+        for (mut leaf, counts) in leaves.into_iter().zip(counts) {
+            let counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let allowed = self.choice.allowed(&leaf.way);
+            let count = |group: usize| counts[group];
+            match self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref()) {
+                Some(split) => {
+                    let gain = split.gain;
+                    leaf.split = split;
+                    open.push(Candidate { at: leaf.at, gain, state: State::Whole(Box::new(leaf)) });
+                }
+                None => done.push(Ended { at: leaf.at, spans: leaf.spans, sorted: true }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something with each block's order of rows, on all threads.
+    fn each_block(
+        &self,
+        desk: &mut Desk,
+        work: impl Fn(usize, &mut [u16], &mut Thread) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let pool = Mutex::new(std::mem::take(&mut desk.threads));
+        let mut items: Vec<(&mut [u16], Result<()>)> = desk.order.chunks_mut(ROWS).map(|o| (o, Ok(()))).collect();
+        self.team.each(&mut items, |block, (order, outcome)| {
+            let found = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut thread = found.unwrap_or_else(Thread::new);
+            *outcome = self.cancel.check().and_then(|()| work(block, order, &mut thread));
+            pool.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        });
+        desk.threads = pool.into_inner().unwrap_or_else(PoisonError::into_inner);
+        items.into_iter().try_for_each(|i| i.1)
+    }
+
+    /// One pass over all blocks.
+    fn pass(&self, tasks: &[Task<'_>], desk: &mut Desk) -> Result<Vec<Found>> {
+        let lefts: Vec<Mutex<Vec<u32>>> = (0..self.blocks.count()).map(|_| Mutex::default()).collect();
+        let outcome = self.each_block(desk, |block, order, thread| {
+            let Thread { room, buffers, list, right, sums } = thread;
+            if sums.len() < tasks.len() {
+                sums.resize_with(tasks.len(), TaskSums::default);
+            }
+            let mut left = vec![0; tasks.len()];
+            if tasks.iter().any(|t| t.spans[block][1] > 0) {
+                self.blocks.with(block, room, |tiles| {
+                    buffers.fit(self.blocks.rows_of(block));
+                    for ((task, left), sums) in tasks.iter().zip(&mut left).zip(sums) {
+                        let [start, len] = task.spans[block];
+                        let rows = &mut order[start as usize..][..len as usize];
+                        if let Some((tile, column, table)) = &task.parting {
+                            *left = part(rows, right, &tiles[*tile], *column, table) as u32;
+                        }
+                        let (first, second) = rows.split_at(*left as usize);
+                        let rows = match task.summed {
+                            Summed::None => continue,
+                            Summed::Left => first,
+                            Summed::All | Summed::Right => second,
+                        };
+                        list.clear();
+                        list.extend(rows.iter().map(|&r| u32::from(r)));
+                        self.sum(tiles, block, list, buffers, sums);
+                    }
+                })?;
+            }
+            *lefts[block].lock().unwrap_or_else(PoisonError::into_inner) = left;
+            Ok(())
+        });
+        let mut found: Vec<Found> = tasks.iter().map(|_| Found::default()).collect();
+        let zeros = |t: &Task<'_>| {
+            let sums = self.blocks.layout.sizes.iter().map(|s| vec![0; 2 * s]).collect();
+            if t.summed == Summed::None { Vec::new() } else { sums }
+        };
+        found.iter_mut().zip(tasks).for_each(|(f, t)| f.sums = zeros(t));
+        // Also after an error: sums are zero between passes.
+        for thread in &mut desk.threads {
+            for (own, all) in thread.sums.iter_mut().zip(&mut found) {
+                self.drain(own);
+                for (own, all) in own.wide.iter_mut().zip(&mut all.sums) {
+                    all.iter_mut().zip(&*own).for_each(|(a, o)| *a += o);
+                }
+                own.wide.clear();
+            }
+        }
+        outcome?;
+        for left in lefts {
+            let left = left.into_inner().unwrap_or_else(PoisonError::into_inner);
+            found.iter_mut().zip(left).for_each(|(f, left)| f.left.push(left));
+        }
+        Ok(found)
+    }
+
+    /// Adds the rows of a node in a block to its sums.
+    fn sum(&self, tiles: &[Tile], block: usize, list: &[u32], buffers: &mut Buffers, sums: &mut TaskSums) {
+        if list.is_empty() {
+            return;
+        }
+        let range = block * ROWS..block * ROWS + self.blocks.rows_of(block);
+        let rows = if list.len() == range.len() { buffers.all() } else { buffers.some(list) };
+        match self.words {
+            Words::Packed(words) => {
+                if sums.held + rows.len() > BLOCK {
+                    self.drain(sums);
+                }
+                sums.packed.resize_with(tiles.len(), Sums::default);
+                for (tile, packed) in tiles.iter().zip(&mut sums.packed) {
+                    packed.add(tile, &words[range.clone()], &rows, 0, rows.len());
+                }
+                sums.held += rows.len();
+            }
+            Words::Wide(pairs) => {
+                self.widen(sums);
+                for (t, (tile, wide)) in tiles.iter().zip(&mut sums.wide).enumerate() {
+                    let part = histogram::wide_sums(tile, &pairs[range.clone()], &rows, 0, rows.len());
+                    let (gradients, hessians) = wide.split_at_mut(self.blocks.layout.sizes[t]);
+                    for (j, &(start, width)) in self.blocks.layout.widths[t].iter().enumerate() {
+                        for b in 0..width {
+                            gradients[start + b] += part.0[j * WIDTH + b];
+                            hessians[start + b] += part.1[j * WIDTH + b];
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn widen(&self, sums: &mut TaskSums) {
+        if sums.wide.is_empty() {
+            sums.wide = self.blocks.layout.sizes.iter().map(|s| vec![0; 2 * s]).collect();
+        }
+    }
+
+    /// Moves packed sums to words of their own.
+    fn drain(&self, sums: &mut TaskSums) {
+        if sums.held == 0 {
+            return;
+        }
+        sums.held = 0;
+        self.widen(sums);
+        let layout = &self.blocks.layout;
+        for (t, (packed, wide)) in sums.packed.iter_mut().zip(&mut sums.wide).enumerate() {
+            let (gradients, hessians) = wide.split_at_mut(layout.sizes[t]);
+            for (j, &(start, width)) in layout.widths[t].iter().enumerate() {
+                packed.drain_wide(j, &mut gradients[start..start + width], &mut hessians[start..start + width]);
+            }
+        }
+    }
+}
+
+impl Thread {
+    fn new() -> Self {
+        Self {
+            room: Room::default(),
+            buffers: Buffers::new(0),
+            list: Vec::with_capacity(ROWS),
+            right: Vec::with_capacity(ROWS),
+            sums: Vec::new(),
+        }
+    }
+}
+
+/// Parts rows by the bytes of a column, each side in its order; how many go left.
+fn part(rows: &mut [u16], right: &mut Vec<u16>, tile: &Tile, column: usize, table: &[bool; WIDTH]) -> usize {
+    let (bins, n) = (tile.bins(), tile.columns());
+    right.resize(rows.len(), 0);
+    let (mut l, mut r) = (0, 0);
+    for at in 0..rows.len() {
+        let row = rows[at];
+        let goes_left = table[usize::from(bins[usize::from(row) * n + column])];
+        // Both places are written; the right one counts.
+        rows[l] = row;
+        right[r] = row;
+        l += usize::from(goes_left);
+        r += usize::from(!goes_left);
+    }
+    rows[l..].copy_from_slice(&right[..r]);
+    l
+}
+
+/// Queues a leaf that has a split; one that has none is done.
+fn offer(open: &mut BinaryHeap<Candidate<State>>, done: &mut Vec<Ended>, at: usize, child: Child) {
+    let Child { depth, node, way, spans, next } = child;
+    match next {
+        Some((split, histogram)) => {
+            let gain = split.gain;
+            let leaf = Leaf { at, depth, node, split, histogram, way, spans };
+            open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
+        }
+        None => done.push(Ended { at, spans, sorted: true }),
+    }
+}
