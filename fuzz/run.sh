@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
-# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, server_rest, server_grpc.
+# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, frames, server_rest,
+# server_grpc.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -27,6 +28,12 @@ server_grpc)
   printf "\\012\\021linear_regression\\052\\045$described\\052\\022\\072\\020$numbers" >"corpus/$target/lists"
   # shellcheck disable=SC2059
   printf "\\012\\021linear_regression\\052\\021$described\\072\\020$numbers" >"corpus/$target/bytes"
+  ;;
+frames)
+  # The first byte chooses the model and where the bytes are cut; then a description, a row of JSON, a row of numbers.
+  printf '\001\010\000\000\000\000\000\000\000\000\000\000\000' >"corpus/$target/describe"
+  printf '\000\012\000\000\000\003\000\000\000\000\000\000\000{}' >"corpus/$target/json"
+  printf '\100\030\000\000\000\001\001\000\000\001\000\000\000abcdefghabcdefgh' >"corpus/$target/rows"
   ;;
 tables)
   features="--features tables"

@@ -1,8 +1,9 @@
-"""Build backend of the wheel: maturin for the extension module, cargo for the two binaries beside it.
+"""Build backend of the wheel: maturin for the extension module, cargo for the binaries and `libcorten` beside it.
 
 maturin builds one crate per wheel. Corten's wheel also carries `corten-serve` and `corten-run`, so this backend builds
 them first, copies them into `corten.data/scripts` (which maturin packs, and pip puts on the PATH), and then hands over
-to maturin's own hooks.
+to maturin's own hooks. `libcorten` and its header go into `corten.data/data`: pip puts them into `lib` and `include` of
+the environment.
 
 Environment
     CORTEN_PROFILE      cargo profile of the extension and the server (default `ci`; `release` to publish)
@@ -32,6 +33,8 @@ from maturin import (  # noqa: F401  (hooks that need nothing beside maturin's o
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "corten.data" / "scripts"
+DATA = ROOT / "corten.data" / "data"
+HEADER = ROOT / "crates" / "corten-run" / "include" / "corten.h"
 Settings = Mapping[str, Any] | None
 
 # maturin refuses to write metadata when the data folder of pyproject.toml is not there yet.
@@ -57,6 +60,27 @@ def choose_target_dir() -> None:
         os.environ["CARGO_TARGET_DIR"] = str(Path(cache).expanduser().resolve() / f"rustc-{rustc()[0]}")
 
 
+def cargo(name: str, *arguments: str, rustflags: str | None = None) -> list[dict[str, Any]]:
+    """What cargo says of a target of some name that it builds.
+
+    Raises
+    ------
+    SystemExit
+        If cargo fails.
+    """
+    environment = dict(os.environ)
+    if rustflags is not None:
+        environment["RUSTFLAGS"] = f"{environment.get('RUSTFLAGS', '')} {rustflags}".strip()
+    command, *options = arguments
+    line = ["cargo", command, "--locked", "--message-format=json-render-diagnostics", *options]
+    print("Running", " ".join(line), flush=True)
+    done = subprocess.run(line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"corten_build: cargo could not build {name} (exit status {done.returncode})")
+    messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [m for m in messages if m.get("target", {}).get("name") == name]
+
+
 def cargo_build(package: str, *options: str, rustflags: str | None = None) -> Path:
     """Build one package and return the path of the executable of the same name.
 
@@ -65,23 +89,34 @@ def cargo_build(package: str, *options: str, rustflags: str | None = None) -> Pa
     SystemExit
         If cargo fails, or if the package has no executable of its name.
     """
-    environment = dict(os.environ)
-    if rustflags is not None:
-        environment["RUSTFLAGS"] = f"{environment.get('RUSTFLAGS', '')} {rustflags}".strip()
-    command = ["cargo", "build", "--locked", "--message-format=json-render-diagnostics", "--bin", package, *options]
-    print("Running", " ".join(command), flush=True)
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"corten_build: cargo could not build {package} (exit status {done.returncode})")
-    for line in done.stdout.splitlines():
-        message = json.loads(line) if line.startswith("{") else {}
-        if message.get("executable") and message["target"]["name"] == package:
+    for message in cargo(package, "build", "--bin", package, *options, rustflags=rustflags):
+        if message.get("executable"):
             return Path(message["executable"])
     sys.exit(f"corten_build: package {package} has no executable of that name")
 
 
+def build_library() -> Path:
+    """Build the shared library of the C interface and return its path."""
+    # The library's crate type is said here, so that no other build links it.
+    options = ["-p", "corten-run", "--lib", "--crate-type", "cdylib", "--profile", profile()]
+    for message in cargo("corten", "rustc", *options):
+        for name in message.get("filenames", []):
+            if Path(name).name.startswith("libcorten."):
+                return Path(name)
+    sys.exit("corten_build: cargo made no shared library of corten-run")
+
+
+def put(file: Path, folder: Path, mode: int) -> None:
+    """Copy a file into a folder. It is replaced, not overwritten: a process may still run or map the old one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".{file.name}.new"
+    shutil.copyfile(file, fresh)
+    fresh.chmod(mode)
+    fresh.replace(folder / file.name)
+
+
 def build_binaries() -> None:
-    """Put fresh `corten-serve` and `corten-run` into the data folder of the wheel."""
+    """Put fresh `corten-serve`, `corten-run` and `libcorten` into the data folder of the wheel."""
     host = rustc()[1]
     # All of the workspace is selected, one binary is built: cargo unifies features over the selection, and this one is
     # that of the tests, so nothing compiles twice.
@@ -91,10 +126,9 @@ def build_binaries() -> None:
     static = "-C target-feature=+crt-static" if "linux" in host else ""
     run = cargo_build("corten-run", "-p", "corten-run", "--profile", "tiny", "--target", host, rustflags=static)
     for binary in (serve, run):
-        # Replaced, not overwritten: a server started from an editable install may still run the old file.
-        fresh = SCRIPTS / f".{binary.name}.new"
-        shutil.copy2(binary, fresh)
-        fresh.replace(SCRIPTS / binary.name)
+        put(binary, SCRIPTS, 0o755)
+    put(build_library(), DATA / "lib", 0o755)
+    put(HEADER, DATA / "include", 0o644)
 
 
 def prepare() -> None:

@@ -24,12 +24,14 @@ pub mod ops;
 pub mod rows;
 mod run;
 mod schema;
+mod session;
 #[cfg(feature = "std")]
 pub mod sketch;
 
 #[cfg(feature = "std")]
 pub use corten_kernels::cpu::check as check_cpu;
 pub use graph::{Builder, Graph, Method, Node, Output, Slot};
-pub use model::{Model, Session};
+pub use model::Model;
 pub use run::{Batch, Run};
 pub use schema::{Input, Labels, Schema};
+pub use session::Session;

@@ -10,8 +10,9 @@ use corten_core::{Error, Kind, Result};
 use serde_json::Value;
 
 use crate::graph::{Graph, Method, Output, Slot};
-use crate::ops::{Flow, Scratch};
+use crate::ops::Flow;
 use crate::schema::Schema;
+use crate::session::Session;
 use crate::{file, run};
 
 /// Text columns that a single row may have without an allocation.
@@ -26,23 +27,6 @@ pub struct Model {
     /// Operators that each method needs, in order.
     pub(crate) plans: Vec<(Method, Vec<u32>)>,
     metadata: BTreeMap<String, Value>,
-}
-
-/// The memory of one thread that runs single rows.
-#[derive(Clone, Debug)]
-pub struct Session {
-    pub(crate) numbers: Vec<f64>,
-    pub(crate) scratch: Scratch,
-    out: Vec<f64>,
-    inputs: usize,
-}
-
-impl Session {
-    /// Where the caller puts a row's numbers, in the order of the schema's number inputs.
-    #[inline]
-    pub fn numbers_mut(&mut self) -> &mut [f64] {
-        &mut self.numbers[..self.inputs]
-    }
 }
 
 impl Model {
@@ -99,17 +83,6 @@ impl Model {
     /// [`Error::Unsupported`] for a method that the model doesn't have.
     pub fn steps(&self, method: Method) -> Result<(&Output, &[u32])> {
         self.answer(method)
-    }
-
-    /// Scratch for [`Model::run_row`].
-    pub fn session(&self) -> Session {
-        let widest = self.graph.outputs.iter().map(|o| o.columns.len()).max().unwrap_or(0);
-        Session {
-            numbers: vec![0.0; self.graph.numbers],
-            scratch: Scratch::default(),
-            out: vec![0.0; widest],
-            inputs: self.graph.schema.counts().0,
-        }
     }
 
     /// Runs one row whose numbers were written to [`Session::numbers_mut`]; `texts` are its texts in the order of the

@@ -131,7 +131,7 @@ fn all_missing(column: &Column<'_>) -> bool {
 
 impl Model {
     /// Rows of a block: as many as keep its columns in the cache, and no more than there are.
-    fn block_rows(&self, rows: usize) -> usize {
+    pub(crate) fn block_rows(&self, rows: usize) -> usize {
         let row = 8 * self.graph.numbers + size_of::<Option<&[u8]>>() * self.graph.texts;
         (BLOCK_BYTES / row.max(1)).clamp(1, BLOCK).min(rows.max(1))
     }

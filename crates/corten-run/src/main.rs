@@ -1,63 +1,151 @@
 //! The runner that a bundle starts from: a model at the end of this very file, rows on standard input, answers on
-//! standard output.
+//! standard output; or a socket that answers until it is told to stop.
 
+mod bench;
 mod bundle;
+#[cfg(unix)]
+mod daemon;
 mod stream;
 
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use corten_core::Error;
+use corten_model::Model;
 use stream::Stopped;
 
 const HELP: &str = "\
 Scores rows with one model. Without Python, without a network, without anything installed.
 
-usage: corten-run MODEL.corten [--csv | --info]     (a bundle brings its model: APP [--csv | --info])
+usage: corten-run MODEL.corten [options]     (a bundle brings its model: APP [options])
 
 Reads one JSON object a line from standard input and writes one JSON object a line:
   {\"prediction\": ..., \"probability\": {class: p, ...}}
 A row that can't be scored gives {\"error\": \"...\"}, a line on standard error, and exit code 1 at the end.
 
-  --csv    the input is CSV with a header line
-  --info   say what the model reads and answers
-  --help   this text
+  --csv                the input is CSV with a header line
+  --socket PATH        answer frames on a Unix socket until SIGTERM or SIGINT (docs/bundle.md has the protocol)
+  --connections N      connections that may be open at once (default 64)
+  --bench              score the rows of standard input again and again; print quantiles and a histogram of the times
+  --seconds S          how long (default 3)
+  --info               say what the model reads and answers
+  --help               this text
 ";
 
-fn main() -> ExitCode {
-    let mut path = None;
-    let (mut csv, mut info) = (false, false);
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--csv" => csv = true,
-            "--info" => info = true,
-            "--help" | "-h" => {
-                print!("{HELP}");
-                return ExitCode::SUCCESS;
+/// What was asked for.
+#[derive(Default)]
+struct Options {
+    path: Option<String>,
+    csv: bool,
+    info: bool,
+    bench: bool,
+    socket: Option<String>,
+    connections: Option<usize>,
+    seconds: Option<f64>,
+}
+
+/// The value of an option that takes one.
+fn value<T: FromStr>(
+    name: &str,
+    given: Option<String>,
+    allowed: &str,
+    fits: impl Fn(&T) -> bool,
+) -> Result<Option<T>, String> {
+    let given = given.ok_or_else(|| format!("'{name}' needs a value: {allowed}"))?;
+    let parsed = given.parse().ok().filter(fits);
+    parsed.map(Some).ok_or_else(|| format!("'{name}' must be {allowed}; got '{given}'"))
+}
+
+impl Options {
+    /// `None` where help was asked for.
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options = Self::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--csv" => options.csv = true,
+                "--info" => options.info = true,
+                "--bench" => options.bench = true,
+                "--socket" => {
+                    options.socket = value("--socket", arguments.next(), "a path", |p: &String| !p.is_empty())?
+                }
+                "--connections" => {
+                    let allowed = "a number from 1 to 4096";
+                    let fits = |n: &usize| (1..=4096).contains(n);
+                    options.connections = value("--connections", arguments.next(), allowed, fits)?;
+                }
+                "--seconds" => {
+                    let fits = |s: &f64| *s > 0.0 && *s <= 3600.0;
+                    options.seconds = value("--seconds", arguments.next(), "a number of at most 3600", fits)?;
+                }
+                "--help" | "-h" => return Ok(None),
+                other if other.starts_with('-') || options.path.is_some() => {
+                    return Err(format!("'{other}' is not known here; see --help"));
+                }
+                other => options.path = Some(other.to_owned()),
             }
-            other if other.starts_with('-') || path.is_some() => {
-                eprintln!("corten-run: '{other}' is not known here; see --help");
-                return ExitCode::from(2);
-            }
-            other => path = Some(other.to_owned()),
         }
+        let modes = [options.info, options.bench, options.socket.is_some()];
+        if modes.iter().filter(|m| **m).count() > 1 {
+            return Err("--info, --bench and --socket don't go together".into());
+        }
+        if options.csv && (options.info || options.socket.is_some()) {
+            return Err("--csv says what standard input is; --info and --socket don't read it".into());
+        }
+        if options.seconds.is_some() && !options.bench {
+            return Err("--seconds goes with --bench".into());
+        }
+        if options.connections.is_some() && options.socket.is_none() {
+            return Err("--connections goes with --socket".into());
+        }
+        Ok(Some(options))
     }
-    let model = match corten_model::check_cpu().and_then(|()| bundle::model(path.as_deref())) {
+}
+
+#[cfg(unix)]
+fn serve(model: Model, socket: &str, connections: usize) -> Result<u64, Stopped> {
+    Ok(daemon::serve(model, socket.as_ref(), connections).map(|()| 0)?)
+}
+
+#[cfg(not(unix))]
+fn serve(_: Model, _: &str, _: usize) -> Result<u64, Stopped> {
+    Err(Error::Unsupported("--socket needs a system with Unix sockets".into()).into())
+}
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => {
+            eprintln!("corten-run: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let fault = |error: &Error| {
+        eprintln!("corten-run: {error}");
+        ExitCode::FAILURE
+    };
+    let model = match corten_model::check_cpu().and_then(|()| bundle::model(options.path.as_deref())) {
         Ok(Some(model)) => model,
         Ok(None) => {
             eprintln!("corten-run: a model is needed: corten-run MODEL.corten; see --help");
             return ExitCode::from(2);
         }
-        Err(error) => {
-            eprintln!("corten-run: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fault(&error),
     };
-    let done = if info { stream::info(&model) } else { stream::score(model, csv) };
+    let done = match &options {
+        Options { info: true, .. } => stream::info(&model),
+        Options { bench: true, .. } => {
+            bench::run(model, options.csv, options.seconds.unwrap_or(3.0)).map(|()| 0).map_err(Stopped::from)
+        }
+        Options { socket: Some(path), .. } => serve(model, path, options.connections.unwrap_or(64)),
+        _ => stream::score(model, options.csv),
+    };
     match done {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) | Err(Stopped::Unread) => ExitCode::FAILURE,
-        Err(Stopped::Fault(error)) => {
-            eprintln!("corten-run: {error}");
-            ExitCode::FAILURE
-        }
+        Err(Stopped::Fault(error)) => fault(&error),
     }
 }

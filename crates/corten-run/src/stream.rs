@@ -1,10 +1,12 @@
 //! Rows from standard input to standard output.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::{PoisonError, RwLock};
 
+use corten::lines::{self, Lines};
 use corten_core::{Error, Result};
-use corten_model::rows::{AnswerWriter, CsvReader, RowReader, Scanner};
-use corten_model::{Model, Session};
+use corten_model::Model;
+use corten_model::rows::{CsvReader, Scanner};
 
 /// Longest line of JSON.
 const MAX_LINE: u64 = 16 << 20;
@@ -49,21 +51,14 @@ pub(crate) fn info(model: &Model) -> Result<u64, Stopped> {
 /// # Errors
 /// [`Stopped`] when input or output break off, for a line without end, and for a header that doesn't fit the model.
 pub(crate) fn score(model: Model, csv: bool) -> Result<u64, Stopped> {
-    let mut worker = Worker {
-        session: model.session(),
-        rows: RowReader::new(&model),
-        answers: AnswerWriter::new(&model),
-        stateful: model.is_stateful(),
-        model,
-        out: Vec::new(),
-        failed: 0,
-    };
+    let lines = Lines::new(&model);
+    let mut worker = Worker { lines, model: RwLock::new(model), out: Vec::new(), failed: 0 };
     let mut input = BufReader::with_capacity(1 << 16, io::stdin().lock());
     let mut output = io::stdout().lock();
     if csv {
-        let mut reader = CsvReader::new(&worker.model, input)?;
+        let mut reader = CsvReader::new(worker.model.get_mut().unwrap_or_else(PoisonError::into_inner), input)?;
         loop {
-            match reader.read(&mut worker.rows, &mut worker.session) {
+            match reader.read(&mut worker.lines.rows, &mut worker.lines.session) {
                 Ok(false) => break,
                 Ok(true) => worker.finish(reader.line(), Ok(())),
                 // The row is lost, not those behind it.
@@ -89,7 +84,8 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64, Stopped> {
         }
         if !text.iter().all(u8::is_ascii_whitespace) {
             let mut scanner = Scanner::new(&text);
-            let parsed = worker.rows.read(&mut scanner, &mut worker.session).and_then(|()| scanner.end());
+            let lines = &mut worker.lines;
+            let parsed = lines.rows.read(&mut scanner, &mut lines.session).and_then(|()| scanner.end());
             worker.finish(line, parsed);
         }
         // Somebody may wait for this answer before they write the next row.
@@ -103,11 +99,8 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64, Stopped> {
 }
 
 struct Worker {
-    model: Model,
-    session: Session,
-    rows: RowReader,
-    answers: AnswerWriter,
-    stateful: bool,
+    model: RwLock<Model>,
+    lines: Lines,
     out: Vec<u8>,
     failed: u64,
 }
@@ -115,20 +108,10 @@ struct Worker {
 impl Worker {
     /// Answers a row that was read, or says why it could not be.
     fn finish(&mut self, line: u64, read: Result<()>) {
-        let answered = read.and_then(|()| {
-            let texts = self.rows.texts();
-            if self.stateful {
-                self.model.update_row(&mut self.session, &texts)?;
-            }
-            self.answers.answer(&self.model, &mut self.session, &texts, &mut self.out)
-        });
-        if let Err(error) = answered {
+        if let Err(error) = read.and_then(|()| self.lines.answer(&self.model, &mut self.out)) {
             self.failed += 1;
             eprintln!("line {line}: {error}");
-            let quoted = corten_model::rows::quote(&error.to_string());
-            self.out.extend_from_slice(b"{\"error\":");
-            self.out.extend_from_slice(&quoted);
-            self.out.push(b'}');
+            lines::fault(&error, &mut self.out);
         }
         self.out.push(b'\n');
     }

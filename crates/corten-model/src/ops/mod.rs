@@ -85,6 +85,8 @@ pub(crate) struct Scratch {
     pub(crate) offsets: Vec<usize>,
     /// A row that does not lie in one piece.
     pub(crate) row: Vec<f64>,
+    /// The key of a state.
+    pub(crate) key: Vec<u8>,
 }
 
 impl<'d> Flow<'_, 'd> {
@@ -208,6 +210,13 @@ impl Op {
     /// Whether the operator changes as it sees rows.
     pub fn is_stateful(&self) -> bool {
         matches!(self, Self::RunningMoments(_))
+    }
+
+    /// Makes what the operator otherwise makes after some rows: layouts for blocks of `rows` rows.
+    pub(crate) fn prepare(&self, rows: usize) {
+        if let Self::Trees(op) = self {
+            op.prepare(rows);
+        }
     }
 
     /// The input that each column of output is made of, where it is one alone.

@@ -15,6 +15,8 @@ use crate::graph::Slot;
 
 /// Most keys that a state may hold.
 const MAX_KEYS: usize = 10_000_000;
+/// Bytes of a key that need no more memory than a session has.
+const ROOM: usize = 256;
 
 /// Running count, mean and variance of `values` columns, per key.
 ///
@@ -49,16 +51,15 @@ impl RunningMoments {
     }
 
     pub(super) fn advance(&mut self, flow: &Flow<'_, '_>, inputs: &[Slot]) -> Result<()> {
+        let mut room = Vec::new();
         for r in 0..flow.rows {
-            let key = key(flow, inputs[0], r);
-            if !self.state.contains_key(&*key) && self.state.len() >= MAX_KEYS {
+            let key = key(flow, inputs[0], r, &mut room);
+            if !self.state.contains_key(key) && self.state.len() >= MAX_KEYS {
                 return Err(Error::Limit(format!("the state holds {MAX_KEYS} keys, which is the most it may hold")));
             }
             let width = self.values as usize;
-            let moments = self
-                .state
-                .entry(key.into_owned())
-                .or_insert_with(|| Moments { rows: 0.0, parts: vec![[0.0; 3]; width] });
+            let moments =
+                self.state.entry(key.to_vec()).or_insert_with(|| Moments { rows: 0.0, parts: vec![[0.0; 3]; width] });
             moments.rows += 1.0;
             for (part, &slot) in moments.parts.iter_mut().zip(&inputs[1..]) {
                 let Slot::Number(at) = slot else { continue };
@@ -75,29 +76,31 @@ impl RunningMoments {
     }
 }
 
-/// The key of a row as bytes: a tag, then text or the bits of a number.
-fn key<'f>(flow: &'f Flow<'_, '_>, slot: Slot, r: usize) -> alloc::borrow::Cow<'f, [u8]> {
+/// The key of a row as bytes, in `room`: a tag, then text or the bits of a number.
+fn key<'k>(flow: &Flow<'_, '_>, slot: Slot, r: usize, room: &'k mut Vec<u8>) -> &'k [u8] {
+    room.clear();
     match slot {
         Slot::Text(at) => match flow.text(at)[r] {
             Some(text) => {
-                let mut key = Vec::with_capacity(text.len() + 1);
-                key.push(b't');
-                key.extend_from_slice(text);
-                key.into()
+                // Room for most keys at once, so that rows that come later ask for none.
+                room.reserve((text.len() + 1).max(ROOM));
+                room.push(b't');
+                room.extend_from_slice(text);
             }
-            None => (&b"m"[..]).into(),
+            None => room.extend_from_slice(b"m"),
         },
         Slot::Number(at) => {
             let x = flow.number(at)[r];
             if x.is_nan() {
-                return (&b"m"[..]).into();
+                room.extend_from_slice(b"m");
+            } else {
+                room.push(b'n');
+                // Adding 0 makes -0 and 0 one key.
+                room.extend_from_slice(&(x + 0.0).to_bits().to_le_bytes());
             }
-            let mut key = vec![b'n'];
-            // Adding 0 makes -0 and 0 one key.
-            key.extend_from_slice(&(x + 0.0).to_bits().to_le_bytes());
-            key.into()
         }
     }
+    room
 }
 
 impl Operator for RunningMoments {
@@ -150,8 +153,11 @@ impl Operator for RunningMoments {
 
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {
         let stride = flow.stride;
+        let mut room = core::mem::take(&mut flow.scratch.key);
+        // A dry run has no text, but the rows after it do.
+        room.reserve(ROOM);
         for r in 0..flow.rows {
-            let moments = self.state.get(&*key(flow, inputs[0], r));
+            let moments = self.state.get(key(flow, inputs[0], r, &mut room));
             let (_, after) = flow.split(first);
             after[r] = moments.map_or(0.0, |m| m.rows);
             for i in 0..self.values as usize {
@@ -163,6 +169,7 @@ impl Operator for RunningMoments {
                 after[(2 + 2 * i) * stride + r] = variance;
             }
         }
+        flow.scratch.key = room;
         Ok(())
     }
 }

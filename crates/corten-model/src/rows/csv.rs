@@ -5,7 +5,8 @@ use std::io::{BufRead, Read};
 use corten_core::{Error, Result};
 
 use super::RowReader;
-use crate::model::{Model, Session};
+use crate::model::Model;
+use crate::session::Session;
 
 /// Longest record.
 const MAX_RECORD: u64 = 16 << 20;

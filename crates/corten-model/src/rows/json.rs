@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use corten_core::{Error, Kind, Result};
 
-use crate::model::{Model, Session};
+use crate::model::Model;
+use crate::session::Session;
 
 /// Deepest nesting that is skipped in members that no model reads.
 const MAX_DEPTH: usize = 32;

@@ -3,8 +3,9 @@
 use corten_core::Result;
 
 use crate::graph::{Method, Slot};
-use crate::model::{Model, Session};
+use crate::model::Model;
 use crate::schema::Labels;
+use crate::session::Session;
 
 /// Writes answers of one model; names are put into JSON once.
 #[derive(Clone, Debug)]

@@ -18,6 +18,22 @@ const BEFORE_LANES: u32 = 64;
 const BEFORE_PLANES: u32 = 1024;
 
 impl Trees {
+    /// Makes the layouts that blocks of `rows` rows take, which scoring makes only after some rows.
+    pub(crate) fn prepare(&self, rows: usize) {
+        #[cfg(feature = "std")]
+        {
+            let inner = &*self.0;
+            if cpu::level() == cpu::Level::Avx512 {
+                inner.lanes.get_or_init(|| Lanes::new(&inner.forest, &inner.coder));
+            }
+            if rows >= BITS {
+                inner.planes.get_or_init(|| Planes::new(&inner.forest, &inner.coder));
+            }
+        }
+        #[cfg(not(feature = "std"))]
+        let _ = rows;
+    }
+
     /// Scores a block: codes its rows, then finds and adds up leaves.
     pub(super) fn score(&self, flow: &mut Flow<'_, '_>, inputs: &[Slot], first: u32) {
         let inner = &*self.0;
