@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
-# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, frames.
+# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, frames, server_rest,
+# server_grpc.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -12,6 +13,22 @@ rows_json) printf '{"width": 1.5, "height": null, "count": 2, "city": "R\\u00f8m
 rows_csv) printf 'width,height,count,city\n1.5,,2,"Ro""me"\n1e3,NaN,0,Oslo\r\n' >"corpus/$target/rows" ;;
 lightgbm | xgboost | catboost) cp -n ../fixtures/foreign/"$target"_* "corpus/$target/" ;;
 tree_arrays) printf '\001\000\001\002\000\004\000\377\001\010\377\377\000\000\000\377\000\004\377\377\000\000\000\377\000\004' >"corpus/$target/stump" ;;
+server_rest)
+  features="--features server"
+  tensor='"name": "input", "datatype": "FP64", "shape": [1, 2]'
+  printf '\001\000{"id": "a", "inputs": [{%s, "data": [1.5, null]}], "outputs": [{"name": "predict"}]}' "$tensor" >"corpus/$target/tensors"
+  printf '\000\000{"rows": [{"width": 1.5, "height": null, "count": 2, "city": "Oslo"}]}' >"corpus/$target/rows"
+  printf '\001\001\000\000\000\000\000\000\360\077\000\000\000\000\000\000\360\277' >"corpus/$target/bytes"
+  ;;
+server_grpc)
+  features="--features server"
+  # The message of `linear_regression` with one row, in lists and in bytes.
+  described='\012\005input\022\004FP64\032\002\001\002' numbers='\000\000\000\000\000\000\360\077\000\000\000\000\000\000\360\277'
+  # shellcheck disable=SC2059
+  printf "\\012\\021linear_regression\\052\\045$described\\052\\022\\072\\020$numbers" >"corpus/$target/lists"
+  # shellcheck disable=SC2059
+  printf "\\012\\021linear_regression\\052\\021$described\\072\\020$numbers" >"corpus/$target/bytes"
+  ;;
 frames)
   # The first byte chooses the model and where the bytes are cut; then a description, a row of JSON, a row of numbers.
   printf '\001\010\000\000\000\000\000\000\000\000\000\000\000' >"corpus/$target/describe"

@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, status_of};
 use crate::infer::Fault;
 use crate::keys::Verb;
+use crate::packed::{Packing, Unpacked};
 use crate::routes::point;
 use crate::score::{Ask, Bounds, score};
 use crate::shadow::Heard;
-use crate::store::Store;
+use crate::store::{Missing, Store};
 use crate::trace::{Context, Span, TRACEPARENT, Told};
 use crate::{Options, clock, frames, openapi, page, repository};
 
@@ -39,8 +40,7 @@ pub(crate) async fn answer(mut request: Request<Incoming>, store: &Store, option
     if told.is_some() {
         request.extensions_mut().insert(Watched { measured: context.is_some() });
     }
-    store.metrics.active.fetch_add(1, Ordering::Relaxed);
-    let _active = Active(store);
+    let _active = Active::of(store);
     let (route, mut response) = guard(request, store, options, begun).await;
     let status = response.status().as_u16();
     store.metrics.request(route, status);
@@ -73,7 +73,14 @@ struct Watched {
 }
 
 /// A request that is being answered, also when its client goes away.
-struct Active<'s>(&'s Store);
+pub(crate) struct Active<'s>(&'s Store);
+
+impl<'s> Active<'s> {
+    pub(crate) fn of(store: &'s Store) -> Self {
+        store.metrics.active.fetch_add(1, Ordering::Relaxed);
+        Self(store)
+    }
+}
 
 impl Drop for Active<'_> {
     fn drop(&mut self) {
@@ -82,7 +89,7 @@ impl Drop for Active<'_> {
 }
 
 /// One line of JSON about a request; values of features never stand in it.
-fn log(
+pub(crate) fn log(
     id: &HeaderValue,
     method: &Method,
     path: &str,
@@ -237,10 +244,13 @@ fn late(store: &Store) -> Answer {
     refuse(StatusCode::GATEWAY_TIMEOUT, "the request's timeout has passed")
 }
 
+fn too_large(limit: usize) -> Answer {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes"))
+}
+
 /// Reads a body within its limits of size and time.
 async fn body(request: Request<Incoming>, limit: usize, time: Duration) -> Result<Bytes, Option<Box<Answer>>> {
-    let too_large =
-        || Some(Box::new(refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body of more than {limit} bytes"))));
+    let too_large = || Some(Box::new(too_large(limit)));
     // A length that is too great is refused before its bytes come.
     if request.body().size_hint().lower() > limit as u64 {
         return Err(too_large());
@@ -274,7 +284,7 @@ async fn post(
                 }
             };
             let answer = match post {
-                Post::Load(name) => repository::load(store, options, name),
+                Post::Load(name) => repository::load(store, options, name, &body),
                 Post::Unload(name) => repository::unload(store, options, name),
                 _ => repository::index(store, &body),
             };
@@ -300,7 +310,8 @@ async fn post(
     };
     let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    let in_bytes = kind == "application/octet-stream" && head.is_some() && matches!(post, Post::Infer(..));
+    // Triton's asynchronous client says so of JSON too.
+    let in_bytes = kind == "application/octet-stream" && matches!(post, Post::Infer(..));
     let table = frames::format_of(kind).filter(|_| matches!(post, Post::Predict(_)));
     if !(in_bytes || table.is_some() || kind.eq_ignore_ascii_case("application/json")) {
         let text = match post {
@@ -313,10 +324,14 @@ async fn post(
         };
         return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|e| *e != "identity") {
-        let text = format!("a body in {encoding:?} isn't read; send it as it is");
-        return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
+    let packing = match request.headers().get(CONTENT_ENCODING).map(|e| Packing::of(e.as_bytes()).map_err(|()| e)) {
+        None => None,
+        Some(Ok(packing)) => packing,
+        Some(Err(encoding)) => {
+            let text = format!("a body in {encoding:?} isn't read; gzip, deflate and identity are");
+            return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+    };
     let time = Duration::from_secs(options.body_timeout);
     let watched = request.extensions().get::<Watched>().copied();
     let body = match body(request, options.max_body, deadline.map_or(time, |d| d.min(time))).await {
@@ -327,6 +342,14 @@ async fn post(
             store.metrics.refused("slow");
             let text = format!("the body took more than {} s", options.body_timeout);
             return (route, refuse(StatusCode::REQUEST_TIMEOUT, text));
+        }
+    };
+    let body = match packing.map(|p| p.unpack(&body, options.max_body)) {
+        None => body,
+        Some(Ok(body)) => body.into(),
+        Some(Err(Unpacked::TooLarge)) => return (route, too_large(options.max_body)),
+        Some(Err(Unpacked::Broken(error))) => {
+            return (route, refuse(StatusCode::BAD_REQUEST, format!("the body can't be unpacked: {error}")));
         }
     };
     if deadline.is_some_and(|d| begun.elapsed() > d) {
@@ -387,7 +410,7 @@ async fn post(
 }
 
 /// A caller's place in the traffic: from a header where it came, else from the request's id, else the next one.
-fn place(headers: &HeaderMap, sticky: Option<&str>) -> u64 {
+pub(crate) fn place(headers: &HeaderMap, sticky: Option<&str>) -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let given = sticky.and_then(|name| headers.get(name)).or_else(|| headers.get(REQUEST_ID));
     match given {
@@ -408,23 +431,10 @@ fn head_length(headers: &HeaderMap) -> Result<Option<usize>, String> {
 
 /// No such model, or one that isn't loaded.
 fn missing(store: &Store, name: &str, version: Option<&str>) -> Answer {
-    let (model, alias) = store.split(name);
-    if let (Some(version), Some(alias)) = (version, alias) {
-        let text = format!("'{model}' is asked for in version '{version}' and as '{alias}'; one of them is needed");
-        return refuse(StatusCode::NOT_FOUND, text);
+    match store.missing(name, version) {
+        Missing::Unloaded(text) => later(text),
+        Missing::Unknown(text) => refuse(StatusCode::NOT_FOUND, text),
     }
-    let version = version.or(alias);
-    let number = version.map(|v| v.parse().ok().or_else(|| store.route(model)?.aliases.get(v).copied()));
-    let version_text = match version {
-        None => String::new(),
-        Some(v) if v.parse::<u64>().is_ok() => format!(" in version {v}"),
-        Some(v) => format!(" in version '{v}'"),
-    };
-    let name = model;
-    if number != Some(None) && store.knows(name, number.flatten()) {
-        return later(format!("the model '{name}'{version_text} isn't loaded"));
-    }
-    refuse(StatusCode::NOT_FOUND, format!("there is no model '{name}'{version_text}"))
 }
 
 fn metrics(store: &Store, options: &Options) -> String {

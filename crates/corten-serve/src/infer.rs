@@ -3,17 +3,15 @@
 use std::time::{Duration, Instant};
 
 use corten_core::{Column, Data, Error, Kind, Result, Strided, Table, Text, Values};
-use corten_model::{Batch, Labels, Method, Model, Output, Run, Slot};
+use corten_model::{Batch, Labels, Method, Model, Output, Run};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clock::{self, Stage};
+use crate::describe::{MATRIX, datatype_of, is_tensor};
 use crate::request::{self, Request};
 use crate::served::Served;
 use crate::tensor::{Datatype, MAX_INPUTS, Tensor};
-
-/// The input tensor of a model that was fitted on an array.
-pub(crate) const MATRIX: &str = "input";
 
 /// An answer, and how many of its bytes are JSON where tensors follow them.
 pub(crate) struct Inferred {
@@ -35,44 +33,13 @@ impl From<Error> for Fault {
     }
 }
 
-/// Name, type and shape of the tensors that a model reads.
-pub(crate) fn inputs(model: &Model) -> Vec<Value> {
-    let schema = model.schema();
-    if !schema.named {
-        return vec![json!({ "name": MATRIX, "datatype": "FP64", "shape": [-1, schema.inputs.len()] })];
-    }
-    let describe =
-        |i: &corten_model::Input| json!({ "name": i.name, "datatype": Datatype::of_input(i).name(), "shape": [-1] });
-    schema.inputs.iter().map(describe).collect()
-}
-
-fn datatype_of(output: &Output) -> &'static str {
-    match (&output.labels, output.method) {
-        (Some(Labels::Int(_)), Method::Predict) => "INT64",
-        (Some(Labels::Bool(_)), Method::Predict) => "BOOL",
-        (Some(Labels::Text(_)), Method::Predict) => "BYTES",
-        _ if output.columns.first().is_some_and(|s| matches!(s, Slot::Text(_))) => "BYTES",
-        _ => "FP64",
-    }
-}
-
-/// Whether an output can be a tensor: all numbers, or all text.
-fn is_tensor(output: &Output) -> bool {
-    output.columns.iter().all(|s| matches!(s, Slot::Number(_)))
-        || output.columns.iter().all(|s| matches!(s, Slot::Text(_)))
-}
-
-/// Name, type and shape of the tensors that a model answers.
-pub(crate) fn outputs(model: &Model) -> Vec<Value> {
-    let describe = |o: &Output| {
-        let shape = if o.columns.len() == 1 { json!([-1]) } else { json!([-1, o.columns.len()]) };
-        json!({ "name": o.method.as_str(), "datatype": datatype_of(o), "shape": shape })
-    };
-    model.graph().outputs().iter().filter(|o| is_tensor(o)).map(describe).collect()
-}
-
 /// The table that the tensors are; `values` holds those of a matrix.
-fn table<'v>(model: &Model, tensors: &[Tensor<'_>], max_rows: usize, values: &'v mut Vec<f64>) -> Result<Table<'v>> {
+pub(crate) fn table<'v>(
+    model: &Model,
+    tensors: &[Tensor<'_>],
+    max_rows: usize,
+    values: &'v mut Vec<f64>,
+) -> Result<Table<'v>> {
     let schema = model.schema();
     let rows = tensors.first().and_then(|t| t.shape.first()).copied().unwrap_or(0);
     if rows > max_rows {
@@ -83,6 +50,10 @@ fn table<'v>(model: &Model, tensors: &[Tensor<'_>], max_rows: usize, values: &'v
         let [matrix] = tensors else {
             return Err(Error::value(format!("the model reads one input, '{MATRIX}', of shape [rows, {width}]")));
         };
+        if matrix.name != MATRIX {
+            let problem = format!("isn't read by the model; it reads one input, '{MATRIX}', of shape [rows, {width}]");
+            return Err(Error::column(matrix.name, problem));
+        }
         if matrix.shape != [rows, width] {
             return Err(Error::column(matrix.name, format!("has shape {:?}; [rows, {width}] is needed", matrix.shape)));
         }
@@ -117,9 +88,8 @@ fn table<'v>(model: &Model, tensors: &[Tensor<'_>], max_rows: usize, values: &'v
 /// Writes one output tensor, its data into the JSON or behind it.
 fn write(output: &Output, batch: &Batch, json: &mut Vec<u8>, binary: Option<&mut Vec<u8>>) {
     let labels = output.labels.as_ref().filter(|_| output.method == Method::Predict);
-    let texts = || (0..batch.rows).flat_map(|r| batch.texts.iter().map(move |t| t[r].as_deref()));
     let numbers = batch.numbers.iter();
-    let (name, datatype, rows) = (output.method.as_str(), datatype_of(output), batch.rows);
+    let (name, datatype, rows) = (output.method.as_str(), datatype_of(output).name(), batch.rows);
     let shape =
         if output.columns.len() == 1 { format!("[{rows}]") } else { format!("[{rows},{}]", output.columns.len()) };
     let head = format!("{{\"name\":\"{name}\",\"datatype\":\"{datatype}\",\"shape\":{shape},");
@@ -133,27 +103,39 @@ fn write(output: &Output, batch: &Batch, json: &mut Vec<u8>, binary: Option<&mut
                 Some(Labels::Bool(v)) => list(json, numbers.map(|&x| v[x as usize])),
                 Some(Labels::Text(v)) => list(json, numbers.map(|&x| &v[x as usize])),
                 None if batch.texts.is_empty() => list(json, numbers),
-                None => list(json, texts()),
+                None => list(json, texts(batch)),
             }
         }
         Some(out) => {
             let from = out.len();
-            let text = |text: &str, out: &mut Vec<u8>| {
-                out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-                out.extend_from_slice(text.as_bytes());
-            };
-            match labels {
-                Some(Labels::Int(v)) => numbers.for_each(|&x| out.extend_from_slice(&v[x as usize].to_le_bytes())),
-                Some(Labels::Float(v)) => numbers.for_each(|&x| out.extend_from_slice(&v[x as usize].to_le_bytes())),
-                Some(Labels::Bool(v)) => numbers.for_each(|&x| out.push(u8::from(v[x as usize]))),
-                Some(Labels::Text(v)) => numbers.for_each(|&x| text(&v[x as usize], out)),
-                None if batch.texts.is_empty() => numbers.for_each(|x| out.extend_from_slice(&x.to_le_bytes())),
-                None => texts().for_each(|t| text(t.unwrap_or_default(), out)),
-            }
+            bytes(output, batch, out);
             json.extend_from_slice(format!("\"parameters\":{{\"binary_data_size\":{}}}", out.len() - from).as_bytes());
         }
     }
     json.push(b'}');
+}
+
+/// Writes the elements of an output tensor, little-endian and row after row.
+pub(crate) fn bytes(output: &Output, batch: &Batch, out: &mut Vec<u8>) {
+    let labels = output.labels.as_ref().filter(|_| output.method == Method::Predict);
+    let numbers = batch.numbers.iter();
+    let text = |text: &str, out: &mut Vec<u8>| {
+        out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(text.as_bytes());
+    };
+    match labels {
+        Some(Labels::Int(v)) => numbers.for_each(|&x| out.extend_from_slice(&v[x as usize].to_le_bytes())),
+        Some(Labels::Float(v)) => numbers.for_each(|&x| out.extend_from_slice(&v[x as usize].to_le_bytes())),
+        Some(Labels::Bool(v)) => numbers.for_each(|&x| out.push(u8::from(v[x as usize]))),
+        Some(Labels::Text(v)) => numbers.for_each(|&x| text(&v[x as usize], out)),
+        None if batch.texts.is_empty() => numbers.for_each(|x| out.extend_from_slice(&x.to_le_bytes())),
+        None => texts(batch).for_each(|t| text(t.unwrap_or_default(), out)),
+    }
+}
+
+/// The texts of an answer, row after row.
+pub(crate) fn texts(batch: &Batch) -> impl Iterator<Item = Option<&str>> {
+    (0..batch.rows).flat_map(|r| batch.texts.iter().map(move |t| t[r].as_deref()))
 }
 
 /// A list of numbers or texts; what JSON has no number for is `null`.

@@ -1,4 +1,4 @@
-//! The inference server: Open Inference Protocol v2 over HTTP, and a plain `/predict`, without Python and without
+//! The inference server: Open Inference Protocol v2 over HTTP and gRPC, and a plain `/predict`, without Python and without
 //! fitting code.
 //!
 //! One runtime of one thread a worker, all accepting from the same socket. A request is parsed and scored on the thread
@@ -7,9 +7,13 @@
 mod answer;
 mod client;
 mod clock;
+mod describe;
 mod drift;
 mod explain;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
+mod grpc;
 mod http;
 mod infer;
 mod keys;
@@ -17,6 +21,7 @@ mod lambda;
 mod metrics;
 mod notify;
 mod openapi;
+mod packed;
 mod page;
 mod predict;
 mod repository;

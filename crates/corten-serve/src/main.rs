@@ -8,12 +8,13 @@ use std::time::Duration;
 use corten_serve::{Keys, Options, Store, Tls, Tracer, hash_of, lambda, lambda_fault, probe, serve};
 
 const HELP: &str = "\
-Serves Corten models over HTTP: Open Inference Protocol v2, and POST /predict with {\"rows\": [...]}.
+Serves Corten models over HTTP and gRPC: Open Inference Protocol v2, and POST /predict with {\"rows\": [...]}.
 
 usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
 
   --host ADDRESS       address to listen on (default 127.0.0.1; 0.0.0.0 for all)
   --port N             port (default 8080)
+  --grpc-port N        port for gRPC (default: none; KServe's is 8081, Triton's 8001)
   --workers N          threads (default: one a core)
   --max-body BYTES     largest request body (default 16777216)
   --max-rows N         most rows of a request (default 100000)
@@ -109,6 +110,7 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
             "--help" | "-h" => return Ok(None),
             "--host" => options.host = given.next().ok_or("--host needs a value")?,
             "--port" => options.port = number("--port", given.next())?,
+            "--grpc-port" => options.grpc_port = Some(number("--grpc-port", given.next())?),
             "--workers" => options.workers = number::<usize>("--workers", given.next())?.clamp(1, 1024),
             "--max-body" => options.max_body = number("--max-body", given.next())?,
             "--max-connections" => options.max_connections = number("--max-connections", given.next())?,

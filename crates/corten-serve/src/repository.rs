@@ -5,15 +5,22 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use crate::Options;
 use crate::answer::{Answer, json_of, refuse, respond};
+use crate::describe::{self, Described};
 use crate::served::Served;
 use crate::store::Store;
-use crate::{Options, infer};
+use crate::tensor::Datatype;
+
+/// The name of the server, and of its platform.
+pub(crate) const NAME: &str = "corten";
+/// The extensions of the protocol that are here.
+pub(crate) const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"];
 
 /// The server.
 pub(crate) fn server() -> Value {
-    let extensions = ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"];
-    json!({ "name": "corten", "version": env!("CARGO_PKG_VERSION"), "extensions": extensions })
+    json!({ "name": NAME, "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS })
 }
 
 /// A model.
@@ -21,9 +28,9 @@ pub(crate) fn metadata(store: &Store, served: &Served) -> Value {
     let mut out = json!({
         "name": served.name,
         "versions": store.versions(&served.name),
-        "platform": "corten",
-        "inputs": infer::inputs(&served.model),
-        "outputs": infer::outputs(&served.model),
+        "platform": NAME,
+        "inputs": describe::inputs(&served.model),
+        "outputs": describe::outputs(&served.model),
     });
     if let Some(route) = store.route(&served.name) {
         out["parameters"] = route.json();
@@ -31,25 +38,24 @@ pub(crate) fn metadata(store: &Store, served: &Served) -> Value {
     out
 }
 
+/// A datatype as Triton's configurations have it.
+pub(crate) fn config_type(datatype: Datatype) -> String {
+    format!("TYPE_{}", if datatype == Datatype::Bytes { "STRING" } else { datatype.name() })
+}
+
 /// A model in the form of Triton's configuration.
 pub(crate) fn config(served: &Served) -> Value {
-    let tensors = |tensors: Vec<Value>| -> Vec<Value> {
-        let one = |t: &Value| {
-            let datatype = match t["datatype"].as_str().unwrap_or_default() {
-                "BYTES" => "STRING",
-                other => other,
-            };
-            json!({ "name": t["name"], "data_type": format!("TYPE_{datatype}"), "dims": t["shape"] })
-        };
+    let tensors = |tensors: Vec<Described>| -> Vec<Value> {
+        let one = |t: &Described| json!({ "name": t.name, "data_type": config_type(t.datatype), "dims": t.shape });
         tensors.iter().map(one).collect()
     };
     json!({
         "name": served.name,
-        "platform": "corten",
-        "backend": "corten",
+        "platform": NAME,
+        "backend": NAME,
         "max_batch_size": 0,
-        "input": tensors(infer::inputs(&served.model)),
-        "output": tensors(infer::outputs(&served.model)),
+        "input": tensors(describe::inputs(&served.model)),
+        "output": tensors(describe::outputs(&served.model)),
     })
 }
 
@@ -90,10 +96,22 @@ fn forbidden(options: &Options) -> Option<Answer> {
     (!options.admin).then(|| refuse(StatusCode::FORBIDDEN, text))
 }
 
+/// The refusal of a configuration or a file that comes with a request to load.
+pub(crate) fn no_parameter(key: &str) -> String {
+    format!("a model is loaded from its file here, without parameters such as '{key}'")
+}
+
 /// `POST /v2/repository/models/{name}/load`.
-pub(crate) fn load(store: &Store, options: &Options, name: &str) -> Answer {
+pub(crate) fn load(store: &Store, options: &Options, name: &str, body: &[u8]) -> Answer {
     if let Some(answer) = forbidden(options) {
         return answer;
+    }
+    let request: Value = match serde_json::from_slice(if body.is_empty() { b"{}" } else { body }) {
+        Ok(request) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}")),
+    };
+    if let Some(key) = request.get("parameters").and_then(|p| p.as_object()?.keys().next()) {
+        return refuse(StatusCode::BAD_REQUEST, no_parameter(key));
     }
     match store.reload(name) {
         Ok(()) => respond(StatusCode::OK, "application/json", format!("{{\"name\":{},\"load\":true}}", json!(name))),

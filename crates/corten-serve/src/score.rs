@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 
 use crate::infer::{Fault, Inferred};
 use crate::served::Served;
-use crate::{explain, frames, infer, predict};
+use crate::{explain, frames, grpc, infer, predict};
 
 /// What is asked of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Ask {
     Explain,
     /// Tensors; how many bytes of the body are JSON, where tensors follow it.
     Infer(Option<usize>),
+    /// A message of gRPC.
+    Message,
     /// A table.
     Table(Format),
 }
@@ -34,12 +36,17 @@ pub(crate) struct Bounds {
 /// Answers a body.
 ///
 /// # Errors
-/// Those of [`predict::predict`], [`explain::explain`], [`infer::infer`] and [`frames::predict`].
+/// Those of [`grpc::infer::infer`], [`predict::predict`], [`explain::explain`], [`infer::infer`] and [`frames::predict`].
 pub(crate) fn score(served: &Served, ask: Ask, body: &Bytes, bounds: Bounds) -> Result<Inferred, Fault> {
     let plain = |(bytes, rows)| Inferred { bytes, json: None, rows };
     match ask {
         Ask::Table(format) => {
             frames::predict(served, body.clone(), format, bounds.rows, bounds.body).map(plain).map_err(Fault::Error)
+        }
+        Ask::Message => {
+            let request = grpc::infer::decode(body.clone())?;
+            let (response, rows) = grpc::infer::infer(served, &request, bounds.rows, bounds.begun)?;
+            Ok(Inferred { bytes: grpc::infer::versionless(response), json: None, rows })
         }
         Ask::Explain => explain::explain(served, body, bounds.rows).map(plain).map_err(Fault::Error),
         Ask::Infer(head) => infer::infer(served, body, head, bounds.rows, bounds.begun),

@@ -16,12 +16,12 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::later;
-use crate::http;
 use crate::keys::Keys;
 use crate::notify::notify;
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::trace::Tracer;
+use crate::{grpc, http};
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Options {
     pub host: String,
     /// The port; 0 takes a free one.
     pub port: u16,
+    /// The port for gRPC, where it has one of its own; 0 takes a free one.
+    pub grpc_port: Option<u16>,
     /// Threads.
     pub workers: usize,
     /// Largest body, in bytes.
@@ -70,6 +72,7 @@ impl Default for Options {
         Self {
             host: "127.0.0.1".into(),
             port: 8080,
+            grpc_port: None,
             workers,
             max_body: 16 << 20,
             max_rows: 100_000,
@@ -97,22 +100,54 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
 }
 
+/// The sockets that a worker accepts from.
+struct Listeners {
+    http: TcpListener,
+    grpc: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn try_clone(&self) -> std::io::Result<Self> {
+        let grpc = self.grpc.as_ref().map(TcpListener::try_clone).transpose()?;
+        Ok(Self { http: self.http.try_clone()?, grpc })
+    }
+}
+
+/// Listens on a port, 0 for a free one.
+fn listen(host: IpAddr, port: u16) -> Result<TcpListener> {
+    let io = |e: std::io::Error| Error::Io {
+        path: SocketAddr::new(host, port).to_string(),
+        problem: format!("can't be listened on: {e}"),
+        not_found: false,
+    };
+    let listener = TcpListener::bind(SocketAddr::new(host, port)).map_err(io)?;
+    listener.set_nonblocking(true).map_err(io)?;
+    Ok(listener)
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Grpc,
+}
+
 /// Serves until SIGTERM or SIGINT, then finishes what was begun.
 ///
 /// # Errors
 /// [`Error::Io`] when the address can't be listened on.
 pub fn serve(store: Store, options: &Options) -> Result<()> {
-    let address = format!("{}:{}", options.host, options.port);
-    let io = |problem: String| Error::Io { path: address.clone(), problem, not_found: false };
     let host: IpAddr = options
         .host
         .trim_matches(['[', ']'])
         .parse()
         .map_err(|_| Error::parameter("host", "an IP address such as 127.0.0.1", format!("'{}'", options.host)))?;
-    let listener =
-        TcpListener::bind(SocketAddr::new(host, options.port)).map_err(|e| io(format!("can't be listened on: {e}")))?;
-    listener.set_nonblocking(true).map_err(|e| io(e.to_string()))?;
-    let local = listener.local_addr().map_err(|e| io(e.to_string()))?;
+    let address = format!("{}:{}", options.host, options.port);
+    let io = |problem: String| Error::Io { path: address.clone(), problem, not_found: false };
+    let listeners = Listeners {
+        http: listen(host, options.port)?,
+        grpc: options.grpc_port.map(|port| listen(host, port)).transpose()?,
+    };
     let shared = Arc::new(Shared { store, options: options.clone(), connections: AtomicUsize::new(0) });
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
@@ -121,11 +156,11 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         threads.push(std::thread::spawn(move || watch_files(&shared, &stopped)));
     }
     for _ in 1..options.workers {
-        let listener = listener.try_clone().map_err(|e| io(e.to_string()))?;
+        let listeners = listeners.try_clone().map_err(|e| io(e.to_string()))?;
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
-        threads.push(std::thread::spawn(move || work(listener, shared, stopped, None)));
+        threads.push(std::thread::spawn(move || work(listeners, shared, stopped, None)));
     }
-    work(listener, shared, stopped, Some((stop, local))).map_err(|e| io(e.to_string()))?;
+    work(listeners, shared, stopped, Some(stop)).map_err(|e| io(e.to_string()))?;
     for thread in threads {
         // A worker that failed has ended; the others have served on.
         let _ = thread.join();
@@ -161,16 +196,15 @@ fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Res
 
 /// One worker: a runtime of one thread.
 fn work(
-    listener: TcpListener,
+    listeners: Listeners,
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
-    first: Option<(watch::Sender<bool>, SocketAddr)>,
+    first: Option<watch::Sender<bool>>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        if let Some((stop, local)) = first {
+        if let Some(stop) = first {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            // Said only now: whoever reads it may send a signal.
             let (mut hangup, tls) = (signal(SignalKind::hangup())?, shared.options.tls.clone());
             tokio::spawn(async move {
                 while hangup.recv().await.is_some() {
@@ -181,7 +215,10 @@ fn work(
             });
             // Said only now: whoever hears it may send a signal.
             let scheme = if shared.options.tls.is_some() { "https" } else { "http" };
-            eprintln!("corten-serve: listening on {scheme}://{local}");
+            eprintln!("corten-serve: listening on {scheme}://{}", listeners.http.local_addr()?);
+            if let Some(grpc) = &listeners.grpc {
+                eprintln!("corten-serve: listening on {} for gRPC", grpc.local_addr()?);
+            }
             notify("READY=1");
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
@@ -202,13 +239,24 @@ fn work(
                 let _ = stop.send(true);
             });
         }
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        accept(listener, shared, stopped).await;
+        let http = tokio::net::TcpListener::from_std(listeners.http)?;
+        let grpc = listeners.grpc.map(tokio::net::TcpListener::from_std).transpose()?;
+        let grpc = async {
+            if let Some(grpc) = grpc {
+                accept(grpc, Protocol::Grpc, Arc::clone(&shared), stopped.clone()).await;
+            }
+        };
+        tokio::join!(accept(http, Protocol::Http, Arc::clone(&shared), stopped.clone()), grpc);
         Ok(())
     })
 }
 
-async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    listener: tokio::net::TcpListener,
+    protocol: Protocol,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut open = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -224,9 +272,10 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut stop
         };
         // Small answers must not wait for more; a socket that refuses this still works.
         let _ = stream.set_nodelay(true);
+        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         match &shared.options.tls {
-            None => open.spawn(connection(stream, Arc::clone(&shared), stopped.clone())),
-            Some(tls) => open.spawn(encrypted(tls.acceptor(), stream, Arc::clone(&shared), stopped.clone())),
+            None => open.spawn(speak(stream, protocol, shared, stopped)),
+            Some(tls) => open.spawn(encrypted(tls.acceptor(protocol), stream, protocol, shared, stopped)),
         };
     }
     drop(listener);
@@ -235,7 +284,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut stop
 }
 
 /// Waits for the word to stop.
-async fn until(stopped: &mut watch::Receiver<bool>) {
+pub(crate) async fn until(stopped: &mut watch::Receiver<bool>) {
     while !*stopped.borrow() {
         if stopped.changed().await.is_err() {
             break;
@@ -247,6 +296,7 @@ async fn until(stopped: &mut watch::Receiver<bool>) {
 async fn encrypted(
     acceptor: TlsAcceptor,
     stream: tokio::net::TcpStream,
+    protocol: Protocol,
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
 ) {
@@ -260,8 +310,23 @@ async fn encrypted(
     let stream = tokio::time::timeout(limit, acceptor.accept(stream)).await;
     drop(open);
     match stream {
-        Ok(Ok(stream)) => connection(stream, Arc::clone(&shared), stopped).await,
+        Ok(Ok(stream)) => speak(stream, protocol, Arc::clone(&shared), stopped).await,
         _ => shared.store.metrics.refused("tls"),
+    }
+}
+
+/// Answers a connection in what its port speaks.
+async fn speak<S>(stream: S, protocol: Protocol, shared: Arc<Shared>, stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match protocol {
+        Protocol::Http => connection(stream, shared, stopped).await,
+        Protocol::Grpc => {
+            let open = Counted::new(&shared.connections);
+            let full = open.before >= shared.options.max_connections;
+            grpc::connection(stream, Arc::clone(&shared), full, stopped).await;
+        }
     }
 }
 

@@ -147,6 +147,21 @@ struct Slot {
     off: bool,
 }
 
+/// Why there is no model to answer.
+pub(crate) enum Missing {
+    /// It is known, but not loaded.
+    Unloaded(String),
+    Unknown(String),
+}
+
+/// What the index tells about a version of a model.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    pub(crate) state: &'static str,
+    pub(crate) reason: String,
+}
+
 /// All models, and what is counted about them.
 pub struct Store {
     sources: Vec<Source>,
@@ -396,6 +411,26 @@ impl Store {
         }
     }
 
+    /// Why [`Store::resolve`] finds nothing.
+    pub(crate) fn missing(&self, name: &str, version: Option<&str>) -> Missing {
+        let (model, alias) = self.split(name);
+        if let (Some(version), Some(alias)) = (version, alias) {
+            let text = format!("'{model}' is asked for in version '{version}' and as '{alias}'; one of them is needed");
+            return Missing::Unknown(text);
+        }
+        let version = version.or(alias);
+        let number = version.map(|v| v.parse().ok().or_else(|| self.route(model)?.aliases.get(v).copied()));
+        let text = match version {
+            None => String::new(),
+            Some(v) if v.parse::<u64>().is_ok() => format!(" in version {v}"),
+            Some(v) => format!(" in version '{v}'"),
+        };
+        if number != Some(None) && self.knows(model, number.flatten()) {
+            return Missing::Unloaded(format!("the model '{model}'{text} isn't loaded"));
+        }
+        Missing::Unknown(format!("there is no model '{model}'{text}"))
+    }
+
     /// The candidate that hears what a model has answered, for `point` of the traffic.
     pub(crate) fn candidate(&self, served: &Served, point: impl FnOnce() -> u64) -> Option<Arc<Served>> {
         let routes = self.router.routes()?;
@@ -445,14 +480,23 @@ impl Store {
         loaded.map(|(key, _)| key.1.to_string()).collect()
     }
 
-    /// The repository index of the Open Inference Protocol.
-    pub(crate) fn index(&self, ready_only: bool) -> Value {
+    /// The lines of the repository index.
+    pub(crate) fn lines(&self, ready_only: bool) -> Vec<Line> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let line = |(key, slot): (&Key, &Slot)| {
-            let state = if slot.served.is_some() { "READY" } else { "UNAVAILABLE" };
-            json!({ "name": key.0, "version": key.1.to_string(), "state": state, "reason": slot.reason })
+        let line = |(key, slot): (&Key, &Slot)| Line {
+            name: key.0.clone(),
+            version: key.1,
+            state: if slot.served.is_some() { "READY" } else { "UNAVAILABLE" },
+            reason: slot.reason.clone(),
         };
         slots.iter().filter(|(_, slot)| !ready_only || slot.served.is_some()).map(line).collect()
+    }
+
+    /// The repository index of the Open Inference Protocol.
+    pub(crate) fn index(&self, ready_only: bool) -> Value {
+        let line =
+            |l: Line| json!({ "name": l.name, "version": l.version.to_string(), "state": l.state, "reason": l.reason });
+        self.lines(ready_only).into_iter().map(line).collect()
     }
 
     /// Whether requests are welcome.

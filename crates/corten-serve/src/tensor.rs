@@ -15,16 +15,18 @@ pub(crate) enum Datatype {
     Bool,
     Int { bytes: usize, signed: bool },
     Fp16,
+    Bf16,
     Fp32,
     Fp64,
     Bytes,
 }
 
 impl Datatype {
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "BOOL" => Self::Bool,
             "FP16" => Self::Fp16,
+            "BF16" => Self::Bf16,
             "FP32" => Self::Fp32,
             "FP64" => Self::Fp64,
             "BYTES" => Self::Bytes,
@@ -76,6 +78,7 @@ impl Datatype {
             Self::Int { bytes: 4, .. } => "UINT32",
             Self::Int { .. } => "UINT64",
             Self::Fp16 => "FP16",
+            Self::Bf16 => "BF16",
             Self::Fp32 => "FP32",
             Self::Fp64 => "FP64",
             Self::Bytes => "BYTES",
@@ -87,7 +90,7 @@ impl Datatype {
         match self {
             Self::Bool => Some(1),
             Self::Int { bytes, .. } => Some(bytes),
-            Self::Fp16 => Some(2),
+            Self::Fp16 | Self::Bf16 => Some(2),
             Self::Fp32 => Some(4),
             Self::Fp64 => Some(8),
             Self::Bytes => None,
@@ -107,6 +110,7 @@ impl Datatype {
                 (((bits << unused) as i64) >> unused) as f64
             }
             Self::Fp16 => half(bits as u16),
+            Self::Bf16 => f64::from(f32::from_bits((bits as u32) << 16)),
             Self::Fp32 => f64::from(f32::from_bits(bits as u32)),
             _ => f64::from_bits(bits),
         }
@@ -142,6 +146,18 @@ fn half(bits: u16) -> f64 {
     }
 }
 
+/// The number of elements of a shape.
+fn count_of(name: &str, shape: &[usize]) -> Result<usize> {
+    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    count.ok_or_else(|| Error::column(name, format!("'shape' {shape:?} is too large")))
+}
+
+/// The refusal of a datatype.
+pub(crate) fn unknown(name: &str, given: impl std::fmt::Display) -> Error {
+    let known = "BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32, FP64 and BYTES are";
+    Error::column(name, format!("'datatype' {given} isn't known; {known}"))
+}
+
 enum Values<'b> {
     Json(&'b [Element<'b>]),
     Binary(&'b [u8]),
@@ -173,14 +189,9 @@ impl<'b> Tensor<'b> {
             .ok_or_else(|| fault("'shape' must be a list of sizes"))?;
         let datatype = match &value.datatype {
             None => None,
-            Some(given) => Some(given.as_str().and_then(Datatype::parse).ok_or_else(|| {
-                fault(&format!(
-                    "'datatype' {given} isn't known; BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 and BYTES are"
-                ))
-            })?),
+            Some(given) => Some(given.as_str().and_then(Datatype::parse).ok_or_else(|| unknown(name, given))?),
         };
-        let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        let count = count.ok_or_else(|| fault(&format!("'shape' {shape:?} is too large")))?;
+        let count = count_of(name, &shape)?;
         let parameter = |key: &str| value.parameters.as_ref().and_then(|p| p.get(key));
         if parameter("shared_memory_region").is_some() {
             return Err(fault("shared memory isn't supported; send the data with the request"));
@@ -199,8 +210,8 @@ impl<'b> Tensor<'b> {
                 if flat.len() != count {
                     return Err(fault(&format!("'shape' {shape:?} doesn't fit {} values", flat.len())));
                 }
-                if datatype == Some(Datatype::Fp16) {
-                    return Err(fault("FP16 has no form in JSON; send FP32, or bytes"));
+                if let Some(half @ (Datatype::Fp16 | Datatype::Bf16)) = datatype {
+                    return Err(fault(&format!("{} has no form in JSON; send FP32, or bytes", half.name())));
                 }
                 Values::Json(flat)
             }
@@ -212,18 +223,27 @@ impl<'b> Tensor<'b> {
                 if size > rest.len() {
                     return Err(fault(&format!("{size} bytes are said to follow, but {} came", rest.len())));
                 }
-                if let Some(each) = datatype.size()
-                    && count.checked_mul(each) != Some(size)
-                {
-                    let name = datatype.name();
-                    return Err(fault(&format!("{size} bytes don't fit 'shape' {shape:?} of {name}")));
-                }
                 let (own, rest) = rest.split_at(size);
                 *binary = rest;
-                Values::Binary(own)
+                return Self::of_bytes(name, shape, datatype, own);
             }
         };
         Ok(Self { name, shape, datatype, count, values })
+    }
+
+    /// A tensor whose elements are bytes, little-endian and row after row.
+    ///
+    /// # Errors
+    /// [`Error::Column`] for another number of bytes than the shape has.
+    pub(crate) fn of_bytes(name: &'b str, shape: Vec<usize>, datatype: Datatype, bytes: &'b [u8]) -> Result<Self> {
+        let count = count_of(name, &shape)?;
+        if let Some(each) = datatype.size()
+            && count.checked_mul(each) != Some(bytes.len())
+        {
+            let problem = format!("{} bytes don't fit 'shape' {shape:?} of {}", bytes.len(), datatype.name());
+            return Err(Error::column(name, problem));
+        }
+        Ok(Self { name, shape, datatype: Some(datatype), count, values: Values::Binary(bytes) })
     }
 
     /// A tensor that is all of the body.
@@ -336,11 +356,12 @@ mod tests {
         assert_eq!(read("INT16", &[0, 0x80]), -32768.0);
         assert_eq!(read("INT64", &(-5i64).to_le_bytes()), -5.0);
         assert_eq!(read("UINT64", &u64::MAX.to_le_bytes()), 18_446_744_073_709_551_615.0);
+        assert_eq!(read("BF16", &[0x20, 0xc0]), -2.5);
         assert_eq!(read("FP32", &0.1f32.to_le_bytes()), f64::from(0.1f32));
         for name in ["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP32", "BYTES"]
         {
             assert_eq!(Datatype::parse(name).unwrap().name(), name);
         }
-        assert!(["INT", "UINT128", "BF16", "fp32", ""].iter().all(|n| Datatype::parse(n).is_none()));
+        assert!(["INT", "UINT128", "BF32", "fp32", ""].iter().all(|n| Datatype::parse(n).is_none()));
     }
 }

@@ -12,6 +12,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
+use crate::serve::Protocol;
+
 /// Largest file of certificates or of a key.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -23,7 +25,7 @@ pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     authorities: Option<PathBuf>,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Configs>,
     read: Mutex<Times>,
 }
 
@@ -77,8 +79,9 @@ impl Tls {
     }
 
     /// What the next connection is met with.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
+    pub(crate) fn acceptor(&self, protocol: Protocol) -> TlsAcceptor {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(if protocol == Protocol::Grpc { &current.grpc } else { &current.http }).into()
     }
 }
 
@@ -122,7 +125,13 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     })
 }
 
-fn config(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<Arc<ServerConfig>> {
+/// The same certificate for what each port speaks.
+struct Configs {
+    http: Arc<ServerConfig>,
+    grpc: Arc<ServerConfig>,
+}
+
+fn config(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<Configs> {
     let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
     let internal = |e: rustls::Error| Error::Internal(format!("TLS: {e}"));
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -150,5 +159,7 @@ fn config(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<
         e => Error::value(format!("{} and {}: can't be used: {e}", certificate.display(), key.display())),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let mut grpc = config.clone();
+    grpc.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Configs { http: Arc::new(config), grpc: Arc::new(grpc) })
 }

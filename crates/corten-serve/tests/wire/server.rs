@@ -121,6 +121,25 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Takes the first answer off what came, once it is whole.
+    pub(crate) fn take(came: &mut Vec<u8>) -> Option<Self> {
+        let end = came.windows(4).position(|w| w == b"\r\n\r\n")?;
+        let head = String::from_utf8(came[..end].to_vec()).expect("a head of text");
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).expect("a status");
+        let headers: BTreeMap<String, String> = lines
+            .filter_map(|l| l.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let length: usize = headers.get("content-length").map_or(0, |l| l.parse().expect("a length"));
+        if came.len() < end + 4 + length {
+            return None;
+        }
+        let body = came[end + 4..end + 4 + length].to_vec();
+        came.drain(..end + 4 + length);
+        Some(Self { status, headers, body })
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
@@ -148,26 +167,12 @@ impl Connection {
 
     /// The next answer, if the connection gives one before it ends.
     pub(crate) fn next(&mut self) -> Option<Answer> {
-        let end = loop {
-            if let Some(end) = self.kept.windows(4).position(|w| w == b"\r\n\r\n") {
-                break end;
+        loop {
+            if let Some(answer) = Answer::take(&mut self.kept) {
+                return Some(answer);
             }
             self.more()?;
-        };
-        let head = String::from_utf8(self.kept[..end].to_vec()).expect("a head of text");
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).expect("a status");
-        let headers: BTreeMap<String, String> = lines
-            .filter_map(|l| l.split_once(": "))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        let length: usize = headers.get("content-length").map_or(0, |l| l.parse().expect("a length"));
-        self.kept.drain(..end + 4);
-        while self.kept.len() < length {
-            self.more()?;
         }
-        let body = self.kept.drain(..length).collect();
-        Some(Answer { status, headers, body })
     }
 
     pub(crate) fn answer(&mut self) -> Answer {

@@ -151,7 +151,7 @@ fn tensors_that_do_not_fit_are_named() {
         (input("BYTES", json!([1]), json!(4)), &four, "4 bytes follow"),
         (input("FP64", json!([3]), json!(8)), &four, "shape"),
         (input("FP64", json!([1u64 << 62, 1u64 << 62]), json!(8)), &four, "too large"),
-        (input("BF16", json!([4]), json!(8)), &four, "BF16"),
+        (input("FP8", json!([4]), json!(8)), &four, "BF16"),
         (
             json!({ "inputs": [{ "name": "city", "shape": [1], "datatype": "BYTES",
             "parameters": { "shared_memory_region": "r" } }] })

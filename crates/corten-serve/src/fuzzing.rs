@@ -1,0 +1,133 @@
+//! What the fuzz targets of the server feed: the readers of bodies and messages, without sockets.
+
+use std::time::Instant;
+
+use prost::Message;
+
+use crate::store::Store;
+use crate::{explain, grpc, infer, predict};
+
+/// Most rows of a request.
+const ROWS: usize = 1000;
+
+/// Whether a gRPC message was answered.
+///
+/// # Panics
+/// Where an answer isn't what a request without mistakes is answered with.
+pub fn message(store: &Store, bytes: &[u8]) -> bool {
+    let Ok(request) = grpc::infer::decode(bytes.to_vec().into()) else { return false };
+    let Some(served) = store.get(&request.model_name, None) else { return false };
+    let Ok((response, rows)) = grpc::infer::infer(&served, &request, ROWS, Instant::now()) else { return false };
+    let raw = !request.raw_input_contents.is_empty();
+    assert!(response.raw_output_contents.len() == if raw { response.outputs.len() } else { 0 });
+    for output in &response.outputs {
+        assert!(output.shape[0] == rows as i64 && output.contents.is_some() != raw);
+    }
+    let again = grpc::messages::inference::ModelInferResponse::decode(response.encode_to_vec().as_slice());
+    assert!(again.is_ok());
+    true
+}
+
+/// Whether a REST body was answered as an inference request (`head` bytes of it JSON), as rows, or as rows to explain.
+///
+/// # Panics
+/// Where an answer is no JSON.
+pub fn body(store: &Store, model: &str, body: &[u8], head: Option<usize>) -> bool {
+    let Some(served) = store.get(model, None) else { return false };
+    let json = |bytes: &[u8]| assert!(serde_json::from_slice::<serde_json::Value>(bytes).is_ok());
+    let mut answered = false;
+    if let Ok(inferred) = infer::infer(&served, body, head, ROWS, Instant::now()) {
+        json(&inferred.bytes[..inferred.json.unwrap_or(inferred.bytes.len())]);
+        answered = true;
+    }
+    if let Ok((bytes, _)) = predict::predict(&served, body, ROWS) {
+        json(&bytes);
+        answered = true;
+    }
+    if let Ok((bytes, _)) = explain::explain(&served, body, ROWS) {
+        json(&bytes);
+        answered = true;
+    }
+    answered
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The bytes that real clients sent, as they were recorded.
+    fn recorded() -> Vec<Vec<u8>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/clients");
+        let mut out = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let value: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(entry.unwrap().path()).unwrap()).unwrap();
+            for connection in value["connections"].as_array().unwrap() {
+                for turn in connection.as_array().unwrap() {
+                    let text = turn["sent"].as_str().unwrap();
+                    out.push(text.chars().map(|c| u32::from(c) as u8).collect());
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn what_clients_sent_damaged_in_many_ways_is_answered_or_refused() {
+        let models = ["logistic_two", "linear_regression", "tree_of_classes"];
+        let path = |m: &&str| format!("{}/../../fixtures/models/1/{m}.corten", env!("CARGO_MANIFEST_DIR"));
+        let store = Store::load(&models.iter().map(path).collect::<Vec<_>>(), None, Duration::from_secs(60)).unwrap();
+        let (mut random, mut answered, mut tried) = (1u64, 0, 0);
+        let mut next = |below: usize| {
+            // xorshift: the same damage each time.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random as usize % below
+        };
+        for sent in recorded() {
+            // Messages begin after a byte of no compression and their length; bodies after an empty line.
+            let message = sent.windows(2).position(|w| w == b"\n\x0c" || w == b"\n\x11");
+            let rest = sent.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
+            let head = sent
+                .windows(30)
+                .position(|w| w.eq_ignore_ascii_case(b"inference-header-content-length"[..30].as_ref()));
+            let head = head.and_then(|at| {
+                let digits: String = sent[at + 31..]
+                    .iter()
+                    .map(|b| char::from(*b))
+                    .skip_while(|c| !c.is_ascii_digit())
+                    .take_while(char::is_ascii_digit)
+                    .collect();
+                digits.parse::<usize>().ok()
+            });
+            for turn in 0..60 {
+                let mut damaged = sent.clone();
+                for _ in 0..turn.min(3) {
+                    let at = next(damaged.len());
+                    match next(4) {
+                        0 => damaged[at] ^= 1 << next(8),
+                        1 => damaged[at] = next(256) as u8,
+                        2 => damaged.truncate(at + 1),
+                        _ => {
+                            let copied = damaged[at..(at + next(9)).min(damaged.len())].to_vec();
+                            damaged.splice(at..at, copied);
+                        }
+                    }
+                }
+                tried += 1;
+                if let Some(from) = message.filter(|&m| m < damaged.len()) {
+                    answered += usize::from(super::message(&store, &damaged[from..]));
+                }
+                if let Some(from) = rest.filter(|&r| r < damaged.len()) {
+                    for model in models {
+                        answered += usize::from(body(&store, model, &damaged[from..], head));
+                    }
+                }
+            }
+        }
+        assert!(answered > 100 && answered < tried, "{answered} of {tried}");
+    }
+}

@@ -1,0 +1,116 @@
+//! How a call ended.
+
+use corten_core::Error;
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::infer::Fault;
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// gRPC's codes that this server gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+    Unauthenticated = 16,
+}
+
+/// A call that failed: the code, and a sentence for a person.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Status {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message)
+    }
+
+    pub(crate) fn late() -> Self {
+        Self::new(Code::DeadlineExceeded, "the request's deadline has passed")
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let code = match error {
+            Error::Limit(_) => Code::ResourceExhausted,
+            Error::Internal(_) => Code::Internal,
+            Error::Cancelled => Code::Unavailable,
+            _ => Code::InvalidArgument,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Error(error) => error.into(),
+            Fault::Late => Self::late(),
+        }
+    }
+}
+
+/// The header fields that end a call.
+pub(crate) fn trailers(status: Option<&Status>) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    match status {
+        None => {
+            trailers.insert(STATUS, HeaderValue::from_static("0"));
+        }
+        Some(status) => {
+            trailers.insert(STATUS, HeaderValue::from(status.code as u16));
+            let text = HeaderValue::try_from(escape(&status.message));
+            trailers.insert(MESSAGE, text.unwrap_or_else(|_| HeaderValue::from_static("")));
+        }
+    }
+    trailers
+}
+
+/// Most bytes of a message: header blocks are limited in size by clients too.
+const MAX_MESSAGE: usize = 4096;
+
+/// A text as the field has it: all but printable ASCII behind percent signs.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for &byte in text.as_bytes() {
+        if out.len() >= MAX_MESSAGE {
+            break;
+        }
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            out.push(byte.into());
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_of_ascii() {
+        assert_eq!(escape("100 % of 'Tromsø'\n"), "100 %25 of 'Troms%C3%B8'%0A");
+        assert!(escape(&"ø".repeat(MAX_MESSAGE)).len() < MAX_MESSAGE + 6);
+        let ended = trailers(Some(&Status::invalid("no\rway")));
+        assert_eq!((&ended[STATUS], &ended[MESSAGE]), (&HeaderValue::from(3), &HeaderValue::from_static("no%0Dway")));
+        assert_eq!(trailers(None)[STATUS], "0");
+    }
+}

@@ -1,0 +1,166 @@
+//! gRPC: deadlines, keys, limits, and going down.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::grpc::{numbers, request};
+use crate::grpc_server::messages::grpc::health::v1::{HealthCheckRequest, HealthCheckResponse};
+use crate::grpc_server::messages::inference as m;
+use crate::grpc_server::{Client, framed, free_port, method, start};
+use crate::server::Server;
+
+fn good() -> m::ModelInferRequest {
+    request("linear_regression", vec![numbers("input", &[1, 2], vec![1.0, 2.0])])
+}
+
+#[test]
+fn answers_are_not_waited_for_beyond_their_deadline() {
+    let (_server, client) = start(&["linear_regression"], &["--body-timeout", "1"]);
+    let path = method("ModelInfer");
+    let with = |timeout: &str| client.raw(&path, &[("grpc-timeout", timeout)], &framed(&good()));
+    assert!(with("0n").error(4).contains("deadline"));
+    assert!(with("soon").error(3).contains("'grpc-timeout'"));
+    with("10S").ok::<m::ModelInferResponse>();
+    let begun = Instant::now();
+    let mut slow = client.open(&path, &[("grpc-timeout", "50m")]);
+    slow.send(&framed(&good())[..9], false);
+    assert!(slow.finish().error(4).contains("deadline"));
+    assert!(begun.elapsed() < Duration::from_millis(900));
+    let mut slow = client.open(&path, &[]);
+    slow.send(&framed(&good())[..9], false);
+    assert!(slow.finish().error(4).contains("1 s"));
+    // A stream may be silent between messages, not within one.
+    let mut stream = client.open(&method("ModelStreamInfer"), &[]);
+    std::thread::sleep(Duration::from_millis(1100));
+    stream.send(&framed(&good()), false);
+    assert!(!stream.data().is_empty());
+    stream.send(&framed(&good())[..9], false);
+    assert!(stream.finish().error(4).contains("1 s"));
+}
+
+fn hash(key: &str) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
+        .arg("--hash-key")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("corten-serve starts");
+    child.stdin.take().expect("a pipe").write_all(key.as_bytes()).expect("the key is taken");
+    let out = child.wait_with_output().expect("it ends");
+    String::from_utf8(out.stdout).expect("text").trim().to_owned()
+}
+
+#[test]
+fn keys_open_what_they_are_for() {
+    let file = std::env::temp_dir().join(format!("corten-grpc-keys-{}", std::process::id()));
+    let lines = format!("{} infer linear_regression\n{} infer ridge\n{} admin\n", hash("a"), hash("b"), hash("c"));
+    std::fs::write(&file, lines).expect("a file");
+    let (_server, client) =
+        start(&["linear_regression", "ridge"], &["--admin", "--keys", file.to_str().expect("a path")]);
+    std::fs::remove_file(&file).expect("the file is read");
+    let infer = |key: &str| client.raw(&method("ModelInfer"), &[("authorization", key)], &framed(&good()));
+    infer("Bearer a").ok::<m::ModelInferResponse>();
+    assert!(infer("Bearer b").error(7).contains("'linear_regression'"));
+    assert!(infer("Bearer d").error(16).contains("Bearer KEY"));
+    assert!(client.call(&method("ModelInfer"), &good()).code == Some(16));
+    let load = framed(&m::RepositoryModelLoadRequest { model_name: "ridge".into(), ..Default::default() });
+    let loads = |key: &str| client.raw(&method("RepositoryModelLoad"), &[("authorization", key)], &load);
+    assert!(loads("Bearer b").error(7).contains("'ridge'"));
+    loads("Bearer c").ok::<m::RepositoryModelLoadResponse>();
+    // Each message of a stream is for a model.
+    let stream = client.raw(&method("ModelStreamInfer"), &[("authorization", "Bearer b")], &framed(&good()));
+    assert!(stream.messages::<m::ModelStreamInferResponse>()[0].error_message.contains("'linear_regression'"));
+    assert!(client.raw(&method("ModelStreamInfer"), &[], &framed(&good())).code == Some(16));
+    let stats = framed(&m::ModelStatisticsRequest::default());
+    let stats = client.raw(&method("ModelStatistics"), &[("authorization", "Bearer b")], &stats);
+    let names: Vec<String> = stats.ok::<m::ModelStatisticsResponse>().model_stats.into_iter().map(|s| s.name).collect();
+    assert_eq!(names, ["ridge"]);
+    // Whoever watches whether the server lives has no key.
+    client.call(&method("ServerLive"), &m::ServerLiveRequest {}).ok::<m::ServerLiveResponse>();
+    client.call("/grpc.health.v1.Health/Check", &HealthCheckRequest::default()).ok::<HealthCheckResponse>();
+}
+
+#[test]
+fn loading_needs_the_option() {
+    let (_server, client) = start(&["linear_regression"], &[]);
+    let asked = m::RepositoryModelUnloadRequest { model_name: "linear_regression".into(), ..Default::default() };
+    assert!(client.call(&method("RepositoryModelUnload"), &asked).error(7).contains("--admin"));
+    client.call(&method("ModelInfer"), &good()).ok::<m::ModelInferResponse>();
+}
+
+#[test]
+fn more_calls_and_connections_than_allowed_are_told_to_come_later() {
+    let port = free_port();
+    let options = ["--max-active", "1", "--max-connections", "2", "--grpc-port", &port.to_string()];
+    let server = Server::start(&["linear_regression"], &options);
+    let client = Client::connect(port);
+    let mut first = client.open(&method("ModelInfer"), &[]);
+    first.send(&framed(&good())[..9], false);
+    assert!(client.call(&method("ModelInfer"), &good()).error(8).contains("1 requests"));
+    let stream = client.call(&method("ModelStreamInfer"), &good());
+    assert!(stream.messages::<m::ModelStreamInferResponse>()[0].error_message.contains("1 requests"));
+    client.call(&method("ServerReady"), &m::ServerReadyRequest {}).ok::<m::ServerReadyResponse>();
+    first.send(&framed(&good())[9..], true);
+    first.finish().ok::<m::ModelInferResponse>();
+    client.call(&method("ModelInfer"), &good()).ok::<m::ModelInferResponse>();
+    let _second = Client::connect(port);
+    let third = Client::connect(port);
+    assert!(third.call(&method("ModelInfer"), &good()).error(8).contains("2 connections"));
+    third.wait();
+    drop((client, _second));
+    std::thread::sleep(Duration::from_millis(100));
+    let metrics = server.get("/metrics").text();
+    for reason in ["active\"} 2", "connections\"} 1"] {
+        assert!(metrics.contains(&format!("corten_refused_total{{reason=\"{reason}")), "{metrics}");
+    }
+    let counted = "route=\"/inference.GRPCInferenceService/ModelInfer\",status=\"8\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn connections_that_speak_nothing_or_something_else_are_let_go() {
+    let port = free_port();
+    let options = ["--head-timeout", "1", "--grpc-port", &port.to_string()];
+    let _server = Server::start(&["linear_regression"], &options);
+    for begin in ["", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        stream.write_all(begin.as_bytes()).expect("bytes are taken");
+        let mut rest = Vec::new();
+        // An end or a reset, but no silence.
+        let ended = stream.read_to_end(&mut rest);
+        assert!(ended.is_ok_and(|n| n == 0) || rest.is_empty(), "{begin:?}");
+    }
+}
+
+#[test]
+fn calls_that_were_begun_are_answered_when_the_server_stops() {
+    let (mut server, client) = start(&["linear_regression"], &[]);
+    let mut call = client.open(&method("ModelInfer"), &[]);
+    call.send(&framed(&good())[..9], false);
+    let mut stream = client.open(&method("ModelStreamInfer"), &[]);
+    stream.send(&framed(&good()), false);
+    assert!(!stream.data().is_empty());
+    server.terminate();
+    std::thread::sleep(Duration::from_millis(200));
+    call.send(&framed(&good())[9..], true);
+    call.finish().ok::<m::ModelInferResponse>();
+    assert!(stream.finish().error(14).contains("stopping"));
+    client.wait();
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_port_that_is_taken_stops_the_start_with_a_sentence() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let run = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
+        .arg(crate::server::golden("ridge"))
+        .args(["--port", "0", "--grpc-port", &port])
+        .output()
+        .expect("corten-serve starts");
+    let said = String::from_utf8(run.stderr).expect("text");
+    assert!(!run.status.success() && said.contains(&format!("127.0.0.1:{port}: can't be listened on")), "{said}");
+}
