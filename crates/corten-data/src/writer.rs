@@ -9,6 +9,7 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch,
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use corten_core::{Error, OutputColumn, OutputKind, Result};
+#[cfg(feature = "parquet")]
 use parquet::arrow::ArrowWriter;
 
 use crate::Format;
@@ -55,6 +56,7 @@ impl Write for Target {
 enum Sink {
     Csv(Box<csv::Writer<Target>>),
     JsonLines(Target),
+    #[cfg(feature = "parquet")]
     Parquet(Box<ArrowWriter<Target>>),
     ArrowIpc(Box<StreamWriter<Target>>),
 }
@@ -137,6 +139,9 @@ impl Writer {
                 Sink::Csv(Box::new(sink))
             }
             Format::JsonLines => Sink::JsonLines(target),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => return Err(crate::format::no_parquet()),
+            #[cfg(feature = "parquet")]
             Format::Parquet => Sink::Parquet(Box::new(
                 ArrowWriter::try_new(target, Arc::clone(&self.schema), None).map_err(|e| other(&e))?,
             )),
@@ -189,6 +194,7 @@ impl Writer {
                     out.write_all(&line).map_err(|e| self.failed(&e))?;
                 }
             }
+            #[cfg(feature = "parquet")]
             Sink::Parquet(out) => out.write(&self.batch(columns)?).map_err(|e| self.failed(&e))?,
             Sink::ArrowIpc(out) => out.write(&self.batch(columns)?).map_err(|e| self.failed(&e))?,
         }
@@ -201,6 +207,20 @@ impl Writer {
             .map_err(|e| Error::Internal(format!("a block of output doesn't fit its table: {e}")))
     }
 
+    /// Hands what was written so far to the system, for a reader of a pipe who waits for it. Parquet keeps its own blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the reader is gone.
+    pub fn flush(&mut self) -> Result<()> {
+        let done = match &mut self.sink {
+            Some(Sink::Csv(out)) => out.flush().map_err(|e| e.to_string()),
+            Some(Sink::JsonLines(out)) => out.flush().map_err(|e| e.to_string()),
+            Some(Sink::ArrowIpc(out)) => out.flush().map_err(|e| e.to_string()),
+            _ => Ok(()),
+        };
+        done.map_err(|e| self.failed(&e))
+    }
+
     /// Writes what is left and gives the file its name.
     ///
     /// # Errors
@@ -209,6 +229,7 @@ impl Writer {
         let done = match self.sink.take() {
             Some(Sink::Csv(mut out)) => out.flush().map_err(|e| self.failed(&e)),
             Some(Sink::JsonLines(mut out)) => out.flush().map_err(|e| self.failed(&e)),
+            #[cfg(feature = "parquet")]
             Some(Sink::Parquet(out)) => {
                 out.into_inner().map_err(|e| self.failed(&e)).and_then(|mut t| t.flush().map_err(|e| self.failed(&e)))
             }
