@@ -108,6 +108,7 @@ def fit_files(
     targets: Targets,
     *,
     memory: int,
+    share: float = 1.0,
     class_weight: Sequence[float] | None = None,
     previous: Fitted | None = None,
     threads: int | None = None,
