@@ -14,6 +14,27 @@ use parquet::arrow::ArrowWriter;
 
 use crate::Format;
 
+/// The schema of a table of answers.
+pub(crate) fn schema_of(columns: &[(String, OutputKind)]) -> SchemaRef {
+    let field = |(name, kind): &(String, OutputKind)| {
+        let data_type = match kind {
+            OutputKind::Float => DataType::Float64,
+            OutputKind::Int => DataType::Int64,
+            OutputKind::Bool => DataType::Boolean,
+            OutputKind::Text => DataType::Utf8,
+        };
+        Field::new(name, data_type, true)
+    };
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Rows of a table of answers.
+pub(crate) fn batch_of(schema: &SchemaRef, columns: &[OutputColumn]) -> Result<RecordBatch> {
+    let arrays = columns.iter().map(array).collect();
+    RecordBatch::try_new(Arc::clone(schema), arrays)
+        .map_err(|e| Error::Internal(format!("a block of output doesn't fit its table: {e}")))
+}
+
 fn array(column: &OutputColumn) -> ArrayRef {
     match column {
         OutputColumn::Float(v) => Arc::new(Float64Array::from(v.clone())),
@@ -102,16 +123,7 @@ impl Writer {
         format: Format,
         columns: &[(String, OutputKind)],
     ) -> Result<Self> {
-        let field = |(name, kind): &(String, OutputKind)| {
-            let data_type = match kind {
-                OutputKind::Float => DataType::Float64,
-                OutputKind::Int => DataType::Int64,
-                OutputKind::Bool => DataType::Boolean,
-                OutputKind::Text => DataType::Utf8,
-            };
-            Field::new(name, data_type, true)
-        };
-        let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        let schema = schema_of(columns);
         let names: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
         let mut writer = Self { sink: None, names, schema, path: path.to_owned(), files };
         writer.sink = Some(writer.open(target, format)?);
@@ -195,16 +207,10 @@ impl Writer {
                 }
             }
             #[cfg(feature = "parquet")]
-            Sink::Parquet(out) => out.write(&self.batch(columns)?).map_err(|e| self.failed(&e))?,
-            Sink::ArrowIpc(out) => out.write(&self.batch(columns)?).map_err(|e| self.failed(&e))?,
+            Sink::Parquet(out) => out.write(&batch_of(&self.schema, columns)?).map_err(|e| self.failed(&e))?,
+            Sink::ArrowIpc(out) => out.write(&batch_of(&self.schema, columns)?).map_err(|e| self.failed(&e))?,
         }
         Ok(())
-    }
-
-    fn batch(&self, columns: &[OutputColumn]) -> Result<RecordBatch> {
-        let arrays = columns.iter().map(array).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
-            .map_err(|e| Error::Internal(format!("a block of output doesn't fit its table: {e}")))
     }
 
     /// Hands what was written so far to the system, for a reader of a pipe who waits for it. Parquet keeps its own blocks.
