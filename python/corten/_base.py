@@ -106,7 +106,9 @@ class Savable(Exports):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        state.pop("_handle", None)
+        handle = state.pop("_handle", None)
+        if handle is not None and self._pickles_state() and (kept := handle.state()) is not None:
+            state["_state"] = kept
         if state.get("_model") is not None:
             # The rows that it keeps of its fit don't travel; what they tell does.
             state["_model"].describe()
@@ -117,14 +119,22 @@ class Savable(Exports):
         self.__dict__.update(state)
         if isinstance(state.get("_model"), bytes):
             self._model = _core.from_bytes(state["_model"])
+        if (kept := self.__dict__.pop("_state", None)) is not None:
+            self.__dict__["_handle"] = _core.restore(self._core_name, *kept)  # type: ignore[attr-defined]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         other = type(self).__new__(type(self))
-        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        state = self.__getstate__()
+        state.pop("_state", None)
+        other.__setstate__(copy.deepcopy(state, memo))
         if "_handle" in self.__dict__:
             # Never changed, so it can be shared.
             other.__dict__["_handle"] = self.__dict__["_handle"]
         return other
+
+    def _pickles_state(self) -> bool:
+        """Whether pickles hold what a later fit goes on from, beside the model."""
+        return False
 
     def _repr_html_(self) -> str:
         from ._html import diagram

@@ -196,6 +196,11 @@ pub trait Fitted: Any + Send + Sync {
     /// For a warm start of the same type.
     fn as_any(&self) -> &dyn Any;
 
+    /// All that a later fit may go on from, as bytes that the registry's entry reads again; `None` where nothing does.
+    fn state(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// The members of an ensemble, each on all columns; none for what has no members.
     fn members(&self) -> Vec<Box<dyn Fitted>> {
         Vec::new()
@@ -246,6 +251,8 @@ pub struct Entry {
     pub fit: fn(&Value, &FitInput<'_>) -> Result<Box<dyn Fitted>>,
     /// The same on rows that are read block by block.
     pub fit_blocks: fn(&Value, BlockInput<'_>) -> Result<Box<dyn Fitted>>,
+    /// Reads a fitted state again that [`Fitted::state`] wrote.
+    pub restore: Option<fn(&[u8]) -> Result<Box<dyn Fitted>>>,
 }
 
 impl Entry {
@@ -256,6 +263,7 @@ impl Entry {
             defaults: || serde_json::to_value(P::default()).unwrap_or_default(),
             fit: |params, input| parse::<P>(params)?.fit(input),
             fit_blocks: |params, input| parse::<P>(params)?.fit_blocks(input),
+            restore: None,
         }
     }
 }

@@ -281,7 +281,7 @@ pub(crate) fn fit_files(
         }
     }
     let labels = targets.labels.clone();
-    let previous = previous.map(|p| p.get().state());
+    let previous = previous.map(|p| p.get().shared());
     let (cancel, raised) = (CancelToken::new(), Raised::default());
     let context = estimator::context(threads, progress, keep, &cancel, &raised);
     let extras = outside::extras(None, None, objective, score, &raised)?;

@@ -7,9 +7,9 @@ use corten_kernels::parallel;
 use corten_model::estimator::{Context, Entry, FitInput, Step, Target};
 use corten_model::{Labels, Schema, sketch};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyBaseException;
+use pyo3::exceptions::{PyBaseException, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::door::{self, Size};
 use crate::inputs::Input;
@@ -184,6 +184,19 @@ pub(crate) fn finish(
     }
 }
 
+/// The fitted state of the estimator of a name, from what [`Fitted::state`] gave.
+#[pyfunction]
+pub(crate) fn restore(py: Python<'_>, name: &str, state: &[u8], schema: &str) -> PyResult<Fitted> {
+    let entry = entry(py, name)?;
+    let read = || {
+        let read = entry.restore.ok_or_else(|| Error::Unsupported(format!("{name} keeps no state to go on from")))?;
+        let schema = serde_json::from_str(schema).map_err(|e| Error::Format(format!("no schema: {e}")))?;
+        Ok((Arc::from(read(state)?), schema))
+    };
+    let (inner, schema) = door::run(py, Size::Medium, &CancelToken::new(), read)?;
+    Ok(Fitted { inner, schema, signal: None })
+}
+
 /// The first error that a call to Python raised in the middle of a fit.
 #[derive(Clone, Default)]
 pub(crate) struct Raised(Arc<Mutex<Option<PyErr>>>);
@@ -201,7 +214,7 @@ impl Raised {
 
 impl Fitted {
     /// The state.
-    pub(crate) fn state(&self) -> Arc<dyn corten_model::estimator::Fitted> {
+    pub(crate) fn shared(&self) -> Arc<dyn corten_model::estimator::Fitted> {
         Arc::clone(&self.inner)
     }
 }
@@ -226,6 +239,13 @@ impl Fitted {
     /// How the fit went.
     fn report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         json::to_py(py, &self.inner.report())
+    }
+
+    /// All that a later fit may go on from, and the columns, as bytes; nothing where no fit goes on.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyBytes>, String)>> {
+        let Some(bytes) = py.detach(|| self.inner.state()) else { return Ok(None) };
+        let schema = serde_json::to_string(&self.schema).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        Ok(Some((PyBytes::new(py, &bytes), schema)))
     }
 
     /// The members of an ensemble.

@@ -4,12 +4,14 @@ use corten_model::estimator::Entry;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::boosting::{HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor};
+use crate::boosting::{
+    self, HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor,
+};
 use crate::forest::{
     DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
     ExtraTreesRegressor, IsolationForest, RandomForestClassifier, RandomForestRegressor, RandomTreesEmbedding,
 };
-use crate::gradient_boosting::{GradientBoostingClassifier, GradientBoostingRegressor};
+use crate::gradient_boosting::{self, GradientBoostingClassifier, GradientBoostingRegressor};
 
 /// One entry an estimator.
 pub fn estimators() -> Vec<Entry> {
@@ -22,15 +24,26 @@ pub fn estimators() -> Vec<Entry> {
         Entry::of::<ExtraTreesRegressor>("ensemble.ExtraTreesRegressor"),
         Entry {
             defaults: || unconstrained::<GradientBoostingClassifier>(),
+            restore: Some(gradient_boosting::state::read),
             ..Entry::of::<GradientBoostingClassifier>("ensemble.GradientBoostingClassifier")
         },
         Entry {
             defaults: || unconstrained::<GradientBoostingRegressor>(),
+            restore: Some(gradient_boosting::state::read),
             ..Entry::of::<GradientBoostingRegressor>("ensemble.GradientBoostingRegressor")
         },
-        Entry::of::<HistGradientBoostingClassifier>("ensemble.HistGradientBoostingClassifier"),
-        Entry::of::<HistGradientBoostingRanker>("ensemble.HistGradientBoostingRanker"),
-        Entry::of::<HistGradientBoostingRegressor>("ensemble.HistGradientBoostingRegressor"),
+        Entry {
+            restore: Some(boosting::state::read),
+            ..Entry::of::<HistGradientBoostingClassifier>("ensemble.HistGradientBoostingClassifier")
+        },
+        Entry {
+            restore: Some(boosting::state::read),
+            ..Entry::of::<HistGradientBoostingRanker>("ensemble.HistGradientBoostingRanker")
+        },
+        Entry {
+            restore: Some(boosting::state::read),
+            ..Entry::of::<HistGradientBoostingRegressor>("ensemble.HistGradientBoostingRegressor")
+        },
         Entry::of::<IsolationForest>("ensemble.IsolationForest"),
         Entry::of::<RandomForestClassifier>("ensemble.RandomForestClassifier"),
         Entry::of::<RandomForestRegressor>("ensemble.RandomForestRegressor"),

@@ -84,6 +84,10 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
     best_params_: dict[str, Any]
     budget_steps_: list[dict[str, Any]]
 
+    def _pickles_state(self) -> bool:
+        # Bins and trees over them would double what most only predict from.
+        return bool(self.warm_start)  # type: ignore[attr-defined]
+
     def _takes_sparse(self) -> bool:
         return True
 
@@ -184,7 +188,7 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
         if init_model is not None:
             return {"previous": _handle_of(init_model, "init_model", type(self))}
         if self.warm_start and getattr(self, "_model", None) is not None:  # type: ignore[attr-defined]
-            # One that was unpickled would begin again and say nothing.
+            # One that was pickled without would begin again and say nothing.
             return {"previous": _handle_of(self, "warm_start", type(self))}
         return {}
 
@@ -367,7 +371,7 @@ def _handle_of(model: Any, what: str, kind: type) -> Any:
     handle = getattr(model, "_handle", None)
     if handle is None:
         raise ValueError(
-            f"{what}: this {kind.__name__} was loaded, and files hold no bins to go on from. Pass its raw scores as "
-            "init_score instead."
+            f"{what}: this {kind.__name__} was loaded, and holds no bins to go on from: only one that was pickled with "
+            "warm_start=True does. Pass its raw scores as init_score instead."
         )
     return handle

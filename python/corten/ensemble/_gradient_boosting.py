@@ -41,13 +41,12 @@ class _GradientBoosting(Estimator):
         Raises
         ------
         AttributeError
-            Before `fit`, and for what was unpickled: it keeps what predicts, not how each tree grew.
+            Before `fit`.
         """
         state = self.__dict__
         if "_members" not in state:
             if state.get("_handle") is None:
-                why = "was unpickled or loaded" if state.get("_model") is not None else "is not fitted"
-                raise AttributeError(f"This {type(self).__name__} has no attribute 'estimators_': it {why}.")
+                raise AttributeError(f"This {type(self).__name__} has no attribute 'estimators_': it is not fitted.")
             trees = np.empty((self.n_estimators_, self.n_trees_per_iteration_), dtype=object)
             for at, handle in enumerate(state["_handle"].members()):
                 trees.flat[at] = self._member(handle)
@@ -69,6 +68,9 @@ class _GradientBoosting(Estimator):
         state = super().__getstate__()
         state.pop("_members", None)
         return state
+
+    def _pickles_state(self) -> bool:
+        return True
 
     def apply(self, X: Any) -> np.ndarray:
         """The leaf of each row in each tree.

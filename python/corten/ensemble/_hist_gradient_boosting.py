@@ -19,8 +19,9 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
 
     Parameters
     ----------
-    loss : {"log_loss"} or callable, default="log_loss"
-        The loss. A callable gets the targets (classes as codes from 0) and the raw scores, of shape (n_samples,) or
+    loss : {"log_loss"}, expression or callable, default="log_loss"
+        The loss; or that of a row as an expression of `y`, 0 or 1, and `score`, for two classes: see the regressor. A
+        callable gets the targets (classes as codes from 0) and the raw scores, of shape (n_samples,) or
         (n_samples, n_classes), and returns gradients and hessians of the same shape; weights of rows are multiplied in
         afterwards, and scores start from 0.
     learning_rate : float, default=0.1
@@ -288,9 +289,13 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
     Parameters
     ----------
     loss : {"squared_error", "absolute_error", "gamma", "poisson", "quantile", "huber", "tweedie", \
-            "cross_entropy", "cox"} or callable, default="squared_error"
+            "cross_entropy", "cox"}, expression or callable, default="squared_error"
         The loss. "cross_entropy" takes targets from 0 to 1; "cox" the time of each row's event, or minus the time until
-        which it had none, and predicts the logarithm of its relative hazard. A callable gets the targets and the raw
+        which it had none, and predicts the logarithm of its relative hazard. An expression such as
+        "where(score < y, 3, 1) * (y - score) ** 2" gives the loss of a row with the target `y` at its raw score `score`,
+        which is what is predicted; its gradient and hessian are found by differentiation, and no Python runs while
+        fitting. It has Python's operators, comparisons, numbers, `pi`, and the functions exp, expm1, log, log1p, sqrt,
+        abs, tanh, sigmoid, softplus, square, min, max and where. A callable gets the targets and the raw
         scores and returns gradients and hessians, all of shape (n_samples,); weights of rows are multiplied in
         afterwards, and scores start from 0.
     quantile : float or array-like of float, default=None

@@ -24,7 +24,7 @@ pub enum Rule {
 }
 
 /// The categories of a column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CategoryValues {
     /// Numbers, compared exactly.
     Numbers(Vec<f64>),

@@ -10,6 +10,7 @@ use corten_kernels::boost::{TILE, WIDTH};
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 use corten_model::ops::CategoryValues;
+use serde::{Deserialize, Serialize};
 
 use super::bundles::{self, Group, Member};
 use super::categories::{self, Census, Crossed, Told};
@@ -30,7 +31,7 @@ const BLOCK: usize = 8192;
 const READ: usize = 512;
 
 /// How a column becomes bins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Bins {
     /// Bin `i` holds the values above `cuts[i - 1]` up to `cuts[i]`.
     Number { cuts: Vec<f64> },
@@ -41,7 +42,7 @@ pub(crate) enum Bins {
 }
 
 /// Categories as numbers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Coded {
     pub(crate) values: CategoryValues,
     /// A number a category.
@@ -72,7 +73,7 @@ impl Bins {
 }
 
 /// How columns become features.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Features {
     /// One a column, then those that columns of many categories have besides.
     pub(crate) bins: Vec<Bins>,

@@ -5,7 +5,7 @@ use corten_model::Labels;
 use corten_model::estimator::{BlockInput, Estimator, FitInput, Fitted, Target};
 use serde::{Deserialize, Serialize};
 
-use super::objective::{Objective, Ranking};
+use super::objective::{Expression, Objective, Ranking};
 use super::parameters::Common;
 
 /// The name of a loss from outside.
@@ -119,7 +119,8 @@ impl Default for HistGradientBoostingRegressor {
 
 impl HistGradientBoostingClassifier {
     fn objective(&self, labels: &Labels) -> Result<Objective> {
-        if self.loss != OUTSIDE {
+        let written = Expression::is_meant(&self.loss).then(|| Expression::parse(&self.loss)).transpose()?;
+        if self.loss != OUTSIDE && written.is_none() {
             parameter::one_of("loss", &self.loss, &["log_loss"])?;
         }
         if labels.len() < 2 {
@@ -127,6 +128,12 @@ impl HistGradientBoostingClassifier {
                 "This estimator needs samples of at least 2 classes in the data, but the data contains only one class: {}",
                 labels.name(0)
             )));
+        }
+        if let Some(loss) = written {
+            if labels.len() > 2 {
+                return Err(Error::parameter("loss", "'log_loss' or a callable for more than two classes", "text"));
+            }
+            return Ok(Objective::Expression(loss));
         }
         Ok(match (self.loss.as_str(), labels.len()) {
             (OUTSIDE, 2) => Objective::Outside(1),
@@ -181,6 +188,7 @@ impl HistGradientBoostingRegressor {
                 Objective::Tweedie(self.tweedie_power)
             }
             "cross_entropy" => Objective::CrossEntropy,
+            text if Expression::is_meant(text) => Objective::Expression(Expression::parse(text)?),
             other => {
                 let allowed = [
                     "squared_error",

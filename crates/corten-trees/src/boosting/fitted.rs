@@ -211,6 +211,10 @@ impl Fitted for Boosted {
         })
     }
 
+    fn state(&self) -> Option<Vec<u8>> {
+        self.write()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

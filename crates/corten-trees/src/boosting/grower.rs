@@ -13,6 +13,7 @@ use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::histogram::{Packed, Sums};
 use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
 use corten_kernels::team::Team;
+use serde::{Deserialize, Serialize};
 
 use super::binning::{Binned, Bins};
 use super::collective::Collective;
@@ -42,14 +43,14 @@ pub(crate) struct Shape {
 }
 
 /// A node of a tree over bins.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Grown {
     Split { split: Split, left: u32, right: u32 },
     Leaf { value: f64 },
 }
 
 /// A tree over bins; children come after their parents.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GrownTree {
     pub(crate) nodes: Vec<Grown>,
     /// Rows that reached each node.

@@ -4,6 +4,7 @@
 //! in it and are told by the leaf's constant, and the first tree has none.
 
 use corten_kernels::team::Team;
+use serde::{Deserialize, Serialize};
 
 use super::binning::Bins;
 use super::grower::{Grown, GrownTree};
@@ -14,7 +15,7 @@ use super::run::Leaves;
 const TINY: f64 = 1e-35;
 
 /// A leaf's linear model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LinearLeaf {
     pub(crate) intercept: f64,
     /// Features and weights, in the order in which they add up.

@@ -31,6 +31,7 @@ mod rounding;
 mod run;
 mod sampling;
 pub(crate) mod splitter;
+pub(crate) mod state;
 pub(crate) mod train;
 
 pub use estimator::{HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor};

@@ -99,7 +99,7 @@ impl Run<'_> {
             integers.scale = Some(scale_of(g, h, counts, any));
         }
         self.pass(&Added::Nothing, any, Mode::Round);
-        Ok(())
+        self.objective.slopes_are_finite()
     }
 
     /// Largest and mean gradient and hessian of an output, from what blocks found.

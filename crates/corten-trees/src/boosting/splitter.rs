@@ -2,6 +2,7 @@
 
 use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::scan::{self, Cut};
+use serde::{Deserialize, Serialize};
 
 use super::binning::{Bins, Layout};
 use super::bundles::Member;
@@ -54,7 +55,7 @@ impl Rules {
 }
 
 /// Which bins go left.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Left {
     /// Bins up to this one.
     UpTo(u8),
@@ -63,7 +64,7 @@ pub(crate) enum Left {
 }
 
 /// A way to split a node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Split {
     pub(crate) feature: usize,
     pub(crate) gain: f64,

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use corten_core::{Error, Result};
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Extras, Step};
+use serde::{Deserialize, Serialize};
 
 use super::grower::{GrownTree, Shape};
 use super::metric::Metric;
@@ -45,7 +46,7 @@ impl Plan {
 }
 
 /// What was trained.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trained {
     pub(crate) baseline: Vec<f64>,
     /// One list of trees an iteration: a tree an output.

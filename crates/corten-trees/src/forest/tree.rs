@@ -1,11 +1,12 @@
 //! A grown tree.
 
 use corten_model::ops::{Tree, TreeNode};
+use serde::{Deserialize, Serialize};
 
 use super::ranks::{Code, NO_MISSING, Table};
 
 /// A node; a leaf has itself as its left child.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Node {
     pub(crate) left: u32,
     pub(crate) right: u32,
@@ -19,7 +20,7 @@ pub(crate) struct Node {
 }
 
 /// A tree whose children come after their parents.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GrownTree {
     pub(crate) nodes: Vec<Node>,
     /// `width` numbers a node.

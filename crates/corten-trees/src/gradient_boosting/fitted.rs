@@ -6,6 +6,7 @@ use corten_core::Result;
 use corten_model::estimator::{Attribute, Fitted};
 use corten_model::ops::{CheckFinite, Decide, DecideKind, Linear, Link, LinkKind, Tree, Trees, TreesSpec};
 use corten_model::{Builder, Labels, Method, Output, Slot};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::loss::Loss;
@@ -14,7 +15,7 @@ use crate::forest::fitted::Grove;
 use crate::forest::tree::GrownTree;
 
 /// What was fitted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Boosted {
     pub(crate) loss: Loss,
     pub(crate) labels: Option<Labels>,
@@ -116,6 +117,10 @@ impl Fitted for Boosted {
             "train_loss": self.stages.losses,
             "seconds": self.seconds,
         })
+    }
+
+    fn state(&self) -> Option<Vec<u8>> {
+        self.write()
     }
 
     fn as_any(&self) -> &dyn Any {

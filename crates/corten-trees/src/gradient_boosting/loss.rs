@@ -1,6 +1,7 @@
 //! Losses: gradients, values of leaves, first scores.
 
 use corten_kernels::{special, vector};
+use serde::{Deserialize, Serialize};
 
 use crate::boosting::objective::quantile;
 
@@ -8,7 +9,7 @@ use crate::boosting::objective::quantile;
 const TINY: f64 = 1e-150;
 
 /// What is minimised.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Loss {
     Squared,
     Absolute,

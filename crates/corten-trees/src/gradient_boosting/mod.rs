@@ -8,5 +8,6 @@ mod estimator;
 mod fitted;
 mod loss;
 mod stages;
+pub(crate) mod state;
 
 pub use estimator::{GradientBoostingClassifier, GradientBoostingRegressor};

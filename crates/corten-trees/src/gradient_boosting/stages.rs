@@ -3,6 +3,7 @@
 use corten_core::random::Stream;
 use corten_core::{Error, Result};
 use corten_model::estimator::{Context, Step};
+use serde::{Deserialize, Serialize};
 
 use super::loss::Loss;
 use crate::forest::finder::Entry;
@@ -17,7 +18,7 @@ const COLUMNS: u64 = 0x0067_6263_6f6c << 16;
 const ROWS: u64 = 0x0067_6272_6f77 << 16;
 
 /// What was fitted, stage after stage.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Stages {
     pub(crate) start: Vec<f64>,
     /// A tree an output in each.

@@ -4,6 +4,7 @@
 //! the link. Losses whose gradient at a row asks for other rows too (`ranking`, `survival`), and those from outside,
 //! give the gradients of all rows at once.
 
+mod expression;
 mod ranking;
 mod slopes;
 mod survival;
@@ -13,13 +14,15 @@ use corten_kernels::team::Team;
 use corten_kernels::{parallel, special, vector};
 use corten_model::estimator::{Extras, Round, Slopes};
 use corten_model::ops::LinkKind;
+use serde::{Deserialize, Serialize};
 
+pub(crate) use expression::Expression;
 pub(crate) use ranking::Ranking;
 
 use super::part::Part;
 
 /// A loss.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Objective {
     SquaredError,
     AbsoluteError,
@@ -44,6 +47,8 @@ pub(crate) enum Objective {
     Cox,
     /// A loss from outside, known by its slopes; so many scores.
     Outside(usize),
+    /// A loss that is written down.
+    Expression(Expression),
 }
 
 /// Rows whose losses are summed before they are joined.
@@ -107,6 +112,7 @@ impl Objective {
             Self::Quantile(q) => vec![quantile(y.to_vec(), weights, *q)],
             Self::Quantiles(all) => all.iter().map(|&q| quantile(y.to_vec(), weights, q)).collect(),
             Self::Ranking(_) | Self::Cox | Self::Outside(_) => vec![0.0; self.outputs()],
+            Self::Expression(loss) => vec![loss.constant(&y.into(), weights)],
             Self::Poisson | Self::Gamma | Self::Tweedie(_) => vec![special::ln(mean().max(f64::EPSILON))],
             Self::Binary | Self::CrossEntropy => {
                 let p = mean().clamp(f64::EPSILON, 1.0 - f64::EPSILON);
@@ -199,6 +205,7 @@ impl Objective {
             }
             // Their losses are not sums over rows.
             Self::Ranking(_) | Self::Cox | Self::Outside(_) => f64::NAN,
+            Self::Expression(loss) => loss.loss(y, score),
             Self::Poisson => special::exp(score) - y * score,
             Self::Gamma => score + y * special::exp(-score),
             Self::Huber(delta) => {
@@ -215,6 +222,17 @@ impl Objective {
                 positive + special::log1p(special::exp(-score.abs())) - y * score
             }
             Self::Multiclass(_) => special::log_sum_exp(scores) - scores[y as usize],
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Value`] when a loss that is written down has no finite slopes at some score.
+    pub(crate) fn slopes_are_finite(&self) -> Result<()> {
+        match self {
+            Self::Expression(loss) if loss.failed() => {
+                Err(Error::value("the loss gave a gradient or hessian that is not finite"))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -2,12 +2,13 @@
 
 use corten_core::{Error, Result};
 use corten_kernels::special;
+use serde::{Deserialize, Serialize};
 
 /// The most relevant that a row may be: gains are powers of two.
 const MOST: f64 = 31.0;
 
 /// Pairs of rows pull at each other by what their exchange would change in the normalised discounted cumulative gain.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ranking {
     /// Ranks of a query that count.
     pub(crate) truncation: usize,

@@ -46,6 +46,7 @@ impl Objective {
     pub(crate) fn block(&self, y: &[f64], weights: Option<&[f64]>, scores: &[f64], g: &mut [f64], h: &mut [f64]) {
         match self {
             Self::Binary | Self::CrossEntropy => gradients::logistic(y, scores, g, h),
+            Self::Expression(loss) => loss.slopes(y, scores, g, h),
             Self::Poisson => {
                 h.copy_from_slice(scores);
                 gradients::exp_all(h);
@@ -132,7 +133,7 @@ impl Objective {
             ),
             Self::Quantile(q) => (if y >= score { -q } else { 1.0 - q }, 1.0),
             // Those of all rows at once, and of several scores, are found elsewhere.
-            Self::Quantiles(_) | Self::Ranking(_) | Self::Cox | Self::Outside(_) => (0.0, 1.0),
+            Self::Quantiles(_) | Self::Ranking(_) | Self::Cox | Self::Outside(_) | Self::Expression(_) => (0.0, 1.0),
             Self::Poisson => {
                 let e = special::exp(score);
                 (e - y, e)
