@@ -194,7 +194,7 @@ pub(crate) fn restore(py: Python<'_>, name: &str, state: &[u8], schema: &str) ->
         Ok((Arc::from(read(state)?), schema))
     };
     let (inner, schema) = door::run(py, Size::Medium, &CancelToken::new(), read)?;
-    Ok(Fitted { inner, schema, signal: None })
+    Ok(Fitted { inner, schema, seen: None, signal: None })
 }
 
 /// The first error that a call to Python raised in the middle of a fit.
