@@ -18,7 +18,7 @@ import pytest
 import corten
 from corten._serve import binary
 from corten.compose import make_column_transformer
-from corten.ensemble import BaggingRegressor, HistGradientBoostingClassifier
+from corten.ensemble import BaggingRegressor, HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from corten.linear_model import LogisticRegression, Ridge
 from corten.pipeline import make_pipeline
 from corten.preprocessing import OneHotEncoder, StandardScaler
@@ -246,3 +246,17 @@ def test_every_kind_of_fit_leaves_a_sketch_and_the_same_fit_the_same_one(tmp_pat
     scaled = LogisticRegression().fit(x, y > 1)
     scaled.save(tmp_path / "c.corten")
     assert corten.load(tmp_path / "c.corten").metadata["sketch"]["score"]["method"] == "predict_proba"
+
+
+def test_a_fit_from_files_leaves_the_sketch_of_the_same_rows_in_memory(tmp_path: Path) -> None:
+    table = _frame(5000, 3).with_columns(target=pl.Series(np.random.default_rng(0).normal(size=5000)))
+    for at, part in enumerate(table.iter_slices(1700)):
+        part.write_parquet(tmp_path / f"{at}.parquet")
+    sketches = []
+    for at in range(2):
+        model = HistGradientBoostingRegressor(max_iter=3, categorical_features=["city"])
+        model.fit(*((table.drop("target"), table["target"]) if at else (tmp_path, "target")))
+        model.save(tmp_path / "m.corten")
+        sketches.append(corten.load(tmp_path / "m.corten").metadata["sketch"])
+    assert sketches[0]["columns"] == sketches[1]["columns"] and sketches[0]["rows"] == 2048
+    assert sum(sketches[0]["score"]["profile"]["counts"]) == 2048

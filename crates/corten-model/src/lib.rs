@@ -16,6 +16,8 @@ pub mod explain;
 #[cfg(feature = "std")]
 pub mod export;
 pub mod file;
+#[cfg(feature = "std")]
+mod gather;
 mod graph;
 mod model;
 mod number;
@@ -30,6 +32,8 @@ pub mod sketch;
 
 #[cfg(feature = "std")]
 pub use corten_kernels::cpu::check as check_cpu;
+#[cfg(feature = "std")]
+pub use gather::Gather;
 pub use graph::{Builder, Graph, Method, Node, Output, Slot};
 pub use model::Model;
 pub use run::{Batch, Run};

@@ -83,13 +83,19 @@ pub struct Sketch {
 /// Rows spread evenly over the data of a fit; none for sparse data, and for too many columns to sketch.
 pub fn rows_of(data: &Data<'_>) -> Option<Table<'static>> {
     let Data::Table(table) = data else { return None };
-    let rows = u32::try_from(table.rows()).ok().filter(|r| *r > 0)?;
-    if table.width() > MAX_COLUMNS {
-        return None;
-    }
-    let count = rows.min((MAX_VALUES / table.width().max(1)).clamp(MIN_ROWS, MAX_ROWS) as u32);
-    let place = |i: u32| (u64::from(i) * u64::from(rows) / u64::from(count)) as u32;
-    Some(table.take(&(0..count).map(place).collect::<Vec<_>>()))
+    let (rows, count) = (table.rows(), rows_to_keep(table.rows(), table.width()));
+    let places = (0..count).map(|i| u32::try_from(place(i, rows, count)).ok()).collect::<Option<Vec<_>>>()?;
+    (count > 0).then(|| table.take(&places))
+}
+
+/// How many rows of a table make its sketch; none for one that has no sketch.
+pub(crate) fn rows_to_keep(rows: usize, width: usize) -> usize {
+    if width > MAX_COLUMNS { 0 } else { rows.min((MAX_VALUES / width.max(1)).clamp(MIN_ROWS, MAX_ROWS)) }
+}
+
+/// The place of one of the rows that are kept.
+pub(crate) fn place(at: usize, rows: usize, count: usize) -> usize {
+    (at as u128 * rows as u128 / count as u128) as usize
 }
 
 /// Writes the sketch and the sample of a model into its metadata, from rows that it was fitted on.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use corten_core::{CancelToken, Column, Data, Error, Numbers, Result, Table, Values};
 use corten_data::{Format, table_of};
 use corten_model::estimator::{BlockInput, Blocks};
-use corten_model::{Labels, Schema};
+use corten_model::{Gather, Labels, Schema};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -288,8 +288,9 @@ pub(crate) fn fit_files(
     let files = Arc::clone(&files.get().inner);
     let (outcome, signal) = door::run_kept(py, &cancel, || {
         let (features, schema) = Features::new(files, features)?;
+        let gather = Gather::new(&features, y.len());
         let input = BlockInput {
-            x: &features,
+            x: &gather,
             y,
             labels,
             sample_weight: weights,
@@ -298,7 +299,8 @@ pub(crate) fn fit_files(
             extras: &extras,
             context: &context,
         };
-        Ok((Arc::from((entry.fit_blocks)(&params, input)?), schema, None))
+        let fitted = Arc::from((entry.fit_blocks)(&params, input)?);
+        Ok((fitted, schema, gather.table().map(Arc::new)))
     });
     estimator::finish(py, outcome, signal, &raised, keep)
 }

@@ -15,6 +15,15 @@ EXAMPLES = """examples:
   corten inspect m.corten --json | python -m json.tool"""
 
 
+#: Facts that a server reads, too long for a person.
+_LONG = ("sketch", "sample")
+
+
+def _rows(fact: Any) -> int:
+    rows = fact.get("rows", 0) if isinstance(fact, dict) else 0
+    return rows if isinstance(rows, int) else len(rows)
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     parser.add_argument("model", help="the model file")
@@ -46,6 +55,9 @@ def run(options: argparse.Namespace) -> int:
     if len(inputs) > 50:
         print(f"  ... and {len(inputs) - 50} more")
     for name, value in model.metadata.items():
+        if name in _LONG:
+            print(f"{name:<10} {_rows(value):,} rows (in full with --json)")
+            continue
         text = value if isinstance(value, str) else json.dumps(value, default=str)
         print(f"{name:<10} {text if len(text) <= 300 else text[:297] + '...'}")
     return 0
