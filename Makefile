@@ -14,7 +14,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -not -pat
 BUILD_SOURCES := pyproject.toml tools/corten_build.py $(RUST_SOURCES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python wheel lint format venv build bench golden clean
+.PHONY: help demo test test-rust test-python test-engines wheel lint format venv build bench golden clean
 
 help:  ## list the targets
 	@echo "Corten: train in Python, run in Rust."
@@ -34,7 +34,9 @@ test-rust:
 
 test-python: $(VENV)/.dev $(VENV)/.built
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -q
-	$(PY) -m pytest -q --doctest-modules python/corten
+
+test-engines: $(VENV)/.engines $(VENV)/.built  ## install Ray, Dask, Spark and MLflow, and run their tests
+	CORTEN_ENGINES=required $(PY) -m pytest -q tests/engines
 
 wheel: $(VENV)/.tools  ## write dist/corten-*.whl: the package, the extension and both binaries
 	@mkdir -p dist
@@ -84,6 +86,10 @@ $(VENV)/.demo: requirements/demo.txt $(VENV)/.tools
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
 	$(PY) -m pip install -q --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.engines: requirements/engines.txt $(VENV)/.dev
+	$(PY) -m pip install -q --disable-pip-version-check -r requirements/engines.txt
 	@touch $@
 
 $(VENV)/.built: $(BUILD_SOURCES) $(VENV)/.tools

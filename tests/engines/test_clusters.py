@@ -78,9 +78,9 @@ class Cluster:
         self.read, self.collect = read, collect
 
 
-def _dask() -> Iterator[Cluster]:
-    dd = pytest.importorskip("dask.dataframe", reason="dask[dataframe,distributed] isn't installed")
-    distributed = pytest.importorskip("dask.distributed", reason="dask[dataframe,distributed] isn't installed")
+def _dask(engine: Any) -> Iterator[Cluster]:
+    package = "dask[dataframe,distributed]"
+    dd, distributed = engine("dask.dataframe", package), engine("dask.distributed", package)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster),
@@ -88,9 +88,8 @@ def _dask() -> Iterator[Cluster]:
         yield Cluster(lambda place: dd.read_parquet(place.files), lambda data: data.compute())
 
 
-def _ray() -> Iterator[Cluster]:
-    ray = pytest.importorskip("ray", reason="ray[data] isn't installed")
-    data = pytest.importorskip("ray.data", reason="ray[data] isn't installed")
+def _ray(engine: Any) -> Iterator[Cluster]:
+    ray, data = engine("ray", "ray[data]"), engine("ray.data", "ray[data]")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     data.DataContext.get_current().enable_progress_bars = False
     try:
@@ -103,8 +102,8 @@ def _ray() -> Iterator[Cluster]:
         ray.shutdown()
 
 
-def _spark() -> Iterator[Cluster]:
-    sql = pytest.importorskip("pyspark.sql", reason="pyspark isn't installed")
+def _spark(engine: Any) -> Iterator[Cluster]:
+    sql = engine("pyspark.sql", "pyspark")
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("Spark needs Java, which isn't installed")
     # Two workers, and up to four attempts of a task as on a cluster: a local run has one by default.
@@ -122,12 +121,12 @@ def _spark() -> Iterator[Cluster]:
         session.stop()
 
 
-ENGINES: dict[str, Callable[[], Iterator[Cluster]]] = {"dask": _dask, "ray": _ray, "spark": _spark}
+ENGINES: dict[str, Callable[[Any], Iterator[Cluster]]] = {"dask": _dask, "ray": _ray, "spark": _spark}
 
 
 @pytest.fixture(scope="module", params=sorted(ENGINES))
-def cluster(request: pytest.FixtureRequest, place: Place) -> Iterator[Cluster]:
-    yield from ENGINES[request.param]()
+def cluster(request: pytest.FixtureRequest, place: Place, engine: Any) -> Iterator[Cluster]:
+    yield from ENGINES[request.param](engine)
 
 
 @pytest.mark.slow

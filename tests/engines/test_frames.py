@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import datafusion
 import duckdb
 import numpy as np
 import polars as pl
@@ -20,8 +21,6 @@ from corten.conformal import SplitConformalRegressor
 from corten.exceptions import ParameterError, UnsupportedError
 from corten.linear_model import LinearRegression, LogisticRegression
 from corten.preprocessing import StandardScaler
-
-datafusion = pytest.importorskip("datafusion")
 
 
 @pytest.fixture(scope="module")

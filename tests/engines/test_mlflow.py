@@ -24,7 +24,10 @@ import corten.mlflow
 from corten.exceptions import MissingColumnError
 from corten.linear_model import LinearRegression
 
-mlflow = pytest.importorskip("mlflow", reason="mlflow isn't installed")
+
+@pytest.fixture(scope="module")
+def mlflow(engine: Any) -> Any:
+    return engine("mlflow", "mlflow-skinny")
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +38,14 @@ def fitted(raw: Any, trees: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def folder(fitted: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+def folder(mlflow: Any, fitted: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("mlflow") / "model"
     corten.mlflow.save_model(fitted, folder, metadata={"team": "flights"})
     return str(folder)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[None]:
+def store(mlflow: Any, tmp_path: Path) -> Iterator[None]:
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     mlflow.create_experiment("flights", artifact_location=(tmp_path / "artifacts").as_uri())
@@ -51,7 +54,7 @@ def store(tmp_path: Path) -> Iterator[None]:
     mlflow.set_tracking_uri(before)
 
 
-def test_what_is_saved_is_the_model_file(fitted: Any, folder: str, raw: Any) -> None:
+def test_what_is_saved_is_the_model_file(mlflow: Any, fitted: Any, folder: str, raw: Any) -> None:
     loaded = corten.mlflow.load_model(folder)
     assert np.array_equal(loaded.predict_proba(raw[0]), fitted.predict_proba(raw[0]))
     assert corten.load(Path(folder) / "data" / "model.corten").methods == loaded.methods
@@ -61,7 +64,7 @@ def test_what_is_saved_is_the_model_file(fitted: Any, folder: str, raw: Any) -> 
     assert facts.signature.inputs.input_names() == ["distance", "hour", "city"]
 
 
-def test_a_pyfunc_answers_with_the_local_bits(fitted: Any, folder: str, raw: Any) -> None:
+def test_a_pyfunc_answers_with_the_local_bits(mlflow: Any, fitted: Any, folder: str, raw: Any) -> None:
     served, x = mlflow.pyfunc.load_model(folder), raw[0]
     labels, proba = fitted.predict(x), fitted.predict_proba(x)
     frame = x.to_pandas()
@@ -83,7 +86,7 @@ def test_a_pyfunc_answers_with_the_local_bits(fitted: Any, folder: str, raw: Any
         corten.mlflow._load_pyfunc(os.path.join(folder, "data", "model.corten")).predict(frame.drop(columns="hour"))
 
 
-def test_models_without_names_take_arrays(tmp_path: Path) -> None:
+def test_models_without_names_take_arrays(mlflow: Any, tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(30, 2))
     model = LinearRegression().fit(x, x @ [1.0, 2.0])
     corten.mlflow.save_model(model, tmp_path / "m")
@@ -93,7 +96,7 @@ def test_models_without_names_take_arrays(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_a_logged_model_comes_back_from_the_run_and_the_registry(fitted: Any, raw: Any) -> None:
+def test_a_logged_model_comes_back_from_the_run_and_the_registry(mlflow: Any, fitted: Any, raw: Any) -> None:
     with mlflow.start_run() as run:
         info = corten.mlflow.log_model(fitted, "late", registered_model_name="flights")
     wanted = fitted.predict_proba(raw[0])
@@ -105,7 +108,9 @@ def test_a_logged_model_comes_back_from_the_run_and_the_registry(fitted: Any, ra
     assert champion.predict(raw[0].to_pandas()).tolist() == fitted.predict(raw[0]).tolist()
 
 
-def test_requirements_may_be_added_and_a_full_folder_is_refused(fitted: Any, folder: str, tmp_path: Path) -> None:
+def test_requirements_may_be_added_and_a_full_folder_is_refused(
+    mlflow: Any, fitted: Any, folder: str, tmp_path: Path
+) -> None:
     corten.mlflow.save_model(fitted, tmp_path / "m", extra_pip_requirements=["polars"], signature=False)
     assert "polars" in (tmp_path / "m" / "requirements.txt").read_text().split()
     assert mlflow.models.get_model_info(str(tmp_path / "m")).signature is None
@@ -116,7 +121,7 @@ def test_requirements_may_be_added_and_a_full_folder_is_refused(fitted: Any, fol
 
 
 @pytest.mark.slow
-def test_mlflow_serves_it(fitted: Any, folder: str, raw: Any, tmp_path: Path) -> None:
+def test_mlflow_serves_it(mlflow: Any, fitted: Any, folder: str, raw: Any, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
