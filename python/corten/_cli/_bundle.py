@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the model file")
     parser.add_argument("-o", "--output", required=True, help="the executable to write")
     parser.add_argument(
-        "--arrow", action="store_true", help="it also takes and answers Arrow IPC streams; some MB larger"
+        "--arrow", action="store_true", help="it also takes and answers Arrow IPC streams; about 8 MB"
     )
 
 
