@@ -95,6 +95,13 @@ def cargo_build(package: str, *options: str, rustflags: str | None = None) -> Pa
     sys.exit(f"corten_build: package {package} has no executable of that name")
 
 
+def small_target(host: str) -> str:
+    """The target of the small runner: with musl it has half the bytes and starts in half the time, where Rust has it."""
+    musl = host.replace("-linux-gnu", "-linux-musl")
+    found = subprocess.run(["rustc", "--print", "target-libdir", "--target", musl], capture_output=True, text=True)
+    return musl if found.returncode == 0 and Path(found.stdout.strip()).is_dir() else host
+
+
 def build_library() -> Path:
     """Build the shared library of the C interface and return its path."""
     # The library's crate type is said here, so that no other build links it.
@@ -124,7 +131,8 @@ def build_binaries() -> None:
     # The runner is copied into every bundle and has to start on any Linux, so it links its C library statically. With
     # --target the flag stays away from build scripts and procedural macros, which cannot be static.
     static = "-C target-feature=+crt-static" if "linux" in host else ""
-    run = cargo_build("corten-run", "-p", "corten-run", "--profile", "tiny", "--target", host, rustflags=static)
+    options = ["-p", "corten-run", "--profile", "tiny", "--target", small_target(host)]
+    run = cargo_build("corten-run", *options, rustflags=static)
     for binary in (serve, run):
         put(binary, SCRIPTS, 0o755)
     # The larger runner counts less in bytes than in what it takes to build: the profile of the server.

@@ -26,7 +26,7 @@ if [ "${#packages[@]}" -gt 0 ]; then
   fi
 fi
 
-for target in thumbv7em-none-eabihf wasm32-unknown-unknown; do
+for target in thumbv7em-none-eabihf wasm32-unknown-unknown "$(uname -m)-unknown-linux-musl"; do
   if ! command -v rustup >/dev/null; then
     echo "not available without rustup: Rust for $target"
   elif ! rustup target list --installed | grep -qx "$target"; then

@@ -75,6 +75,25 @@ NAMES = (
 )
 
 
+#: Recorded trees under objectives that turn their scores into answers in other ways.
+OBJECTIVES = {
+    "sqrt": ("lightgbm_linear.txt", "objective=regression", "objective=regression sqrt"),
+    "lambda": ("lightgbm_linear.txt", "objective=regression", "objective=cross_entropy_lambda"),
+    "one against all": ("lightgbm_multiclass.txt", "objective=multiclass ", "objective=multiclassova sigmoid:1.5 "),
+    "one against all of CatBoost": ("catboost_classes.json", "MultiClass", "MultiClassOneVsAll"),
+}
+
+
+def under(name: str, folder: Path) -> Path:
+    """A recorded model with another objective, in a file."""
+    file, theirs, objective = OBJECTIVES[name]
+    text = next(p for p in FOREIGN if p.name == file).read_text()
+    assert theirs in text
+    path = folder / file
+    path.write_text(text.replace(theirs, objective))
+    return path
+
+
 def converted(path: Path) -> Any:
     """A recorded model of another library, and rows of as many columns as it reads."""
     model = corten.convert(path)
