@@ -266,6 +266,12 @@ pub(crate) fn document(store: &Store) -> Value {
                 paths.insert(format!("{model}{rest}"), get(summary, or(good(summary, named(schema)), &DESCRIBING)));
             }
             paths.insert(format!("{model}/infer"), infer(served));
+            if served.drift.is_ok() {
+                let drift = or(good("live inputs against the training data", json!({ "type": "object" })), &DESCRIBING);
+                paths.insert(format!("{model}/drift"), get("Drift", drift));
+            }
+            let card = or(good("what the page shows", json!({ "type": "object" })), &DESCRIBING);
+            paths.insert(format!("{model}/card"), get("The model for a person", card));
         }
         for (verb, done) in [("load", "it is loaded"), ("unload", "it is served no more")] {
             let schema = json!({ "type": "object", "required": ["name", verb], "properties": {

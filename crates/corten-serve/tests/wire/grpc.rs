@@ -21,7 +21,7 @@ pub(crate) fn numbers(name: &str, shape: &[i64], values: Vec<f64>) -> InferInput
     typed(name, "FP64", shape, contents)
 }
 
-fn typed(name: &str, datatype: &str, shape: &[i64], contents: InferTensorContents) -> InferInputTensor {
+pub(crate) fn typed(name: &str, datatype: &str, shape: &[i64], contents: InferTensorContents) -> InferInputTensor {
     InferInputTensor {
         name: name.into(),
         datatype: datatype.into(),

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::folder::{Folder, until};
+use crate::grpc::{numbers, request, typed};
+use crate::grpc_server::messages::inference as m;
+use crate::grpc_server::{Client, Reply, free_port, method};
 use crate::server::{Answer, Server, post};
 
 const ROW: &str = "{\"rows\": [{\"width\": 1, \"count\": 2, \"height\": 3, \"city\": \"a\"}]}";
@@ -164,4 +167,32 @@ fn routes_that_can_not_be_meant_stop_the_start() {
         let (code, text) = start(&[std::path::Path::new("--routes"), nowhere]);
         assert!(code == Some(1) && text.contains("/nowhere.json") && text.lines().count() == 1, "{text}");
     }
+}
+
+#[test]
+fn calls_over_grpc_are_routed_and_heard_like_requests() {
+    let routes = r#"{"m": {"aliases": {"champion": 1}, "traffic": {"champion": 1}, "shadow": 2}}"#;
+    let folder = folder("grpc", routes);
+    let port = free_port();
+    let server = Server::of(&[folder.path()], &["--grpc-port", &port.to_string()]);
+    let client = Client::connect(port);
+    let ask = |name: &str, version: &str| {
+        let city = m::InferTensorContents { bytes_contents: vec!["a".into()], ..Default::default() };
+        let mut inputs = vec![typed("city", "BYTES", &[1], city)];
+        inputs.extend(["width", "count", "height"].map(|name| numbers(name, &[1], vec![1.0])));
+        let request = m::ModelInferRequest { model_version: version.into(), ..request(name, inputs) };
+        client.call(&method("ModelInfer"), &request)
+    };
+    let version = |reply: Reply| reply.ok::<m::ModelInferResponse>().model_version;
+    assert_eq!(version(ask("m", "")), "1");
+    assert_eq!(version(ask("m", "2")), "2");
+    assert_eq!(version(ask("m", "champion")), "1");
+    assert_eq!(version(ask("m@champion", "")), "1");
+    assert!(ask("m@champion", "1").error(5).contains("one of them"));
+    assert!(ask("m", "nobody").error(5).contains("'nobody'"));
+    until("the candidate has heard", || {
+        counted(&server, "corten_shadow_total{model=\"m\",version=\"2\",result=\"same\"}")
+            + counted(&server, "corten_shadow_total{model=\"m\",version=\"2\",result=\"different\"}")
+            == 3
+    });
 }
