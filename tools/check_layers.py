@@ -21,7 +21,8 @@ MAY_USE: dict[str, set[str]] = {
     "corten-model": {"corten-core", "corten-kernels"},
     "corten-learn": INFERENCE,
     "corten-trees": INFERENCE,
-    "corten-run": {"corten-core", "corten-model"},
+    # Tables only with its feature `arrow`, which is off by default: HOMES keeps Arrow out of the small runner.
+    "corten-run": {"corten-core", "corten-data", "corten-model"},
     "corten-serve": {"corten-core", "corten-data", "corten-model"},
     "corten-python": INFERENCE | {"corten-data", "corten-learn", "corten-trees"},
 }

@@ -106,17 +106,17 @@ def build_library() -> Path:
     sys.exit("corten_build: cargo made no shared library of corten-run")
 
 
-def put(file: Path, folder: Path, mode: int) -> None:
+def put(file: Path, folder: Path, mode: int, name: str | None = None) -> None:
     """Copy a file into a folder. It is replaced, not overwritten: a process may still run or map the old one."""
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".{file.name}.new"
+    fresh = folder / f".{name or file.name}.new"
     shutil.copyfile(file, fresh)
     fresh.chmod(mode)
-    fresh.replace(folder / file.name)
+    fresh.replace(folder / (name or file.name))
 
 
 def build_binaries() -> None:
-    """Put fresh `corten-serve`, `corten-run` and `libcorten` into the data folder of the wheel."""
+    """Put fresh servers, runners and `libcorten` into the data folder of the wheel."""
     host = rustc()[1]
     # All of the workspace is selected, one binary is built: cargo unifies features over the selection, and this one is
     # that of the tests, so nothing compiles twice.
@@ -127,6 +127,9 @@ def build_binaries() -> None:
     run = cargo_build("corten-run", "-p", "corten-run", "--profile", "tiny", "--target", host, rustflags=static)
     for binary in (serve, run):
         put(binary, SCRIPTS, 0o755)
+    # The larger runner counts less in bytes than in what it takes to build: the profile of the server.
+    options = ["-p", "corten-run", "--features", "arrow", "--profile", profile(), "--target", host]
+    put(cargo_build("corten-run", *options, rustflags=static), SCRIPTS, 0o755, "corten-run-arrow")
     put(build_library(), DATA / "lib", 0o755)
     put(HEADER, DATA / "include", 0o644)
 

@@ -56,7 +56,9 @@ __all__ = [
     "tree",
 ]
 
-_MODULES = frozenset(__all__) - {"Model", "convert", "load", "serve"}
+#: Modules with the names of engines: `from corten import *` would hide the engines behind them.
+_ENGINES = frozenset({"datafusion", "distributed", "duckdb", "mlflow", "polars"})
+_MODULES = (frozenset(__all__) - {"Model", "convert", "load", "serve"}) | _ENGINES
 _NAMES = {"Model": "._model", "convert": "._convert", "load": "._model", "serve": "._serve"}
 
 
@@ -75,4 +77,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__, *_ENGINES, "__version__"})

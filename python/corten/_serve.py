@@ -14,9 +14,9 @@ from .exceptions import UnsupportedError
 
 
 def binary(name: str) -> str:
-    """The path of one of Corten's binaries, `corten-serve` or `corten-run`.
+    """The path of one of Corten's binaries: `corten-serve`, `corten-run`, `corten-run-arrow`.
 
-    It is looked for at the environment variable of its name (`CORTEN_SERVE`, `CORTEN_RUN`), among the scripts of this
+    It is looked for at the environment variable of its name (as in `CORTEN_SERVE`), among the scripts of this
     Python, and on the PATH.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,76 +14,26 @@ import pytest
 
 import corten
 from corten.compose import ColumnTransformer
-from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from corten.ensemble import HistGradientBoostingRegressor
 from corten.impute import SimpleImputer
 from corten.linear_model import LinearRegression, LogisticRegression
 from corten.pipeline import make_pipeline
-from corten.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from corten.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from export import devices
 from export.harness import GOLDEN, Compiled, executor, golden_frame, same_bits, split
+from export.models import FOREIGN, NAMES, ROWS, converted, fitted, numbers, operators
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-ROWS = 10_000
-
-
-def _numbers(rows: int, seed: int, gaps: bool) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rows, 6)) * [1, 10, 1e-3, 1e5, 1, 1]
-    x[:, 4] = rng.integers(0, 5, rows)
-    x[rng.random(rows) < 0.02, 5] = -0.0
-    if gaps:
-        x[rng.random(x.shape) < 0.08] = np.nan
-    return x
-
-
-def _pipeline(classes: int) -> Any:
-    columns = ColumnTransformer(
-        [
-            ("scaled", make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), [0, 1, 2]),
-            ("bounded", make_pipeline(SimpleImputer(strategy="median"), MinMaxScaler(clip=True)), [3, 5]),
-            (
-                "kinds",
-                make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
-                [4],
-            ),
-        ]
-    )
-    return make_pipeline(columns, LogisticRegression() if classes else LinearRegression())
-
-
-def _models() -> dict[str, Any]:
-    x = _numbers(3000, 0, gaps=True)
-    score = np.nan_to_num(x) @ [1, 0.1, 100, 1e-5, 0.3, -1]
-    three = np.digitize(score, [-1.0, 1.0])
-    plain = np.nan_to_num(x)
-    return {
-        "pipeline of three classes": _pipeline(3).fit(x, three),
-        "pipeline of two classes": _pipeline(2).fit(x, three > 0),
-        "boosting with gaps": HistGradientBoostingClassifier(max_iter=20).fit(x, three > 0),
-        "boosting with categories": HistGradientBoostingRegressor(max_iter=20, categorical_features=[4]).fit(x, score),
-        "boosting of counts": HistGradientBoostingRegressor(max_iter=15, loss="poisson").fit(x, np.abs(score)),
-        "forest": RandomForestClassifier(n_estimators=6, max_depth=7, random_state=0).fit(plain, three),
-    }
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("models")
     loaded = {}
-    for name, fitted in _models().items():
-        fitted.save(folder / "m.corten")
+    for name, model in fitted().items():
+        model.save(folder / "m.corten")
         loaded[name] = corten.load(folder / "m.corten")
     return loaded
-
-
-NAMES = (
-    "pipeline of three classes",
-    "pipeline of two classes",
-    "boosting with gaps",
-    "boosting with categories",
-    "boosting of counts",
-    "forest",
-)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
@@ -94,10 +45,10 @@ def test_golden_models_give_their_bits(path: Path, tmp_path: Path) -> None:
         return
     for method in model.methods:
         compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c", method=method), name=method)
-        numbers, texts, codes = compiled.run(*split(model, frame))
+        got, texts, codes = compiled.run(*split(model, frame))
         wanted, words = executor(model, method, frame)
         assert not codes.any()
-        assert same_bits(numbers, wanted) and texts == words, method
+        assert same_bits(got, wanted) and texts == words, method
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,20 +57,44 @@ def test_ten_thousand_rows_give_the_executors_bits(
     models: dict[str, Any], name: str, compiler: str, tmp_path: Path
 ) -> None:
     devices.need(compiler)
-    model, x = models[name], _numbers(ROWS, 1, gaps=name != "forest")
+    model, x = models[name], numbers(ROWS, 1, gaps=name != "forest")
     for method in model.methods:
         compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c", method=method), compiler, name=method)
-        numbers, _, codes = compiled.run(x, [[] for _ in x])
-        assert not codes.any() and same_bits(numbers, executor(model, method, x)[0]), method
+        got, _, codes = compiled.run(x, [[] for _ in x])
+        assert not codes.any() and same_bits(got, executor(model, method, x)[0]), method
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("device", [devices.cortex_m4, devices.wasm])
 def test_devices_give_the_executors_bits(models: dict[str, Any], name: str, device: Any, tmp_path: Path) -> None:
-    model, x = models[name], _numbers(ROWS, 2, gaps=name != "forest")
+    model, x = models[name], numbers(ROWS, 2, gaps=name != "forest")
     report = model.export_c(tmp_path / "m.c")
     wanted = executor(model, report["method"], x)[0]
     assert device(tmp_path, x, report["outputs"][0]) == devices.digest(wanted)
+
+
+@pytest.mark.parametrize("path", FOREIGN, ids=lambda p: p.stem)
+@pytest.mark.parametrize("where", ["gcc", "cortex_m4", "wasm"])
+def test_models_of_other_libraries_give_the_executors_bits(path: Path, where: str, tmp_path: Path) -> None:
+    model, x = converted(path)
+    report = model.export_c(tmp_path / "m.c")
+    wanted = executor(model, report["method"], x)[0]
+    if where == "gcc":
+        got, _, codes = Compiled(tmp_path, report).run(x, [[] for _ in x])
+        assert not codes.any() and same_bits(got, wanted)
+    else:
+        assert getattr(devices, where)(tmp_path, x, report["outputs"][0]) == devices.digest(wanted)
+
+
+def test_every_operator_that_exports_is_among_these_models(models: dict[str, Any]) -> None:
+    ops = Path(__file__).parents[2] / "crates" / "corten-model" / "src" / "export" / "ops"
+    snake = lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()  # noqa: E731
+    emitted = {snake(n) for n in re.findall(r"Op::(\w+)\(op\) => op.emit", (ops / "mod.rs").read_text())}
+    emitted |= {f"link {snake(n)}" for n in re.findall(r"LinkKind::(\w+) =>", (ops / "link.rs").read_text())}
+    files = [path.read_bytes() for path in GOLDEN]
+    files += [m._core.to_bytes() for m in models.values()] + [converted(p)[0]._core.to_bytes() for p in FOREIGN]
+    tested = {op for saved in files for op in operators(saved)}
+    assert len(emitted) > 15 and emitted <= tested, sorted(emitted - tested)
 
 
 @pytest.mark.parametrize("bits", ["int16", "int8"])
@@ -127,13 +102,13 @@ def test_devices_give_the_executors_bits(models: dict[str, Any], name: str, devi
 def test_quantized_c_has_the_bits_of_the_quantized_model(
     models: dict[str, Any], name: str, bits: str, tmp_path: Path
 ) -> None:
-    model, x = models[name], _numbers(ROWS, 3, gaps=name != "forest")
+    model, x = models[name], numbers(ROWS, 3, gaps=name != "forest")
     report = model.export_c(tmp_path / "m.c", quantize=bits, sample=x)
-    numbers, _, _ = Compiled(tmp_path, report, name=bits).run(x, [[] for _ in x])
+    got, _, _ = Compiled(tmp_path, report, name=bits).run(x, [[] for _ in x])
     quantized = corten._model.Model(corten._core.quantize(model._core, bits))
-    assert same_bits(numbers, executor(quantized, report["method"], x)[0])
+    assert same_bits(got, executor(quantized, report["method"], x)[0])
     exact = executor(model, report["method"], x)[0]
-    assert report["max_error"] == np.abs(numbers - exact).max() > 0
+    assert report["max_error"] == np.abs(got - exact).max() > 0
     whole = model.export_c(tmp_path / "m.c")
     assert report["table_bytes"] < whole["table_bytes"]
     if bits == "int16":
@@ -166,8 +141,8 @@ def test_text_missing_and_unknown_categories_follow_the_model(tmp_path: Path) ->
     more = frame.head(40).with_columns(colour=pl.Series(["green", None, "red", "blé"] * 10))
     compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c"))
     for rows in (frame, more):
-        numbers, _, codes = compiled.run(*split(model, rows))
-        assert not codes.any() and same_bits(numbers, model.predict_proba(rows))
+        got, _, codes = compiled.run(*split(model, rows))
+        assert not codes.any() and same_bits(got, model.predict_proba(rows))
 
 
 def test_rows_that_the_model_refuses_give_a_code(tmp_path: Path) -> None:
@@ -205,7 +180,7 @@ def test_names_of_columns_do_not_leave_their_comment(tmp_path: Path) -> None:
 def test_the_command_prints_what_the_function_needs(tmp_path: Path) -> None:
     from corten._cli import main
 
-    x = _numbers(300, 5, gaps=False)
+    x = numbers(300, 5, gaps=False)
     HistGradientBoostingRegressor(max_iter=5).fit(x, x[:, 0]).save(tmp_path / "m.corten")
     pl.DataFrame(x, schema=[f"x{i}" for i in range(6)]).write_parquet(tmp_path / "rows.parquet")
     arguments = ["export", "--c", str(tmp_path / "m.corten"), "-o", str(tmp_path / "m.c"), "--name", "late"]

@@ -45,3 +45,9 @@ impl Format {
         })
     }
 }
+
+/// What a build without the `parquet` feature says.
+#[cfg(not(feature = "parquet"))]
+pub(crate) fn no_parquet() -> Error {
+    Error::Unsupported("Parquet is not read or written here; Arrow IPC is".into())
+}

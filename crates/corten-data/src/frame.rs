@@ -2,9 +2,10 @@
 
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader, UInt32Array};
 use arrow_schema::{ArrowError, SchemaRef};
-use corten_core::{Error, Result, Table};
+use corten_core::{Error, OutputColumn, OutputKind, Result, Table};
 
 use crate::convert::table_of;
+use crate::writer::{batch_of, schema_of};
 
 /// A table that owns its columns.
 #[derive(Clone, Debug)]
@@ -42,6 +43,14 @@ impl Frame {
     /// One batch.
     pub fn from_batch(batch: RecordBatch) -> Self {
         Self { batch }
+    }
+
+    /// A table of answers: name and type of each column, and its values.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the values don't fit the columns.
+    pub fn from_columns(columns: &[(String, OutputKind)], values: &[OutputColumn]) -> Result<Self> {
+        Ok(Self { batch: batch_of(&schema_of(columns), values)? })
     }
 
     /// Number of rows.

@@ -1,7 +1,7 @@
 //! Tables in and out in constant memory: Parquet, CSV, Arrow IPC and JSON lines, and Arrow's memory as Corten's tables.
 //!
-//! Floor 1, beside the kernels: used by the Python package, the command line and the server's Arrow bodies, never by
-//! the runner. Numbers and text are read where Arrow keeps them.
+//! Floor 1, beside the kernels: used by the Python package, the command line, the server's Arrow bodies and, without
+//! Parquet, the runner that reads Arrow. Numbers and text are read where Arrow keeps them.
 
 mod convert;
 mod files;

@@ -1,10 +1,13 @@
 //! Tables in memory, as bodies of requests have them: Arrow IPC and Parquet, within limits.
 
-use arrow_array::{Array, RecordBatch, RecordBatchReader};
+#[cfg(feature = "parquet")]
+use arrow_array::RecordBatchReader;
+use arrow_array::{Array, RecordBatch};
 use arrow_ipc::MessageHeader;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use corten_core::{Error, Result};
+#[cfg(feature = "parquet")]
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::reader::ipc::Stream;
@@ -20,6 +23,7 @@ pub struct Bounds {
 }
 
 /// Rows of a block.
+#[cfg(feature = "parquet")]
 const BATCH: usize = 4096;
 
 fn broken(error: &dyn std::fmt::Display) -> Error {
@@ -48,26 +52,33 @@ pub fn read_bytes(bytes: Bytes, format: Format, bounds: Bounds) -> Result<Frame>
             let schema = reader.schema();
             collect(&schema, reader.map(|b| b.map_err(|e| broken(&e))), bounds)
         }
-        Format::Parquet => {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| broken(&e))?;
-            let metadata = builder.metadata();
-            let rows = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or(usize::MAX);
-            if rows > bounds.rows {
-                return Err(Error::Limit(format!("more than {} rows in one request", bounds.rows)));
-            }
-            let chunks = metadata.row_groups().iter().flat_map(|g| g.columns());
-            let unpacked =
-                chunks.fold(0u64, |n, c| n.saturating_add(u64::try_from(c.uncompressed_size()).unwrap_or(u64::MAX)));
-            if unpacked > bounds.bytes as u64 {
-                return Err(too_large(bounds));
-            }
-            let reader = builder.with_batch_size(BATCH).build().map_err(|e| broken(&e))?;
-            let schema = reader.schema();
-            collect(&schema, reader.map(|b| b.map_err(|e| broken(&e))), bounds)
-        }
+        Format::Parquet => parquet(bytes, bounds),
         Format::Csv | Format::JsonLines => Err(Error::parameter("format", "'arrow' or 'parquet'", "a format of text")),
     }));
     read.unwrap_or_else(|_| Err(broken(&"it is damaged")))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: Bytes, _: Bounds) -> Result<Frame> {
+    Err(crate::format::no_parquet())
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(bytes: Bytes, bounds: Bounds) -> Result<Frame> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| broken(&e))?;
+    let metadata = builder.metadata();
+    let rows = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or(usize::MAX);
+    if rows > bounds.rows {
+        return Err(Error::Limit(format!("more than {} rows in one request", bounds.rows)));
+    }
+    let chunks = metadata.row_groups().iter().flat_map(|g| g.columns());
+    let unpacked = chunks.fold(0u64, |n, c| n.saturating_add(u64::try_from(c.uncompressed_size()).unwrap_or(u64::MAX)));
+    if unpacked > bounds.bytes as u64 {
+        return Err(too_large(bounds));
+    }
+    let reader = builder.with_batch_size(BATCH).build().map_err(|e| broken(&e))?;
+    let schema = reader.schema();
+    collect(&schema, reader.map(|b| b.map_err(|e| broken(&e))), bounds)
 }
 
 /// What the bytes of an Arrow file start with, and most zeros, eight at a time, before its stream.

@@ -1,5 +1,6 @@
 //! Reading tables block by block.
 
+#[cfg(feature = "parquet")]
 mod footer;
 pub(crate) mod ipc;
 mod text;
@@ -7,10 +8,14 @@ mod text;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_array::RecordBatch;
+#[cfg(feature = "parquet")]
+use arrow_array::RecordBatchReader;
 use arrow_schema::SchemaRef;
 use corten_core::{Error, Kind, Result};
+#[cfg(feature = "parquet")]
 use parquet::arrow::ProjectionMask;
+#[cfg(feature = "parquet")]
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::Format;
@@ -105,6 +110,12 @@ fn input(path: &str) -> Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
 }
 
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: &str, _: Option<&[&str]>) -> Result<Reader> {
+    Err(crate::format::no_parquet())
+}
+
+#[cfg(feature = "parquet")]
 fn parquet(path: &str, columns: Option<&[&str]>) -> Result<Reader> {
     if path == "-" {
         return Err(Error::parameter("format", "'csv', 'arrow' or 'jsonl' on standard input", "'parquet'"));

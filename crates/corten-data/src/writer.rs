@@ -9,9 +9,31 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch,
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use corten_core::{Error, OutputColumn, OutputKind, Result};
+#[cfg(feature = "parquet")]
 use parquet::arrow::ArrowWriter;
 
 use crate::Format;
+
+/// The schema of a table of answers.
+pub(crate) fn schema_of(columns: &[(String, OutputKind)]) -> SchemaRef {
+    let field = |(name, kind): &(String, OutputKind)| {
+        let data_type = match kind {
+            OutputKind::Float => DataType::Float64,
+            OutputKind::Int => DataType::Int64,
+            OutputKind::Bool => DataType::Boolean,
+            OutputKind::Text => DataType::Utf8,
+        };
+        Field::new(name, data_type, true)
+    };
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Rows of a table of answers.
+pub(crate) fn batch_of(schema: &SchemaRef, columns: &[OutputColumn]) -> Result<RecordBatch> {
+    let arrays = columns.iter().map(array).collect();
+    RecordBatch::try_new(Arc::clone(schema), arrays)
+        .map_err(|e| Error::Internal(format!("a block of output doesn't fit its table: {e}")))
+}
 
 fn array(column: &OutputColumn) -> ArrayRef {
     match column {
@@ -55,6 +77,7 @@ impl Write for Target {
 enum Sink {
     Csv(Box<csv::Writer<Target>>),
     JsonLines(Target),
+    #[cfg(feature = "parquet")]
     Parquet(Box<ArrowWriter<Target>>),
     ArrowIpc(Box<StreamWriter<Target>>),
 }
@@ -100,16 +123,7 @@ impl Writer {
         format: Format,
         columns: &[(String, OutputKind)],
     ) -> Result<Self> {
-        let field = |(name, kind): &(String, OutputKind)| {
-            let data_type = match kind {
-                OutputKind::Float => DataType::Float64,
-                OutputKind::Int => DataType::Int64,
-                OutputKind::Bool => DataType::Boolean,
-                OutputKind::Text => DataType::Utf8,
-            };
-            Field::new(name, data_type, true)
-        };
-        let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        let schema = schema_of(columns);
         let names: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
         let mut writer = Self { sink: None, names, schema, path: path.to_owned(), files };
         writer.sink = Some(writer.open(target, format)?);
@@ -137,6 +151,9 @@ impl Writer {
                 Sink::Csv(Box::new(sink))
             }
             Format::JsonLines => Sink::JsonLines(target),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => return Err(crate::format::no_parquet()),
+            #[cfg(feature = "parquet")]
             Format::Parquet => Sink::Parquet(Box::new(
                 ArrowWriter::try_new(target, Arc::clone(&self.schema), None).map_err(|e| other(&e))?,
             )),
@@ -189,16 +206,25 @@ impl Writer {
                     out.write_all(&line).map_err(|e| self.failed(&e))?;
                 }
             }
-            Sink::Parquet(out) => out.write(&self.batch(columns)?).map_err(|e| self.failed(&e))?,
-            Sink::ArrowIpc(out) => out.write(&self.batch(columns)?).map_err(|e| self.failed(&e))?,
+            #[cfg(feature = "parquet")]
+            Sink::Parquet(out) => out.write(&batch_of(&self.schema, columns)?).map_err(|e| self.failed(&e))?,
+            Sink::ArrowIpc(out) => out.write(&batch_of(&self.schema, columns)?).map_err(|e| self.failed(&e))?,
         }
         Ok(())
     }
 
-    fn batch(&self, columns: &[OutputColumn]) -> Result<RecordBatch> {
-        let arrays = columns.iter().map(array).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
-            .map_err(|e| Error::Internal(format!("a block of output doesn't fit its table: {e}")))
+    /// Hands what was written so far to the system, for a reader of a pipe who waits for it. Parquet keeps its own blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the reader is gone.
+    pub fn flush(&mut self) -> Result<()> {
+        let done = match &mut self.sink {
+            Some(Sink::Csv(out)) => out.flush().map_err(|e| e.to_string()),
+            Some(Sink::JsonLines(out)) => out.flush().map_err(|e| e.to_string()),
+            Some(Sink::ArrowIpc(out)) => out.flush().map_err(|e| e.to_string()),
+            _ => Ok(()),
+        };
+        done.map_err(|e| self.failed(&e))
     }
 
     /// Writes what is left and gives the file its name.
@@ -209,6 +235,7 @@ impl Writer {
         let done = match self.sink.take() {
             Some(Sink::Csv(mut out)) => out.flush().map_err(|e| self.failed(&e)),
             Some(Sink::JsonLines(mut out)) => out.flush().map_err(|e| self.failed(&e)),
+            #[cfg(feature = "parquet")]
             Some(Sink::Parquet(out)) => {
                 out.into_inner().map_err(|e| self.failed(&e)).and_then(|mut t| t.flush().map_err(|e| self.failed(&e)))
             }

@@ -140,8 +140,7 @@ dispatch! {
 }
 
 dispatch! {
-    /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number. Codes and `last` lie
-    /// below 2^31.
+    /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number.
     pub fn counts_up_to(codes: &[u32], a: &[u32], b: &[u32], last: u32, also: u32) -> (u32, u32, usize) {
         let n = codes.len().min(a.len()).min(b.len());
         let (mut sum_a, mut sum_b, mut count) = ([0u32; CODES], [0u32; CODES], [0u32; CODES]);
@@ -225,18 +224,14 @@ dispatch! {
 }
 
 /// Most columns of a row whose codes lie side by side.
-pub const WIDTH: usize = 32;
+pub const WIDTH: usize = 16;
 
-/// Runs `$body` with the width of rows as a constant; widths are 8, 16 and [`WIDTH`].
+/// Runs `$body` with the width of rows as a constant; widths are 8 and [`WIDTH`].
 macro_rules! by_width {
     ($width:expr, $W:ident => $body:expr) => {
         match $width {
             8 => {
                 const $W: usize = 8;
-                $body
-            }
-            16 => {
-                const $W: usize = 16;
                 $body
             }
             _ => {
@@ -248,12 +243,12 @@ macro_rules! by_width {
 }
 
 dispatch! {
-    /// Of each column of rows of 8, 16 or [`WIDTH`] codes: the least code, the greatest but that of missing values, and
+    /// Of each column of rows of 8 or [`WIDTH`] codes: the least code, the greatest but that of missing values, and
     /// the greatest.
-    pub fn spans(rows: &[u16], width: usize, missing: &[u16; WIDTH]) -> [[u16; WIDTH]; 3] {
-        let (mut lows, mut highs, mut tops) = ([u16::MAX; WIDTH], [0; WIDTH], [0; WIDTH]);
+    pub fn spans(rows: &[u32], width: usize, missing: &[u32; WIDTH]) -> [[u32; WIDTH]; 3] {
+        let (mut lows, mut highs, mut tops) = ([u32::MAX; WIDTH], [0; WIDTH], [0; WIDTH]);
         by_width!(width, W => {
-            let (mut low, mut high, mut top) = ([u16::MAX; W], [0; W], [0; W]);
+            let (mut low, mut high, mut top) = ([u32::MAX; W], [0; W], [0; W]);
             for row in rows.as_chunks::<W>().0 {
                 for lane in 0..W {
                     low[lane] = low[lane].min(row[lane]);
@@ -271,14 +266,14 @@ dispatch! {
 
 dispatch! {
     /// One cut a column: sums of `a` and `b` over the rows whose code is at most the column's in `last`, or that in
-    /// `also`, and their number. Rows are of 8, 16 or [`WIDTH`] codes and add up one after the other.
+    /// `also`, and their number. Rows are of 8 or [`WIDTH`] codes and add up one after the other.
     pub fn sums_by_column(
-        rows: &[u16],
+        rows: &[u32],
         width: usize,
         a: &[f64],
         b: &[f64],
-        last: &[u16; WIDTH],
-        also: &[u16; WIDTH],
+        last: &[u32; WIDTH],
+        also: &[u32; WIDTH],
     ) -> ([f64; WIDTH], [f64; WIDTH], [u32; WIDTH]) {
         let (mut sums_a, mut sums_b, mut counts) = ([0.0; WIDTH], [0.0; WIDTH], [0; WIDTH]);
         by_width!(width, W => {
@@ -302,12 +297,12 @@ dispatch! {
 dispatch! {
     /// [`sums_by_column`] for whole numbers.
     pub fn counts_by_column(
-        rows: &[u16],
+        rows: &[u32],
         width: usize,
         a: &[u32],
         b: &[u32],
-        last: &[u16; WIDTH],
-        also: &[u16; WIDTH],
+        last: &[u32; WIDTH],
+        also: &[u32; WIDTH],
     ) -> ([u32; WIDTH], [u32; WIDTH], [u32; WIDTH]) {
         let (mut sums_a, mut sums_b, mut counts) = ([0; WIDTH], [0; WIDTH], [0; WIDTH]);
         by_width!(width, W => {
@@ -426,25 +421,25 @@ mod tests {
 
     #[test]
     fn columns_side_by_side_sum_as_one_at_a_time() {
-        for width in [8, 16, WIDTH] {
+        for width in [8, WIDTH] {
             for n in [0, 1, 5, 40] {
-                let rows: Vec<u16> = noise(n * width, 7).iter().map(|x| *x as u16 % 50).collect();
-                let column = |lane: usize| (0..n).map(|i| u32::from(rows[i * width + lane])).collect::<Vec<u32>>();
+                let rows: Vec<u32> = noise(n * width, 7).iter().map(|x| *x as u32 % 50).collect();
+                let column = |lane: usize| (0..n).map(|i| rows[i * width + lane]).collect::<Vec<u32>>();
                 let (a, b) = (noise(n, 8), noise(n, 9));
                 let whole = |v: &[f64]| v.iter().map(|x| *x as u32 % 100).collect::<Vec<u32>>();
                 let (whole_a, whole_b) = (whole(&a), whole(&b));
                 let mut last = [0; WIDTH];
-                last.iter_mut().enumerate().for_each(|(lane, l)| *l = lane as u16 * 2);
+                last.iter_mut().enumerate().for_each(|(lane, l)| *l = lane as u32 * 2);
                 let (missing, other) = ([49; WIDTH], [48; WIDTH]);
                 let [lows, highs, tops] = spans(&rows, width, &missing);
                 let sums = sums_by_column(&rows, width, &a, &b, &last, &other);
                 let counts = counts_by_column(&rows, width, &whole_a, &whole_b, &last, &other);
                 for lane in 0..width {
-                    let (codes, last) = (column(lane), u32::from(last[lane]));
+                    let (codes, last) = (column(lane), last[lane]);
                     let top = codes.iter().copied().max().unwrap_or(0);
-                    let low = codes.iter().copied().min().unwrap_or(65_535);
+                    let low = codes.iter().copied().min().unwrap_or(u32::MAX);
                     let high = span(&codes, 49).1;
-                    assert_eq!([lows[lane], highs[lane], tops[lane]].map(u32::from), [low, high, top]);
+                    assert_eq!([lows[lane], highs[lane], tops[lane]], [low, high, top]);
                     // Whole numbers: every order gives the same sum.
                     let expected = sums_up_to(&codes, &a, &b, last, 48);
                     assert_eq!((sums.0[lane], sums.1[lane], sums.2[lane] as usize), expected);

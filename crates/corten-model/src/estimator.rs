@@ -136,8 +136,8 @@ pub struct BlockInput<'a> {
     pub labels: Option<Labels>,
     /// One weight a row, class weights included; 1 each when `None`.
     pub sample_weight: Option<Vec<f64>>,
-    /// Bytes of rows that are kept in memory; the others lie in a file meanwhile.
-    pub memory: usize,
+    /// Most bytes of rows that are kept in memory, and most of their share; the others lie in a file meanwhile.
+    pub memory: (usize, f64),
     /// The earlier state of a warm start.
     pub previous: Option<&'a dyn Fitted>,
     /// What only some estimators take.

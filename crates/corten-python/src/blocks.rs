@@ -249,7 +249,7 @@ impl Blocks for Features {
 
 /// Fits the estimator of a name on some columns of files.
 #[pyfunction]
-#[pyo3(signature = (name, params, files, features, targets, *, memory, class_weight = None, previous = None,
+#[pyo3(signature = (name, params, files, features, targets, *, memory, share = 1.0, class_weight = None, previous = None,
                     threads = None, progress = None, keep = false, objective = None, score = None))]
 pub(crate) fn fit_files(
     py: Python<'_>,
@@ -259,6 +259,7 @@ pub(crate) fn fit_files(
     features: Vec<String>,
     targets: &Bound<'_, Targets>,
     memory: usize,
+    share: f64,
     class_weight: Option<Vec<f64>>,
     previous: Option<&Bound<'_, Fitted>>,
     threads: Option<i64>,
@@ -292,12 +293,12 @@ pub(crate) fn fit_files(
             y,
             labels,
             sample_weight: weights,
-            memory,
+            memory: (memory, share),
             previous: previous.as_deref(),
             extras: &extras,
             context: &context,
         };
-        Ok((Arc::from((entry.fit_blocks)(&params, input)?), schema))
+        Ok((Arc::from((entry.fit_blocks)(&params, input)?), schema, None))
     });
     estimator::finish(py, outcome, signal, &raised, keep)
 }

@@ -165,7 +165,7 @@ pub(crate) fn context(
 /// The outcome of a fit, or what Python raised meanwhile.
 pub(crate) fn finish(
     py: Python<'_>,
-    outcome: PyResult<(Arc<dyn corten_model::estimator::Fitted>, Schema)>,
+    outcome: PyResult<(Arc<dyn corten_model::estimator::Fitted>, Schema, Option<Arc<Table<'static>>>)>,
     signal: Option<PyErr>,
     raised: &Raised,
     keep: bool,

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use corten_core::{CancelToken, Table};
+use corten_data::OutputKind;
 use corten_kernels::parallel;
 use corten_model::compose::{self, Member, Part, Rule};
 use corten_model::conformal::Conformal;
 use corten_model::ops::{PredictionSet, SetScore};
-use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot, sketch};
+use corten_model::{Batch, Labels, Method, Output, Run, Schema, Slot, answers, sketch};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use serde::Deserialize;
 
+use crate::arrow::Frame;
 use crate::door::{self, Size};
 use crate::estimator::labels_of;
 use crate::inputs::Input;
@@ -23,6 +25,18 @@ use crate::{arrays, errors, json};
 /// Rows from which a call may be stopped with Ctrl-C, and up to which the interpreter lock is kept.
 const LONG_ROWS: usize = 20_000;
 const SHORT_ROWS: usize = 4;
+
+fn size_of(rows: usize) -> Size {
+    match rows {
+        0..=SHORT_ROWS => Size::Short,
+        n if n < LONG_ROWS => Size::Medium,
+        _ => Size::Long,
+    }
+}
+
+fn parse(py: Python<'_>, methods: &[String]) -> PyResult<Vec<Method>> {
+    methods.iter().map(|m| Method::parse(m).map_err(|e| errors::to_py(py, e))).collect()
+}
 
 /// A validated model.
 #[pyclass(frozen, module = "corten._core")]
@@ -98,19 +112,55 @@ impl Model {
     ) -> PyResult<Bound<'py, PyAny>> {
         let method = Method::parse(method).map_err(|e| errors::to_py(py, e))?;
         let input = Input::new(x)?;
-        let size = match input.rows() {
-            0..=SHORT_ROWS => Size::Short,
-            n if n < LONG_ROWS => Size::Medium,
-            _ => Size::Long,
-        };
         let cancel = CancelToken::new();
         let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
-        let batch = door::run(py, size, &cancel, || self.read().run(method, &input.data()?, &options))?;
+        let batch =
+            door::run(py, size_of(input.rows()), &cancel, || self.read().run(method, &input.data()?, &options))?;
         let model = self.read();
         match model.output(method) {
             Some(output) => answer(py, output, &batch),
             None => Ok(py.None().into_bound(py)),
         }
+    }
+
+    /// Answers of several methods to a table, as a frame with the columns of [`Self::columns`].
+    #[pyo3(signature = (methods, x, threads = None))]
+    fn answer(
+        &self,
+        py: Python<'_>,
+        methods: Vec<String>,
+        x: &Bound<'_, PyAny>,
+        threads: Option<i64>,
+    ) -> PyResult<Frame> {
+        let methods = parse(py, &methods)?;
+        let input = Input::new(x)?;
+        let cancel = CancelToken::new();
+        let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
+        let inner = door::run(py, size_of(input.rows()), &cancel, || {
+            let model = self.read();
+            let batches = model.run_all(&methods, &input.data()?, &options)?;
+            let outputs: Vec<_> = methods.iter().filter_map(|m| model.output(*m)).collect();
+            let columns: Vec<_> = outputs.iter().flat_map(|o| answers::columns(o)).collect();
+            let values: Vec<_> = outputs.iter().zip(batches).flat_map(|(o, b)| answers::values(o, b)).collect();
+            corten_data::Frame::from_columns(&columns, &values)
+        })?;
+        Ok(Frame { inner })
+    }
+
+    /// Name and type of each column that the methods answer with: "float", "int", "bool" or "text".
+    fn columns(&self, py: Python<'_>, methods: Vec<String>) -> PyResult<Vec<(String, &'static str)>> {
+        let model = self.read();
+        let mut columns = Vec::new();
+        for method in parse(py, &methods)? {
+            columns.extend(answers::columns(model.steps(method).map_err(|e| errors::to_py(py, e))?.0));
+        }
+        let kind = |kind| match kind {
+            OutputKind::Float => "float",
+            OutputKind::Int => "int",
+            OutputKind::Bool => "bool",
+            OutputKind::Text => "text",
+        };
+        Ok(columns.into_iter().map(|(name, of)| (name, kind(of))).collect())
     }
 
     /// Runs a method on a few rows of an array of floats; `None` where `run` has to be asked. An answer of one column has

@@ -3,6 +3,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_void;
 
+#[expect(unsafe_code, reason = "functions of C")]
 unsafe extern "C" {
     fn memalign(alignment: usize, size: usize) -> *mut c_void;
     fn free(at: *mut c_void);

@@ -1,6 +1,8 @@
 //! The runner that a bundle starts from: a model at the end of this very file, rows on standard input, answers on
 //! standard output; or a socket that answers until it is told to stop.
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod bench;
 mod bundle;
 #[cfg(unix)]
@@ -24,6 +26,7 @@ Reads one JSON object a line from standard input and writes one JSON object a li
 A row that can't be scored gives {\"error\": \"...\"}, a line on standard error, and exit code 1 at the end.
 
   --csv                the input is CSV with a header line
+  --arrow              the input is an Arrow IPC stream, and so is the output (corten bundle --arrow)
   --socket PATH        answer frames on a Unix socket until SIGTERM or SIGINT (docs/bundle.md has the protocol)
   --connections N      connections that may be open at once (default 64)
   --bench              score the rows of standard input again and again; print quantiles and a histogram of the times
@@ -37,6 +40,7 @@ A row that can't be scored gives {\"error\": \"...\"}, a line on standard error,
 struct Options {
     path: Option<String>,
     csv: bool,
+    arrow: bool,
     info: bool,
     bench: bool,
     socket: Option<String>,
@@ -63,6 +67,7 @@ impl Options {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--csv" => options.csv = true,
+                "--arrow" => options.arrow = true,
                 "--info" => options.info = true,
                 "--bench" => options.bench = true,
                 "--socket" => {
@@ -88,8 +93,11 @@ impl Options {
         if modes.iter().filter(|m| **m).count() > 1 {
             return Err("--info, --bench and --socket don't go together".into());
         }
-        if options.csv && (options.info || options.socket.is_some()) {
-            return Err("--csv says what standard input is; --info and --socket don't read it".into());
+        if (options.csv || options.arrow) && (options.info || options.socket.is_some()) {
+            return Err("--csv and --arrow say what standard input is; --info and --socket don't read it".into());
+        }
+        if options.arrow && (options.csv || options.bench) {
+            return Err("--arrow goes neither with --csv nor with --bench".into());
         }
         if options.seconds.is_some() && !options.bench {
             return Err("--seconds goes with --bench".into());
@@ -109,6 +117,17 @@ fn serve(model: Model, socket: &str, connections: usize) -> Result<u64, Stopped>
 #[cfg(not(unix))]
 fn serve(_: Model, _: &str, _: usize) -> Result<u64, Stopped> {
     Err(Error::Unsupported("--socket needs a system with Unix sockets".into()).into())
+}
+
+#[cfg(feature = "arrow")]
+fn arrow(model: Model) -> Result<u64, Stopped> {
+    arrow::score(model)
+}
+
+#[cfg(not(feature = "arrow"))]
+fn arrow(_: Model) -> Result<u64, Stopped> {
+    let said = "this runner reads no Arrow; make the executable with `corten bundle --arrow`";
+    Err(Error::Unsupported(said.into()).into())
 }
 
 fn main() -> ExitCode {
@@ -140,6 +159,7 @@ fn main() -> ExitCode {
         Options { bench: true, .. } => {
             bench::run(model, options.csv, options.seconds.unwrap_or(3.0)).map(|()| 0).map_err(Stopped::from)
         }
+        Options { arrow: true, .. } => arrow(model),
         Options { socket: Some(path), .. } => serve(model, path, options.connections.unwrap_or(64)),
         _ => stream::score(model, options.csv),
     };

@@ -19,6 +19,7 @@ mod infer;
 mod keys;
 mod lambda;
 mod metrics;
+mod notify;
 mod openapi;
 mod packed;
 mod page;

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::answer::later;
 use crate::keys::Keys;
+use crate::notify::notify;
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::trace::Tracer;
@@ -204,20 +205,21 @@ fn work(
     runtime.block_on(async move {
         if let Some(stop) = first {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            // Said only now: whoever reads it may send a signal.
+            let (mut hangup, tls) = (signal(SignalKind::hangup())?, shared.options.tls.clone());
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    if let Some(Err(error)) = tls.as_ref().map(|t| t.reload()) {
+                        eprintln!("corten-serve: {error}");
+                    }
+                }
+            });
+            // Said only now: whoever hears it may send a signal.
             let scheme = if shared.options.tls.is_some() { "https" } else { "http" };
             eprintln!("corten-serve: listening on {scheme}://{}", listeners.http.local_addr()?);
             if let Some(grpc) = &listeners.grpc {
                 eprintln!("corten-serve: listening on {} for gRPC", grpc.local_addr()?);
             }
-            if let Some(tls) = shared.options.tls.clone() {
-                let mut hangup = signal(SignalKind::hangup())?;
-                tokio::spawn(async move {
-                    while hangup.recv().await.is_some() {
-                        tls.reload().unwrap_or_else(|e| eprintln!("corten-serve: {e}"));
-                    }
-                });
-            }
+            notify("READY=1");
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 tokio::select! {
@@ -225,6 +227,7 @@ fn work(
                     _ = int.recv() => {}
                 }
                 shared.store.draining.store(true, Ordering::Relaxed);
+                notify("STOPPING=1");
                 let delay = Duration::from_secs(shared.options.drain_delay);
                 // A second signal means now.
                 tokio::select! {

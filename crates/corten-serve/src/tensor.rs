@@ -201,7 +201,11 @@ impl<'b> Tensor<'b> {
             (request::Data::Elements(_) | request::Data::Unknown, Some(_)) => {
                 return Err(fault("has 'data' and 'binary_data_size'; one of them is needed"));
             }
-            (request::Data::Unknown, None) => return Err(fault("'data' must be a list of numbers or texts")),
+            (request::Data::Unknown, None) => {
+                let text =
+                    format!("'data' must be a list of numbers or texts, nested at most {} deep", request::MAX_DEPTH);
+                return Err(fault(&text));
+            }
             (request::Data::Elements(flat), None) => {
                 if flat.len() != count {
                     return Err(fault(&format!("'shape' {shape:?} doesn't fit {} values", flat.len())));

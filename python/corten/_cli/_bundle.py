@@ -1,6 +1,7 @@
-"""Makes one executable from a model: it reads rows from stdin as JSON lines or CSV and answers a JSON object each.
+"""Makes one executable from a model: it answers rows from stdin or from a Unix socket (docs/bundle.md).
 
-No compiler is needed; the executable needs neither Python nor any library.
+No compiler is needed; the executable needs neither Python nor any library. There are two runners: a small one, and one
+that also reads and writes Arrow IPC.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from .._serve import binary
 HELP = "make one executable from a model"
 EXAMPLES = """examples:
   corten bundle m.corten -o late
-  echo '{"origin": "JFK", "distance": 1400}' | ./late"""
+  echo '{"origin": "JFK", "distance": 1400}' | ./late
+  ./late --socket /run/late.sock
+  corten bundle m.corten -o late --arrow && ./late --arrow < rows.arrows > answers.arrows"""
 
 #: Where the model begins is a multiple of this, so that it can be mapped into memory.
 _ALIGN = 4096
@@ -28,6 +31,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     parser.add_argument("model", help="the model file")
     parser.add_argument("-o", "--output", required=True, help="the executable to write")
+    parser.add_argument(
+        "--arrow", action="store_true", help="it also takes and answers Arrow IPC streams; some MB larger"
+    )
 
 
 def bundle(model: Path, runner: Path, output: Path) -> int:
@@ -57,6 +63,6 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output).resolve()
     if output.exists() and not output.is_file():
         raise OSError(f"{options.output}: is no regular file; an executable can't take its place")
-    size = bundle(Path(options.model), Path(binary("corten-run")), output)
+    size = bundle(Path(options.model), Path(binary("corten-run-arrow" if options.arrow else "corten-run")), output)
     print(f"{options.output}: {size:,} bytes", file=sys.stderr)
     return 0

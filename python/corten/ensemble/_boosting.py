@@ -204,7 +204,7 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
             raise ParameterError("The 'init_score' parameter must be None for rows in files.")
         if getattr(self, "budget", None) is not None:
             raise ParameterError("The 'budget' parameter must be None for rows in files.")
-        room = _files.memory(memory)
+        room, share = _files.memory(memory)
         with _files.opened(X) as files:
             names = _files.features(files, y, sample_weight)
             targets = files.target(y, self._estimator_type == "classifier", sample_weight)
@@ -223,6 +223,7 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
                     names,
                     targets,
                     memory=room,
+                    share=share,
                     class_weight=None if class_weight is None else class_weight.tolist(),
                     threads=self._threads(),
                     progress=Rounds(line, tuple(callbacks)) if callbacks else line,

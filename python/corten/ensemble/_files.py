@@ -13,8 +13,9 @@ from typing import Any
 from .. import _core
 from ..exceptions import MissingColumnError, ParameterError
 
-#: The share of the memory that is free which binned rows may take where nothing else is said.
-SHARE = 0.25
+#: Where nothing else is said: the share of the free memory that binned rows may take, and the share of them that stays in
+#: memory. The system keeps the file of the others in its cache as far as it has room.
+FREE, KEPT = 0.25, 0.5
 
 _UNITS = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 
@@ -91,8 +92,8 @@ def features(files: Any, target: Any, weight: Any) -> list[str]:
     return [name for name in files.names if name not in (target, weight)]
 
 
-def memory(given: Any) -> int:
-    """Bytes, from a number of them or text such as "4GB"; a share of what is free for None.
+def memory(given: Any) -> tuple[int, float]:
+    """Most bytes of binned rows to keep in memory, and most of their share, from bytes or text such as "4GB".
 
     Raises
     ------
@@ -100,16 +101,16 @@ def memory(given: Any) -> int:
         For anything else.
     """
     if given is None:
-        return int(SHARE * _free())
+        return int(FREE * _free()), KEPT
     if isinstance(given, (int, float)) and not isinstance(given, bool) and 0 <= given < float("inf"):
-        return int(given)
+        return int(given), 1.0
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?b?)\s*", str(given).lower())
     if found is None or isinstance(given, bool):
         raise ParameterError(
             f"The 'memory' parameter must be None, a number of bytes or a str such as '4GB'. Got {given!r} instead."
         )
     unit = found[2] if found[2] in _UNITS else found[2] + "b"
-    return int(float(found[1]) * _UNITS[unit])
+    return int(float(found[1]) * _UNITS[unit]), 1.0
 
 
 def _free() -> int:

@@ -253,8 +253,9 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
             Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
             one that returns True ends the fit, which keeps its rounds.
         memory : int or str, optional
-            How much of the binned rows of files stays in memory, as "4GB" or a number of bytes; a quarter of what is free
-            if not given. The rest is read from a temporary file. Other rows need no more than 20 bytes each.
+            How many of the binned rows of files stay in memory, as "4GB" or a number of bytes; if not given half of them,
+            and at most a quarter of what is free. The others are read from a temporary file. A row needs some 20 bytes
+            more, and with several classes 12 for each.
 
         Returns
         -------
@@ -528,8 +529,9 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
             Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
             one that returns True ends the fit, which keeps its rounds.
         memory : int or str, optional
-            How much of the binned rows of files stays in memory, as "4GB" or a number of bytes; a quarter of what is free
-            if not given. The rest is read from a temporary file. Other rows need no more than 20 bytes each.
+            How many of the binned rows of files stay in memory, as "4GB" or a number of bytes; if not given half of them,
+            and at most a quarter of what is free. The others are read from a temporary file. A row needs some 20 bytes
+            more, and with several classes 12 for each.
 
         Returns
         -------

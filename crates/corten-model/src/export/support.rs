@@ -19,6 +19,8 @@ pub(crate) enum Helper {
     Ln,
     Log1p,
     Sigmoid,
+    /// Rounds to single precision.
+    Narrow,
     /// Thresholds below a value, in tables of `float` and of `double`.
     RankFloat,
     RankDouble,
@@ -57,6 +59,7 @@ impl Helper {
             Self::Ln => LN.into(),
             Self::Log1p => LOG1P.into(),
             Self::Sigmoid => SIGMOID.into(),
+            Self::Narrow => NARROW.into(),
             Self::RankFloat => RANK.replace("NAME", "rank_float").replace("TYPE", "float"),
             Self::RankDouble => RANK.replace("NAME", "rank_double").replace("TYPE", "double"),
             Self::Level => LEVEL.into(),
@@ -65,6 +68,13 @@ impl Helper {
         }
     }
 }
+
+const NARROW: &str = r#"
+static double narrow(double x) {
+    volatile float rounded = (float)x;
+    return (double)rounded;
+}
+"#;
 
 const SPECIAL: &str = r#"
 #if defined(__GNUC__) || defined(__clang__)

@@ -179,7 +179,7 @@ impl<'a> Scanner<'a> {
 
     fn skip_within(&mut self, depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
-            return Err(fault(self.at, "nested too deep"));
+            return Err(fault(self.at, format!("nested more than {MAX_DEPTH} deep")));
         }
         match self.peek() {
             Some(b'"') => self.string(&mut Vec::new()),

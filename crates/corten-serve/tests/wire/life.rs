@@ -52,3 +52,32 @@ fn a_start_that_can_not_be_says_why() {
         assert!(code == 2 && text.contains(wanted) && text.lines().count() == 1, "{arguments:?}: {code} {text}");
     }
 }
+
+#[test]
+fn a_service_manager_hears_when_the_server_is_ready_and_when_it_stops() {
+    let folder = crate::folder::Folder::new("notify");
+    let path = folder.path().join("socket");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a limit");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
+        .arg(golden("ridge"))
+        .args(["--port", "0"])
+        .env("NOTIFY_SOCKET", &path)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("corten-serve starts");
+    let hear = || {
+        let mut bytes = [0; 100];
+        let count = socket.recv(&mut bytes).expect("a word");
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    // A word to read again is no word to stop.
+    for word in ["-HUP", "-TERM"] {
+        let done = Command::new("kill").args([word, &child.id().to_string()]).status().expect("kill");
+        assert!(done.success());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(hear(), "STOPPING=1");
+    assert!(child.wait().expect("a status").success());
+}

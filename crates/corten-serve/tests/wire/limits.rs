@@ -139,3 +139,59 @@ fn a_request_has_an_id_and_pages_of_named_origins_may_ask() {
     let answer = connection.answer();
     assert!(answer.status == 204 && answer.headers["access-control-allow-methods"].contains("POST"));
 }
+
+#[test]
+fn what_a_body_may_hold_is_bounded_and_the_number_named() {
+    let server = Server::start(&["ridge", "forest"], &["--max-body", "3000000", "--max-rows", "2"]);
+    let path = |verb: &str| format!("/v2/models/ridge/{verb}");
+    let tensor = |name: &str, shape: &str, data: &str| {
+        format!("{{\"name\":\"{name}\",\"datatype\":\"FP64\",\"shape\":{shape},\"data\":{data}}}")
+    };
+    let rows = |count: usize| format!("{{\"rows\":[{}]}}", vec!["{\"width\":1,\"count\":2}"; count].join(","));
+    let one = |name: &str| tensor(name, "[1]", "[1]");
+    let inputs = |inputs: &[String]| format!("{{\"inputs\":[{}]}}", inputs.join(","));
+    let pair = [one("width"), one("count")];
+    let long = "x".repeat((1 << 20) + 1);
+    let outputs = vec!["{\"name\":\"predict\"}"; 4097].join(",");
+    let good = inputs(&pair);
+    let three = [tensor("width", "[3]", "[1,2,3]"), tensor("count", "[3]", "[1,2,3]")];
+    let deep = tensor("width", "[1]", &format!("{}1{}", "[".repeat(9), "]".repeat(9)));
+    for (path, body, status, number) in [
+        ("/predict".to_owned(), rows(3), 413, "2 rows"),
+        (path("infer"), inputs(&three), 413, "2 rows"),
+        (path("infer"), inputs(&vec![one("width"); 4097]), 413, "4096 inputs"),
+        (path("infer"), good.replace("]}]}", &format!("]}}],\"outputs\":[{outputs}]}}")), 413, "4096 outputs"),
+        (path("infer"), inputs(&[deep, one("count")]), 400, "8"),
+        ("/predict".to_owned(), format!("{{\"rows\":[{{\"city\":\"{long}\"}}]}}"), 413, "1048576 bytes"),
+        ("/predict".to_owned(), format!("{{\"more\":{}{}}}", "[".repeat(40), "]".repeat(40)), 400, "32"),
+        ("/predict".to_owned(), " ".repeat(3_000_001), 413, "3000000 bytes"),
+    ] {
+        let answer = server.post(&path, &body);
+        let told = answer.error(status);
+        assert!(told.contains(number), "{path}: {told}");
+    }
+    // Up to the limit all is well.
+    assert_eq!(server.post("/predict", &rows(2)).status, 200);
+    assert_eq!(server.post(&path("infer"), &good).status, 200);
+}
+
+#[test]
+fn what_a_folder_may_hold_is_bounded_and_the_number_named() {
+    let folder = crate::folder::Folder::new("limits");
+    let start = |arguments: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_corten-serve")).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() != Some(0) && text.lines().count() == 1, "{text}");
+        text
+    };
+    let model = crate::server::golden("ridge");
+    let named = format!("{}={}", "n".repeat(257), model.display());
+    assert!(start(&[&named]).contains("1 to 256 bytes"));
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, vec![b'#'; (1 << 20) + 1]).unwrap();
+    assert!(start(&["m.corten", "--keys", keys.to_str().unwrap()]).contains("1048576 bytes"));
+    for at in 0..=10_000 {
+        std::fs::write(folder.path().join(format!("{at}.corten")), b"").unwrap();
+    }
+    assert!(start(&[folder.path().to_str().unwrap()]).contains("more than 10000 models"));
+}

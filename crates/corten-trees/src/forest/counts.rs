@@ -12,6 +12,9 @@ use super::sort::Key;
 /// Bits of a weight in a payload; those above are the class.
 const WEIGHT_BITS: u32 = 16;
 const WEIGHT: u32 = (1 << WEIGHT_BITS) - 1;
+/// The same in a tag.
+const TAG_BITS: u32 = 8;
+const TAG: u32 = (1 << TAG_BITS) - 1;
 
 /// Cuts that are scored one at a time.
 const FEW_CUTS: usize = 12;
@@ -137,6 +140,9 @@ pub(crate) struct Counts<P: Purity> {
     payloads: Vec<u32>,
     weights: Vec<u32>,
     ones: Vec<u32>,
+    /// Classes above weights of eight bits, where all fit, and whether orders are of them.
+    tags: Vec<u16>,
+    is_tagged: bool,
     totals: Vec<u32>,
     weight: u32,
     sum: P::Sum,
@@ -160,6 +166,8 @@ impl<P: Purity> Counts<P> {
             payloads: Vec::new(),
             weights: Vec::new(),
             ones: Vec::new(),
+            tags: Vec::new(),
+            is_tagged: false,
             totals: vec![0; classes],
             weight: 0,
             sum: P::Sum::default(),
@@ -189,15 +197,43 @@ impl<P: Purity> Counts<P> {
         (f64::from(ones) / f64::from(weight), f64::from(right.1) / f64::from(right.0))
     }
 
+    /// The weight of a key's row, and that of the second class.
+    #[inline]
+    fn pair<const TAGGED: bool>(&self, key: impl Key) -> (u32, u32) {
+        let place = key.place();
+        if TAGGED {
+            let weight = place as u32 & TAG;
+            (weight, weight * (place as u32 >> TAG_BITS))
+        } else {
+            (self.weights[place], self.ones[place])
+        }
+    }
+
+    /// The class and the weight of a key's row.
+    #[inline]
+    fn class<const TAGGED: bool>(&self, key: impl Key) -> (usize, u32) {
+        let place = key.place();
+        if TAGGED {
+            (place >> TAG_BITS, place as u32 & TAG)
+        } else {
+            let payload = self.payloads[place];
+            ((payload >> WEIGHT_BITS) as usize, payload & WEIGHT)
+        }
+    }
+
     fn search<K: Key>(&mut self, order: Order<'_, K>, limits: &Limits) -> Option<Cut> {
+        if self.is_tagged { self.scan::<K, true>(order, limits) } else { self.scan::<K, false>(order, limits) }
+    }
+
+    fn scan<K: Key, const TAGGED: bool>(&mut self, order: Order<'_, K>, limits: &Limits) -> Option<Cut> {
         finder::both(order, |missing_left| {
             let window = order.window(missing_left, limits);
             self.reserve(window.end);
             let absent = if missing_left { order.absent } else { &[] };
             let (at, score, middle) = if self.is_simple() {
-                self.two(order, absent, window, limits)?
+                self.two::<K, TAGGED>(order, absent, window, limits)?
             } else {
-                self.many(order, absent, window, limits)?
+                self.many::<K, TAGGED>(order, absent, window, limits)?
             };
             order.cut(at, missing_left, score).map(|cut| Cut { middle, ..cut })
         })
@@ -214,7 +250,7 @@ impl<P: Purity> Counts<P> {
     }
 
     /// Two classes by Gini impurity: the best cut's place, score and middle.
-    fn two<K: Key>(
+    fn two<K: Key, const TAGGED: bool>(
         &mut self,
         order: Order<'_, K>,
         absent: &[K],
@@ -222,17 +258,18 @@ impl<P: Purity> Counts<P> {
         limits: &Limits,
     ) -> Option<(usize, f64, f64)> {
         let (mut weight, mut ones, mut count) = (0, 0, 0);
-        for key in absent {
-            weight += self.weights[key.place()];
-            ones += self.ones[key.place()];
+        for &key in absent {
+            let (w, one) = self.pair::<TAGGED>(key);
+            weight += w;
+            ones += one;
         }
         if window.end <= FEW_CUTS {
-            return self.few_of_two(order, window, (weight, ones), limits);
+            return self.few_of_two::<K, TAGGED>(order, window, (weight, ones), limits);
         }
         for at in 0..window.end {
-            let place = order.present[at].place();
-            weight += self.weights[place];
-            ones += self.ones[place];
+            let (w, one) = self.pair::<TAGGED>(order.present[at]);
+            weight += w;
+            ones += one;
             // Written in any case, counted where a cut may be: no branch.
             self.upto[0][count] = weight;
             self.upto[1][count] = ones;
@@ -243,7 +280,7 @@ impl<P: Purity> Counts<P> {
     }
 
     /// Two classes and few rows, without keeping cuts.
-    fn few_of_two<K: Key>(
+    fn few_of_two<K: Key, const TAGGED: bool>(
         &self,
         order: Order<'_, K>,
         window: Range<usize>,
@@ -253,9 +290,9 @@ impl<P: Purity> Counts<P> {
         let mut best: Option<(usize, f64, f64)> = None;
         let mut score = f64::NEG_INFINITY;
         for at in 0..window.end {
-            let place = order.present[at].place();
-            weight += self.weights[place];
-            ones += self.ones[place];
+            let (w, one) = self.pair::<TAGGED>(order.present[at]);
+            weight += w;
+            ones += one;
             let may = order.is_end(at) & (at >= window.start) && self.allow(weight, ones, limits);
             let new = splits::gini(weight, ones, [self.totals[0], self.totals[1]]);
             if may & (new > score) {
@@ -274,7 +311,7 @@ impl<P: Purity> Counts<P> {
     }
 
     /// Any number of classes; sums of terms follow each row.
-    fn many<K: Key>(
+    fn many<K: Key, const TAGGED: bool>(
         &mut self,
         order: Order<'_, K>,
         absent: &[K],
@@ -283,11 +320,11 @@ impl<P: Purity> Counts<P> {
     ) -> Option<(usize, f64, f64)> {
         self.left.fill(0);
         let (mut sums, mut weight, mut count) = ((P::Sum::default(), self.sum), 0, 0);
-        for key in absent {
-            self.add(key.place(), &mut sums, &mut weight);
+        for &key in absent {
+            self.add(self.class::<TAGGED>(key), &mut sums, &mut weight);
         }
         for at in 0..window.end {
-            self.add(order.present[at].place(), &mut sums, &mut weight);
+            self.add(self.class::<TAGGED>(order.present[at]), &mut sums, &mut weight);
             let ones = if limits.monotonic.is_some() { self.second() } else { 0 };
             (self.upto[0][count], self.upto[1][count]) = (weight, ones);
             self.places[count] = at as u32;
@@ -410,9 +447,7 @@ impl<P: Purity> Counts<P> {
 
     /// Moves a row to the left.
     #[inline]
-    fn add(&mut self, place: usize, sums: &mut (P::Sum, P::Sum), weight: &mut u32) {
-        let payload = self.payloads[place];
-        let (class, w) = ((payload >> WEIGHT_BITS) as usize, payload & WEIGHT);
+    fn add(&mut self, (class, w): (usize, u32), sums: &mut (P::Sum, P::Sum), weight: &mut u32) {
         *weight += w;
         let (l, all) = (&mut self.left[class], self.totals[class]);
         let (before, after) = (*l, *l + w);
@@ -434,9 +469,18 @@ impl<P: Purity> Finder for Counts<P> {
             self.payloads.clear();
             self.payloads.extend(rows.iter().map(|e| e.payload));
         }
+        self.tags.clear();
+        if rows.iter().all(|e| weight(e) <= TAG && class(e) <= TAG) {
+            self.tags.extend(rows.iter().map(|e| (class(e) << TAG_BITS | weight(e)) as u16));
+        }
+    }
+
+    fn tags(&self) -> &[u16] {
+        &self.tags
     }
 
     fn enter(&mut self, keys: Option<&[u32]>) -> Stats {
+        self.is_tagged = keys.is_none() && !self.tags.is_empty();
         if self.is_simple() {
             let (mut weight, mut ones) = (0, 0);
             if keys.is_some() {
@@ -501,7 +545,7 @@ impl<P: Purity> Finder for Counts<P> {
         may.then(|| side.cut(score, limits.middle(|| self.values(weight, ones))))
     }
 
-    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &Lanes, also: &Lanes) -> bool {
+    fn sum_columns(&mut self, rows: &[u32], width: usize, last: &Lanes, also: &Lanes) -> bool {
         if self.is_simple() {
             let (weights, ones, rows) = splits::counts_by_column(rows, width, &self.weights, &self.ones, last, also);
             self.lanes = [weights, ones, rows];

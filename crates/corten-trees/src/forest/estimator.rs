@@ -179,7 +179,8 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         Plan { forest, task: &task, rules: &rules, weights, bootstrap, whole, entropy, seed, context: input.context };
     let threads = input.context.threads.max(1);
     let earlier = earlier(forest, input, &task, width)?;
-    let ranks = ranks::rank(input.x, threads)?;
+    let ranks = if forest.random { ranks::floats(input.x, threads, rules.max_features)? } else { None };
+    let ranks = ranks.map_or_else(|| ranks::rank(input.x, threads), Ok)?;
     input.context.cancel.check()?;
     let (trees, oob) = match &ranks {
         Ranks::Byte(table) => plan.trees(table, earlier.len(), threads)?,
@@ -302,7 +303,7 @@ impl Plan<'_> {
                 let rows = match (&counts, weights) {
                     (Some(counts), _) => sample::drawn(counts),
                     (None, Some(weights)) => positive(weights),
-                    (None, None) => (0..self.task.rows() as u32).map(|row| Entry { row, payload: 1 }).collect(),
+                    (None, None) => (0..self.task.rows() as u32).map(|row| Entry::new(row, 1)).collect(),
                 };
                 match self.forest.growth.criterion.as_str() {
                     "poisson" => grow(&mut Means::<Poisson>::new(values, *outputs, center, weights), rows)?,
@@ -333,10 +334,10 @@ impl Plan<'_> {
 /// Rows of positive weight with class and weight beside them; `None` where they don't fit.
 fn payloads(codes: &[u32], weights: &[u32]) -> Option<Vec<Entry>> {
     let rows = (0u32..).zip(codes).zip(weights).filter(|(_, w)| **w > 0);
-    rows.map(|((row, &class), &weight)| Counts::<Gini>::payload(class, weight).map(|payload| Entry { row, payload }))
+    rows.map(|((row, &class), &weight)| Counts::<Gini>::payload(class, weight).map(|payload| Entry::new(row, payload)))
         .collect()
 }
 
 fn positive(weights: &[f64]) -> Vec<Entry> {
-    (0u32..).zip(weights).filter(|(_, w)| **w > 0.0).map(|(row, _)| Entry { row, payload: 1 }).collect()
+    (0u32..).zip(weights).filter(|(_, w)| **w > 0.0).map(|(row, _)| Entry::new(row, 1)).collect()
 }

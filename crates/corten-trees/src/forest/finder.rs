@@ -4,11 +4,19 @@ use corten_kernels::splits;
 
 use super::sort::Key;
 
-/// A row of a node: which one, and what a finder keeps beside it.
+/// A row of a node: which one, what a finder keeps beside it, and where its codes stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) row: u32,
     pub(crate) payload: u32,
+    /// The row, or its place in a block.
+    pub(crate) place: u32,
+}
+
+impl Entry {
+    pub(crate) fn new(row: u32, payload: u32) -> Self {
+        Self { row, payload, place: row }
+    }
 }
 
 /// The rows of a node by a column: codes above places among the rows that were loaded.
@@ -167,12 +175,18 @@ pub(crate) struct Stats {
 }
 
 /// A code a column.
-pub(crate) type Lanes = [u16; splits::WIDTH];
+pub(crate) type Lanes = [u32; splits::WIDTH];
 
 /// Searches the splits of a node, column by column.
 pub(crate) trait Finder {
     /// Reads what goes with rows.
     fn load(&mut self, rows: &[Entry]);
+
+    /// What scans by order need of each row that was loaded, as lower halves of keys in place of the rows' places; empty
+    /// where that doesn't fit. Orders with it may only follow `enter(None)`.
+    fn tags(&self) -> &[u16] {
+        &[]
+    }
 
     /// Turns to a node: all rows that were loaded, or those whose places stand in the lower half of keys.
     fn enter(&mut self, keys: Option<&[u32]>) -> Stats;
@@ -190,7 +204,7 @@ pub(crate) trait Finder {
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut>;
 
     /// Sums the left sides of one cut a column of all rows that were loaded, for [`Finder::lane`]; says whether it can.
-    fn sum_columns(&mut self, _rows: &[u16], _width: usize, _last: &Lanes, _also: &Lanes) -> bool {
+    fn sum_columns(&mut self, _rows: &[u32], _width: usize, _last: &Lanes, _also: &Lanes) -> bool {
         false
     }
 

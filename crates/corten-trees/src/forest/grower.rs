@@ -10,11 +10,13 @@ use corten_kernels::splits;
 
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span};
 use super::lists::{self, Lists};
-use super::ranks::{Code, NO_MISSING, Ranked, Table};
+use super::ranks::{Block, Code, NO_MISSING, Ranked, Table};
 use super::records::{self, Records};
 use super::sort::{self, Key};
 use super::tree::{GrownTree, Node};
 
+/// Rows below which codes aren't put close together.
+const FEW: usize = 32;
 /// Impurity below which a node is pure.
 const PURE: f64 = f64::EPSILON;
 
@@ -116,6 +118,8 @@ pub(crate) struct Grower<'a, C: Code> {
     buffer: Vec<Entry>,
     /// The rows below a node that is being grown, in the order of each column.
     lists: Option<Lists>,
+    /// The codes of the rows below a node that is being grown.
+    block: Option<Block<C>>,
     /// The rows' codes side by side, where cuts are drawn.
     records: Option<Records>,
     drawn: Vec<Drawn>,
@@ -145,7 +149,7 @@ impl<'a, C: Code> Grower<'a, C> {
         let features: Vec<u32> = (0..table.columns.len() as u32).collect();
         let tree = GrownTree { width, ..GrownTree::default() };
         let constant = features.clone();
-        let records = if rules.random { Records::new(table, &rows) } else { None };
+        let records = if rules.random { Records::new(table, &rows, rules.max_features) } else { None };
         Self {
             table,
             rules,
@@ -154,6 +158,7 @@ impl<'a, C: Code> Grower<'a, C> {
             rows,
             buffer: Vec::new(),
             lists: None,
+            block: None,
             records,
             drawn: Vec::new(),
             codes: Vec::new(),
@@ -186,6 +191,13 @@ impl<'a, C: Code> Grower<'a, C> {
                 self.below(part, cancel)?;
                 continue;
             }
+            if self.fits_block(part.end - part.start) {
+                self.block = Some(self.table.block(&mut self.rows[part.start..part.end]));
+                let done = self.depth_first(part, cancel);
+                self.block = None;
+                done?;
+                continue;
+            }
             cancel.check()?;
             let (at, found) = self.node(&part);
             if let Some(found) = found {
@@ -201,6 +213,21 @@ impl<'a, C: Code> Grower<'a, C> {
         let columns = self.table.columns.len();
         let all = !self.rules.random && self.rules.max_features >= columns;
         all && rows <= lists::ROWS && rows.saturating_mul(columns) <= lists::KEYS
+    }
+
+    /// Whether so many rows have their codes put close together.
+    fn fits_block(&self, rows: usize) -> bool {
+        let single = self.block.is_none() && self.lists.is_none() && self.records.is_none();
+        single && rows >= self.rules.min_samples_split.max(FEW) && self.table.suits_block(rows, self.rules.max_features)
+    }
+
+    /// The codes of a node's rows in a column.
+    fn gather(&mut self, feature: usize, part: &Part) {
+        let (rows, codes) = (&self.rows[part.start..part.end], &mut self.codes);
+        match &self.block {
+            Some(block) => block.gather(feature, rows, codes),
+            None => self.table.gather(feature, rows, codes),
+        }
     }
 
     /// Grows all that lies below a node, its rows in the order of each column.
@@ -344,10 +371,7 @@ impl<'a, C: Code> Grower<'a, C> {
         let drawn = std::mem::take(&mut self.drawn);
         let (mut last, mut also) = ([0; splits::WIDTH], [records::NOTHING; splits::WIDTH]);
         for d in &drawn {
-            last[d.feature] = d.last as u16;
-            if d.also != NO_MISSING {
-                also[d.feature] = d.also as u16;
-            }
+            (last[d.feature], also[d.feature]) = (d.last, d.also);
         }
         let (rows, width) = records.node(part.start, part.end);
         let summed = self.finder.sum_columns(rows, width, &last, &also);
@@ -395,8 +419,8 @@ impl<'a, C: Code> Grower<'a, C> {
                 Some((cut, between(column, last, next)))
             }));
         }
+        self.gather(feature, part);
         let codes = &mut self.codes;
-        self.table.gather(feature, &self.rows[part.start..part.end], codes);
         let (low, high, missing) = splits::span(codes, column.missing);
         let span = Span { low, high, missing };
         if span.is_constant() {
@@ -410,10 +434,12 @@ impl<'a, C: Code> Grower<'a, C> {
         let rows = codes.len();
         let cut = if missing == 0 && ((high - low) as usize) < self.finder.bins(rows) {
             self.finder.binned(codes, low, high, limits)
-        } else if C::LIMIT <= u16::LIMIT && rows <= lists::ROWS {
-            self.finder.best(Keys::Narrow(sorted(codes, column.missing, &span, &mut self.narrow)), limits)
+        } else if C::LIMIT <= u16::LIMIT && (rows <= lists::ROWS || !self.finder.tags().is_empty()) {
+            let order = sorted(codes, self.finder.tags(), column.missing, &span, &mut self.narrow);
+            self.finder.best(Keys::Narrow(order), limits)
         } else {
-            self.finder.best(Keys::Wide(sorted(codes, column.missing, &span, &mut self.wide)), limits)
+            let order = sorted(codes, self.finder.tags(), column.missing, &span, &mut self.wide);
+            self.finder.best(Keys::Wide(order), limits)
         };
         let next = |cut: &Cut| (cut.next != column.missing).then_some(cut.next);
         Look::Cut(cut.map(|cut| (cut, between(column, cut.last, next(&cut)))))
@@ -422,23 +448,16 @@ impl<'a, C: Code> Grower<'a, C> {
     /// A cut at a value drawn evenly between the least and the greatest.
     fn draw(&mut self, feature: usize, span: &Span) -> Drawn {
         let column = &self.table.columns[feature];
-        let values = &column.values[span.low as usize..=span.high as usize];
-        let (low, high) = (values[0], values[values.len() - 1]);
-        let u = self.stream.uniform();
-        let mut threshold = low + (high - low) * u;
-        if threshold.is_nan() || threshold >= high {
-            threshold = low;
-        }
+        let (mut threshold, last) = column.cut_at(span, self.stream.uniform());
         let mut also = NO_MISSING;
         if span.missing > 0 {
             let missing_left = self.stream.below(2) == 1;
-            if low == high {
+            if span.low == span.high {
                 threshold = f64::INFINITY;
             } else if missing_left {
                 also = column.missing;
             }
         }
-        let last = span.low + last_up_to(values, threshold, (u * (values.len() - 1) as f64) as usize) as u32;
         Drawn { feature, last, also, threshold }
     }
 
@@ -484,6 +503,9 @@ impl<'a, C: Code> Grower<'a, C> {
     /// Moves the rows of a node to its sides; gives the number on the left, and whether values are missing.
     fn partition(&mut self, part: &Part, found: &Found) -> (usize, bool) {
         let missing = self.table.columns[found.feature].missing;
+        if self.records.is_none() {
+            self.gather(found.feature, part);
+        }
         let rows = &mut self.rows[part.start..part.end];
         self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
         if let Some(records) = &mut self.records {
@@ -491,7 +513,6 @@ impl<'a, C: Code> Grower<'a, C> {
             let Cut { last, missing_left, .. } = found.cut;
             return records.partition(found.feature, place, last, missing_left, rows, &mut self.buffer);
         }
-        self.table.gather(found.feature, rows, &mut self.codes);
         let (mut left, mut right) = (0, 0);
         let mut any_missing = false;
         for i in 0..rows.len() {
@@ -511,66 +532,35 @@ impl<'a, C: Code> Grower<'a, C> {
     }
 }
 
-/// The place of the last of ascending values that is at most `x`, which the first one is: near `guess`, as a rule.
-fn last_up_to(values: &[f64], x: f64, guess: usize) -> usize {
-    let (mut low, mut high, mut step) = (0, values.len(), 1);
-    if values[guess] <= x {
-        low = guess;
-        while low + step < values.len() && values[low + step] <= x {
-            low += step;
-            step *= 2;
-        }
-        high = high.min(low + step);
-    } else {
-        high = guess;
-        while high > step && values[high - step] > x {
-            high -= step;
-            step *= 2;
-        }
-        low = low.max(high.saturating_sub(step));
-    }
-    low + values[low..high].partition_point(|v| *v <= x).saturating_sub(1)
-}
-
 /// A threshold between two values of a column; infinity where all values that are there go left.
 fn between<C: Code>(column: &Ranked<C>, last: u32, next: Option<u32>) -> f64 {
-    let low = column.values[last as usize];
+    let low = column.value(last);
     let Some(next) = next else { return f64::INFINITY };
-    let high = column.values[next as usize];
+    let high = column.value(next);
     let middle = low / 2.0 + high / 2.0;
     if middle >= low && middle < high { middle } else { low }
 }
 
-/// The rows of a node by a column.
+/// The rows of a node by a column, with their tags or else their places.
 fn sorted<'a, K: Key>(
     codes: &[u32],
+    tags: &[u16],
     missing: u32,
     span: &Span,
     [present, absent, scratch]: &'a mut [Vec<K>; 3],
 ) -> Order<'a, K> {
     present.clear();
     absent.clear();
-    if span.missing == 0 {
+    if span.missing == 0 && tags.is_empty() {
         present.extend(codes.iter().enumerate().map(|(at, &code)| K::new(code, at)));
+    } else if span.missing == 0 {
+        present.extend(codes.iter().zip(tags).map(|(&code, &tag)| K::new(code, usize::from(tag))));
     } else {
         for (at, &code) in codes.iter().enumerate() {
-            (if code == missing { &mut *absent } else { &mut *present }).push(K::new(code, at));
+            let low = tags.get(at).map_or(at, |&tag| usize::from(tag));
+            (if code == missing { &mut *absent } else { &mut *present }).push(K::new(code, low));
         }
     }
     sort::by_code(present, scratch, span.low, span.high);
     Order { present, absent }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_found_from_any_guess() {
-        let values: Vec<f64> = (0..40).map(|i| f64::from(i * i)).collect();
-        for x in [0.0, 0.5, 1.0, 48.0, 49.0, 50.0, 1520.5, 1521.0, f64::INFINITY] {
-            let expected = values.partition_point(|v| *v <= x) - 1;
-            assert!((0..values.len()).all(|guess| last_up_to(&values, x, guess) == expected), "{x}");
-        }
-    }
 }

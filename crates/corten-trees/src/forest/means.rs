@@ -350,7 +350,7 @@ impl<L: Loss> Finder for Means<'_, L> {
         self.given(side, weight, rows, limits)
     }
 
-    fn sum_columns(&mut self, rows: &[u16], width: usize, last: &Lanes, also: &Lanes) -> bool {
+    fn sum_columns(&mut self, rows: &[u32], width: usize, last: &Lanes, also: &Lanes) -> bool {
         if self.outputs == 1 {
             self.lanes = splits::sums_by_column(rows, width, &self.weighted, &self.local, last, also);
         }

@@ -1,10 +1,11 @@
-//! Columns as ranks: the place of each value among the distinct values of its column.
+//! Columns as ranks: the place of each value among the distinct values of its column. Or, where cuts are drawn, as
+//! integers of the same order as 32-bit floats.
 
 use corten_core::{Column, Data, Result};
 use corten_kernels::parallel;
 use corten_kernels::sort::ordered;
 
-use super::finder::Entry;
+use super::finder::{Entry, Span};
 use crate::source::Source;
 
 /// Columns that are read together: two cache lines of a row-major matrix.
@@ -15,6 +16,12 @@ const BLOCK: usize = 256;
 const TABLE: usize = 1 << 16;
 /// A node that holds one of so many rows is read along columns.
 const DENSE: usize = 8;
+/// The code of a missing value among floats.
+const MISSING: u32 = u32::MAX - 2;
+/// Columns a drawn one up to which all of a block are read.
+const DRAWN: usize = 8;
+/// Bytes of a block.
+const BLOCK_BYTES: usize = 1 << 18;
 /// The code of a missing value in a column without one.
 pub(crate) const NO_MISSING: u32 = u32::MAX;
 
@@ -49,20 +56,122 @@ code!(u8, 1 << 8);
 code!(u16, 1 << 16);
 code!(u32, u32::MAX as usize - 1);
 
-/// One column of ranks.
+/// What the codes of a column stand for.
+pub(crate) enum Scale {
+    /// Ranks of these distinct values, which ascend.
+    Values(Vec<f64>),
+    /// 32-bit floats.
+    Floats,
+}
+
+/// One column of codes.
 pub(crate) struct Ranked<C> {
-    /// A rank a row; the number of values where the value is missing.
+    /// A code a row.
     pub(crate) codes: Vec<C>,
-    /// The distinct values in ascending order.
-    pub(crate) values: Vec<f64>,
-    /// The rank of a missing value, or [`NO_MISSING`].
+    pub(crate) scale: Scale,
+    /// The code of a missing value, greater than all others, or [`NO_MISSING`].
     pub(crate) missing: u32,
 }
 
-/// A table of ranks, held both ways: a node of many rows reads along a column, one of few finds the columns of a row
-/// side by side.
+impl<C: Code> Ranked<C> {
+    /// The number that a code stands for.
+    #[inline]
+    pub(crate) fn value(&self, code: u32) -> f64 {
+        match &self.scale {
+            Scale::Values(values) => values[code as usize],
+            Scale::Floats => f64::from(float(code)),
+        }
+    }
+
+    /// The threshold at a share of the way from the least to the greatest value, below the greatest where it isn't the
+    /// least, and the greatest code up to it.
+    pub(crate) fn cut_at(&self, span: &Span, share: f64) -> (f64, u32) {
+        let (low, high) = (self.value(span.low), self.value(span.high));
+        let between = low + (high - low) * share;
+        match &self.scale {
+            Scale::Values(all) => {
+                let threshold = if between.is_nan() || between >= high { low } else { between };
+                let values = &all[span.low as usize..=span.high as usize];
+                let last = last_up_to(values, threshold, (share * (values.len() - 1) as f64) as usize);
+                (threshold, span.low + last as u32)
+            }
+            Scale::Floats => {
+                let mut threshold = between as f32;
+                if f64::from(threshold) > between {
+                    threshold = threshold.next_down();
+                }
+                if f64::from(threshold) >= high {
+                    threshold = float(span.low);
+                }
+                (f64::from(threshold), in_order(threshold))
+            }
+        }
+    }
+}
+
+/// The place of the last of ascending values that is at most `x`, which the first one is: near `guess`, as a rule.
+fn last_up_to(values: &[f64], x: f64, guess: usize) -> usize {
+    let (mut low, mut high, mut step) = (0, values.len(), 1);
+    if values[guess] <= x {
+        low = guess;
+        while low + step < values.len() && values[low + step] <= x {
+            low += step;
+            step *= 2;
+        }
+        high = high.min(low + step);
+    } else {
+        high = guess;
+        while high > step && values[high - step] > x {
+            high -= step;
+            step *= 2;
+        }
+        low = low.max(high.saturating_sub(step));
+    }
+    low + values[low..high].partition_point(|v| *v <= x).saturating_sub(1)
+}
+
+/// A 32-bit float, not NaN, as an integer of the same order; 0 and -0 are the same.
+#[inline]
+fn in_order(x: f32) -> u32 {
+    let bits = (x + 0.0).to_bits();
+    bits ^ (((bits as i32 >> 31) as u32) | 1 << 31)
+}
+
+/// The float of [`in_order`].
+#[inline]
+fn float(code: u32) -> f32 {
+    f32::from_bits(code ^ (((!code as i32 >> 31) as u32) | 1 << 31))
+}
+
+/// The least 32-bit float that is not below a number, as a code: `x` is up to a 32-bit threshold if and only if that
+/// float is. `None` where none is finite.
+#[inline]
+fn rounded_up(x: f64) -> Option<u32> {
+    let nearest = x as f32;
+    let up = if f64::from(nearest) < x { nearest.next_up() } else { nearest };
+    up.is_finite().then(|| in_order(up))
+}
+
+/// The codes of a node's rows, close together: column after column.
+pub(crate) struct Block<C> {
+    codes: Vec<C>,
+    rows: usize,
+}
+
+impl<C: Code> Block<C> {
+    /// The codes in a column of rows by their places in the block.
+    pub(crate) fn gather(&self, column: usize, rows: &[Entry], out: &mut Vec<u32>) {
+        let codes = &self.codes[column * self.rows..][..self.rows];
+        out.clear();
+        out.extend(rows.iter().map(|e| codes[e.place as usize].get()));
+    }
+}
+
+/// A table of codes. Ranks are held both ways: a node of many rows reads along a column, one of few finds the columns of
+/// a row side by side.
 pub(crate) struct Table<C> {
     pub(crate) columns: Vec<Ranked<C>>,
+    /// Empty for floats.
     by_row: Vec<C>,
 }
 
@@ -70,7 +179,7 @@ impl<C: Code> Table<C> {
     fn new(ranked: Vec<Ranked<u32>>, rows: usize, threads: usize) -> Self {
         let narrow = |c: Ranked<u32>| Ranked {
             codes: c.codes.into_iter().map(C::new).collect(),
-            values: c.values,
+            scale: c.scale,
             missing: c.missing,
         };
         let columns: Vec<Ranked<C>> = ranked.into_iter().map(narrow).collect();
@@ -90,14 +199,41 @@ impl<C: Code> Table<C> {
     /// The code of a row in a column.
     #[inline]
     pub(crate) fn code(&self, row: usize, column: usize) -> u32 {
-        self.by_row[row * self.columns.len() + column].get()
+        match self.by_row.get(row * self.columns.len() + column) {
+            Some(code) => code.get(),
+            None => self.columns[column].codes[row].get(),
+        }
+    }
+
+    /// Whether a node of so many rows, of whose columns so many are drawn, and those below it, do better with a block.
+    pub(crate) fn suits_block(&self, rows: usize, drawn: usize) -> bool {
+        let columns = self.columns.len();
+        columns <= drawn.saturating_mul(DRAWN) && rows.saturating_mul(columns * size_of::<C>()) <= BLOCK_BYTES
+    }
+
+    /// The codes of rows, close together; the rows get their places.
+    pub(crate) fn block(&self, rows: &mut [Entry]) -> Block<C> {
+        (0u32..).zip(&mut *rows).for_each(|(at, e)| e.place = at);
+        let (n, width) = (rows.len(), self.columns.len());
+        let mut codes = vec![C::new(0); n * width];
+        if self.by_row.is_empty() {
+            for (column, out) in self.columns.iter().zip(codes.chunks_exact_mut(n)) {
+                out.iter_mut().zip(&*rows).for_each(|(o, e)| *o = column.codes[e.row as usize]);
+            }
+        } else {
+            for (at, e) in rows.iter().enumerate() {
+                let row = &self.by_row[e.row as usize * width..][..width];
+                row.iter().enumerate().for_each(|(column, code)| codes[column * n + at] = *code);
+            }
+        }
+        Block { codes, rows: n }
     }
 
     /// The codes of rows in a column.
     pub(crate) fn gather(&self, column: usize, rows: &[Entry], out: &mut Vec<u32>) {
         let (codes, width) = (&self.columns[column].codes, self.columns.len());
         out.clear();
-        if rows.len() * DENSE >= codes.len() {
+        if self.by_row.is_empty() || rows.len() * DENSE >= codes.len() {
             out.extend(rows.iter().map(|e| codes[e.row as usize].get()));
         } else {
             out.extend(rows.iter().map(|e| self.by_row[e.row as usize * width + column].get()));
@@ -131,7 +267,8 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     for part in made {
         ranked.extend(part?);
     }
-    let most = ranked.iter().map(|c| c.values.len() + usize::from(c.missing != NO_MISSING)).max().unwrap_or(0);
+    let values = |scale: &Scale| if let Scale::Values(values) = scale { values.len() } else { u32::LIMIT };
+    let most = ranked.iter().map(|c| values(&c.scale) + usize::from(c.missing != NO_MISSING)).max().unwrap_or(0);
     Ok(if most <= u8::LIMIT {
         Ranks::Byte(Table::new(ranked, rows, threads))
     } else if most <= u16::LIMIT {
@@ -139,6 +276,71 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     } else {
         Ranks::Wide(Table::new(ranked, rows, threads))
     })
+}
+
+/// All columns as 32-bit floats, for trees that draw cuts in so many columns of a node; `None` where those are few of all,
+/// and ranks take less room, and where numbers are too large.
+///
+/// Numbers are rounded up and thresholds down, so that each row lies on the same side by its own number.
+///
+/// # Errors
+/// [`corten_core::Error::Column`] for text and for infinite values.
+pub(crate) fn floats(data: &Data<'_>, threads: usize, drawn: usize) -> Result<Option<Ranks>> {
+    if data.width() > drawn.saturating_mul(DRAWN) {
+        return Ok(None);
+    }
+    let (source, rows) = (Source::new(data)?, data.rows());
+    let made = parallel::map_blocks(threads, data.width(), GROUP, |_, range| match &source {
+        Source::Table(columns) => float_columns(&columns[range], rows),
+        Source::Sparse(_) => range.map(|at| float_columns(&[source.column(at).into_owned()], rows)).try_fold(
+            Some(Vec::new()),
+            |all, next| {
+                let next = next?;
+                Ok(all.zip(next).map(|(mut all, mut next)| {
+                    all.append(&mut next);
+                    all
+                }))
+            },
+        ),
+    });
+    let mut all = Vec::with_capacity(data.width());
+    for part in made {
+        let Some(mut part) = part? else { return Ok(None) };
+        all.append(&mut part);
+    }
+    Ok(Some(Ranks::Wide(Table { columns: all, by_row: Vec::new() })))
+}
+
+fn float_columns(columns: &[Column<'_>], rows: usize) -> Result<Option<Vec<Ranked<u32>>>> {
+    let mut codes = vec![vec![0; rows]; columns.len()];
+    let mut missing = vec![NO_MISSING; columns.len()];
+    let mut block = [0.0; BLOCK];
+    for start in (0..rows).step_by(BLOCK) {
+        let end = (start + BLOCK).min(rows);
+        for ((column, out), missing) in columns.iter().zip(&mut codes).zip(&mut missing) {
+            let block = &mut block[..end - start];
+            column.read_f64(start, block)?;
+            for (code, &x) in out[start..end].iter_mut().zip(&*block) {
+                *code = if x.is_nan() {
+                    *missing = MISSING;
+                    MISSING
+                } else if x.is_infinite() {
+                    return Err(infinite(column));
+                } else if let Some(code) = rounded_up(x) {
+                    code
+                } else {
+                    return Ok(None);
+                };
+            }
+        }
+    }
+    let made = codes.into_iter().zip(missing);
+    Ok(Some(made.map(|(codes, missing)| Ranked { codes, scale: Scale::Floats, missing }).collect()))
+}
+
+fn infinite(column: &Column<'_>) -> corten_core::Error {
+    let what = "Input X contains infinity or a value too large for dtype('float64').";
+    corten_core::Error::column(&column.name, what)
 }
 
 fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {
@@ -156,8 +358,7 @@ fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
     let mut whole = true;
     for x in &mut values {
         if x.is_infinite() {
-            let what = "Input X contains infinity or a value too large for dtype('float64').";
-            return Err(corten_core::Error::column(&column.name, what));
+            return Err(infinite(column));
         }
         // Adding 0 turns -0 into 0: one value, one rank.
         *x += 0.0;
@@ -166,7 +367,7 @@ fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
     let any_missing = values.iter().any(|x| x.is_nan());
     let (codes, distinct) = if whole { by_table(&values) } else { by_sort(&values) };
     let missing = if any_missing { distinct.len() as u32 } else { NO_MISSING };
-    Ok(Ranked { codes, values: distinct, missing })
+    Ok(Ranked { codes, scale: Scale::Values(distinct), missing })
 }
 
 /// Ranks of small whole numbers.
@@ -211,6 +412,35 @@ fn by_sort(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_found_from_any_guess() {
+        let values: Vec<f64> = (0..40).map(|i| f64::from(i * i)).collect();
+        for x in [0.0, 0.5, 1.0, 48.0, 49.0, 50.0, 1520.5, 1521.0, f64::INFINITY] {
+            let expected = values.partition_point(|v| *v <= x) - 1;
+            assert!((0..values.len()).all(|guess| last_up_to(&values, x, guess) == expected), "{x}");
+        }
+    }
+
+    #[test]
+    fn a_float_threshold_splits_numbers_as_their_codes() {
+        let mut numbers = vec![0.0, -0.0, 1e-320, -1e-320, 1e-46, -1e-46, 16_777_217.0, 0.1, f64::from(0.1f32), 3e38];
+        numbers.extend((0..400u64).map(|i| (corten_core::random::bits(1, 2, i) >> 11) as f64 / 4e15 - 1.0));
+        let column = Column::f64("x", numbers.clone());
+        let column = &float_columns(&[column], numbers.len()).unwrap().unwrap()[0];
+        let all = (*column.codes.iter().min().unwrap(), *column.codes.iter().max().unwrap());
+        for (low, high) in [all, (in_order(-1.0), in_order(1.0)), (in_order(0.0), in_order(1e-45))] {
+            for step in 0..100 {
+                let (threshold, last) = column.cut_at(&Span { low, high, missing: 0 }, f64::from(step) / 1e2);
+                assert!((low..high).contains(&last));
+                for (x, code) in numbers.iter().zip(&column.codes) {
+                    assert_eq!(*x <= threshold, *code <= last, "{x} by {threshold}");
+                }
+            }
+        }
+        let large = Column::f64("x", vec![1e39]);
+        assert!(float_columns(&[large], 1).unwrap().is_none());
+    }
 
     #[test]
     fn tables_and_sorts_rank_alike() {

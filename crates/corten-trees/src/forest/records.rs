@@ -8,45 +8,39 @@ use super::finder::{Entry, Span};
 use super::ranks::{Code, NO_MISSING, Table};
 
 /// A code that no value has.
-pub(crate) const NOTHING: u16 = u16::MAX;
+pub(crate) const NOTHING: u32 = u32::MAX;
 
 /// See the module.
 pub(crate) struct Records {
     width: usize,
-    codes: Vec<u16>,
-    buffer: Vec<u16>,
+    codes: Vec<u32>,
+    buffer: Vec<u32>,
     /// The code of missing values of each column, or one that isn't there.
-    missing: [u16; WIDTH],
+    missing: [u32; WIDTH],
     /// Least code, greatest one but that of missing values, and greatest, of each column in the node at hand.
-    spans: [[u16; WIDTH]; 3],
+    spans: [[u32; WIDTH]; 3],
 }
 
 impl Records {
-    /// The codes of rows, where they fit: at most [`WIDTH`] columns.
-    pub(crate) fn new<C: Code>(table: &Table<C>, rows: &[Entry]) -> Option<Self> {
+    /// The codes of rows, where they fit, at most [`WIDTH`] columns, and where enough of them are drawn in each node.
+    pub(crate) fn new<C: Code>(table: &Table<C>, rows: &[Entry], drawn: usize) -> Option<Self> {
         let columns = table.columns.len();
-        // One code is left for "not there".
-        let fits = columns <= WIDTH && C::LIMIT <= u16::LIMIT;
-        if !fits || table.columns.iter().any(|c| c.values.len() >= usize::from(NOTHING)) {
+        if columns > WIDTH || columns > 2 * drawn {
             return None;
         }
         let mut missing = [NOTHING; WIDTH];
-        for (column, out) in table.columns.iter().zip(&mut missing) {
-            if column.missing != NO_MISSING {
-                *out = column.missing as u16;
-            }
-        }
-        let width = columns.next_power_of_two().max(8);
+        missing.iter_mut().zip(&table.columns).for_each(|(out, column)| *out = column.missing);
+        let width = if columns > 8 { WIDTH } else { 8 };
         let mut codes = vec![0; rows.len() * width];
         for (entry, out) in rows.iter().zip(codes.chunks_exact_mut(width)) {
             for (column, out) in out[..columns].iter_mut().enumerate() {
-                *out = table.code(entry.row as usize, column) as u16;
+                *out = table.code(entry.row as usize, column);
             }
         }
         Some(Self { width, buffer: vec![0; codes.len()], codes, missing, spans: [[0; WIDTH]; 3] })
     }
 
-    fn rows(&self, start: usize, end: usize) -> &[u16] {
+    fn rows(&self, start: usize, end: usize) -> &[u32] {
         &self.codes[start * self.width..end * self.width]
     }
 
@@ -58,22 +52,22 @@ impl Records {
     /// What a column spans in the node at hand; of missing values only whether there are any.
     pub(crate) fn span(&self, column: usize) -> Span {
         let [low, high, top] = self.spans.map(|codes| codes[column]);
-        let missing = usize::from(top == self.missing[column]);
-        if low == self.missing[column] {
+        let missing = usize::from(self.missing[column] != NO_MISSING && top == self.missing[column]);
+        if missing > 0 && low == top {
             return Span { missing, ..Span::EMPTY };
         }
-        Span { low: u32::from(low), high: u32::from(high), missing }
+        Span { low, high, missing }
     }
 
     /// Rows of a node and the number of their codes, as kernels take them.
-    pub(crate) fn node(&self, start: usize, end: usize) -> (&[u16], usize) {
+    pub(crate) fn node(&self, start: usize, end: usize) -> (&[u32], usize) {
         (self.rows(start, end), self.width)
     }
 
     /// The codes of a node's rows in a column.
     pub(crate) fn gather(&self, column: usize, start: usize, end: usize, out: &mut Vec<u32>) {
         out.clear();
-        out.extend(self.rows(start, end).iter().skip(column).step_by(self.width).map(|&c| u32::from(c)));
+        out.extend(self.rows(start, end).iter().skip(column).step_by(self.width));
     }
 
     /// Moves rows up to a code of a column, and missing ones if told, to the front, as `rows` are; order is kept on both
@@ -88,12 +82,11 @@ impl Records {
         room: &mut [Entry],
     ) -> (usize, bool) {
         let missing = self.missing[column];
-        let by = By { column, last: last as u16, missing, missing_left };
+        let by = By { column, last, missing, missing_left };
         let codes = &mut self.codes[start * self.width..end * self.width];
         let buffer = &mut self.buffer[..codes.len()];
         match self.width {
             8 => partition::<8>(codes, buffer, by, rows, room),
-            16 => partition::<16>(codes, buffer, by, rows, room),
             _ => partition::<WIDTH>(codes, buffer, by, rows, room),
         }
     }
@@ -103,14 +96,14 @@ impl Records {
 #[derive(Clone, Copy)]
 struct By {
     column: usize,
-    last: u16,
-    missing: u16,
+    last: u32,
+    missing: u32,
     missing_left: bool,
 }
 
 fn partition<const W: usize>(
-    codes: &mut [u16],
-    buffer: &mut [u16],
+    codes: &mut [u32],
+    buffer: &mut [u32],
     by: By,
     rows: &mut [Entry],
     room: &mut [Entry],

@@ -50,5 +50,5 @@ impl Bootstrap {
 
 /// The rows that were drawn, in order, with how often.
 pub(crate) fn drawn(counts: &[u32]) -> Vec<Entry> {
-    (0u32..).zip(counts).filter(|(_, c)| **c > 0).map(|(row, &payload)| Entry { row, payload }).collect()
+    (0u32..).zip(counts).filter(|(_, c)| **c > 0).map(|(row, &payload)| Entry::new(row, payload)).collect()
 }

@@ -44,7 +44,7 @@ impl GrownTree {
             let column = &table.columns[node.feature as usize];
             let code = table.code(row, node.feature as usize);
             let missing = column.missing != NO_MISSING && code == column.missing;
-            let left = if missing { node.missing_left } else { column.values[code as usize] <= node.threshold };
+            let left = if missing { node.missing_left } else { column.value(code) <= node.threshold };
             at = if left { node.left } else { node.right } as usize;
         }
         at

@@ -110,7 +110,7 @@ impl Plan<'_> {
         for (k, residuals) in residuals.iter().enumerate() {
             let center = [0.0];
             let mut finder = Means::<Squared>::new(residuals, 1, &center, Some(weights));
-            let entries: Vec<Entry> = chosen.iter().map(|&row| Entry { row, payload: 1 }).collect();
+            let entries: Vec<Entry> = chosen.iter().map(|&row| Entry::new(row, 1)).collect();
             let stream = Stream::new(self.seed, COLUMNS ^ (stage * outputs + k) as u64);
             let grower = Grower::new(table, self.rules, &mut finder, stream, entries, 1);
             let mut tree = grower.grow(&self.context.cancel)?;

@@ -355,9 +355,19 @@ impl Walk<'_> {
             None => leaves.at("LEAF"),
         };
         let narrow = table.sum == Precision::F32;
+        // Of two numbers in single precision, their sum in single precision is the rounded one. gcc 12 forgets to round
+        // where it makes a vector of `(double)(float)`, so sums are rounded by adding, or where nothing folds.
+        let single = table.models.is_none() && table.base.iter().chain(table.leaves).all(|&x| f64::from(x as f32) == x);
+        if narrow && !single {
+            source.needs(Helper::Narrow);
+        }
         self.add(source, table, &|k, leaf| {
             let (sum, value) = (entry("v", at.step.first, k), value.replace("LEAF", leaf));
-            if narrow { format!("{sum} = (double)(float)({sum} + {value});") } else { format!("{sum} += {value};") }
+            match (narrow, single) {
+                (false, _) => format!("{sum} += {value};"),
+                (true, true) => format!("{sum} = (double)((float){sum} + (float)({value}));"),
+                (true, false) => format!("{sum} = narrow({sum} + {value});"),
+            }
         });
         source.line(2, "}");
     }

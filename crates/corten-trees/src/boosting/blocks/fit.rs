@@ -154,11 +154,12 @@ impl Reader<'_> {
         features: &Features,
         told: &[Option<Told>],
         [train, held_out]: [&[u32]; 2],
-        memory: usize,
+        (memory, share): (usize, f64),
     ) -> Result<(super::Blocks, Columns)> {
         let (groups, members) = bundles::by_counts(&features.bins);
         let layout = Layout::new(features.clone(), &groups, members.clone());
-        let mut filling = Filling::new(layout, memory);
+        let all = groups.len() as f64 * train.len() as f64;
+        let mut filling = Filling::new(layout, memory.min((all * share) as usize));
         let mut others: Pages<u8> = Pages::zeroed(features.bins.len() * held_out.len());
         let mut done = 0;
         let all: Vec<usize> = (0..self.x.head().width()).collect();

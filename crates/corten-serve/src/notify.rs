@@ -1,0 +1,19 @@
+//! Word to a service manager: systemd's `sd_notify`, a datagram to the socket that it names.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// Says `READY=1` or `STOPPING=1` to whoever has started this process and asks to hear it.
+pub(crate) fn notify(word: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let tell = || {
+        // A name that starts with @ is no file.
+        let address = match name.to_str().and_then(|n| n.strip_prefix('@')) {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(&name)?,
+        };
+        UnixDatagram::unbound()?.send_to_addr(word.as_bytes(), &address).map(|_| ())
+    };
+    // Who isn't heard is served all the same.
+    tell().unwrap_or_else(|e| eprintln!("corten-serve: {word} isn't heard: {e}"));
+}

@@ -1,0 +1,77 @@
+"""Models as scalar functions of DataFusion, in SQL and in its data frames.
+
+The functions are Python ones over Arrow's arrays. A capsule of DataFusion's foreign interface would have to be built for
+one version of DataFusion; scoring runs in Rust on all cores either way.
+
+Examples
+--------
+>>> import datafusion, pyarrow
+>>> import corten.datafusion
+>>> from corten.linear_model import LogisticRegression
+>>> people = pyarrow.table({"age": [20.0, 30.0, 60.0, 70.0]})
+>>> model = LogisticRegression().fit(people, ["no", "no", "yes", "yes"])
+>>> context = datafusion.SessionContext()
+>>> _ = context.from_arrow(people, name="people")
+>>> context.register_udf(corten.datafusion.udf(model, "buys"))
+>>> context.sql("select age, buys(age) as buys from people where buys(age) = 'yes' order by age").to_pylist()
+[{'age': 60.0, 'buys': 'yes'}, {'age': 70.0, 'buys': 'yes'}]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._scoring import Scorer, record_batch
+
+if TYPE_CHECKING:
+    import datafusion
+
+__all__ = ["udf"]
+
+
+def udf(model: Any, name: str | None = None, *, method: str = "predict") -> datafusion.ScalarUDF:
+    """A scalar function that answers with a model.
+
+    Its arguments are the model's columns in the order of the fit (`corten.load(path).schema` lists them): numbers of
+    any type, booleans where a column of the fit was one, and text. NULL is a missing value, which the model answers as
+    it does everywhere.
+
+    Parameters
+    ----------
+    model : path-like, Model or fitted estimator
+        The model; a path is read now.
+    name : str, optional
+        Name of the function in SQL; `method` by default.
+    method : str, default="predict"
+        What it answers. An answer of several columns is a struct with the names that `corten score` writes:
+        `name(...)['probability_yes']`.
+
+    Returns
+    -------
+    datafusion.ScalarUDF
+        For `SessionContext.register_udf`, or to be called with expressions.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    UnsupportedError
+        When the model has no such method.
+    """
+    import datafusion
+    import pyarrow as pa
+
+    scorer = Scorer(model, method)
+    types = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "text": pa.string()}
+    fields = [pa.field(column, types[kind]) for column, kind in scorer.answers]
+    inputs = [
+        types["text" if i["kind"] == "text" else "bool" if i["dtype"] == "bool" else "float"] for i in scorer.inputs
+    ]
+
+    def answer(*arguments: Any) -> Any:
+        out = record_batch(scorer(pa.record_batch(list(arguments), names=scorer.names)))
+        return out.column(0) if len(fields) == 1 else out.to_struct_array()
+
+    answer.__name__ = name or method
+    returned = fields[0].type if len(fields) == 1 else pa.struct(fields)
+    return datafusion.udf(answer, inputs, returned, "immutable", name or method)

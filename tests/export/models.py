@@ -1,0 +1,97 @@
+"""Models that are exported, and run on devices: fitted here, and converted from other libraries."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import corten
+from corten.compose import ColumnTransformer
+from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from corten.impute import SimpleImputer
+from corten.linear_model import LinearRegression, LogisticRegression
+from corten.pipeline import make_pipeline
+from corten.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+
+ROWS = 10_000
+#: Models of other libraries: sums in single precision, leaves that are linear models, averages, votes.
+FOREIGN = sorted(p for p in (Path(__file__).parents[2] / "fixtures" / "foreign").iterdir() if p.name != "answers.json")
+
+
+def numbers(rows: int, seed: int, gaps: bool) -> np.ndarray:
+    """Rows of six columns of different scales, the fifth of categories."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 6)) * [1, 10, 1e-3, 1e5, 1, 1]
+    x[:, 4] = rng.integers(0, 5, rows)
+    x[rng.random(rows) < 0.02, 5] = -0.0
+    if gaps:
+        x[rng.random(x.shape) < 0.08] = np.nan
+    return x
+
+
+def _pipeline(classes: int) -> Any:
+    columns = ColumnTransformer(
+        [
+            ("scaled", make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), [0, 1, 2]),
+            ("bounded", make_pipeline(SimpleImputer(strategy="median"), MinMaxScaler(clip=True)), [3, 5]),
+            (
+                "kinds",
+                make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
+                [4],
+            ),
+        ]
+    )
+    return make_pipeline(columns, LogisticRegression() if classes else LinearRegression())
+
+
+def fitted() -> dict[str, Any]:
+    """Models fitted here, by what is in them."""
+    x = numbers(3000, 0, gaps=True)
+    score = np.nan_to_num(x) @ [1, 0.1, 100, 1e-5, 0.3, -1]
+    three = np.digitize(score, [-1.0, 1.0])
+    plain = np.nan_to_num(x)
+    return {
+        "pipeline of three classes": _pipeline(3).fit(x, three),
+        "pipeline of two classes": _pipeline(2).fit(x, three > 0),
+        "boosting with gaps": HistGradientBoostingClassifier(max_iter=20).fit(x, three > 0),
+        "boosting with categories": HistGradientBoostingRegressor(max_iter=20, categorical_features=[4]).fit(x, score),
+        "boosting of counts": HistGradientBoostingRegressor(max_iter=15, loss="poisson").fit(x, np.abs(score)),
+        "forest": RandomForestClassifier(n_estimators=6, max_depth=7, random_state=0).fit(plain, three),
+    }
+
+
+NAMES = (
+    "pipeline of three classes",
+    "pipeline of two classes",
+    "boosting with gaps",
+    "boosting with categories",
+    "boosting of counts",
+    "forest",
+)
+
+
+def converted(path: Path) -> Any:
+    """A recorded model of another library, and rows of as many columns as it reads."""
+    model = corten.convert(path)
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(ROWS, model.n_features_in_)) * rng.choice([0.1, 1.0, 10.0], ROWS)[:, None]
+    whole = rng.random(x.shape) < 0.5
+    x[whole] = rng.integers(-2, 8, int(whole.sum()))
+    x[rng.random(x.shape) < 0.05] = np.nan
+    x[rng.random(x.shape) < 0.05] = 0.0
+    return model, x
+
+
+def operators(saved: bytes) -> Iterator[str]:
+    """The operators of a model file; links with their kind."""
+    (length,) = struct.unpack("<Q", saved[:8])
+    header = json.loads(json.loads(saved[8 : 8 + length])["__metadata__"]["corten"])
+    for node in header["nodes"]:
+        yield node["op"]
+        if node["op"] == "link":
+            yield f"link {node['with']['kind']}"
