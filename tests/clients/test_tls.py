@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from golden import server_binary, serving
 from scenarios import check_matrix, matrix
 
+# tritonclient without its extra fails otherwise than by an ImportError.
+pytest.importorskip("grpc", reason="needs tritonclient[grpc]: requirements/clients.txt")
 triton: Any = pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc]: requirements/clients.txt")
 pytestmark = [
     pytest.mark.binaries,
