@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import corten
 from export import devices
 from export.harness import executor, same_bits
-from export.models import NAMES, ROWS, fitted, numbers
+from export.models import NAMES, ROWS, numbers, read_back
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,12 +90,7 @@ def _library(target: str, name: str) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("models")
-    loaded = {}
-    for name, model in fitted().items():
-        model.save(folder / "m.corten")
-        loaded[name] = corten.load(folder / "m.corten")
-    return loaded
+    return read_back(tmp_path_factory.mktemp("models"))
 
 
 def _case(models: dict[str, Any], name: str, folder: Path, rows: int) -> tuple[int, np.ndarray, np.ndarray]:

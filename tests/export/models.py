@@ -65,6 +65,15 @@ def fitted() -> dict[str, Any]:
     }
 
 
+def read_back(folder: Path) -> dict[str, Any]:
+    """The fitted models, saved to a folder and loaded."""
+    loaded = {}
+    for name, model in fitted().items():
+        model.save(folder / "m.corten")
+        loaded[name] = corten.load(folder / "m.corten")
+    return loaded
+
+
 NAMES = (
     "pipeline of three classes",
     "pipeline of two classes",

@@ -21,19 +21,14 @@ from corten.pipeline import make_pipeline
 from corten.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from export import devices
 from export.harness import GOLDEN, Compiled, executor, golden_frame, same_bits, split
-from export.models import FOREIGN, NAMES, OBJECTIVES, ROWS, converted, fitted, numbers, operators, under
+from export.models import FOREIGN, NAMES, OBJECTIVES, ROWS, converted, numbers, operators, read_back, under
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("models")
-    loaded = {}
-    for name, model in fitted().items():
-        model.save(folder / "m.corten")
-        loaded[name] = corten.load(folder / "m.corten")
-    return loaded
+    return read_back(tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)

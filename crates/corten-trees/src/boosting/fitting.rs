@@ -10,8 +10,9 @@ use corten_model::estimator::{Context, Extras, FitInput, Fitted};
 
 use super::binning::{self, Binned, Features};
 use super::categories::Crossed;
+use super::choice::Shape;
 use super::fitted::{Boosted, raw};
-use super::grower::{Grown, GrownTree, Shape};
+use super::grower::{Grown, GrownTree};
 use super::objective::Objective;
 use super::parameters::{Common, EarlyStopping};
 use super::part::{HeldOut, Part};

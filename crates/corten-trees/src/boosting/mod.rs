@@ -3,7 +3,7 @@
 //! Columns become at most 255 bins once (`binning`), those of few bins share a byte (`bundles`), and those of many
 //! categories become numbers (`categories`). Gradients are rounded once a tree to integers at one scale (`rounding`), so
 //! sums of them don't depend on their order: any number of threads, and later of machines, gives the same model to the
-//! last bit. Trees are grown on bins, leaf by leaf, by the split that gains most (`grower`, `splitter`). The inner loops
+//! last bit. Trees are grown on bins, leaf by leaf, by the split that gains most (`grower`, `choice`, `splitter`). The inner loops
 //! are in `corten_kernels::boost`. Sources: LightGBM (Ke et al., NeurIPS 2017; Shi et al., NeurIPS 2022), and
 //! scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
 
@@ -11,6 +11,7 @@ pub(crate) mod binning;
 mod blocks;
 mod bundles;
 mod categories;
+mod choice;
 mod collective;
 mod cuts;
 mod estimator;

@@ -8,8 +8,9 @@ use corten_kernels::boost::partition::Buffers;
 use corten_kernels::team::Team;
 
 use super::binning::{Binned, Bins, Columns, Features};
+use super::choice::{Choice, Shape};
 use super::collective::Collective;
-use super::grower::{Choice, Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
+use super::grower::{Grower, Grown, GrownTree, LeafRows, Workspace};
 use super::histogram::{Scale, Words};
 use super::interactions::Interactions;
 use super::splitter::{Left, Rules, Splitter};

@@ -11,8 +11,9 @@ use corten_model::estimator::{Context, Extras, Slopes};
 
 use super::binning::{Binned, Layout};
 use super::blocks::{BlockGrower, BlockLeaves, Blocks, Desk};
+use super::choice::{Choice, Shape};
 use super::collective::Solo;
-use super::grower::{Choice, Grower, Grown, GrownTree, LeafRows, Shape, Workspace};
+use super::grower::{Grower, Grown, GrownTree, LeafRows, Workspace};
 use super::histogram::Scale;
 use super::leaf_models;
 use super::objective::{Objective, quantile};

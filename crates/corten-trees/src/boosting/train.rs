@@ -7,7 +7,8 @@ use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Extras, Step};
 use serde::{Deserialize, Serialize};
 
-use super::grower::{GrownTree, Shape};
+use super::choice::Shape;
+use super::grower::GrownTree;
 use super::metric::Metric;
 use super::objective::Objective;
 use super::part::{HeldOut, Part};
