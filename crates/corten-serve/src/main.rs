@@ -24,7 +24,7 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --body-timeout S     longest wait for the body of a request (default 30)
   --drain-delay S      how long requests are taken after SIGTERM (default 0)
   --drain-timeout S    longest wait for open requests after that (default 10)
-  --watch MS           milliseconds between looks at the files (default 1000; 0: never)
+  --watch MS           milliseconds between looks at the files (default 100; 0: never)
   --routes FILE        aliases, shares of traffic, shadows (default: routes.json in each folder)
   --admin              let requests load and unload models
   --keys FILE          hashes of bearer keys, a line each: HASH infer|admin [MODEL ...]

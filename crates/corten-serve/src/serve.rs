@@ -82,7 +82,7 @@ impl Default for Options {
             body_timeout: 30,
             drain_delay: 0,
             drain_timeout: 10,
-            watch: 1000,
+            watch: 100,
             admin: false,
             log: false,
             cors: Vec::new(),
@@ -173,7 +173,8 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
 
 /// Looks at the model files from time to time until the server stops.
 fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Result<()> {
-    let pause = Duration::from_millis(shared.options.watch);
+    let watch = Duration::from_millis(shared.options.watch);
+    let mut pause = watch;
     let mut told = Vec::new();
     loop {
         let begun = std::time::Instant::now();
@@ -183,6 +184,7 @@ fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Res
             }
             std::thread::sleep(pause.min(Duration::from_millis(50)));
         }
+        let looking = std::time::Instant::now();
         if let Some(Err(error)) = shared.options.tls.as_ref().map(|t| t.look()) {
             eprintln!("corten-serve: {error}");
         }
@@ -191,6 +193,8 @@ fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Res
             faults.iter().for_each(|fault| eprintln!("corten-serve: {fault}"));
             told = faults;
         }
+        // Thousands of files take a while to look at: that is no more than a hundredth of the time.
+        pause = watch.max(looking.elapsed() * 100);
     }
 }
 
