@@ -114,7 +114,7 @@ def test_a_batch_is_answered_before_the_next_one_comes(frame: Any, saved: Path) 
     pa = pytest.importorskip("pyarrow")
     _need("corten-run-arrow")
     process = subprocess.Popen(
-        [binary("corten-run-arrow"), saved, "--arrow"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        [binary("corten-run-arrow"), saved, "--arrow"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None and process.stdout is not None
     table = frame.head(10).to_arrow()
@@ -123,7 +123,9 @@ def test_a_batch_is_answered_before_the_next_one_comes(frame: Any, saved: Path) 
     start = time.monotonic()
     for _ in range(3):
         writer.write_table(table)
+        process.stdin.flush()
         if answers is None:
+            # Popen's reader is buffered: an unbuffered pipe gives what lies in it, which may be half a message.
             answers = pa.ipc.open_stream(process.stdout)
         assert answers.read_next_batch().num_rows == 10
     writer.close()
