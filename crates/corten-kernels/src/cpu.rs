@@ -83,6 +83,22 @@ pub fn vbmi() -> bool {
     false
 }
 
+/// Whether a CPU of [`Level::Avx512`] multiplies bit matrices (GFNI).
+#[cfg(feature = "std")]
+pub fn gfni() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if available() == Level::Avx512 {
+        return std::is_x86_feature_detected!("gfni");
+    }
+    false
+}
+
+/// The answer of targets without detection.
+#[cfg(not(feature = "std"))]
+pub fn gfni() -> bool {
+    false
+}
+
 /// The answer of targets without detection.
 #[cfg(not(feature = "std"))]
 pub fn vbmi() -> bool {

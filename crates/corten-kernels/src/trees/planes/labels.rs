@@ -36,6 +36,9 @@ pub(super) struct Maker {
     /// The planes of each node.
     planes: Vec<[u16; PLANES]>,
     free: Vec<u16>,
+    /// Inner nodes, the deepest first, and every node's depth.
+    inner: Vec<u32>,
+    depth: Vec<u16>,
 }
 
 /// All labels moved up by `by`.
@@ -152,17 +155,32 @@ impl Maker {
         self.planes.clear();
         self.planes.resize(last + 1 - root, [NONE; PLANES]);
         let mut leaf = self.leaves.len();
+        self.inner.clear();
+        self.depth.clear();
+        self.depth.resize(last + 1 - root, 0);
+        for &at in &self.order {
+            let left = forest.node(at as usize).left as usize;
+            if left != at as usize {
+                let depth = self.depth[at as usize - root] + 1;
+                self.depth[left - root] = depth;
+                self.depth[left + 1 - root] = depth;
+                self.inner.push(at);
+            }
+        }
         for &at in self.order.iter().rev() {
-            let left = forest.node(at as usize).left;
-            let mut planes = [NONE; PLANES];
-            if left == at {
-                leaf -= 1;
-                for (i, plane) in planes.iter_mut().enumerate() {
-                    *plane = if self.labels[leaf] >> i & 1 == 1 { ALL } else { NONE };
-                }
-                self.planes[at as usize - root] = planes;
+            if forest.node(at as usize).left != at {
                 continue;
             }
+            leaf -= 1;
+            let planes = &mut self.planes[at as usize - root];
+            for (i, plane) in planes.iter_mut().enumerate() {
+                *plane = if self.labels[leaf] >> i & 1 == 1 { ALL } else { NONE };
+            }
+        }
+        self.inner.sort_by_key(|&at| core::cmp::Reverse(self.depth[at as usize - root]));
+        for &at in &self.inner {
+            let left = forest.node(at as usize).left;
+            let mut planes = [NONE; PLANES];
             let mask = mask(at as usize);
             let (l, r) = (self.planes[left as usize - root], self.planes[left as usize + 1 - root]);
             for i in 0..usize::from(width) {
@@ -172,7 +190,7 @@ impl Maker {
                     (zero, one) => {
                         self.free.extend([zero, one].into_iter().filter(|p| scratch.contains(p)));
                         let to = self.free.pop()?;
-                        merges.push(Merge { mask, zero, one, to });
+                        merges.push(Merge::new(mask, zero, one, to));
                         to
                     }
                 };

@@ -41,13 +41,21 @@ const FIRST_MASK: usize = (SCRATCH + SCRATCH_PLACES) as usize;
 const MAX_PLACES: usize = 1 << 16;
 const ARENA_BYTES: usize = 1 << 20;
 
-/// One plane of a node: a bit of `one` where `mask` is set, of `zero` elsewhere.
+/// One plane of a node: a bit of `one` where `mask` is set, of `zero` elsewhere. Four places in one number, as loads are
+/// what merging is short of.
 #[derive(Clone, Copy, Debug)]
-struct Merge {
-    mask: u16,
-    zero: u16,
-    one: u16,
-    to: u16,
+struct Merge(u64);
+
+impl Merge {
+    fn new(mask: u16, zero: u16, one: u16, to: u16) -> Self {
+        Self([mask, zero, one, to].into_iter().rev().fold(0, |all, place| all << 16 | u64::from(place)))
+    }
+
+    /// `mask`, `zero`, `one` and where the plane goes.
+    #[inline(always)]
+    fn places(self) -> [usize; 4] {
+        [0, 16, 32, 48].map(|shift| usize::from((self.0 >> shift) as u16))
+    }
 }
 
 /// Where a tree's merges end and what they lead to.
@@ -102,18 +110,19 @@ pub struct PlaneScratch {
 #[inline(always)]
 #[expect(unsafe_code, reason = "the innermost loop; the constructor made the places")]
 fn merge<const W: usize>(merges: &[Merge], arena: &mut [Mask<W>]) {
-    for &Merge { mask, zero, one, to } in merges {
-        debug_assert!([mask, zero, one, to].iter().all(|p| usize::from(*p) < arena.len()));
+    for merge in merges {
+        let [mask, zero, one, to] = merge.places();
+        debug_assert!([mask, zero, one, to].iter().all(|p| *p < arena.len()));
         // SAFETY: the constructor counted the places, and `arena` has as many.
         unsafe {
-            let mask = *arena.get_unchecked(usize::from(mask));
-            let zero = *arena.get_unchecked(usize::from(zero));
-            let one = *arena.get_unchecked(usize::from(one));
+            let mask = *arena.get_unchecked(mask);
+            let zero = *arena.get_unchecked(zero);
+            let one = *arena.get_unchecked(one);
             let mut made = [0; W];
             for w in 0..W {
                 made[w] = zero[w] ^ ((zero[w] ^ one[w]) & mask[w]);
             }
-            *arena.get_unchecked_mut(usize::from(to)) = made;
+            *arena.get_unchecked_mut(to) = made;
         }
     }
 }
@@ -258,7 +267,7 @@ impl Planes {
                     merge(&self.merges[first..tree.merges as usize], arena);
                     first = tree.merges as usize;
                     let sums = &mut sums[target as usize * W * WORD..][..W * WORD];
-                    add::in_register::<W>(table, &tree.planes[..usize::from(tree.width)], arena, sums);
+                    add::in_register::<W>(table, &tree.planes, arena, sums);
                 }
                 add::store(out, stride, start, count, W, sums);
                 continue;
