@@ -33,7 +33,11 @@ pub struct Aligned<T: Plain> {
 impl<T: Plain> Aligned<T> {
     /// All bytes zero.
     pub fn zeroed(len: usize) -> Self {
-        let lines = alloc::vec![Line([0; LINE]); (len * size_of::<T>()).div_ceil(LINE)];
+        let count = (len * size_of::<T>()).div_ceil(LINE);
+        let mut lines: Vec<Line> = Vec::with_capacity(count);
+        #[cfg(feature = "std")]
+        crate::pages::advise_inside(lines.as_mut_ptr().cast(), count * LINE);
+        lines.resize(count, Line([0; LINE]));
         Self { lines, len, of: PhantomData }
     }
 

@@ -66,6 +66,15 @@ impl<T: Plain> Pages<T> {
     }
 }
 
+/// Asks for large pages where some lie whole inside memory that nothing was written to yet.
+pub(crate) fn advise_inside(start: *mut u8, bytes: usize) {
+    let skip = start.align_offset(PAGE);
+    let whole = bytes.saturating_sub(skip) / PAGE * PAGE;
+    if whole >= 2 * PAGE {
+        advise(start.wrapping_add(skip), whole);
+    }
+}
+
 /// Asks for large pages; nothing depends on the answer.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "a system call")]

@@ -18,6 +18,10 @@ use crate::schema::Schema;
 const BLOCK: usize = 1024;
 /// Bytes of columns that a block may take: it should stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 20;
+/// The same where an operator reads more than [`HEAVY`] bytes of its own for each block: then those should be read rarely.
+const LONG_BLOCK: usize = 1 << 14;
+const LONG_BLOCK_BYTES: usize = 1 << 23;
+const HEAVY: usize = 1 << 21;
 
 /// How a table is run.
 #[derive(Clone, Debug)]
@@ -130,10 +134,26 @@ fn all_missing(column: &Column<'_>) -> bool {
 }
 
 impl Model {
-    /// Rows of a block: as many as keep its columns in the cache, and no more than there are.
-    pub(crate) fn block_rows(&self, rows: usize) -> usize {
+    /// Rows of a block: as many as keep its columns in the cache.
+    pub(crate) fn block_rows(&self) -> usize {
+        self.rows_within(BLOCK_BYTES, BLOCK)
+    }
+
+    fn rows_within(&self, bytes: usize, most: usize) -> usize {
         let row = 8 * self.graph.numbers + size_of::<Option<&[u8]>>() * self.graph.texts;
-        (BLOCK_BYTES / row.max(1)).clamp(1, BLOCK).min(rows.max(1))
+        (bytes / row.max(1)).clamp(1, most)
+    }
+
+    /// Rows of each block of a table: no more than there are, and enough blocks for all threads.
+    fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
+        let short = self.block_rows();
+        let block = if plan.iter().any(|&at| self.graph.nodes[at as usize].op.bytes() > HEAVY) {
+            let long = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
+            long.min(rows.div_ceil(threads.max(1)).next_multiple_of(short)).max(short)
+        } else {
+            short
+        };
+        block.min(rows.max(1))
     }
 
     /// Runs a method on a table. The same bits for any number of threads and any way of cutting a table.
@@ -163,7 +183,7 @@ impl Model {
         };
         let bound = bind(&self.graph.schema, data)?;
         let rows = data.rows();
-        let block = self.block_rows(rows);
+        let block = self.cut(&plan, rows, options.threads);
         let blocks: Vec<Range<usize>> =
             (0..rows.div_ceil(block)).map(|i| i * block..((i + 1) * block).min(rows)).collect();
         let empty = |rows: usize| -> Vec<Batch> {

@@ -69,7 +69,7 @@ impl Model {
     /// Scratch for [`Model::run_rows`] in blocks of at most `rows` rows (0: what the cache holds), with everything made
     /// that running rows would otherwise make at its first calls. No call with it allocates unless it fails.
     pub fn prepared_session(&self, rows: usize) -> Session {
-        let rows = if rows == 0 { self.block_rows(usize::MAX) } else { rows.min(self.block_rows(usize::MAX)) };
+        let rows = if rows == 0 { self.block_rows() } else { rows.min(self.block_rows()) };
         let mut session = self.session_of(rows);
         self.graph.nodes.iter().for_each(|node| node.op.prepare(rows));
         let mut texts = session.lend_texts(self.graph.texts * rows);

@@ -199,6 +199,19 @@ impl Forest {
         }
     }
 
+    /// Adds the leaves of one tree to the sums of rows: `out[k * stride + r]` for output `k` of row `r`.
+    fn add_block(&self, tree: usize, leaves: &[u32], out: &mut [f64], stride: usize) {
+        let target = self.parts.targets[tree];
+        if target == VECTOR || self.parts.narrow {
+            leaves.iter().enumerate().for_each(|(r, &leaf)| self.add(tree, leaf, &mut out[r..], stride));
+            return;
+        }
+        let values = &self.parts.leaves;
+        for (sum, &leaf) in out[target as usize * stride..].iter_mut().zip(leaves) {
+            *sum += values[leaf as usize];
+        }
+    }
+
     /// Adds the leaves of all trees, in their order, to a row's sums.
     ///
     /// Shapes: `found` has each tree's place in the leaves, `out[k * stride]` is output `k`.

@@ -6,10 +6,25 @@ use super::{CATEGORY, Forest, Node};
 
 /// Trees of one row in step.
 const TREES: usize = 16;
-/// Rows of one tree in step.
-const ROWS: usize = 16;
-/// Steps between two looks at whether all have arrived.
+/// Rows of one tree on their way at a time.
+const ROWS: usize = 256;
+/// Steps between two looks at whether a row has arrived at all leaves.
 const STRIDE: usize = 2;
+/// Steps of each row of a block before the first look.
+const SURE: usize = 3;
+
+/// Asks for memory that is read soon.
+#[inline(always)]
+fn soon<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "an instruction without a wrapper")]
+    // SAFETY: SSE is part of the target; a prefetch reads nothing.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
 
 impl Forest {
     /// One step down; a leaf leads to itself.
@@ -87,36 +102,50 @@ impl Forest {
     }
 
     #[inline(never)]
-    #[expect(unsafe_code, reason = "the innermost loop; the indices were checked once")]
     fn block<const CATEGORIES: bool>(&self, codes: &[u16], width: usize, rows: usize, out: &mut [f64], stride: usize) {
+        let mut found = [0; ROWS];
         for (tree, &root) in self.parts.roots[..self.trees()].iter().enumerate() {
-            let mut r = 0;
-            while r < rows {
-                let count = ROWS.min(rows - r);
-                let mut at = [root; ROWS];
-                loop {
-                    let mut before = at;
-                    for _ in 0..STRIDE {
-                        before = at;
-                        for (i, a) in at.iter_mut().enumerate() {
-                            // The last block goes on with its first row where rows are missing.
-                            let row = r + if i < count { i } else { 0 };
-                            // SAFETY: a root is a node and each step leads to a node; there are `rows * width` codes.
-                            *a = unsafe {
-                                let codes = codes.get_unchecked(row * width..(row + 1) * width);
-                                self.step::<CATEGORIES>(*a, codes)
-                            };
-                        }
-                    }
-                    if self.arrived(&before, &at) {
-                        break;
-                    }
-                }
-                for (i, &a) in at[..count].iter().enumerate() {
-                    self.add(tree, self.parts.payload[a as usize], &mut out[r + i..], stride);
-                }
-                r += count;
+            for (from, codes) in (0..rows).step_by(ROWS).zip(codes.chunks(ROWS * width)) {
+                let found = &mut found[..ROWS.min(rows - from)];
+                self.leaves_of::<CATEGORIES>(root, codes, width, found);
+                // All places first, then all values: both may be far away.
+                found.iter_mut().for_each(|at| *at = self.parts.payload[*at as usize]);
+                self.add_block(tree, found, &mut out[from..], stride);
             }
+        }
+    }
+
+    /// The leaf of a tree for each row. Rows that have arrived leave the list: the others don't wait for the deepest leaf.
+    #[inline]
+    #[expect(unsafe_code, reason = "the innermost loop; the indices were checked once")]
+    fn leaves_of<const CATEGORIES: bool>(&self, root: u32, codes: &[u16], width: usize, found: &mut [u32]) {
+        assert!(codes.len() >= found.len() * width && found.len() <= ROWS, "codes of every row");
+        let mut open = [(0u32, 0u32); ROWS];
+        let mut count = found.len();
+        // SAFETY, for both loops: a root is a node and each step leads to a node; there are `width` codes for each of the
+        // rows, and the numbers in the list are below their count.
+        let step = |row: u32, at: u32| unsafe {
+            let first = row as usize * width;
+            let next = self.step::<CATEGORIES>(at, codes.get_unchecked(first..first + width));
+            soon(self.parts.nodes.as_ptr().add(next as usize));
+            next
+        };
+        for (row, open) in (0u32..).zip(&mut open[..count]) {
+            *open = (row, (0..SURE).fold(root, |at, _| step(row, at)));
+        }
+        while count > 0 {
+            let mut left = 0;
+            for i in 0..count {
+                let (row, before) = open[i];
+                let at = step(row, before);
+                // SAFETY: as above; `left` is at most `i`.
+                unsafe {
+                    *found.get_unchecked_mut(row as usize) = at;
+                    *open.get_unchecked_mut(left) = (row, at);
+                }
+                left += usize::from(at != before);
+            }
+            count = left;
         }
     }
 }

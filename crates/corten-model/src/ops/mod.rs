@@ -131,6 +131,10 @@ pub(crate) trait Operator: Sized {
     fn read(value: &Value, tensors: &TensorReader<'_>) -> Result<Self>;
     /// Runs a block of rows: reads `inputs`, writes the columns from `first` on.
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()>;
+    /// Bytes of its own that a block of many rows reads: the larger, the longer blocks should be.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 macro_rules! operators {
@@ -168,6 +172,10 @@ macro_rules! operators {
             #[inline]
             pub(crate) fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {
                 match self { $(Self::$name(op) => op.run(flow, inputs, first),)* }
+            }
+
+            pub(crate) fn bytes(&self) -> usize {
+                match self { $(Self::$name(op) => op.bytes(),)* }
             }
         }
     };

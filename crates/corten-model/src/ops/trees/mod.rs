@@ -281,4 +281,9 @@ impl Operator for Trees {
         self.score(flow, inputs, first);
         Ok(())
     }
+
+    fn bytes(&self) -> usize {
+        let parts = self.0.forest.parts();
+        size_of_val(&*parts.nodes) + size_of_val(&*parts.payload) + size_of_val(&*parts.leaves)
+    }
 }
