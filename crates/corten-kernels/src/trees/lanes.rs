@@ -330,9 +330,6 @@ mod x86 {
     #[repr(C, align(64))]
     struct Bytes<const N: usize>([u8; N]);
 
-    /// Registers of shuffled lanes that are in memory at a time: a load must not wait for another vector's store.
-    const RING: usize = 16;
-
     /// A row's codes and the lane numbers.
     struct Row<'a> {
         codes: [__m512i; 4],
@@ -418,8 +415,12 @@ mod x86 {
         /// The leaf of each tree.
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
         #[expect(unsafe_code, reason = "the innermost loop; the constructor made the indices")]
-        fn find<const N: usize, const D: u32>(&self, row: &Row<'_>, work: &mut Vec<(u32, u32)>, found: &mut [u32]) {
-            let mut ring = Bytes([0; RING * LANES]);
+        fn find<const N: usize, const D: u32, const C: bool>(
+            &self,
+            row: &Row<'_>,
+            work: &mut Vec<(u32, u32)>,
+            found: &mut [u32],
+        ) {
             work.clear();
             work.extend((0u32..).zip(self.roots.iter().copied()));
             while !work.is_empty() {
@@ -427,12 +428,11 @@ mod x86 {
                 for i in 0..work.len() {
                     let (tree, place) = work[i];
                     let (vector, lane) = (place as usize / LANES, place as usize % LANES);
-                    let (to, right) = self.follow::<N, D, true>(row, vector);
-                    let turn = i % RING * LANES;
-                    // SAFETY: the place in the ring has 64 bytes; roots and exits name vectors that are there.
+                    let (to, right) = self.follow::<N, D, C>(row, vector);
+                    let first = _mm512_permutexvar_epi8(_mm512_set1_epi8(lane as i8), to);
+                    let node = _mm_cvtsi128_si32(_mm512_castsi512_si128(first)) as usize & (LANES - 1);
+                    // SAFETY: roots and exits name vectors that are there.
                     let exit = unsafe {
-                        _mm512_storeu_si512(ring.0.as_mut_ptr().add(turn).cast(), to);
-                        let node = usize::from(*ring.0.get_unchecked(turn + lane)) & (LANES - 1);
                         *self.exits.get_unchecked((vector * LANES + node) * 2 + (right >> node & 1) as usize)
                     };
                     found[tree as usize] = exit & !LEAF;
@@ -471,7 +471,11 @@ mod x86 {
             stride: usize,
         ) {
             if self.values.is_empty() {
-                self.find::<N, D>(row, work, found);
+                if row.categories.is_empty() {
+                    self.find::<N, D, false>(row, work, found);
+                } else {
+                    self.find::<N, D, true>(row, work, found);
+                }
                 forest.add_up(found, out, stride);
             } else {
                 out[0] = if row.categories.is_empty() {
