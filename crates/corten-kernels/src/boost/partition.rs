@@ -229,25 +229,39 @@ pub struct Move<'m> {
 impl Move<'_> {
     /// Moves them.
     pub fn run(&mut self) {
-        let (mut l, mut r) = (0, 0);
-        let count = self.left.len() + self.right.len();
-        let mut one = |row: u32, left: bool| {
-            if left {
+        self.run_on(cpu::level());
+    }
+
+    /// [`Move::run`] with the instructions of a level, which this CPU must have.
+    fn run_on(&mut self, level: Level) {
+        let (done, left) = match level {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: the level was found on this CPU.
+            Level::Avx512 => unsafe { x86::move_512(self) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: as above.
+            Level::Avx2 => unsafe { x86::move_2(self) },
+            _ => (0, 0),
+        };
+        self.rest(done, left);
+    }
+
+    /// Moves the rows after the first `done`, of which `left` went left.
+    fn rest(&mut self, done: usize, left: usize) {
+        let (mut l, mut r) = (left, done - left);
+        for k in done..self.left.len() + self.right.len() {
+            let row = match self.from {
+                Some(list) => list[k],
+                None => (self.start + k) as u32,
+            };
+            if self.marks[k / 64] >> (k % 64) & 1 == 1 {
                 self.left[l] = row;
+                l += 1;
             } else {
                 self.right[r] = row;
-            }
-            l += usize::from(left);
-            r += usize::from(!left);
-        };
-        for (w, &mark) in self.marks.iter().enumerate() {
-            let base = w * 64;
-            for i in 0..64.min(count - base) {
-                let row = match self.from {
-                    Some(list) => list[base + i],
-                    None => (self.start + base + i) as u32,
-                };
-                one(row, mark >> i & 1 == 1);
+                r += 1;
             }
         }
     }
@@ -279,7 +293,7 @@ fn plain(list: &mut [u32], spare: &mut [u32], column: &[u8], set: &Set, all: boo
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::{Set, plain, table};
+    use super::{Move, Set, plain, table};
 
     /// # Safety
     /// The CPU has AVX-512 F and VL; unless `all`, rows are below the length of `column`, else their number is;
@@ -322,6 +336,58 @@ mod x86 {
             }
         }
         plain(list, spare, column, set, all, k, l)
+    }
+
+    /// Moves rows as long as whole registers fit on both sides; how many were moved, and how many of them to the left.
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,popcnt")]
+    pub(super) fn move_512(this: &mut Move<'_>) -> (usize, usize) {
+        let count = this.left.len() + this.right.len();
+        let (mut l, mut r, mut k) = (0, 0, 0);
+        let first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        while k + 16 <= count && l + 16 <= this.left.len() && r + 16 <= this.right.len() {
+            let ids = match this.from {
+                // SAFETY: 16 rows lie there.
+                Some(list) => unsafe { _mm512_loadu_si512(list[k..k + 16].as_ptr().cast()) },
+                None => _mm512_add_epi32(first, _mm512_set1_epi32((this.start + k) as i32)),
+            };
+            let mask = (this.marks[k / 64] >> (k % 64)) as u16;
+            // SAFETY: 16 rows fit on each side.
+            unsafe {
+                let (left, right) = (this.left[l..l + 16].as_mut_ptr(), this.right[r..r + 16].as_mut_ptr());
+                _mm512_storeu_si512(left.cast(), _mm512_mask_compress_epi32(ids, mask, ids));
+                _mm512_storeu_si512(right.cast(), _mm512_mask_compress_epi32(ids, !mask, ids));
+            }
+            let left = mask.count_ones() as usize;
+            (l, r, k) = (l + left, r + 16 - left, k + 16);
+        }
+        (k, l)
+    }
+
+    /// [`move_512`] with 8 rows a step.
+    #[target_feature(enable = "avx2,popcnt")]
+    pub(super) fn move_2(this: &mut Move<'_>) -> (usize, usize) {
+        let count = this.left.len() + this.right.len();
+        let (mut l, mut r, mut k) = (0, 0, 0);
+        let first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        while k + 8 <= count && l + 8 <= this.left.len() && r + 8 <= this.right.len() {
+            let ids = match this.from {
+                // SAFETY: 8 rows lie there.
+                Some(list) => unsafe { _mm256_loadu_si256(list[k..k + 8].as_ptr().cast()) },
+                None => _mm256_add_epi32(first, _mm256_set1_epi32((this.start + k) as i32)),
+            };
+            let mask = usize::from((this.marks[k / 64] >> (k % 64)) as u8);
+            // SAFETY: 8 rows fit on each side; a pattern has 8 places.
+            unsafe {
+                let (left, right) = (this.left[l..l + 8].as_mut_ptr(), this.right[r..r + 8].as_mut_ptr());
+                let ones = _mm256_loadu_si256(PLACES[mask].as_ptr().cast());
+                let zeros = _mm256_loadu_si256(PLACES[!mask & 255].as_ptr().cast());
+                _mm256_storeu_si256(left.cast(), _mm256_permutevar8x32_epi32(ids, ones));
+                _mm256_storeu_si256(right.cast(), _mm256_permutevar8x32_epi32(ids, zeros));
+            }
+            let left = mask.count_ones() as usize;
+            (l, r, k) = (l + left, r + 8 - left, k + 8);
+        }
+        (k, l)
     }
 
     /// For each pattern of 8 bits the places of its ones, then of its zeros.
@@ -420,14 +486,17 @@ mod tests {
                     let (b, _) = right.part_on(level, &column, &flipped);
                     assert_eq!((a.list().unwrap(), b.list().unwrap()), (&want_left[..], &want_right[..]));
                 }
-                for pieces in [1, 3, 40] {
-                    let rows = if all { buffers.all() } else { buffers.some(&some) };
-                    let mut pieces = rows.pieces(pieces);
-                    for piece in &mut pieces {
-                        piece.mark(&rows, &column, &set);
+                for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
+                    for pieces in [1, 3, 40] {
+                        let rows = if all { buffers.all() } else { buffers.some(&some) };
+                        let mut pieces = rows.pieces(pieces);
+                        for piece in &mut pieces {
+                            piece.mark(&rows, &column, &set);
+                        }
+                        let run = |moves: &mut [Move<'_>]| moves.iter_mut().for_each(|m| m.run_on(level));
+                        let (left, right) = rows.part_marked(&pieces, run);
+                        assert_eq!((left.list().unwrap(), right.list().unwrap()), (&want.0[..], &want.1[..]));
                     }
-                    let (left, right) = rows.part_marked(&pieces, |moves| moves.iter_mut().for_each(Move::run));
-                    assert_eq!((left.list().unwrap(), right.list().unwrap()), (&want.0[..], &want.1[..]));
                 }
             }
         }
