@@ -186,25 +186,29 @@ impl Piece {
     /// When the piece is not one of `rows`, or `column` is too short.
     pub fn mark(&mut self, rows: &Rows<'_>, column: &[u8], set: &Set) {
         assert!(column.len() >= rows.below && self.to <= rows.len(), "a bin for each row");
-        let table = table(set);
+        let marker = Marker::new(cpu::level(), set);
         let (mut marks, mut left) = (Vec::with_capacity((self.to - self.from).div_ceil(64)), 0);
-        let mut word = |bins: &mut dyn Iterator<Item = u8>| {
-            let mut mark = 0u64;
-            for (i, bin) in bins.enumerate() {
-                mark |= u64::from(table[usize::from(bin)]) << i;
-            }
+        let mut note = |bins: &[u8; 64], count: usize| {
+            let mark = marker.mark(bins) & (u64::MAX >> (64 - count));
             left += mark.count_ones() as usize;
             marks.push(mark);
         };
+        let mut bins = [0; 64];
         match rows.list() {
             None => {
                 for chunk in column[self.from..self.to].chunks(64) {
-                    word(&mut chunk.iter().copied());
+                    if let Ok(whole) = chunk.try_into() {
+                        note(whole, 64);
+                        continue;
+                    }
+                    bins[..chunk.len()].copy_from_slice(chunk);
+                    note(&bins, chunk.len());
                 }
             }
             Some(list) => {
                 for chunk in list[self.from..self.to].chunks(64) {
-                    word(&mut chunk.iter().map(|&r| column[r as usize]));
+                    bins.iter_mut().zip(chunk).for_each(|(bin, &r)| *bin = column[r as usize]);
+                    note(&bins, chunk.len());
                 }
             }
         }
@@ -214,6 +218,37 @@ impl Piece {
     /// How many rows go left.
     pub fn left(&self) -> usize {
         self.left
+    }
+}
+
+/// Tells which of 64 bins are in a set.
+enum Marker {
+    Plain([bool; WIDTH]),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Set),
+}
+
+impl Marker {
+    /// With the instructions of a level, which this CPU must have.
+    fn new(level: Level, set: &Set) -> Self {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Self::Avx512(*set),
+            _ => Self::Plain(table(set)),
+        }
+    }
+
+    #[inline]
+    fn mark(&self, bins: &[u8; 64]) -> u64 {
+        match self {
+            Self::Plain(table) => {
+                bins.iter().enumerate().fold(0, |mark, (i, &bin)| mark | u64::from(table[usize::from(bin)]) << i)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: the level was found on this CPU.
+            Self::Avx512(set) => unsafe { x86::mark_512(bins, set) },
+        }
     }
 }
 
@@ -336,6 +371,28 @@ mod x86 {
             }
         }
         plain(list, spare, column, set, all, k, l)
+    }
+
+    /// Which bins are in the set.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,popcnt")]
+    pub(super) fn mark_512(bins: &[u8; 64], set: &Set) -> u64 {
+        // SAFETY: 64 bytes, and twice 16 of the set's 32, lie there.
+        let (bins, low, high) = unsafe {
+            let set: *const __m128i = set.as_ptr().cast();
+            let (low, high) = (_mm_loadu_si128(set), _mm_loadu_si128(set.add(1)));
+            (_mm512_loadu_si512(bins.as_ptr().cast()), _mm512_broadcast_i32x4(low), _mm512_broadcast_i32x4(high))
+        };
+        // The byte of the set in which a bin's bit lies, and the bit.
+        let byte = _mm512_and_si512(_mm512_srli_epi16::<3>(bins), _mm512_set1_epi8(15));
+        let words = _mm512_mask_blend_epi8(
+            _mm512_movepi8_mask(bins),
+            _mm512_shuffle_epi8(low, byte),
+            _mm512_shuffle_epi8(high, byte),
+        );
+        let single = _mm512_set1_epi64(0x8040_2010_0804_0201_u64.cast_signed());
+        let bit = _mm512_shuffle_epi8(single, _mm512_and_si512(bins, _mm512_set1_epi8(7)));
+        _mm512_test_epi8_mask(words, bit)
     }
 
     /// Moves rows as long as whole registers fit on both sides; how many were moved, and how many of them to the left.
@@ -492,6 +549,12 @@ mod tests {
                         let mut pieces = rows.pieces(pieces);
                         for piece in &mut pieces {
                             piece.mark(&rows, &column, &set);
+                        }
+                        for start in (0..column.len() - 64).step_by(97) {
+                            let bins: &[u8; 64] = column[start..start + 64].try_into().unwrap();
+                            let want =
+                                bins.iter().rev().fold(0, |m: u64, b| m << 1 | u64::from(table[usize::from(*b)]));
+                            assert_eq!(Marker::new(level, &set).mark(bins), want);
                         }
                         let run = |moves: &mut [Move<'_>]| moves.iter_mut().for_each(|m| m.run_on(level));
                         let (left, right) = rows.part_marked(&pieces, run);
