@@ -12,13 +12,16 @@ import corten
 from convert.cells import table
 
 
-def test_what_can_not_be_converted_is_told() -> None:
+def test_what_can_not_be_converted_is_told(tmp_path: Any) -> None:
     with pytest.raises(TypeError, match="corten.convert takes fitted models of LightGBM"):
         corten.convert(object())
     with pytest.raises(ValueError, match="not fitted yet"):
         corten.convert(ensemble.RandomForestClassifier())
     with pytest.raises(ValueError, match="no model of LightGBM"):
         corten.convert(b"PK\x03\x04")
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(corten.exceptions.FormatError, match=r"bad\.json: this is no model of LightGBM"):
+        corten.convert(tmp_path / "bad.json")
 
 
 def test_the_command_line_converts_both_ways(tmp_path: Any) -> None:

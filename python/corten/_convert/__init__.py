@@ -71,7 +71,12 @@ def convert(
     if isinstance(model, (bytes, bytearray, memoryview)):
         return Model(_core.convert(bytes(model), given, hashed))
     if isinstance(model, (str, os.PathLike)):
-        return Model(_core.convert(Path(model).read_bytes(), given, hashed))
+        content = Path(model).read_bytes()
+        try:
+            return Model(_core.convert(content, given, hashed))
+        except ValueError as error:
+            # Every error of Corten takes its text alone.
+            raise type(error)(f"{os.fspath(model)}: {error}") from None
     root = type(model).__module__.partition(".")[0]
     if root in _boosters.READERS:
         content, own, in_place = _boosters.READERS[root](model)
