@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from corten.exceptions import NotFittedError
 
 
 def _data(n: int = 1500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -234,3 +235,37 @@ def test_the_model_gives_training_rows_the_scores_it_was_trained_to(rows: int, l
         "cross_entropy": -y * np.log(p) - (1 - y) * np.log(1 - p),
     }
     assert model.train_score_[-1] == pytest.approx(-np.average(losses[loss], weights=weights), rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "quantile"])
+def test_stages_of_a_regressor_are_fits_of_fewer_rounds(loss: str) -> None:
+    x, y = _data()
+    settings: dict[str, Any] = {"loss": loss, "early_stopping": False, "random_state": 0}
+    target = np.exp(y / 3)
+    if loss == "quantile":
+        settings["quantile"] = [0.2, 0.8]
+    model = HistGradientBoostingRegressor(max_iter=6, **settings).fit(x, target)
+    stages = list(model.staged_predict(x))
+    assert len(stages) == 6
+    np.testing.assert_allclose(stages[-1], model.predict(x), rtol=1e-14)
+    less = HistGradientBoostingRegressor(max_iter=2, **settings).fit(x, target)
+    np.testing.assert_allclose(stages[1], less.predict(x), rtol=1e-14)
+    assert not np.allclose(stages[1], stages[2])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_stages_of_a_classifier_are_fits_of_fewer_rounds(classes: int) -> None:
+    x, numbers = _data()
+    x[::7, 1] = np.nan
+    edges = np.quantile(numbers, np.arange(1, classes) / classes)
+    y = np.array(["a", "b", "c"])[np.digitize(numbers, edges)]
+    model = HistGradientBoostingClassifier(max_iter=5, early_stopping=False, random_state=0).fit(x, y)
+    less = HistGradientBoostingClassifier(max_iter=3, early_stopping=False, random_state=0).fit(x, y)
+    scores = list(model.staged_decision_function(x))
+    np.testing.assert_array_equal(scores[-1], model.decision_function(x))
+    np.testing.assert_array_equal(scores[2], less.decision_function(x))
+    shares = list(model.staged_predict_proba(x))
+    np.testing.assert_allclose(shares[2], less.predict_proba(x), rtol=1e-12)
+    np.testing.assert_array_equal(list(model.staged_predict(x))[2], less.predict(x))
+    with pytest.raises(NotFittedError):
+        next(HistGradientBoostingClassifier().staged_predict(x))

@@ -29,6 +29,7 @@ mod schema;
 mod session;
 #[cfg(feature = "std")]
 pub mod sketch;
+mod stages;
 
 #[cfg(feature = "std")]
 pub use corten_kernels::cpu::check as check_cpu;

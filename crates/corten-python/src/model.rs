@@ -203,6 +203,12 @@ impl Model {
         Ok(dict)
     }
 
+    /// Where the sums of a boosted model start, and a model of each `count` trees.
+    fn stages(&self, py: Python<'_>, count: usize) -> PyResult<(Vec<f64>, Vec<Self>)> {
+        let (base, stages) = self.read().stages(count).map_err(|e| errors::to_py(py, e))?;
+        Ok((base, stages.into_iter().map(|m| Self::new(py, m)).collect::<PyResult<_>>()?))
+    }
+
     /// Takes rows into the state; `transform` of each row after its step.
     fn update<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let input = Input::new(x)?;

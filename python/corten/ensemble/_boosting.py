@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -73,6 +73,7 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
     _keeps_handle = True
     _keeps_rounds = True
     n_iter_: int
+    n_trees_per_iteration_: int
     train_score_: np.ndarray
     validation_score_: np.ndarray
     feature_importances_: np.ndarray
@@ -294,6 +295,37 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
         }
         self.report_ = dict(handle.report())
         self._model = handle.model()
+
+    def _staged(self, X: Any) -> Iterator[Scored]:
+        """What scores after each round say, added up as the model adds them."""
+        model = self._fitted_model()
+        classes = getattr(self, "classes_", None)
+        base, stages = model.stages(self.n_trees_per_iteration_)
+        data = self._read(X, reset=False).data
+        scores: np.ndarray = np.asarray(base, dtype=np.float64)
+        for stage in stages:
+            scores = scores + stage.run("decision_function", data, threads=self._threads())
+            yield Scored(self, scores[:, 0] if scores.shape[1] == 1 else scores, classes)
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """What `predict` gives after each round.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,), or (n_samples, n_quantiles) for several quantiles
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        for scored in self._staged(X):
+            yield scored.predict(X)
 
     def refit(self, X: Any, y: Any, sample_weight: Any = None, *, decay_rate: float = 0.9) -> Self:
         """Fits the values of the leaves anew to other rows; splits stay as they are.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
+
+import numpy as np
 
 from .. import _inputs, _targets
 from .._base import ClassifierMixin, DecisionMixin, RegressorMixin
@@ -278,6 +280,48 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         target = _targets.classes(y, inputs.rows, type(self).__name__, weights)
         weights = _targets.class_weights(self.class_weight, target, weights)
         return self._boost(inputs, target, weights, init_score=init_score, init_model=init_model, callbacks=callbacks)
+
+    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
+        """The scores after each round.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The last one is what `decision_function` gives.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        for scored in self._staged(X):
+            yield scored.decision_function(X)
+
+    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
+        """The probability of each class after each round.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            The rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples, n_classes)
+            The last one is what `predict_proba` gives, up to rounding.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        for scored in self._staged(X):
+            yield scored.predict_proba(X)
 
 
 class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):

@@ -122,13 +122,15 @@ impl Forest {
         assert!(codes.len() >= found.len() * width && found.len() <= ROWS, "codes of every row");
         let mut open = [(0u32, 0u32); ROWS];
         let mut count = found.len();
-        // SAFETY, for both loops: a root is a node and each step leads to a node; there are `width` codes for each of the
-        // rows, and the numbers in the list are below their count.
-        let step = |row: u32, at: u32| unsafe {
+        let step = |row: u32, at: u32| {
             let first = row as usize * width;
-            let next = self.step::<CATEGORIES>(at, codes.get_unchecked(first..first + width));
-            soon(self.parts.nodes.as_ptr().add(next as usize));
-            next
+            // SAFETY: a root is a node and each step leads to a node; there are `width` codes for each of the rows, and the
+            // numbers in the list are below their count.
+            unsafe {
+                let next = self.step::<CATEGORIES>(at, codes.get_unchecked(first..first + width));
+                soon(self.parts.nodes.as_ptr().add(next as usize));
+                next
+            }
         };
         for (row, open) in (0u32..).zip(&mut open[..count]) {
             *open = (row, (0..SURE).fold(root, |at, _| step(row, at)));
