@@ -16,7 +16,7 @@ import pytest
 import corten
 from export import devices
 from export.harness import executor, same_bits
-from export.models import FOREIGN, NAMES, ROWS, converted, fitted, numbers
+from export.models import FOREIGN, NAMES, ROWS, WHOLE, converted, fitted, numbers
 
 PAGE = Path(__file__).parents[2] / "examples" / "browser" / "score.html"
 #: One model for each way that scores become answers.
@@ -72,7 +72,7 @@ def _visit(url: str, folder: Path) -> str:
 def _models() -> Iterator[tuple[Any, np.ndarray]]:
     own = fitted()
     for name in NAMES:
-        yield own[name], numbers(ROWS, 11, gaps=name != "forest")
+        yield own[name], numbers(ROWS, 11, gaps=name not in WHOLE)
     for path in CONVERTED:
         yield converted(path)
 
