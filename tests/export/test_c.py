@@ -81,6 +81,24 @@ def test_devices_give_the_executors_bits(models: dict[str, Any], name: str, devi
         assert device(tmp_path, x, report["outputs"][0]) == devices.digest(wanted), report["method"]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_report_is_what_a_compiler_makes_of_it(models: dict[str, Any], name: str, tmp_path: Path) -> None:
+    devices.need("arm-none-eabi-gcc", "arm-none-eabi-size")
+    for method in models[name].methods:
+        report = models[name].export_c(tmp_path / "m.c", method=method)
+        strict = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-std=c99", "-Os", "-ffp-contract=off"]
+        devices.check([*strict, "-fstack-usage", "-c", "m.c", "-o", "m.o"], tmp_path)
+        sizes = devices.check(["arm-none-eabi-size", "-A", "m.o"], tmp_path)
+        section = {line.split()[0]: int(line.split()[1]) for line in sizes.splitlines() if line.startswith(".")}
+        assert section[".data"] == section[".bss"] == 0
+        constants = sum(n for name, n in section.items() if name.startswith(".rodata"))
+        # A compiler puts the entries of small tables into its code, and aligns others.
+        assert constants - 64 <= report["table_bytes"] <= constants + 128
+        frames = [line.split("\t") for line in (tmp_path / "m.su").read_text().splitlines()]
+        stack = {frame[0].rpartition(":")[2]: int(frame[1]) for frame in frames}
+        assert report["stack_bytes"] <= stack["model_predict"] <= report["stack_bytes"] + 90
+
+
 @pytest.mark.parametrize("source", [*FOREIGN, *OBJECTIVES, "far"], ids=lambda s: getattr(s, "stem", s))
 @pytest.mark.parametrize("where", ["gcc", "cortex_m4", "wasm"])
 def test_models_of_other_libraries_give_the_executors_bits(source: Path | str, where: str, tmp_path: Path) -> None:
