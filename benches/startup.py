@@ -165,7 +165,14 @@ def main() -> None:
         ]
         table(
             ["", "measured"],
-            [*imported("corten"), *imported("sklearn"), *loaded(Path(folder)), *sizes, *bundled(model, xt.to_dicts()[0]), *served],
+            [
+                *imported("corten"),
+                *imported("sklearn"),
+                *loaded(Path(folder)),
+                *sizes,
+                *bundled(model, xt.to_dicts()[0]),
+                *served,
+            ],
         )
 
 
