@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What scoring inside an engine adds to the bare engine, and to the model alone, on the same rows.
+"""What scoring inside an engine adds to the same query with a trivial function, and to the model alone, on the same rows.
 
     python benches/engines.py [rows] [engine ...]
 
-Each engine reads one Parquet file and sums its columns: bare, and with a prediction among them. The model alone scores the
-same rows from Arrow's memory. Best of three; an engine that isn't installed is named and left out. One process each, as
-their pools and virtual machines would be in each other's way.
+Each engine reads one Parquet file and sums its columns: bare, with a function that gives back its first column, on the road
+that the model takes, and with a prediction. The model alone scores the same rows from Arrow's memory. MLflow's models are
+called with a pandas frame, of which MLflow looks at each value where the model has a signature. Best of three, taken in turns; an engine that isn't installed is named and left out. One process
+each, as their pools and virtual machines would be in each other's way.
 """
 
 from __future__ import annotations
@@ -27,51 +28,73 @@ import corten
 from corten.ensemble import HistGradientBoostingRegressor
 
 COLUMNS = [f"f{i}" for i in range(8)]
-Pair = tuple[Callable[[], Any], Callable[[], Any]]
+#: The query bare, with a trivial function, and with the model.
+Queries = tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]]
 
 
-def _polars(data: str, model: str, *, engine: Any) -> Pair:
+def _polars(data: str, model: str, *, engine: Any) -> Queries:
     import corten.polars
 
     rows = pl.scan_parquet(data)
+
+    def first(block: pl.Series) -> pl.Series:
+        return block.struct.unnest().to_series()
+
+    trivial = pl.struct(COLUMNS).map_batches(first, return_dtype=pl.Float64, is_elementwise=True).alias("prediction")
+    sums = pl.all().sum()
     return (
-        lambda: rows.select(pl.all().sum()).collect(engine=engine),
-        lambda: rows.with_columns(corten.polars.predict(model)).select(pl.all().sum()).collect(engine=engine),
+        lambda: rows.select(sums).collect(engine=engine),
+        lambda: rows.with_columns(trivial).select(sums).collect(engine=engine),
+        lambda: rows.with_columns(corten.polars.predict(model)).select(sums).collect(engine=engine),
     )
 
 
-def _duckdb(data: str, model: str) -> Pair:
+def _duckdb(data: str, model: str) -> Queries:
     import duckdb
 
     import corten.duckdb
 
     connection = duckdb.connect()
     corten.duckdb.register(connection, "predict", model)
+
+    def first(*columns: Any) -> Any:
+        return columns[0]
+
+    connection.create_function("first_of", first, None, duckdb.sqltype("DOUBLE"), type="arrow", null_handling="special")
     sums = ", ".join(f"sum({c})" for c in COLUMNS)
     columns = ", ".join(COLUMNS)
     return (
         lambda: connection.sql(f"select {sums} from '{data}'").fetchall(),
+        lambda: connection.sql(f"select {sums}, sum(first_of({columns})) from '{data}'").fetchall(),
         lambda: connection.sql(f"select {sums}, sum(predict({columns})) from '{data}'").fetchall(),
     )
 
 
-def _datafusion(data: str, model: str) -> Pair:
+def _datafusion(data: str, model: str) -> Queries:
     import datafusion
+    import pyarrow as pa
 
     import corten.datafusion
 
     context = datafusion.SessionContext()
     context.register_parquet("t", data)
     context.register_udf(corten.datafusion.udf(model))
+
+    def first(*columns: Any) -> Any:
+        return columns[0]
+
+    types = [pa.float64()] * len(COLUMNS)
+    context.register_udf(datafusion.udf(first, types, pa.float64(), "immutable", "first_of"))
     sums = ", ".join(f"sum({c})" for c in COLUMNS)
     columns = ", ".join(COLUMNS)
     return (
         lambda: context.sql(f"select {sums} from t").collect(),
+        lambda: context.sql(f"select {sums}, sum(first_of({columns})) from t").collect(),
         lambda: context.sql(f"select {sums}, sum(predict({columns})) from t").collect(),
     )
 
 
-def _ray(data: str, model: str) -> Pair:
+def _ray(data: str, model: str) -> Queries:
     import ray
 
     import corten.distributed
@@ -79,17 +102,21 @@ def _ray(data: str, model: str) -> Pair:
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
 
-    def same(block: Any) -> Any:
-        return block
+    def first(block: Any) -> Any:
+        return block.append_column("prediction", block.column("f0"))
 
-    def bare() -> Any:
-        rows = ray.data.read_parquet(data)
-        return rows.map_batches(same, batch_format="pyarrow", batch_size=None).sum(COLUMNS)
+    def mapped() -> Any:
+        return ray.data.read_parquet(data).map_batches(first, batch_format="pyarrow", batch_size=None)
 
-    return bare, lambda: corten.distributed.score(model, ray.data.read_parquet(data)).sum([*COLUMNS, "prediction"])
+    answered = [*COLUMNS, "prediction"]
+    return (
+        lambda: ray.data.read_parquet(data).sum(COLUMNS),
+        lambda: mapped().sum(answered),
+        lambda: corten.distributed.score(model, ray.data.read_parquet(data)).sum(answered),
+    )
 
 
-def _dask(data: str, model: str) -> Pair:
+def _dask(data: str, model: str) -> Queries:
     import dask.dataframe
     from dask.distributed import Client, LocalCluster
 
@@ -97,10 +124,18 @@ def _dask(data: str, model: str) -> Pair:
 
     Client(LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None))
     rows = dask.dataframe.read_parquet(data, split_row_groups=True)
-    return lambda: rows.sum().compute(), lambda: corten.distributed.score(model, rows).sum().compute()
+
+    def first(part: Any) -> Any:
+        return part.assign(prediction=part["f0"])
+
+    return (
+        lambda: rows.sum().compute(),
+        lambda: rows.map_partitions(first).sum().compute(),
+        lambda: corten.distributed.score(model, rows).sum().compute(),
+    )
 
 
-def _spark(data: str, model: str) -> Pair:
+def _spark(data: str, model: str) -> Queries:
     from pyspark.sql import SparkSession
 
     import corten.distributed
@@ -110,16 +145,40 @@ def _spark(data: str, model: str) -> Pair:
     session.sparkContext.setLogLevel("OFF")
     rows = session.read.parquet(data)
 
-    def same(batches: Any) -> Any:
-        yield from batches
+    def first(batches: Any) -> Any:
+        import pyarrow as pa
 
+        for batch in batches:
+            names = [*batch.schema.names, "prediction"]
+            yield pa.RecordBatch.from_arrays([*batch.columns, batch.column(0)], names=names)
+
+    shape = corten.distributed.score(model, rows).schema
     return (
-        lambda: rows.mapInArrow(same, rows.schema).groupBy().sum().collect(),
+        lambda: rows.groupBy().sum().collect(),
+        lambda: rows.mapInArrow(first, shape).groupBy().sum().collect(),
         lambda: corten.distributed.score(model, rows).groupBy().sum().collect(),
     )
 
 
-ENGINES: dict[str, Callable[[str, str], Pair]] = {
+def _mlflow(data: str, model: str, *, signature: Any) -> Queries:
+    import mlflow
+
+    import corten.mlflow
+
+    class First(mlflow.pyfunc.PythonModel):
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return model_input["f0"].to_numpy()
+
+    frame = pl.read_parquet(data).to_pandas()
+    with tempfile.TemporaryDirectory() as folder:
+        corten.mlflow.save_model(model, f"{folder}/model", signature=signature)
+        same = mlflow.models.get_model_info(f"{folder}/model").signature
+        mlflow.pyfunc.save_model(f"{folder}/first", python_model=First(), signature=same)
+        first, own = (mlflow.pyfunc.load_model(f"{folder}/{name}") for name in ("first", "model"))
+    return lambda: frame.sum(), lambda: first.predict(frame), lambda: own.predict(frame)
+
+
+ENGINES: dict[str, Callable[[str, str], Queries]] = {
     "polars": lambda data, model: _polars(data, model, engine="in-memory"),
     "polars-streaming": lambda data, model: _polars(data, model, engine="streaming"),
     "duckdb": _duckdb,
@@ -127,25 +186,28 @@ ENGINES: dict[str, Callable[[str, str], Pair]] = {
     "dask": _dask,
     "ray": _ray,
     "spark": _spark,
+    "mlflow": lambda data, model: _mlflow(data, model, signature=None),
+    "mlflow-no-signature": lambda data, model: _mlflow(data, model, signature=False),
 }
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """The best of three calls, after one that starts what has to start."""
-    call()
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def seconds(*calls: Callable[[], Any]) -> list[float]:
+    """The best of three of each call, taken in turns, after one that starts what has to start."""
+    best = [float("inf")] * len(calls)
+    for turn in range(4):
+        for at, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            if turn > 0:
+                best[at] = min(best[at], time.perf_counter() - start)
+    return best
 
 
 def one(engine: str, data: str, model: str) -> None:
     """Measures one engine, in this process."""
-    bare, scored = ENGINES[engine](data, model)
+    queries = ENGINES[engine](data, model)
     rows, loaded = pl.read_parquet(data), corten.load(model)
-    print("figures", seconds(bare), seconds(scored), seconds(lambda: loaded.predict(rows)))
+    print("figures", *seconds(*queries, lambda: loaded.predict(rows)))
 
 
 def main() -> None:
@@ -170,10 +232,11 @@ def main() -> None:
             if not found:
                 print(f"{engine}: {(done.stderr.strip().splitlines() or ['nothing came back'])[-1]}")
                 continue
-            bare, scored, alone = map(float, found[0])
-            lines.append([engine, bare * 1e3, scored * 1e3, alone * 1e3, (scored - bare) / alone])
+            bare, trivial, scored, alone = map(float, found[0])
+            lines.append([engine, *(1e3 * t for t in (bare, trivial, scored, alone)), (scored - trivial) / alone])
     print(f"{rows:,} rows of {len(COLUMNS)} columns, 100 trees")
-    table(["engine", "bare, ms", "with the model, ms", "model alone, ms", "added / model alone"], lines)
+    heads = ["bare, ms", "trivial function, ms", "model, ms", "model alone, ms", "(model - trivial) / alone"]
+    table(["engine", *heads], lines)
 
 
 if __name__ == "__main__":

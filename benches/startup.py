@@ -1,4 +1,5 @@
-"""What it costs to begin: `import corten`, the executable to its first prediction, the server until it is ready."""
+"""What it costs to begin: `import corten`, a model loaded, the executable to its first prediction, the server until it is
+ready."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import numpy as np
 import polars as pl
 from _common import BIN, TEXT, flights, pipeline, table
 
-from corten.ensemble import RandomForestClassifier
+from corten.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
 
 MB = 1e6
 IMPORT = """
@@ -27,6 +28,28 @@ import {0}.ensemble, {0}.pipeline
 cpu = time.process_time() - before
 rss = next(int(l.split()[1]) / 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))
 print(alone, cpu, rss, "{0}" != "sklearn" and ("sklearn" in sys.modules or "scipy" in sys.modules))
+"""
+
+LOAD = """
+import sys, time
+import numpy as np
+import corten
+def resident():
+    return next(int(l.split()[1]) / 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))
+def answer():
+    model = corten.load(sys.argv[2])
+    model.predict(row)
+    return model
+small, row = corten.load(sys.argv[1]), np.zeros((1, 20))
+small.predict(row)
+before = resident()
+model = answer()
+grown, times = resident() - before, []
+for _ in range(20):
+    start = time.perf_counter()
+    answer()
+    times.append((time.perf_counter() - start) * 1e3)
+print(min(times), grown)
 """
 
 
@@ -48,6 +71,24 @@ def imported(library: str) -> list[list[Any]]:
         [f"import {library}, CPU s (best of 5)", min(float(run[0]) for run in runs)],
         ["  with ensembles and pipelines, CPU s", min(float(run[1]) for run in runs)],
         ["  with ensembles and pipelines, RSS MB", min(float(run[2]) for run in runs)],
+    ]
+
+
+def loaded(folder: Path) -> list[list[Any]]:
+    """Time and memory of 500 trees of 63 leaves, loaded where a small model was before."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60_000, 20))
+    y = np.sin(x[:, 0]) * x[:, 1] + x[:, 2] * x[:, 3]
+    paths = []
+    for trees in (1, 500):
+        paths.append(folder / f"{trees}.corten")
+        HistGradientBoostingRegressor(max_iter=trees, max_leaf_nodes=63, early_stopping=False).fit(x, y).save(paths[-1])
+    done = subprocess.run([sys.executable, "-c", LOAD, *paths], capture_output=True, text=True, check=True)
+    milliseconds, grown = map(float, done.stdout.split())
+    size = paths[1].stat().st_size / (1 << 20)
+    return [
+        ["load of 500 trees to the first answer, ms (best of 20)", milliseconds],
+        ["  memory / file", grown / size],
     ]
 
 
@@ -124,7 +165,14 @@ def main() -> None:
         ]
         table(
             ["", "measured"],
-            [*imported("corten"), *imported("sklearn"), *sizes, *bundled(model, xt.to_dicts()[0]), *served],
+            [
+                *imported("corten"),
+                *imported("sklearn"),
+                *loaded(Path(folder)),
+                *sizes,
+                *bundled(model, xt.to_dicts()[0]),
+                *served,
+            ],
         )
 
 

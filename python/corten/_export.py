@@ -35,7 +35,8 @@ class Exports:
         name : str, default="model"
             What the function's name begins with.
         method : {"predict_proba", "predict", "decision_function", "transform"}, optional
-            What the function answers; the first of them that the model has if not given.
+            What the function answers; the first of them that the model has if not given. Conformal models also have
+            "predict_interval" or "predict_set".
         quantize : {"int16", "int8"}, optional
             Keep weights and leaves as whole numbers of that width times a power of two.
         sample : array-like or frame of shape (n_samples, n_features), optional
@@ -44,8 +45,9 @@ class Exports:
         Returns
         -------
         dict
-            `method`, `table_bytes` (flash), `stack_bytes` (memory), `inputs` and `outputs` (numbers and texts), and with
-            a sample `max_error` and `mean_error` of the numbers it answers.
+            `method`, `table_bytes` (flash), `stack_bytes` (of variables; a compiler adds the registers that it saves),
+            `inputs` and `outputs` (numbers and texts), and with a sample `max_error` and `mean_error` of the numbers it
+            answers.
 
         Raises
         ------

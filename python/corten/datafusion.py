@@ -1,7 +1,8 @@
 """Models as scalar functions of DataFusion, in SQL and in its data frames.
 
-The functions are Python ones over Arrow's arrays. A capsule of DataFusion's foreign interface would have to be built for
-one version of DataFusion; scoring runs in Rust on all cores either way.
+The functions are Python ones over Arrow's arrays, which are read and handed back where they lie; scoring runs in Rust on all
+cores. A capsule of DataFusion's foreign interface fits one version of DataFusion and can't tell which
+(docs/engines.md).
 
 Examples
 --------

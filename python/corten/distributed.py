@@ -148,15 +148,17 @@ class _Job:
         if self.path is None:
             return _core.from_bytes(data()) if data is not None else None
         try:
-            found = _digest_of(self.path)
+            with open(self.path, "rb") as file:
+                found = file.read()
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{self.path}: the worker has no such file; give a path that all workers share, or the model itself: "
                 "corten.load(path)"
             ) from error
-        if found != self.digest:
+        # The model is made of the bytes that were looked at: the file may be replaced in between.
+        if _digest(found) != self.digest:
             raise FormatError(f"{self.path}: the worker's file is another model than the one that was given")
-        return _core.load(self.path)
+        return _core.from_bytes(found)
 
     def arrow(self, scorer: Scorer, block: Any) -> Any:
         """A `pyarrow.Table` or `RecordBatch` with the columns to keep and the answers."""

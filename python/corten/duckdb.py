@@ -61,7 +61,8 @@ def register(connection: duckdb.DuckDBPyConnection, name: str, model: Any, *, me
     import duckdb
     import pyarrow as pa
 
-    scorer = Scorer(model, method)
+    # DuckDB calls it on each of its threads with 2,048 rows: too few to share out among more.
+    scorer = Scorer(model, method, threads=1)
     types = {"float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN", "text": "VARCHAR"}
     columns = {column: duckdb.sqltype(types[kind]) for column, kind in scorer.answers}
     single = len(columns) == 1
@@ -92,4 +93,6 @@ def register(connection: duckdb.DuckDBPyConnection, name: str, model: Any, *, me
 
 
 def _array(values: Any) -> Any:
-    return values.combine_chunks() if hasattr(values, "combine_chunks") else values
+    if not hasattr(values, "num_chunks"):
+        return values
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()

@@ -77,7 +77,8 @@ def save_model(
     signature : mlflow.models.ModelSignature or False, optional
         By default the model's own columns, with `method` as a parameter. Their types are left open: the model takes
         numbers of any type and reads what is missing, where MLflow would refuse whole numbers for floats, and floats
-        for whole numbers as soon as one is missing. False for none.
+        for whole numbers as soon as one is missing. It looks at such columns value by value, which takes seconds for
+        millions; False, for no signature, spares that.
     input_example : object, optional
         An example of an input, saved beside the model.
     pip_requirements, extra_pip_requirements, conda_env, code_paths, metadata : optional

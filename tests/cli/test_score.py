@@ -52,16 +52,27 @@ def test_killed_fifty_times_no_row_is_lost_or_doubled(place: Path, tmp_path: Pat
         str(place / "in" / "*.parquet"),
         str(out),
     ]
-    for _ in range(50):
+    start = time.monotonic()
+    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+    whole = time.monotonic() - start
+    hit = cut = 0
+    for _ in range(500):
+        # Most are taken away again, so that there is work.
+        there = sorted(out.glob("[0-9]*.parquet"))
+        for done in moments.sample(there, k=len(there) * 3 // 4):
+            done.unlink()
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.0, 0.35))
+        time.sleep(moments.uniform(0.0, whole))
+        hit += process.poll() is None
         process.kill()
         process.wait()
+        cut += bool(list(out.glob(".*part*")))
         for done in out.glob("[0-9]*.parquet"):
             assert pl.scan_parquet(done).select(pl.len()).collect().item() == ROWS
-        # Some are taken away again, so that each kill finds work.
-        for done in moments.sample(sorted(out.glob("[0-9]*.parquet")), k=len(list(out.glob("[0-9]*.parquet"))) // 2):
-            done.unlink()
+        if hit == 50:
+            break
+    # A run that had ended before the kill doesn't count; some kills must have met a file half written.
+    assert hit == 50 and cut > 0
     assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
     _right(place, out)
     assert not list(out.glob(".*part*"))

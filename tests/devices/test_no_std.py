@@ -14,7 +14,7 @@ import pytest
 
 from export import devices
 from export.harness import executor, same_bits
-from export.models import NAMES, ROWS, numbers, read_back
+from export.models import NAMES, ROWS, WHOLE, numbers, read_back
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +97,7 @@ def _case(models: dict[str, Any], name: str, folder: Path, rows: int) -> tuple[i
     """Writes the model and its rows into a folder; gives the method, the rows and the executor's answers."""
     model = models[name]
     method = "predict_proba" if "predict_proba" in model.methods else "predict"
-    x = numbers(rows, 7, gaps=name != "forest")
+    x = numbers(rows, 7, gaps=name not in WHOLE)
     model.save(folder / "m.corten")
     (folder / "rows.bin").write_bytes(x.tobytes())
     return METHODS.index(method), x, executor(model, method, x)[0]

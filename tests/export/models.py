@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,13 @@ import numpy as np
 
 import corten
 from corten.compose import ColumnTransformer
-from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from corten.conformal import ConformalizedQuantileRegressor, SplitConformalClassifier
+from corten.ensemble import (
+    AdaBoostRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
 from corten.impute import SimpleImputer
 from corten.linear_model import LinearRegression, LogisticRegression
 from corten.pipeline import make_pipeline
@@ -55,6 +62,7 @@ def fitted() -> dict[str, Any]:
     score = np.nan_to_num(x) @ [1, 0.1, 100, 1e-5, 0.3, -1]
     three = np.digitize(score, [-1.0, 1.0])
     plain = np.nan_to_num(x)
+    forest = RandomForestClassifier(n_estimators=3, max_depth=3, random_state=0).fit(plain, three)
     return {
         "pipeline of three classes": _pipeline(3).fit(x, three),
         "pipeline of two classes": _pipeline(2).fit(x, three > 0),
@@ -62,6 +70,13 @@ def fitted() -> dict[str, Any]:
         "boosting with categories": HistGradientBoostingRegressor(max_iter=20, categorical_features=[4]).fit(x, score),
         "boosting of counts": HistGradientBoostingRegressor(max_iter=15, loss="poisson").fit(x, np.abs(score)),
         "forest": RandomForestClassifier(n_estimators=6, max_depth=7, random_state=0).fit(plain, three),
+        # Probabilities of few trees are often equal, and the order of equal ones is part of a set.
+        "sets by sums": SplitConformalClassifier(forest, conformity_score="aps").conformalize(plain, three),
+        "sets by probabilities": SplitConformalClassifier(forest).conformalize(plain, three),
+        "intervals": ConformalizedQuantileRegressor(HistGradientBoostingRegressor(max_iter=5, loss="quantile"))
+        .fit(x, score)
+        .conformalize(x, score),
+        "median of trees": AdaBoostRegressor(n_estimators=9, random_state=0).fit(plain, score),
     }
 
 
@@ -81,7 +96,13 @@ NAMES = (
     "boosting with categories",
     "boosting of counts",
     "forest",
+    "sets by sums",
+    "sets by probabilities",
+    "intervals",
+    "median of trees",
 )
+#: Those that refuse missing values.
+WHOLE = ("forest", "sets by sums", "sets by probabilities", "median of trees")
 
 
 #: Recorded trees under objectives that turn their scores into answers in other ways.
@@ -93,8 +114,31 @@ OBJECTIVES = {
 }
 
 
+#: What the categories of a recorded model are multiplied by: more than the trees operator has codes for.
+FAR = 30_011
+
+
+def far(folder: Path) -> Path:
+    """A recorded model whose categories lie far apart, in a file."""
+    text = next(p for p in FOREIGN if p.name == "lightgbm_binary.txt").read_text()
+
+    def spread(found: re.Match[str]) -> str:
+        (word,) = found[2].split()
+        codes = [FAR * c for c in range(32) if int(word) >> c & 1]
+        words = [sum(1 << c % 32 for c in codes if c // 32 == at) for at in range(max(codes) // 32 + 1)]
+        return f"cat_boundaries=0 {len(words)}\ncat_threshold={' '.join(map(str, words))}\n"
+
+    text = re.sub(r"cat_boundaries=(.*)\ncat_threshold=(.*)\n", spread, text)
+    text = re.sub(r"tree_sizes=.*\n", "", text)
+    path = folder / "far.txt"
+    path.write_text(text)
+    return path
+
+
 def under(name: str, folder: Path) -> Path:
-    """A recorded model with another objective, in a file."""
+    """A recorded model with another objective, or with categories far apart, in a file."""
+    if name == "far":
+        return far(folder)
     file, theirs, objective = OBJECTIVES[name]
     text = next(p for p in FOREIGN if p.name == file).read_text()
     assert theirs in text
@@ -112,6 +156,10 @@ def converted(path: Path) -> Any:
     x[whole] = rng.integers(-2, 8, int(whole.sum()))
     x[rng.random(x.shape) < 0.05] = np.nan
     x[rng.random(x.shape) < 0.05] = 0.0
+    if path.name == "far.txt":
+        # Fractions are cut off: a code of 30011.7 is 30011.
+        x[:, 3] = x[:, 3] * FAR + rng.choice([0.0, 0.7, -0.3], ROWS)
+        x[:6, 3] = [2.0**52, -(2.0**53) - 2, 1e300, np.inf, -np.inf, -0.5]
     return model, x
 
 

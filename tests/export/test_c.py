@@ -21,7 +21,18 @@ from corten.pipeline import make_pipeline
 from corten.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from export import devices
 from export.harness import GOLDEN, Compiled, executor, golden_frame, same_bits, split
-from export.models import FOREIGN, NAMES, OBJECTIVES, ROWS, converted, numbers, operators, read_back, under
+from export.models import (
+    FOREIGN,
+    NAMES,
+    OBJECTIVES,
+    ROWS,
+    WHOLE,
+    converted,
+    numbers,
+    operators,
+    read_back,
+    under,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
@@ -52,7 +63,7 @@ def test_ten_thousand_rows_give_the_executors_bits(
     models: dict[str, Any], name: str, compiler: str, tmp_path: Path
 ) -> None:
     devices.need(compiler)
-    model, x = models[name], numbers(ROWS, 1, gaps=name != "forest")
+    model, x = models[name], numbers(ROWS, 1, gaps=name not in WHOLE)
     for method in model.methods:
         compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c", method=method), compiler, name=method)
         got, _, codes = compiled.run(x, [[] for _ in x])
@@ -62,13 +73,33 @@ def test_ten_thousand_rows_give_the_executors_bits(
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("device", [devices.cortex_m4, devices.wasm])
 def test_devices_give_the_executors_bits(models: dict[str, Any], name: str, device: Any, tmp_path: Path) -> None:
-    model, x = models[name], numbers(ROWS, 2, gaps=name != "forest")
-    report = model.export_c(tmp_path / "m.c")
-    wanted = executor(model, report["method"], x)[0]
-    assert device(tmp_path, x, report["outputs"][0]) == devices.digest(wanted)
+    model, x = models[name], numbers(ROWS, 2, gaps=name not in WHOLE)
+    # What conformal models add comes last.
+    for method in {None, *model.methods[-1:]} if model.methods[-1].startswith("predict_") else [None]:
+        report = model.export_c(tmp_path / "m.c", method=method)
+        wanted = executor(model, report["method"], x)[0]
+        assert device(tmp_path, x, report["outputs"][0]) == devices.digest(wanted), report["method"]
 
 
-@pytest.mark.parametrize("source", [*FOREIGN, *OBJECTIVES], ids=lambda s: getattr(s, "stem", s))
+@pytest.mark.parametrize("name", NAMES)
+def test_the_report_is_what_a_compiler_makes_of_it(models: dict[str, Any], name: str, tmp_path: Path) -> None:
+    devices.need("arm-none-eabi-gcc", "arm-none-eabi-size")
+    for method in models[name].methods:
+        report = models[name].export_c(tmp_path / "m.c", method=method)
+        strict = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-std=c99", "-Os", "-ffp-contract=off"]
+        devices.check([*strict, "-fstack-usage", "-c", "m.c", "-o", "m.o"], tmp_path)
+        sizes = devices.check(["arm-none-eabi-size", "-A", "m.o"], tmp_path)
+        section = {line.split()[0]: int(line.split()[1]) for line in sizes.splitlines() if line.startswith(".")}
+        assert section[".data"] == section[".bss"] == 0
+        constants = sum(n for name, n in section.items() if name.startswith(".rodata"))
+        # A compiler puts the entries of small tables into its code, and aligns others.
+        assert constants - 64 <= report["table_bytes"] <= constants + 128
+        frames = [line.split("\t") for line in (tmp_path / "m.su").read_text().splitlines()]
+        stack = {frame[0].rpartition(":")[2]: int(frame[1]) for frame in frames}
+        assert report["stack_bytes"] <= stack["model_predict"] <= report["stack_bytes"] + 90
+
+
+@pytest.mark.parametrize("source", [*FOREIGN, *OBJECTIVES, "far"], ids=lambda s: getattr(s, "stem", s))
 @pytest.mark.parametrize("where", ["gcc", "cortex_m4", "wasm"])
 def test_models_of_other_libraries_give_the_executors_bits(source: Path | str, where: str, tmp_path: Path) -> None:
     model, x = converted(source if isinstance(source, Path) else under(source, tmp_path))
@@ -90,7 +121,7 @@ def test_every_operator_that_exports_is_among_these_models(models: dict[str, Any
     emitted -= {"link identity"}
     files = [path.read_bytes() for path in GOLDEN]
     files += [m._core.to_bytes() for m in models.values()] + [converted(p)[0]._core.to_bytes() for p in FOREIGN]
-    files += [converted(under(name, tmp_path))[0]._core.to_bytes() for name in OBJECTIVES]
+    files += [converted(under(name, tmp_path))[0]._core.to_bytes() for name in [*OBJECTIVES, "far"]]
     tested = {op for saved in files for op in operators(saved)}
     assert len(emitted) > 15 and emitted <= tested, sorted(emitted - tested)
 
@@ -100,7 +131,7 @@ def test_every_operator_that_exports_is_among_these_models(models: dict[str, Any
 def test_quantized_c_has_the_bits_of_the_quantized_model(
     models: dict[str, Any], name: str, bits: str, tmp_path: Path
 ) -> None:
-    model, x = models[name], numbers(ROWS, 3, gaps=name != "forest")
+    model, x = models[name], numbers(ROWS, 3, gaps=name not in WHOLE)
     report = model.export_c(tmp_path / "m.c", quantize=bits, sample=x)
     got, _, _ = Compiled(tmp_path, report, name=bits).run(x, [[] for _ in x])
     quantized = corten._model.Model(corten._core.quantize(model._core, bits))

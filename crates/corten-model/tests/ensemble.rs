@@ -2,7 +2,7 @@
 
 use corten_core::{Data, Kind};
 use corten_model::compose::{Member, Rule, ensemble};
-use corten_model::ops::{Decide, DecideKind, Linear};
+use corten_model::ops::{Decide, DecideKind, Linear, Op, PredictionSet, SetScore, WeightedMedian};
 use corten_model::{Builder, Input, Labels, Method, Model, Output, Run, Schema};
 
 fn schema(columns: usize) -> Schema {
@@ -95,4 +95,26 @@ fn what_does_not_fit_together_is_refused() {
     assert!(mean(&[member(&a, 1.0), member(&b, 1.0)]));
     assert!(mean(&[Member { columns: vec![1], ..member(&a, 1.0) }]));
     assert!(ensemble(&schema(1), &[member(&a, 1.0)], &Rule::Soft(Labels::Int(vec![0, 1])), false).is_err());
+}
+
+#[test]
+fn not_a_number_is_above_all_numbers_whatever_its_sign() {
+    let answers = |op: Op, x: [f64; 3]| {
+        let mut builder = Builder::new(schema(3));
+        let inputs = builder.inputs();
+        let y = builder.add(op, &inputs).unwrap();
+        let names = (0..y.len()).map(|i| format!("y{i}")).collect();
+        let model = builder.finish(vec![Output::new(Method::Transform, y, names)]).unwrap();
+        let mut session = model.session();
+        session.numbers_mut().copy_from_slice(&x);
+        model.run_row(Method::Transform, &mut session, &[]).unwrap().to_vec()
+    };
+    let set = PredictionSet { score: SetScore::Aps, threshold: 0.9 };
+    for nan in [f64::NAN, -f64::NAN] {
+        for (weights, median) in [([1.0, 1.0, 1.0], 7.0), ([5.0, 1.0, 1.0], f64::NAN)] {
+            let found = answers(WeightedMedian { weights: weights.to_vec() }.into(), [nan, -3.0, 7.0])[0];
+            assert!(found == median || found.is_nan() && median.is_nan());
+        }
+        assert_eq!(answers(set.clone().into(), [0.3, nan, 0.7]), [0.0, 1.0, 0.0]);
+    }
 }

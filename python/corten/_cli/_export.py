@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--c", action="store_true", required=True, help="write C99")
     parser.add_argument("-o", "--output", required=True, help="the file to write")
     parser.add_argument("--name", default="model", help="what the function's name begins with (default: model)")
-    parser.add_argument("--method", help="what it answers: predict_proba, predict, decision_function or transform")
+    parser.add_argument("--method", help="what it answers: predict_proba, predict, predict_set ...")
     parser.add_argument("--quantize", metavar="TYPE", help="keep weights and leaves as int16 or int8")
     parser.add_argument("--sample", metavar="TABLE", help="rows on which the error of --quantize is measured")
 
@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     )
     print(
         f"{options.output}: {options.name}_predict answers {report['method']}; "
-        f"{report['table_bytes']:,} bytes of tables (flash), about {report['stack_bytes']:,} bytes of stack (RAM)",
+        f"{report['table_bytes']:,} bytes of tables (flash), {report['stack_bytes']:,} bytes of variables on the stack "
+        "(RAM), beside the registers that a compiler saves",
         file=sys.stderr,
     )
     if sample is not None:

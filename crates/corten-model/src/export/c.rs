@@ -34,7 +34,7 @@ pub struct Report {
     pub method: Method,
     /// Bytes of constant tables: they lie in flash.
     pub table_bytes: usize,
-    /// Bytes of variables on the stack while it runs; there are no others.
+    /// Bytes of variables on the stack while it runs; there are no others. A compiler adds the registers that it saves.
     pub stack_bytes: usize,
     /// Numbers and texts of a row.
     pub inputs: (usize, usize),
@@ -161,7 +161,7 @@ fn assemble(model: &Model, name: &str, plan: &Plan<'_>, source: &Source, report:
     }
     let _ = writeln!(
         f,
-        " *\n * {} bytes of tables, about {} bytes of stack. The bits are the executor's where the compiler keeps to\n * IEEE 754: \
+        " *\n * {} bytes of tables, {} bytes of variables on the stack. The bits are the executor's where the compiler keeps to\n * IEEE 754: \
          no -ffast-math, and -ffp-contract=off.\n */",
         report.table_bytes, report.stack_bytes
     );

@@ -19,6 +19,8 @@ pub(crate) enum Helper {
     Ln,
     Log1p,
     Sigmoid,
+    /// A number's place among all, as a whole number: -0 below 0, and NaN above all.
+    Order,
     /// Rounds to single precision.
     Narrow,
     /// Thresholds below a value, in tables of `float` and of `double`.
@@ -59,6 +61,7 @@ impl Helper {
             Self::Ln => LN.into(),
             Self::Log1p => LOG1P.into(),
             Self::Sigmoid => SIGMOID.into(),
+            Self::Order => ORDER.into(),
             Self::Narrow => NARROW.into(),
             Self::RankFloat => RANK.replace("NAME", "rank_float").replace("TYPE", "float"),
             Self::RankDouble => RANK.replace("NAME", "rank_double").replace("TYPE", "double"),
@@ -68,6 +71,15 @@ impl Helper {
         }
     }
 }
+
+const ORDER: &str = r"
+static int64_t order(double x) {
+    union { uint64_t bits; double value; } u;
+    if (x != x) return INT64_MAX;
+    u.value = x;
+    return u.bits >> 63 ? -1 - (int64_t)(u.bits & 0x7fffffffffffffffu) : (int64_t)u.bits;
+}
+";
 
 const NARROW: &str = r#"
 static double narrow(double x) {

@@ -80,7 +80,8 @@ impl Operator for PredictionSet {
             let (probabilities, scores) = row.split_at_mut(n);
             for (p, &slot) in probabilities.iter_mut().zip(inputs) {
                 let (Slot::Number(at) | Slot::Text(at)) = slot;
-                *p = before[at as usize * stride + r];
+                // The sign of a NaN is the machine's affair; here all are alike, and above all numbers.
+                *p = Some(before[at as usize * stride + r]).filter(|p| !p.is_nan()).unwrap_or(f64::NAN);
             }
             self.scores(probabilities, &mut order, scores);
             for (class, &score) in scores.iter().enumerate() {

@@ -54,7 +54,8 @@ impl Operator for WeightedMedian {
             sorted.resize(2 * n, 0.0);
             for (i, (slot, &weight)) in inputs.iter().zip(&self.weights).enumerate() {
                 let (Slot::Number(at) | Slot::Text(at)) = *slot;
-                let x = before[at as usize * stride + r];
+                // The sign of a NaN is the machine's affair; here all are alike, and above all numbers.
+                let x = Some(before[at as usize * stride + r]).filter(|x| !x.is_nan()).unwrap_or(f64::NAN);
                 let place = sorted[..i].partition_point(|s| s.total_cmp(&x).is_le());
                 sorted.copy_within(place..i, place + 1);
                 sorted[place] = x;

@@ -6,8 +6,11 @@ mod impute;
 mod linear;
 mod link;
 mod one_hot;
+mod prediction_set;
 mod scale;
 mod trees;
+mod weighted_median;
+mod whole;
 
 use crate::ops::Op;
 use corten_core::{Error, Result};
@@ -65,10 +68,12 @@ pub(crate) fn emit(source: &mut Source, at: &Wires<'_, '_>) -> Result<()> {
         Op::Decide(op) => op.emit(source, at),
         Op::CheckFinite(op) => op.emit(source, at),
         Op::Trees(op) => op.emit(source, at),
-        op if op.is_stateful() => Err(Error::Unsupported(format!(
+        Op::Whole(op) => op.emit(source, at),
+        Op::WeightedMedian(op) => op.emit(source, at),
+        Op::PredictionSet(op) => op.emit(source, at),
+        Op::RunningMoments(_) => Err(Error::Unsupported(format!(
             "operator '{}' keeps a state that grows with the rows it sees; models without a state can be exported to C",
-            op.name()
+            at.step.op.name()
         ))),
-        op => Err(Error::Unsupported(format!("operator '{}' can't be exported to C", op.name()))),
     }
 }
