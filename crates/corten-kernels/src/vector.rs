@@ -57,6 +57,16 @@ dispatch! {
 }
 
 dispatch! {
+    /// Whether no number is infinite or NaN.
+    pub fn all_finite(x: &[f64]) -> bool {
+        // An exponent of ones alone carries into the sign when its last bit is counted up.
+        const EXPONENT: u64 = 0x7ff0_0000_0000_0000;
+        const LAST: u64 = 1 << 52;
+        x.iter().fold(0, |any, x| any | ((x.to_bits() & EXPONENT) + LAST)) >> 63 == 0
+    }
+}
+
+dispatch! {
     /// The sum of a vector.
     pub fn sum(x: &[f64]) -> f64 {
         let mut lanes = [0.0; LANES];

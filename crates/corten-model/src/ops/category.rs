@@ -153,11 +153,20 @@ fn hash(bytes: &[u8]) -> u64 {
         h = (h ^ u64::from_le_bytes(w)).wrapping_mul(ODD);
         h ^= h >> 29;
     }
-    let mut last = [0; 8];
-    let rest = words.remainder();
-    last[..rest.len()].copy_from_slice(rest);
-    h = (h ^ u64::from_le_bytes(last)).wrapping_mul(ODD);
+    h = (h ^ short(words.remainder())).wrapping_mul(ODD);
     h ^ (h >> 32)
+}
+
+/// Up to 8 bytes as a number. A loop: a copy of unknown length is a call.
+#[inline]
+fn short(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, &b| word << 8 | u64::from(b))
+}
+
+/// Whether two texts are the same; most categories are short.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && if a.len() <= 8 { short(a) == short(b) } else { a == b }
 }
 
 impl CategoryColumn {
@@ -216,7 +225,7 @@ impl CategoryColumn {
         loop {
             match table[at] {
                 FREE => return self.unknown(|| format!("'{}'", String::from_utf8_lossy(x))),
-                position if values[position as usize].as_bytes() == x => return Ok(self.code(position)),
+                position if same(values[position as usize].as_bytes(), x) => return Ok(self.code(position)),
                 _ => at = (at + 1) & mask,
             }
         }

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use corten_core::{Error, Result};
+use corten_kernels::vector::all_finite;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -37,9 +38,7 @@ impl Operator for CheckFinite {
         let mut bad = None;
         flow.map(inputs, first, |i, from, to| {
             to.copy_from_slice(from);
-            // x * 0 is NaN exactly where x is infinite or NaN: one pass without branches finds whether to look closer.
-            let clean = from.iter().fold(0.0, |sum, &x| sum + x * 0.0) == 0.0;
-            if !clean && bad.is_none() {
+            if bad.is_none() && !all_finite(from) {
                 let offending = |x: f64| x.is_infinite() || (x.is_nan() && !self.allow_nan);
                 bad = from.iter().copied().find(|&x| offending(x)).map(|x| (i, x));
             }
