@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from corten.exceptions import NotFittedError
 
 
 def _data(n: int = 1500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -267,5 +266,5 @@ def test_stages_of_a_classifier_are_fits_of_fewer_rounds(classes: int) -> None:
     shares = list(model.staged_predict_proba(x))
     np.testing.assert_allclose(shares[2], less.predict_proba(x), rtol=1e-12)
     np.testing.assert_array_equal(list(model.staged_predict(x))[2], less.predict(x))
-    with pytest.raises(NotFittedError):
+    with pytest.raises(ValueError, match="not fitted yet"):
         next(HistGradientBoostingClassifier().staged_predict(x))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -15,49 +15,9 @@ from .._inputs import Input
 from .._lightgbm import WritesLightGBM
 from .._params import clone
 from .._progress import Line, Rounds
-from .._routing import tags
 from ..exceptions import ParameterError, not_fitted
 from . import _budget, _files
-
-
-class Scored:
-    """The model of a round, for scorers: it answers for the rows that are scored, whatever it is asked about."""
-
-    def __init__(self, owner: Any, scores: np.ndarray, classes: np.ndarray | None) -> None:
-        self._owner = owner
-        self._scores = scores
-        self._estimator_type = owner._estimator_type
-        if classes is not None:
-            self.classes_ = classes
-
-    def __sklearn_tags__(self) -> Any:
-        return tags(self._owner)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Raw scores."""
-        return self._scores
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of classes."""
-        scores = self._scores
-        if scores.ndim == 1:
-            positive = 1 / (1 + np.exp(-scores))
-            return np.column_stack([1 - positive, positive])
-        exps = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(exps / exps.sum(axis=1, keepdims=True))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Classes, or numbers."""
-        if hasattr(self, "classes_"):
-            scores = self._scores
-            return np.asarray(self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)])
-        link = getattr(self._owner, "loss", None)
-        if link in ("poisson", "gamma", "tweedie"):
-            return np.exp(self._scores)
-        return 1 / (1 + np.exp(-self._scores)) if link == "cross_entropy" else self._scores
+from ._staged import Scored, Staged
 
 
 def _of_rows(scores: np.ndarray) -> np.ndarray:
@@ -65,7 +25,7 @@ def _of_rows(scores: np.ndarray) -> np.ndarray:
     return scores[0] if len(scores) == 1 else np.ascontiguousarray(scores.T)
 
 
-class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
+class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
     """What all boosting estimators have in common."""
 
     _allow_nan = True
@@ -73,7 +33,6 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
     _keeps_handle = True
     _keeps_rounds = True
     n_iter_: int
-    n_trees_per_iteration_: int
     train_score_: np.ndarray
     validation_score_: np.ndarray
     feature_importances_: np.ndarray
@@ -295,37 +254,6 @@ class HistGradientBoosting(Explains, WritesLightGBM, Estimator):
         }
         self.report_ = dict(handle.report())
         self._model = handle.model()
-
-    def _staged(self, X: Any) -> Iterator[Scored]:
-        """What scores after each round say, added up as the model adds them."""
-        model = self._fitted_model()
-        classes = getattr(self, "classes_", None)
-        base, stages = model.stages(self.n_trees_per_iteration_)
-        data = self._read(X, reset=False).data
-        scores: np.ndarray = np.asarray(base, dtype=np.float64)
-        for stage in stages:
-            scores = scores + stage.run("decision_function", data, threads=self._threads())
-            yield Scored(self, scores[:, 0] if scores.shape[1] == 1 else scores, classes)
-
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """What `predict` gives after each round.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Yields
-        ------
-        ndarray of shape (n_samples,), or (n_samples, n_quantiles) for several quantiles
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        """
-        for scored in self._staged(X):
-            yield scored.predict(X)
 
     def refit(self, X: Any, y: Any, sample_weight: Any = None, *, decay_rate: float = 0.9) -> Self:
         """Fits the values of the leaves anew to other rows; splits stay as they are.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
-
-import numpy as np
 
 from .. import _inputs, _targets
 from .._base import ClassifierMixin, DecisionMixin, RegressorMixin
 from . import _files
 from ._boosting import HistGradientBoosting
+from ._staged import StagedClasses
 
 
-class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradientBoosting):
+class HistGradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMixin, HistGradientBoosting):
     """Gradient boosting of classification trees on binned columns.
 
     Takes tables as they are: columns of text and missing values included. The same seed gives the same model for any
@@ -280,48 +279,6 @@ class HistGradientBoostingClassifier(DecisionMixin, ClassifierMixin, HistGradien
         target = _targets.classes(y, inputs.rows, type(self).__name__, weights)
         weights = _targets.class_weights(self.class_weight, target, weights)
         return self._boost(inputs, target, weights, init_score=init_score, init_model=init_model, callbacks=callbacks)
-
-    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
-        """The scores after each round.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Yields
-        ------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The last one is what `decision_function` gives.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        """
-        for scored in self._staged(X):
-            yield scored.decision_function(X)
-
-    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
-        """The probability of each class after each round.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Yields
-        ------
-        ndarray of shape (n_samples, n_classes)
-            The last one is what `predict_proba` gives, up to rounding.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        """
-        for scored in self._staged(X):
-            yield scored.predict_proba(X)
 
 
 class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
