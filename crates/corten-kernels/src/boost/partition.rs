@@ -222,6 +222,7 @@ impl Piece {
 }
 
 /// Tells which of 64 bins are in a set.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Marker {
     Plain([bool; WIDTH]),
     #[cfg(target_arch = "x86_64")]
