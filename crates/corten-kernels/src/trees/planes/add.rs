@@ -83,12 +83,7 @@ pub(super) fn store(out: &mut [f64], stride: usize, start: usize, count: usize, 
 ///
 /// Shapes: `table` has the numbers of 128 labels, then the first byte of 64 values, the second of all, and so on; `sums` a
 /// number a row.
-pub(super) fn in_register<const W: usize>(
-    table: &[u8],
-    planes: &[u16; PLANES],
-    arena: &[Mask<W>],
-    sums: &mut [f64],
-) {
+pub(super) fn in_register<const W: usize>(table: &[u8], planes: &[u16; PLANES], arena: &[Mask<W>], sums: &mut [f64]) {
     #[cfg(target_arch = "x86_64")]
     {
         #[expect(unsafe_code, reason = "instructions beyond the target's base")]
