@@ -314,7 +314,7 @@ impl<'b> Scan<'b> {
     #[inline]
     fn number(&mut self) -> Option<f64> {
         let start = self.at;
-        let is_negative = self.bytes[start] == b'-';
+        let is_negative = self.bytes.get(start) == Some(&b'-');
         self.at += usize::from(is_negative);
         let (mut whole, mut exponent) = (0u64, 0i32);
         let before = self.digits(&mut whole);
@@ -371,3 +371,6 @@ const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
+
+#[cfg(test)]
+mod tests;

@@ -262,7 +262,7 @@ impl<'b> Reader<'b> {
             self.expect(byte, "the version must be HTTP/1.1 or HTTP/1.0")?;
         }
         let minor = self.next()?;
-        if !minor.is_ascii_digit() {
+        if !matches!(minor, b'0' | b'1') {
             return Err(bad("the version must be HTTP/1.1 or HTTP/1.0").into());
         }
         self.at += 1;
@@ -418,6 +418,8 @@ mod tests {
             ("GET\t/ HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400),
             (" GET / HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400),
             ("GET / HTTP/2.0\r\n\r\n".into(), 400),
+            ("GET / HTTP/1.2\r\nHost: x\r\n\r\n".into(), 400),
+            ("GET / HTTP/1.10\r\nHost: x\r\n\r\n".into(), 400),
             ("GET / http/1.1\r\nHost: x\r\n\r\n".into(), 400),
             ("GET /\r\n\r\n".into(), 400),
             ("GET /\u{e9} HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400),

@@ -19,9 +19,11 @@ use hyper::{Method, Request, Uri};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
+pub(crate) use self::body::Framing;
+use self::body::Reading;
 pub(crate) use self::body::{Body, Unread};
-use self::body::{Framing, Reading};
-use self::head::{Fault, Head, bad};
+pub(crate) use self::head::Head;
+use self::head::{Fault, bad};
 pub(crate) use self::wire::Stream;
 use self::wire::Wire;
 use self::write::After;
