@@ -4,6 +4,8 @@
 //! Whatever is unusual is left to [`infer::any`], of which the answers here have the bytes; so every mistake has one place
 //! that finds words for it.
 
+mod decimal;
+
 use std::cell::RefCell;
 
 use corten_model::{Grid, Joint, Method, Model, Session};
@@ -344,10 +346,10 @@ impl<'b> Scan<'b> {
             let given = if digits > 4 { 10_000 } else { given as i32 };
             exponent = exponent.saturating_add(if down { -given } else { given });
         }
-        // Both are numbers of f64, so one operation rounds once.
-        if count <= 19 && whole <= 1 << 53 && exponent.unsigned_abs() < POWERS.len() as u32 {
-            let power = POWERS[exponent.unsigned_abs() as usize];
-            let x = if exponent < 0 { whole as f64 / power } else { whole as f64 * power };
+        // More digits than 64 bits hold have overflown.
+        if count <= 19
+            && let Some(x) = decimal::nearest(whole, exponent)
+        {
             return Some(if is_negative { -x } else { x });
         }
         let x: f64 = std::str::from_utf8(&self.bytes[start..self.at]).ok()?.parse().ok()?;
@@ -358,6 +360,10 @@ impl<'b> Scan<'b> {
     #[inline]
     fn digits(&mut self, whole: &mut u64) -> usize {
         let start = self.at;
+        while let Some(eight) = self.bytes[self.at..].first_chunk().and_then(|b| decimal::eight(*b)) {
+            *whole = whole.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.at += 8;
+        }
         while let Some(digit) = self.bytes.get(self.at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
             *whole = whole.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.at += 1;
@@ -365,12 +371,6 @@ impl<'b> Scan<'b> {
         self.at - start
     }
 }
-
-/// Powers of ten that f64 has exactly.
-const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
-];
 
 #[cfg(test)]
 mod tests;
