@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
-# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, frames, server_rest,
-# server_grpc.
+# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, frames, server_http,
+# server_rest, server_grpc.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -13,6 +13,15 @@ rows_json) printf '{"width": 1.5, "height": null, "count": 2, "city": "R\\u00f8m
 rows_csv) printf 'width,height,count,city\n1.5,,2,"Ro""me"\n1e3,NaN,0,Oslo\r\n' >"corpus/$target/rows" ;;
 lightgbm | xgboost | catboost) cp -n ../fixtures/foreign/"$target"_* "corpus/$target/" ;;
 tree_arrays) printf '\001\000\001\002\000\004\000\377\001\010\377\377\000\000\000\377\000\004\377\377\000\000\000\377\000\004' >"corpus/$target/stump" ;;
+server_http)
+  features="--features server"
+  printf '\000\020GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n' >"corpus/$target/old"
+  head='POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
+  # shellcheck disable=SC2059
+  printf "\\000\\100${head}Content-Length: 2\r\n\r\n{}" >"corpus/$target/length"
+  # shellcheck disable=SC2059
+  printf "\\000\\003${head}Transfer-Encoding: chunked\r\n\r\n1;a=\"b\"\r\n{\r\n1\r\n}\r\n0\r\nA: b\r\n\r\n" >"corpus/$target/chunks"
+  ;;
 server_rest)
   features="--features server"
   tensor='"name": "input", "datatype": "FP64", "shape": [1, 2]'

@@ -260,3 +260,27 @@ def test_a_fit_from_files_leaves_the_sketch_of_the_same_rows_in_memory(tmp_path:
         sketches.append(corten.load(tmp_path / "m.corten").metadata["sketch"])
     assert sketches[0]["columns"] == sketches[1]["columns"] and sketches[0]["rows"] == 2048
     assert sum(sketches[0]["score"]["profile"]["counts"]) == 2048
+
+
+def test_requests_answered_quickly_count_as_all_others(tmp_path: Path, serving: Serving) -> None:
+    random = np.random.default_rng(3)
+    x = random.normal(size=(800, 4))
+    x[random.random(x.shape) < 0.1] = np.nan
+    model = HistGradientBoostingClassifier(max_iter=5).fit(x, np.nan_to_num(x[:, 0]) > 0)
+    for name in ("quick", "other"):
+        model.save(tmp_path / f"{name}.corten")
+    with serving(tmp_path) as port:
+        for rows in (1, 7, 64, 100, 300):
+            live = random.normal(0.5, 2.0, (rows, 4))
+            data = [
+                None if v != v else v for v in np.where(random.random(live.shape) < 0.2, np.nan, live).ravel().tolist()
+            ]
+            body = {"inputs": [{"name": "input", "datatype": "FP64", "shape": [rows, 4], "data": data}]}
+            answers = [_post(port, "/v2/models/quick/infer", body)]
+            # Parameters are read in one of the two ways only.
+            answers.append(_post(port, "/v2/models/other/infer", {"parameters": {}, **body}))
+            assert answers[0]["outputs"] == answers[1]["outputs"]
+        quick, other = (_get(port, f"/v2/models/{name}/drift") for name in ("quick", "other"))
+    assert quick["rows"] == other["rows"] == 1 + 7 + 64 + 50 + 60
+    assert quick["columns"] == other["columns"] and quick["score"] == other["score"]
+    assert sum(quick["score"]["live"]) == quick["rows"] and any(c["missing"]["live"] > 0 for c in quick["columns"])

@@ -39,4 +39,4 @@ pub use graph::{Builder, Graph, Method, Node, Output, Slot};
 pub use model::Model;
 pub use run::{Batch, Run};
 pub use schema::{Input, Labels, Schema};
-pub use session::Session;
+pub use session::{Grid, Joint, Session};

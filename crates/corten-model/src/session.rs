@@ -48,6 +48,33 @@ fn recycle<'d>(mut from: Vec<Option<&[u8]>>) -> Vec<Option<&'d [u8]>> {
     from.into_iter().map(|_| None).collect()
 }
 
+/// Methods of a model that are run at once: what they share runs once.
+#[derive(Clone, Debug)]
+pub struct Joint {
+    /// Operators in their order.
+    plan: Vec<u32>,
+    /// The columns of each answer.
+    columns: Vec<Vec<u32>>,
+}
+
+impl Joint {
+    /// Columns of each answer.
+    pub fn widths(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().map(Vec::len)
+    }
+}
+
+/// Numbers of rows in plain memory: that of a row and column lies at `row * of_row + column * of_column`.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid<'g> {
+    /// The numbers.
+    pub numbers: &'g [f64],
+    /// Steps from a row to the next.
+    pub of_row: usize,
+    /// Steps from a column to the next.
+    pub of_column: usize,
+}
+
 impl Model {
     /// Scratch for [`Model::run_row`].
     pub fn session(&self) -> Session {
@@ -150,6 +177,81 @@ impl Model {
                         }
                     }
                 }
+            }
+            start += count;
+        }
+        session.keep_texts(texts);
+        done
+    }
+
+    /// Methods of a model that reads numbers only, to be run at once by [`Model::run_joint`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a method that the model doesn't have, and for texts that go in or come out.
+    pub fn joint(&self, methods: &[Method]) -> Result<Joint> {
+        let texts = || Error::Unsupported("texts don't go in or come out here".into());
+        if self.graph.schema.counts().1 > 0 {
+            return Err(texts());
+        }
+        let (mut plan, mut columns) = (Vec::new(), Vec::with_capacity(methods.len()));
+        for &method in methods {
+            let (output, needed) = self.answer(method)?;
+            plan.extend_from_slice(needed);
+            let number = |slot: &Slot| if let Slot::Number(at) = slot { Some(*at) } else { None };
+            columns.push(output.columns.iter().map(number).collect::<Option<Vec<_>>>().ok_or_else(texts)?);
+        }
+        plan.sort_unstable();
+        plan.dedup();
+        Ok(Joint { plan, columns })
+    }
+
+    /// Runs methods on rows of numbers. `out` becomes one answer behind the other, each row after row. The bits are those
+    /// of [`Model::run`]; nothing is allocated once session and `out` have their memory.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for numbers that are fewer than the rows have, and a session of another model;
+    /// [`Error::Column`] from operators.
+    pub fn run_joint(
+        &self,
+        joint: &Joint,
+        session: &mut Session,
+        rows: usize,
+        grid: Grid<'_>,
+        out: &mut Vec<f64>,
+    ) -> Result<()> {
+        let inputs = self.graph.schema.counts().0;
+        let last = rows.saturating_sub(1) * grid.of_row + inputs.saturating_sub(1) * grid.of_column;
+        if rows > 0 && inputs > 0 && last >= grid.numbers.len() {
+            return Err(Error::value(format!("{rows} rows of {inputs} numbers; {} came", grid.numbers.len())));
+        }
+        if session.numbers.len() < self.graph.numbers * session.rows || session.inputs != inputs {
+            return Err(Error::value("the session was made for another model"));
+        }
+        out.clear();
+        out.resize(rows * joint.widths().sum::<usize>(), 0.0);
+        let mut texts = session.lend_texts(self.graph.texts * session.rows.min(rows));
+        let (mut start, mut done) = (0, Ok(()));
+        while start < rows && done.is_ok() {
+            let count = session.rows.min(rows - start);
+            for c in 0..inputs {
+                let from = grid.numbers[start * grid.of_row + c * grid.of_column..].iter().step_by(grid.of_row.max(1));
+                session.numbers[c * count..(c + 1) * count].iter_mut().zip(from).for_each(|(to, x)| *to = *x);
+            }
+            let numbers = &mut session.numbers[..self.graph.numbers * count];
+            let scratch = &mut session.scratch;
+            let mut flow = Flow { rows: count, stride: count, numbers, texts: &mut texts, scratch };
+            done = joint.plan.iter().try_for_each(|&at| {
+                let node = &self.graph.nodes[at as usize];
+                node.op.run(&mut flow, &node.inputs, node.first)
+            });
+            let mut answer = 0;
+            for columns in &joint.columns {
+                let width = columns.len();
+                for (c, &at) in columns.iter().enumerate() {
+                    let to = out[answer + start * width + c..].iter_mut().step_by(width);
+                    to.zip(flow.number(at)).for_each(|(to, &x)| *to = x);
+                }
+                answer += rows * width;
             }
             start += count;
         }

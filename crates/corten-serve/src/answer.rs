@@ -1,20 +1,20 @@
 //! Answers, and the identity that a request keeps from its head to the log.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corten_core::Error;
-use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Bytes>;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
@@ -46,10 +46,27 @@ pub(crate) fn status_of(error: &Error) -> StatusCode {
 
 /// The id that the client gave the request, or a new one.
 pub(crate) fn id_of(headers: &HeaderMap) -> HeaderValue {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let given = headers.get(REQUEST_ID).filter(|v| !v.is_empty() && v.len() <= 128);
+    let given = headers.get(REQUEST_ID).filter(|v| is_id(v.as_bytes()));
     given.cloned().unwrap_or_else(|| {
-        let id = format!("{:08x}-{:x}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut id = Vec::new();
+        new_id(&mut id);
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
     })
+}
+
+/// Whether a client's id is kept.
+pub(crate) fn is_id(given: &[u8]) -> bool {
+    !given.is_empty() && given.len() <= 128
+}
+
+/// Writes an id that no other request of this process has: `PROCESS-NUMBER` in hexadecimal.
+pub(crate) fn new_id(out: &mut Vec<u8>) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:08x}-", std::process::id()));
+    out.extend_from_slice(PROCESS.as_bytes());
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let digits = (16 - number.leading_zeros() / 4).max(1);
+    for place in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[(number >> (4 * place) & 15) as usize]);
+    }
 }

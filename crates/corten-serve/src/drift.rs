@@ -223,6 +223,27 @@ impl Drift {
         Ok(())
     }
 
+    /// Counts rows of numbers, and of what was answered, as [`Drift::table`] does.
+    pub(crate) fn numbers<'a>(
+        &self,
+        seen: &mut Seen,
+        rows: usize,
+        number: impl Fn(usize, usize) -> f64,
+        answered: impl FnOnce(Method) -> Option<(&'a [f64], usize)>,
+    ) {
+        let step = rows.div_ceil(MAX_ROWS).max(1);
+        let rows = || (0..rows).step_by(step);
+        seen.rows += rows().count() as u64;
+        for (column, place) in self.columns.iter().enumerate() {
+            rows().for_each(|row| place.number(&mut seen.counts, number(row, column)));
+        }
+        if let Some((method, at, place)) = &self.score
+            && let Some((numbers, width)) = answered(*method)
+        {
+            rows().for_each(|row| place.number(&mut seen.counts, numbers[row * width + at]));
+        }
+    }
+
     /// Counts rows of a table whose columns may come in another order and beside others.
     ///
     /// # Errors

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use prost::Message;
 
+use crate::http1::{Framing, Head};
 use crate::store::Store;
-use crate::{explain, grpc, infer, predict};
+use crate::{explain, grpc, infer, predict, quick};
 
 /// Most rows of a request.
 const ROWS: usize = 1000;
@@ -31,11 +32,18 @@ pub fn message(store: &Store, bytes: &[u8]) -> bool {
 /// Whether a REST body was answered as an inference request (`head` bytes of it JSON), as rows, or as rows to explain.
 ///
 /// # Panics
-/// Where an answer is no JSON.
+/// Where an answer is no JSON, or two ways to an answer differ.
 pub fn body(store: &Store, model: &str, body: &[u8], head: Option<usize>) -> bool {
     let Some(served) = store.get(model, None) else { return false };
     let json = |bytes: &[u8]| assert!(serde_json::from_slice::<serde_json::Value>(bytes).is_ok());
     let mut answered = false;
+    let mut quickly = Vec::new();
+    if head.is_none()
+        && let Some(rows) = quick::infer(&served, body, ROWS, &mut quickly)
+    {
+        let slowly = infer::any(&served, body, None, ROWS, Instant::now());
+        assert!(slowly.is_ok_and(|slowly| (slowly.bytes, slowly.json, slowly.rows) == (quickly, None, rows)));
+    }
     if let Ok(inferred) = infer::infer(&served, body, head, ROWS, Instant::now()) {
         json(&inferred.bytes[..inferred.json.unwrap_or(inferred.bytes.len())]);
         answered = true;
@@ -49,6 +57,39 @@ pub fn body(store: &Store, model: &str, body: &[u8], head: Option<usize>) -> boo
         answered = true;
     }
     answered
+}
+
+/// Whether bytes begin with the head of a request, and a body where it is in chunks; `cut` is where they come in two pieces.
+///
+/// # Panics
+/// Where pieces are read otherwise than the whole.
+pub fn request(bytes: &[u8], cut: usize) -> bool {
+    let (first, _) = bytes.split_at(cut.min(bytes.len()));
+    let part = Head::read(first);
+    let Ok(Some(head)) = Head::read(bytes) else {
+        assert!(!matches!(part, Ok(Some(_))));
+        return false;
+    };
+    // What becomes a head is never refused before it is whole.
+    assert!(part.is_ok_and(|part| part.is_some() == (head.length <= first.len())));
+    assert!(head.fields().all(|(name, value)| !name.is_empty() && value == value.trim_ascii()));
+    let body = &bytes[head.length..];
+    let (first, second) = body.split_at(cut.min(body.len()));
+    let (mut whole, mut parts) = (head.framing, head.framing);
+    let (mut once, mut twice) = (Vec::new(), Vec::new());
+    let taken = whole.take(body, &mut once);
+    let mut again = parts.take(first, &mut twice);
+    if let Ok(count) = &mut again
+        && *count == first.len()
+    {
+        again = parts.take(second, &mut twice).map(|more| first.len() + more);
+    }
+    assert!(taken == again && (taken.is_err() || (once == twice && whole.is_done() == parts.is_done())));
+    assert!(once.len() <= body.len());
+    if let (Framing::Length(length), true) = (head.framing, whole.is_done()) {
+        assert_eq!(once.len() as u64, length);
+    }
+    taken.is_ok() && whole.is_done()
 }
 
 #[cfg(test)]
@@ -129,5 +170,64 @@ mod tests {
             }
         }
         assert!(answered > 100 && answered < tried, "{answered} of {tried}");
+    }
+
+    /// Names and values of a head's fields.
+    type Fields<'b> = Vec<(&'b [u8], &'b [u8])>;
+
+    /// A head as `httparse` reads it, which takes more than is taken here.
+    fn reference(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>, usize, Vec<(Vec<u8>, Vec<u8>)>)> {
+        let mut fields = [httparse::EMPTY_HEADER; 128];
+        let mut request = httparse::Request::new(&mut fields);
+        let httparse::Status::Complete(length) = request.parse(bytes).ok()? else { return None };
+        let fields = request.headers.iter().map(|h| (h.name.as_bytes().to_vec(), h.value.to_vec())).collect();
+        Some((request.method?.as_bytes().to_vec(), request.path?.as_bytes().to_vec(), length, fields))
+    }
+
+    #[test]
+    fn heads_damaged_in_many_ways_are_read_as_another_parser_reads_them_or_refused() {
+        let mut random = 1u64;
+        let mut next = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random as usize % below
+        };
+        let alphabet = b"\r\n :;,\t0aA\0\x7f\xff/";
+        let mut seeds = recorded();
+        seeds.retain(|s| s.starts_with(b"POST") || s.starts_with(b"GET"));
+        seeds.truncate(40);
+        let chunked = "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        seeds.push(format!("{chunked}4\r\nWiki\r\n6;a=\"b\"\r\npedia \r\n0\r\nA: b\r\n\r\n").into_bytes());
+        seeds.push(b"GET / HTTP/1.0\r\nA:\r\nB: c \t\r\nConnection: keep-alive\r\n\r\n".to_vec());
+        let (mut read, mut refused) = (0, 0);
+        for seed in &seeds {
+            for turn in 0..400 {
+                let mut damaged = seed.clone();
+                // Most of the damage is to heads, which are short beside some bodies.
+                let end = damaged.len().min(400);
+                for _ in 0..turn.min(3) {
+                    let at = next(end.min(damaged.len()));
+                    match next(4) {
+                        0 => damaged[at] ^= 1 << next(8),
+                        1 => damaged[at] = alphabet[next(alphabet.len())],
+                        2 => damaged.insert(at, alphabet[next(alphabet.len())]),
+                        _ => drop(damaged.remove(at)),
+                    }
+                }
+                request(&damaged, next(damaged.len()));
+                let Ok(Some(head)) = Head::read(&damaged) else {
+                    refused += 1;
+                    continue;
+                };
+                read += 1;
+                let (method, target, length, fields) = reference(&damaged).expect("what is read here is read there");
+                assert_eq!((head.method, head.target, head.length), (&*method, &*target, length));
+                let ours: Fields<'_> = head.fields().collect();
+                let theirs: Fields<'_> = fields.iter().map(|(n, v)| (&**n, &**v)).collect();
+                assert_eq!(ours, theirs);
+            }
+        }
+        assert!(read > 1000 && refused > 1000, "{read} {refused}");
     }
 }

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, AUTHORIZATION,
     CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, VARY, WWW_AUTHENTICATE,
@@ -14,8 +13,10 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, REQUEST_ID, id_of, json_of, later, refuse, respond, status_of};
+use crate::http1::{Body, Unread};
 use crate::infer::Fault;
 use crate::keys::Verb;
+use crate::metrics::INFER;
 use crate::packed::{Packing, Unpacked};
 use crate::routes::point;
 use crate::score::{Ask, Bounds, score};
@@ -30,9 +31,13 @@ const HEAD_LENGTH: &str = "inference-header-content-length";
 /// The version that has answered, where routes lead to several.
 const MODEL_VERSION: &str = "x-model-version";
 
-/// Answers a request, counts it and logs it.
-pub(crate) async fn answer(mut request: Request<Incoming>, store: &Store, options: &Options) -> Answer {
-    let begun = Instant::now();
+/// Answers a request that has come at `begun`, counts it and logs it.
+pub(crate) async fn answer(
+    mut request: Request<Body<'_, '_>>,
+    store: &Store,
+    options: &Options,
+    begun: Instant,
+) -> Answer {
     let id = id_of(request.headers());
     let origin = request.headers().get(ORIGIN).cloned();
     let context = options.tracer.as_ref().map(|t| t.context(request.headers())).filter(|c| c.sampled);
@@ -163,7 +168,12 @@ fn post_of<'p>(parts: &[&'p str]) -> Option<Post<'p>> {
 }
 
 /// Lets in who has a key for what is asked.
-async fn guard(request: Request<Incoming>, store: &Store, options: &Options, begun: Instant) -> (&'static str, Answer) {
+async fn guard(
+    request: Request<Body<'_, '_>>,
+    store: &Store,
+    options: &Options,
+    begun: Instant,
+) -> (&'static str, Answer) {
     // Shares the bytes that came.
     let uri = request.uri().clone();
     let decoded: Vec<Cow<'_, str>> = uri.path().split('/').skip(1).map(decode).collect();
@@ -208,7 +218,7 @@ async fn guard(request: Request<Incoming>, store: &Store, options: &Options, beg
 }
 
 async fn route(
-    request: Request<Incoming>,
+    request: Request<Body<'_, '_>>,
     parts: &[&str],
     store: &Store,
     options: &Options,
@@ -249,22 +259,21 @@ fn too_large(limit: usize) -> Answer {
 }
 
 /// Reads a body within its limits of size and time.
-async fn body(request: Request<Incoming>, limit: usize, time: Duration) -> Result<Bytes, Option<Box<Answer>>> {
-    let too_large = || Some(Box::new(too_large(limit)));
-    // A length that is too great is refused before its bytes come.
-    if request.body().size_hint().lower() > limit as u64 {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(time, Limited::new(request.into_body(), limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Some(Box::new(refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))))),
-        Err(_) => Err(None),
-    }
+///
+/// # Errors
+/// With the answer to a body that is too large or broken; none for one that takes too long.
+async fn body(request: Request<Body<'_, '_>>, limit: usize, time: Duration) -> Result<Bytes, Option<Box<Answer>>> {
+    request.into_body().read(limit, time).await.map_err(|unread| match unread {
+        Unread::TooLarge => Some(Box::new(too_large(limit))),
+        Unread::Broken(problem) => {
+            Some(Box::new(refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {problem}"))))
+        }
+        Unread::Slow => None,
+    })
 }
 
 async fn post(
-    request: Request<Incoming>,
+    request: Request<Body<'_, '_>>,
     post: Post<'_>,
     store: &Store,
     options: &Options,
@@ -273,7 +282,7 @@ async fn post(
     let (route, name, version) = match post {
         Post::Predict(name) => ("/predict", name, None),
         Post::Explain(name) => ("/explain", name, None),
-        Post::Infer(name, version) => ("/v2/models/{model}/infer", name, version),
+        Post::Infer(name, version) => (INFER, name, version),
         Post::Index | Post::Load(_) | Post::Unload(_) => {
             let limit = Duration::from_secs(options.body_timeout);
             let body = match body(request, 1 << 16, limit).await {

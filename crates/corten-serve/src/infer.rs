@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::clock::{self, Stage};
 use crate::describe::{MATRIX, datatype_of, is_tensor};
+use crate::quick;
 use crate::request::{self, Request};
 use crate::served::Served;
 use crate::tensor::{Datatype, MAX_INPUTS, Tensor};
@@ -85,26 +86,56 @@ pub(crate) fn table<'v>(
     Table::named(columns)
 }
 
+/// Writes an output tensor up to its data.
+pub(crate) fn describe(output: &Output, rows: usize, json: &mut Vec<u8>) {
+    for part in ["{\"name\":\"", output.method.as_str(), "\",\"datatype\":\"", datatype_of(output).name()] {
+        json.extend_from_slice(part.as_bytes());
+    }
+    json.extend_from_slice(b"\",\"shape\":[");
+    plain(json, rows);
+    if output.columns.len() != 1 {
+        json.push(b',');
+        plain(json, output.columns.len());
+    }
+    json.extend_from_slice(b"],");
+}
+
+/// Writes the data of an output of numbers, or of the labels that they stand for.
+pub(crate) fn data(output: &Output, numbers: &[f64], json: &mut Vec<u8>) {
+    let (labels, numbers) = (output.labels.as_ref().filter(|_| output.method == Method::Predict), numbers.iter());
+    json.extend_from_slice(b"\"data\":");
+    match labels {
+        Some(Labels::Int(v)) => list(json, numbers.map(|&x| v[x as usize])),
+        Some(Labels::Float(v)) => list(json, numbers.map(|&x| v[x as usize])),
+        Some(Labels::Bool(v)) => list(json, numbers.map(|&x| v[x as usize])),
+        Some(Labels::Text(v)) => list(json, numbers.map(|&x| &v[x as usize])),
+        None => list(json, numbers),
+    }
+}
+
+/// Writes the name and version of the model that answers, and the id of the request.
+pub(crate) fn start(served: &Served, id: Option<&str>, json: &mut Vec<u8>) {
+    json.extend_from_slice(b"{\"model_name\":");
+    plain(json, &served.name);
+    json.extend_from_slice(b",\"model_version\":\"");
+    plain(json, served.version);
+    json.extend_from_slice(b"\",");
+    if let Some(id) = id {
+        json.extend_from_slice(b"\"id\":");
+        plain(json, id);
+        json.push(b',');
+    }
+    json.extend_from_slice(b"\"outputs\":[");
+}
+
 /// Writes one output tensor, its data into the JSON or behind it.
 fn write(output: &Output, batch: &Batch, json: &mut Vec<u8>, binary: Option<&mut Vec<u8>>) {
-    let labels = output.labels.as_ref().filter(|_| output.method == Method::Predict);
-    let numbers = batch.numbers.iter();
-    let (name, datatype, rows) = (output.method.as_str(), datatype_of(output).name(), batch.rows);
-    let shape =
-        if output.columns.len() == 1 { format!("[{rows}]") } else { format!("[{rows},{}]", output.columns.len()) };
-    let head = format!("{{\"name\":\"{name}\",\"datatype\":\"{datatype}\",\"shape\":{shape},");
-    json.extend_from_slice(head.as_bytes());
+    describe(output, batch.rows, json);
     match binary {
+        None if batch.texts.is_empty() => data(output, &batch.numbers, json),
         None => {
             json.extend_from_slice(b"\"data\":");
-            match labels {
-                Some(Labels::Int(v)) => list(json, numbers.map(|&x| v[x as usize])),
-                Some(Labels::Float(v)) => list(json, numbers.map(|&x| v[x as usize])),
-                Some(Labels::Bool(v)) => list(json, numbers.map(|&x| v[x as usize])),
-                Some(Labels::Text(v)) => list(json, numbers.map(|&x| &v[x as usize])),
-                None if batch.texts.is_empty() => list(json, numbers),
-                None => list(json, texts(batch)),
-            }
+            list(json, texts(batch));
         }
         Some(out) => {
             let from = out.len();
@@ -221,6 +252,26 @@ pub(crate) fn infer(
     max_rows: usize,
     begun: Instant,
 ) -> Result<Inferred, Fault> {
+    if head.is_none() {
+        let mut bytes = Vec::new();
+        if let Some(rows) = quick::infer(served, body, max_rows, &mut bytes) {
+            return Ok(Inferred { bytes, json: None, rows });
+        }
+    }
+    any(served, body, head, max_rows, begun)
+}
+
+/// Answers any inference request, also those that [`quick`] could.
+///
+/// # Errors
+/// Those of [`infer`].
+pub(crate) fn any(
+    served: &Served,
+    body: &[u8],
+    head: Option<usize>,
+    max_rows: usize,
+    begun: Instant,
+) -> Result<Inferred, Fault> {
     let (json, mut binary) = body.split_at_checked(head.unwrap_or(body.len())).ok_or_else(|| {
         Error::value(format!("Inference-Header-Content-Length is {}, but {} bytes came", head.unwrap_or(0), body.len()))
     })?;
@@ -261,15 +312,7 @@ pub(crate) fn infer(
     served.watch(&data, &methods, &batches);
     let (mut whole, mut bytes) =
         (Vec::with_capacity(256 + 24 * batches.iter().map(|b| b.numbers.len()).sum::<usize>()), Vec::new());
-    whole.extend_from_slice(b"{\"model_name\":");
-    plain(&mut whole, &served.name);
-    whole.extend_from_slice(format!(",\"model_version\":\"{}\",", served.version).as_bytes());
-    if let Some(id) = request.id.as_ref().and_then(|id| id.as_str()) {
-        whole.extend_from_slice(b"\"id\":");
-        plain(&mut whole, id);
-        whole.push(b',');
-    }
-    whole.extend_from_slice(b"\"outputs\":[");
+    start(served, request.id.as_ref().and_then(|id| id.as_str()), &mut whole);
     for (at, ((output, is_binary), batch)) in wanted.iter().zip(&batches).enumerate() {
         if at > 0 {
             whole.push(b',');

@@ -72,6 +72,11 @@ impl Keys {
         Ok(Self { keys })
     }
 
+    /// Whether the server is open to all who reach it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Whether the value of an `Authorization` header may do this with a model: `Err(true)` where the key is known but
     /// not for this, `Err(false)` where it isn't.
     pub(crate) fn check(&self, header: Option<&[u8]>, verb: Verb, model: &str) -> Result<(), bool> {

@@ -19,6 +19,9 @@ const ROWS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1e3, 5e3
 /// One request of so many is measured stage by stage.
 const MEASURED: u64 = 8;
 
+/// The route of inference requests.
+pub(crate) const INFER: &str = "/v2/models/{model}/infer";
+
 /// Kinds of errors, as they are told apart in metrics.
 const KINDS: [&str; 8] =
     ["column", "missing_column", "value", "limit", "unsupported", "timeout", "cancelled", "internal"];
@@ -126,6 +129,8 @@ pub(crate) fn label(name: &str) -> String {
 /// What is counted.
 pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+    /// Those of [`INFER`] that were answered well, which nearly all are.
+    inferred: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     /// Models that were loaded while serving, and files that were refused.
     loads: [AtomicU64; 2],
@@ -138,6 +143,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             requests: Mutex::default(),
+            inferred: AtomicU64::new(0),
             refused: Mutex::default(),
             loads: [const { AtomicU64::new(0) }; 2],
             active: AtomicUsize::new(0),
@@ -148,6 +154,10 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(crate) fn request(&self, route: &'static str, status: u16) {
+        if (route, status) == (INFER, 200) {
+            self.inferred.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((route, status)).or_default() += 1;
     }
 
@@ -163,7 +173,9 @@ impl Metrics {
         let mut out = String::new();
         // Writing to a String can't fail.
         head(&mut out, "corten_requests_total", "counter", "Requests by route and status.");
-        for ((route, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        requests.extend(Some(((INFER, 200), read(&self.inferred))).filter(|(_, count)| *count > 0));
+        for ((route, status), count) in requests {
             let _ = writeln!(out, "corten_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}");
         }
         head(&mut out, "corten_refused_total", "counter", "Requests that a limit turned away, by limit.");

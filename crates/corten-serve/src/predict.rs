@@ -116,7 +116,7 @@ fn row(
     scanner: &mut Scanner<'_>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let Worker { session, rows, answers, seen } = worker;
+    let Worker { session, rows, answers, seen, .. } = worker;
     rows.read(scanner, session)?;
     clock::lap(Stage::Decode);
     let texts = rows.texts();

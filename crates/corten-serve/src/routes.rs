@@ -197,10 +197,15 @@ impl Router {
         Ok(())
     }
 
+    /// Whether there are routes.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
     /// All routes, where there are any.
     pub(crate) fn routes(&self) -> Option<Arc<Routes>> {
         let routes = || Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
-        self.any.load(Ordering::Relaxed).then(routes)
+        self.any().then(routes)
     }
 }
 

@@ -1,27 +1,22 @@
 //! Listening, accepting, and going down without losing a request.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corten_core::{Error, Result};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::answer::later;
 use crate::keys::Keys;
 use crate::notify::notify;
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::trace::Tracer;
-use crate::{grpc, http};
+use crate::{grpc, http1};
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -90,6 +85,13 @@ impl Default for Options {
             tracer: None,
             tls: None,
         }
+    }
+}
+
+impl Options {
+    /// Whether nothing is to be done for a request but to answer it.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.log && self.tracer.is_none() && self.cors.is_empty() && self.keys.is_empty()
     }
 }
 
@@ -329,44 +331,21 @@ where
         Protocol::Grpc => {
             let open = Counted::new(&shared.connections);
             let full = open.before >= shared.options.max_connections;
-            grpc::connection(stream, Arc::clone(&shared), full, stopped).await;
+            grpc::connection(stream, Vec::new(), Arc::clone(&shared), full, stopped).await;
         }
     }
 }
 
-/// Answers the requests of a connection.
-pub(crate) async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    shared: Arc<Shared>,
-    mut stopped: watch::Receiver<bool>,
-) {
+/// Answers the requests of a connection; one that speaks HTTP/2 with its first bytes is one of gRPC.
+pub(crate) async fn connection<S>(mut stream: S, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let open = Counted::new(&shared.connections);
     let full = open.before >= shared.options.max_connections;
-    {
-        let shared = &shared;
-        let service = service_fn(move |request| async move {
-            Ok::<_, Infallible>(if full {
-                shared.store.metrics.refused("connections");
-                later(format!("more than {} connections at once", shared.options.max_connections))
-            } else {
-                http::answer(request, &shared.store, &shared.options).await
-            })
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(shared.options.head_timeout))
-            .keep_alive(!full)
-            .max_buf_size(64 << 10)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        tokio::select! {
-            // A client that goes away is no error of the server's.
-            _ = connection.as_mut() => {}
-            () = until(&mut stopped) => {
-                connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
-            }
-        }
+    if let http1::End::Http2(before) = http1::serve(&mut stream, &shared, full, &mut stopped).await {
+        // Its state is large, and most connections don't need it.
+        Box::pin(grpc::connection(stream, before, Arc::clone(&shared), full, stopped)).await;
     }
 }
 

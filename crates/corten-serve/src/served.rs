@@ -11,6 +11,7 @@ use corten_model::{Batch, Method, Model, Session};
 
 use crate::drift::{Drift, Seen};
 use crate::metrics::Latency;
+use crate::quick::Plan;
 
 /// Workers that are kept for later requests.
 const KEPT: usize = 256;
@@ -18,6 +19,8 @@ const KEPT: usize = 256;
 /// What a request needs to score rows; used by one request at a time.
 pub(crate) struct Worker {
     pub(crate) session: Session,
+    /// For requests of several rows, once there was one.
+    pub(crate) block: Option<Session>,
     pub(crate) rows: RowReader,
     pub(crate) answers: AnswerWriter,
     /// What it has counted of drift, where the model has a sketch.
@@ -29,6 +32,8 @@ pub(crate) struct Served {
     pub(crate) name: String,
     pub(crate) version: u64,
     pub(crate) model: Model,
+    /// How requests of numbers are answered, where the model reads and answers nothing else.
+    pub(crate) plan: Option<Plan>,
     free: Mutex<Vec<Worker>>,
     /// The state of a model that has one advances under this lock.
     pub(crate) state: Option<Mutex<Model>>,
@@ -57,8 +62,8 @@ impl Served {
             Err(error) => Err(error.to_string()),
         };
         let state = model.is_stateful().then(|| Mutex::new(model.clone()));
-        let (name, free) = (name.to_owned(), Mutex::default());
-        let mut served = Self { name, version, model, free, state, latency, drift, took: Duration::ZERO };
+        let (name, free, plan) = (name.to_owned(), Mutex::default(), Plan::of(&model));
+        let mut served = Self { name, version, model, plan, free, state, latency, drift, took: Duration::ZERO };
         served.warm().map_err(|e| Error::value(format!("{}: can't answer a row: {e}", path.display())))?;
         served.took = start.elapsed();
         Ok(served)
@@ -82,6 +87,7 @@ impl Served {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = free.unwrap_or_else(|| Worker {
             session: self.model.session(),
+            block: None,
             rows: RowReader::new(&self.model),
             answers: AnswerWriter::new(&self.model),
             seen: self.drift.as_ref().map(Drift::seen).unwrap_or_default(),

@@ -1,9 +1,10 @@
 //! The models of a server: where they come from, which versions are loaded, and how new ones take their place.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use corten_core::{Error, Result};
@@ -16,6 +17,9 @@ use crate::shadow::Shadow;
 
 /// Most models and versions of a repository.
 const MAX_MODELS: usize = 10_000;
+
+/// Models that a thread remembers.
+const MAX_RECENT: usize = 64;
 
 /// The file of routes of a folder.
 const ROUTES: &str = "routes.json";
@@ -147,6 +151,13 @@ struct Slot {
     off: bool,
 }
 
+/// A model that a thread has asked for; others may have unloaded it since.
+struct Recent {
+    name: String,
+    version: Option<u64>,
+    served: Weak<Served>,
+}
+
 /// Why there is no model to answer.
 pub(crate) enum Missing {
     /// It is known, but not loaded.
@@ -176,6 +187,8 @@ pub struct Store {
     pub(crate) shadow: Shadow,
     pub(crate) metrics: Metrics,
     pub(crate) draining: AtomicBool,
+    /// Another number after each change of what is served, and in each store.
+    generation: AtomicU64,
 }
 
 impl Store {
@@ -207,6 +220,7 @@ impl Store {
             shadow: Shadow::default(),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
         };
         let found = store.find()?;
         if found.is_empty() {
@@ -266,6 +280,7 @@ impl Store {
                 return Err(error);
             }
         };
+        self.changed();
         drop(slots);
         // The old model may be the last of its kind: freeing it must not hold the lock.
         drop(old);
@@ -286,7 +301,11 @@ impl Store {
             let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
             // A file that was named stays served when it goes away; what was found in a folder goes with its file.
             // A listing made while a file is renamed over another may lack both.
+            let before = slots.len();
             slots.retain(|key, slot| found.contains_key(key) || slot.path.is_file());
+            if slots.len() != before {
+                self.changed();
+            }
             for (key, path) in found {
                 let now = Stamp::of(&path);
                 let slot = slots.entry(key.clone()).or_insert_with(|| Slot {
@@ -349,6 +368,12 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that other models are served now; whoever calls this holds the slots.
+    fn changed(&self) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        self.generation.store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+    }
+
     /// Stops to serve a model; requests that have it finish.
     pub(crate) fn unload(&self, name: &str) -> bool {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -360,6 +385,7 @@ impl Store {
             gone.extend(slot.served.take());
             (slot.off, slot.reason) = (true, "unloaded".into());
         }
+        self.changed();
         drop(slots);
         drop(gone);
         any
@@ -372,6 +398,34 @@ impl Store {
         let (low, high) = (version.unwrap_or(0), version.unwrap_or(u64::MAX));
         let mut range = slots.range((name.to_owned(), low)..=(name.to_owned(), high)).rev();
         range.find_map(|(_, slot)| slot.served.clone())
+    }
+
+    /// As [`Store::get`], where there are no routes: what a thread has asked for is remembered by it until other models
+    /// are served.
+    pub(crate) fn recent(&self, name: &str, version: Option<u64>) -> Option<Arc<Served>> {
+        thread_local! {
+            static RECENT: RefCell<(u64, Vec<Recent>)> = const { RefCell::new((0, Vec::new())) };
+        }
+        if self.router.any() {
+            return None;
+        }
+        RECENT.with_borrow_mut(|(then, recent)| {
+            let now = self.generation.load(Ordering::Acquire);
+            if *then != now {
+                recent.clear();
+                *then = now;
+            }
+            let known = recent.iter().find(|r| r.version == version && r.name == name);
+            if let Some(served) = known.and_then(|r| r.served.upgrade()) {
+                return Some(served);
+            }
+            let served = self.get(name, version)?;
+            if recent.len() >= MAX_RECENT {
+                recent.clear();
+            }
+            recent.push(Recent { name: name.to_owned(), version, served: Arc::downgrade(&served) });
+            Some(served)
+        })
     }
 
     /// The model of a name that may end in an alias, `NAME@ALIAS`, and the alias.

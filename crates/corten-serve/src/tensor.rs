@@ -117,7 +117,7 @@ impl Datatype {
     }
 
     /// A number from JSON, if the type has it.
-    fn of_json(self, x: f64) -> Option<f64> {
+    pub(crate) fn of_json(self, x: f64) -> Option<f64> {
         match self {
             Self::Fp32 => Some(f64::from(x as f32)),
             Self::Bool => (x == 0.0 || x == 1.0).then_some(x),

@@ -31,6 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use self::call::Call;
+pub(crate) use self::preface::PREFACE;
 use self::status::{Code, Status, trailers};
 use self::wire::{ENCODINGS, Messages, Reply};
 use crate::answer::{REQUEST_ID, id_of};
@@ -82,13 +83,19 @@ const METHODS: [(&str, bool, Kind); 17] = [
     ("/inference.model_repository.ModelRepositoryService/RepositoryIndex", true, Kind::Unary(models::repository_index)),
 ];
 
-/// Speaks gRPC on a connection until it ends. One that came beyond the limit is told so and closed.
-pub(crate) async fn connection<S>(stream: S, shared: Arc<Shared>, full: bool, mut stopped: watch::Receiver<bool>)
-where
+/// Speaks gRPC on a connection, of which some bytes may have been read before, until it ends. One that came beyond the
+/// limit is told so and closed.
+pub(crate) async fn connection<S>(
+    stream: S,
+    before: Vec<u8>,
+    shared: Arc<Shared>,
+    full: bool,
+    mut stopped: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let patience = Duration::from_secs(shared.options.head_timeout);
-    let Ok(Ok(stream)) = tokio::time::timeout(patience, preface::expect(stream)).await else { return };
+    let Ok(Ok(stream)) = tokio::time::timeout(patience, preface::expect(stream, before)).await else { return };
     let service = {
         let stopped = stopped.clone();
         service_fn(move |request| {

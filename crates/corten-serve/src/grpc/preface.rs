@@ -9,38 +9,41 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 /// What every client begins with.
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Reads the preface, and gives the stream back as if it hadn't been read.
+/// Reads the preface, of which `before` was read already, and gives the stream back as if nothing had been read.
 ///
 /// # Errors
 /// Those of the stream, and of another first byte.
-pub(crate) async fn expect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Rewound<S>> {
-    let mut given = [0; PREFACE.len()];
-    let mut length = 0;
-    while length < given.len() {
-        let more = stream.read(&mut given[length..]).await?;
-        if more == 0 || !PREFACE.starts_with(&given[..length + more]) {
+pub(crate) async fn expect<S: AsyncRead + Unpin>(mut stream: S, mut before: Vec<u8>) -> io::Result<Rewound<S>> {
+    while before.len() < PREFACE.len() {
+        let mut given = [0; PREFACE.len()];
+        let more = stream.read(&mut given[before.len()..]).await?;
+        before.extend_from_slice(&given[before.len()..][..more]);
+        if more == 0 || !PREFACE.starts_with(&before) {
             return Err(Error::new(ErrorKind::InvalidData, "no HTTP/2"));
         }
-        length += more;
     }
-    Ok(Rewound { stream, told: 0 })
+    Ok(Rewound { stream, before, told: 0 })
 }
 
-/// A stream whose preface was read and comes again.
+/// A stream whose first bytes were read and come again.
 pub(crate) struct Rewound<S> {
     stream: S,
+    before: Vec<u8>,
     told: usize,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let rest = &PREFACE[self.told..];
+        let rest = &self.before[self.told..];
         if rest.is_empty() || into.remaining() == 0 {
             return Pin::new(&mut self.stream).poll_read(context, into);
         }
         let length = rest.len().min(into.remaining());
         into.put_slice(&rest[..length]);
         self.told += length;
+        if self.told == self.before.len() {
+            (self.before, self.told) = (Vec::new(), 0);
+        }
         Poll::Ready(Ok(()))
     }
 }

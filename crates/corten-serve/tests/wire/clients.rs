@@ -115,7 +115,13 @@ impl Streams {
 #[test]
 fn clients_over_grpc_are_answered_as_recorded() {
     let port = free_port();
-    let _server = Server::start(&SERVED, &["--admin", "--grpc-port", &port.to_string()]);
+    let server = Server::start(&SERVED, &["--admin", "--grpc-port", &port.to_string()]);
+    answered_over_grpc(port);
+    // The port of HTTP/1.1 tells gRPC by its first bytes.
+    answered_over_grpc(server.port);
+}
+
+fn answered_over_grpc(port: u16) {
     let mut count = 0;
     for recorded in recorded().iter().filter(|r| r.protocol == "grpc") {
         for turns in &recorded.connections {

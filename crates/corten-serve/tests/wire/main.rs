@@ -9,6 +9,7 @@ mod folder;
 mod grpc;
 mod grpc_limits;
 mod grpc_server;
+mod http1;
 mod lambda;
 mod life;
 mod limits;

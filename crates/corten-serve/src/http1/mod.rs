@@ -1,0 +1,319 @@
+//! HTTP/1.1 (RFC 9112): a connection is read, answered and written on the thread that accepted it, without a task or a
+//! table of its own for a request. What nearly all requests are has a way of its own, [`quick`]; all others become requests
+//! of the crate `http`.
+
+mod body;
+mod head;
+mod quick;
+mod wire;
+mod write;
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Uri};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+pub(crate) use self::body::Framing;
+use self::body::Reading;
+pub(crate) use self::body::{Body, Unread};
+pub(crate) use self::head::Head;
+use self::head::{Fault, bad};
+pub(crate) use self::wire::Stream;
+use self::wire::Wire;
+use self::write::After;
+use crate::answer::{Answer, later, refuse};
+use crate::grpc::PREFACE;
+use crate::http;
+use crate::serve::{Shared, until};
+
+/// Most bytes of a body that are read only to keep the connection of a request that was refused.
+const MOST_DRAINED: u64 = 256 << 10;
+
+/// Why a connection isn't read any further.
+pub(crate) enum End {
+    /// It has ended.
+    Closed,
+    /// It speaks HTTP/2; the bytes that came.
+    Http2(Vec<u8>),
+}
+
+/// What the bytes that came ask for.
+enum Turn {
+    /// More bytes.
+    More,
+    /// That some answers are sent first.
+    Flush,
+    /// An answer.
+    Request(Box<Request<()>>, Asked),
+    Fault(Fault),
+    Http2,
+}
+
+/// What is to be known of a request beside itself.
+struct Asked {
+    begun: std::time::Instant,
+    reading: Reading,
+    keep: bool,
+    old: bool,
+    /// Whether its answer has no body.
+    head: bool,
+}
+
+/// What a wait for bytes has brought.
+enum Came {
+    Bytes,
+    End,
+    /// The time is over.
+    Late,
+    /// The word to stop, while nothing had come.
+    Stop,
+}
+
+/// Answers the requests of a connection; one beyond the limit of connections (`full`) is told so and closed.
+pub(crate) async fn serve(
+    stream: &mut dyn Stream,
+    shared: &Arc<Shared>,
+    full: bool,
+    stopped: &mut watch::Receiver<bool>,
+) -> End {
+    let options = &shared.options;
+    let patience = Duration::from_secs(options.head_timeout);
+    let mut connection = Connection {
+        wire: Wire::new(stream, Duration::from_secs(options.body_timeout)),
+        shared,
+        full,
+        quick: !full && options.is_plain(),
+        stopping: *stopped.borrow(),
+        word: stopped.clone(),
+        first: true,
+    };
+    let mut stop = pin!(until(stopped));
+    let mut deadline = Instant::now() + patience;
+    let mut sleep = pin!(tokio::time::sleep_until(deadline));
+    let lingers = loop {
+        match connection.turn() {
+            Turn::Http2 => return End::Http2(connection.wire.rest().to_vec()),
+            Turn::Fault(fault) => {
+                connection.refuse(fault).await;
+                break true;
+            }
+            Turn::Request(request, asked) => {
+                if !connection.request(*request, asked).await {
+                    break true;
+                }
+                deadline = Instant::now() + patience;
+            }
+            Turn::Flush => {
+                if connection.wire.flush().await.is_err() {
+                    break false;
+                }
+            }
+            Turn::More => {
+                if connection.wire.owes() {
+                    if connection.wire.flush().await.is_err() {
+                        break false;
+                    }
+                    deadline = Instant::now() + patience;
+                }
+                match connection.wait(stop.as_mut(), sleep.as_mut(), deadline).await {
+                    Came::Bytes => {}
+                    Came::Late if !connection.wire.rest().is_empty() => {
+                        let problem = "the head of the request took too long";
+                        shared.store.metrics.refused("slow");
+                        connection.refuse(Fault { status: hyper::StatusCode::REQUEST_TIMEOUT, problem }).await;
+                        break false;
+                    }
+                    Came::End | Came::Late | Came::Stop => break false,
+                }
+            }
+        }
+    };
+    connection.wire.close(lingers).await;
+    End::Closed
+}
+
+struct Connection<'c, 's> {
+    wire: Wire<'s>,
+    shared: &'c Arc<Shared>,
+    full: bool,
+    /// Whether requests are answered quickly where that can be.
+    quick: bool,
+    stopping: bool,
+    /// Tells when the word to stop has come.
+    word: watch::Receiver<bool>,
+    /// Whether nothing was read yet: HTTP/2 begins here or nowhere.
+    first: bool,
+}
+
+impl Connection<'_, '_> {
+    /// Answers what is answered quickly; what the bytes behind it ask for.
+    fn turn(&mut self) -> Turn {
+        // The other end is gone only with the server.
+        self.stopping |= self.word.has_changed().unwrap_or(true);
+        let mut begun;
+        if self.first {
+            let rest = self.wire.rest();
+            if rest.starts_with(PREFACE) {
+                return Turn::Http2;
+            }
+            if PREFACE.starts_with(rest) {
+                return Turn::More;
+            }
+            self.first = false;
+        }
+        let head = loop {
+            if self.wire.is_full() {
+                return Turn::Flush;
+            }
+            let (bytes, out) = self.wire.both();
+            if bytes.is_empty() {
+                return Turn::More;
+            }
+            begun = std::time::Instant::now();
+            let head = match Head::read(bytes) {
+                Ok(Some(head)) => head,
+                Ok(None) => return Turn::More,
+                Err(fault) => return Turn::Fault(fault),
+            };
+            let quickly = self.quick && !self.stopping;
+            let used = quickly.then(|| quick::answer(&head, &bytes[head.length..], self.shared, begun, out)).flatten();
+            match used {
+                Some(body) => {
+                    let used = head.length + body;
+                    self.wire.consume(used);
+                }
+                None => break head,
+            }
+        };
+        let asked = Asked {
+            begun,
+            reading: Reading::new(head.framing, head.expects),
+            keep: head.keep,
+            old: head.old,
+            head: head.method == b"HEAD",
+        };
+        let (request, length) = (request_of(&head), head.length);
+        self.wire.consume(length);
+        match request {
+            Ok(request) => Turn::Request(Box::new(request), asked),
+            Err(fault) => Turn::Fault(fault),
+        }
+    }
+
+    /// Answers a request; whether the connection stays.
+    async fn request(&mut self, request: Request<()>, mut asked: Asked) -> bool {
+        let (store, options) = (&self.shared.store, &self.shared.options);
+        let answer = if self.full {
+            store.metrics.refused("connections");
+            later(format!("more than {} connections at once", options.max_connections))
+        } else {
+            let body = Body { wire: &mut self.wire, reading: &mut asked.reading };
+            // Its state is large, and most requests don't come here: a connection has no room of its own for it.
+            Box::pin(http::answer(request.map(|()| body), store, options, asked.begun)).await
+        };
+        // What is left of a body that wasn't wanted is read where that is cheaper than another connection.
+        self.stopping |= self.word.has_changed().unwrap_or(true);
+        let keep = asked.keep && !self.full && !self.stopping && asked.reading.left() <= MOST_DRAINED;
+        self.send(answer, &asked, keep).await.is_ok() && keep && self.drain(asked.reading.framing).await
+    }
+
+    /// Sends an answer.
+    async fn send(&mut self, answer: Answer, asked: &Asked, keep: bool) -> std::io::Result<()> {
+        let after = match (keep, asked.old) {
+            (false, _) => After::Ends,
+            (true, false) => After::Stays,
+            (true, true) => After::StaysOld,
+        };
+        write::head(&answer, after, self.wire.out());
+        let body = if asked.head { Bytes::new() } else { answer.into_body() };
+        self.wire.flush_with(&body).await
+    }
+
+    /// Reads what is left of a body; whether it came to its end in time.
+    async fn drain(&mut self, mut framing: Framing) -> bool {
+        if framing.is_done() {
+            return true;
+        }
+        let limit = Duration::from_secs(self.shared.options.body_timeout);
+        let drained = async {
+            let mut none = Vec::new();
+            loop {
+                none.clear();
+                let Ok(count) = framing.take(self.wire.rest(), &mut none) else { return false };
+                self.wire.consume(count);
+                if framing.is_done() {
+                    return true;
+                }
+                if !matches!(self.wire.fill().await, Ok(1..)) {
+                    return false;
+                }
+            }
+        };
+        tokio::time::timeout(limit, drained).await.unwrap_or(false)
+    }
+
+    /// Says why a request isn't read, which is the end of its connection.
+    async fn refuse(&mut self, fault: Fault) {
+        self.shared.store.metrics.request("other", fault.status.as_u16());
+        let answer = refuse(fault.status, fault.problem);
+        write::head(&answer, After::Ends, self.wire.out());
+        // The client may be gone, which is no error of the server's.
+        let _ = self.wire.flush_with(answer.body()).await;
+    }
+
+    /// Waits for bytes, for the word to stop while there are none, and for the deadline.
+    async fn wait(
+        &mut self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut sleep: Pin<&mut Sleep>,
+        deadline: Instant,
+    ) -> Came {
+        let came = std::future::poll_fn(|context| {
+            if let Poll::Ready(read) = self.wire.poll_fill(context) {
+                return Poll::Ready(if matches!(read, Ok(1..)) { Came::Bytes } else { Came::End });
+            }
+            if !self.stopping && stop.as_mut().poll(context).is_ready() {
+                self.stopping = true;
+            }
+            if self.stopping && self.wire.rest().is_empty() {
+                return Poll::Ready(Came::Stop);
+            }
+            while sleep.as_mut().poll(context).is_ready() {
+                // It was set for an earlier request: setting it for each costs more than looking again.
+                if deadline <= Instant::now() {
+                    return Poll::Ready(Came::Late);
+                }
+                sleep.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await;
+        if !matches!(came, Came::Stop) {
+            return came;
+        }
+        // What lies in the socket already is still answered.
+        tokio::task::yield_now().await;
+        let last = std::future::poll_fn(|context| Poll::Ready(self.wire.poll_fill(context))).await;
+        if matches!(last, Poll::Ready(Ok(1..))) { Came::Bytes } else { Came::Stop }
+    }
+}
+
+/// A request without its body.
+fn request_of(head: &Head<'_>) -> Result<Request<()>, Fault> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method).map_err(|_| bad("the method is none"))?;
+    *request.uri_mut() = Uri::try_from(head.target).map_err(|_| bad("the request's target is none"))?;
+    let mut headers = HeaderMap::with_capacity(12);
+    for (name, value) in head.fields() {
+        let name = HeaderName::from_bytes(name).map_err(|_| bad("the name of a field is none"))?;
+        headers.append(name, HeaderValue::from_bytes(value).map_err(|_| bad("the value of a field is none"))?);
+    }
+    *request.headers_mut() = headers;
+    Ok(request)
+}

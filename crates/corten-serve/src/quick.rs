@@ -1,0 +1,376 @@
+//! Inference requests as nearly all of them are: numbers in JSON for a model that reads and answers numbers, and all of its
+//! outputs. They are read straight into the model's memory, and the answer is written from there, without allocating.
+//!
+//! Whatever is unusual is left to [`infer::any`], of which the answers here have the bytes; so every mistake has one place
+//! that finds words for it.
+
+mod decimal;
+
+use std::cell::RefCell;
+
+use corten_model::{Grid, Joint, Method, Model, Session};
+
+use crate::clock::{self, Stage};
+use crate::describe::{MATRIX, is_tensor};
+use crate::infer;
+use crate::served::{Served, Worker};
+use crate::tensor::Datatype;
+
+/// Deepest nesting of `data`; deeper ones are read elsewhere.
+const MAX_DEPTH: usize = 4;
+/// Most numbers whose memory a thread keeps.
+const KEPT: usize = 1 << 16;
+
+/// How a model answers rows of numbers.
+pub(crate) struct Plan {
+    joint: Joint,
+    /// The outputs, as places in the graph's.
+    outputs: Vec<usize>,
+}
+
+impl Plan {
+    /// None for a model with texts or a state.
+    pub(crate) fn of(model: &Model) -> Option<Self> {
+        let all = model.graph().outputs();
+        let outputs: Vec<usize> = (0..all.len()).filter(|&at| is_tensor(&all[at])).collect();
+        let methods: Vec<Method> = outputs.iter().map(|&at| all[at].method).collect();
+        let joint = (!model.is_stateful()).then(|| model.joint(&methods))?.ok()?;
+        Some(Self { joint, outputs })
+    }
+}
+
+/// A thread's memory for what came and what is answered.
+#[derive(Default)]
+struct Room {
+    came: Vec<f64>,
+    answered: Vec<f64>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// Answers an inference request into `out` and returns its rows; none, and nothing written, for one that isn't answered
+/// here.
+pub(crate) fn infer(served: &Served, body: &[u8], max_rows: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let plan = served.plan.as_ref()?;
+    ROOM.with_borrow_mut(|room| {
+        let answered = answer(served, plan, body, max_rows, room, out);
+        if room.came.capacity().max(room.answered.capacity()) > KEPT {
+            *room = Room::default();
+        }
+        answered
+    })
+}
+
+fn answer(
+    served: &Served,
+    plan: &Plan,
+    body: &[u8],
+    max_rows: usize,
+    Room { came, answered }: &mut Room,
+    out: &mut Vec<u8>,
+) -> Option<usize> {
+    came.clear();
+    let Asked { id, rows } = Scan { bytes: body, at: 0 }.request(&served.model, came)?;
+    if rows == 0 || rows > max_rows {
+        return None;
+    }
+    clock::lap(Stage::Decode);
+    let (of_row, of_column) =
+        if served.model.schema().named { (1, rows) } else { (served.model.schema().inputs.len(), 1) };
+    served.with(|worker| {
+        let Worker { session, block, seen, .. } = worker;
+        let session: &mut Session = match rows {
+            1 => session,
+            _ => block.get_or_insert_with(|| served.model.prepared_session(0)),
+        };
+        let grid = Grid { numbers: came, of_row, of_column };
+        // What goes wrong is told by who tries again.
+        served.model.run_joint(&plan.joint, session, rows, grid, answered).ok()?;
+        clock::lap(Stage::Run);
+        if let Ok(drift) = &served.drift {
+            let number = |row: usize, column: usize| came[row * of_row + column * of_column];
+            drift.numbers(seen, rows, number, |method| plan.numbers(&served.model, method, rows, answered));
+            drift.add(seen, false);
+        }
+        Some(())
+    })?;
+    infer::start(served, id, out);
+    let (outputs, mut from) = (served.model.graph().outputs(), 0);
+    for (&at, width) in plan.outputs.iter().zip(plan.joint.widths()) {
+        if from > 0 {
+            out.push(b',');
+        }
+        infer::describe(&outputs[at], rows, out);
+        infer::data(&outputs[at], &answered[from..from + rows * width], out);
+        out.push(b'}');
+        from += rows * width;
+    }
+    out.extend_from_slice(b"]}");
+    clock::lap(Stage::Encode);
+    Some(rows)
+}
+
+impl Plan {
+    /// The numbers that a method has answered, and its columns.
+    fn numbers<'a>(&self, model: &Model, method: Method, rows: usize, all: &'a [f64]) -> Option<(&'a [f64], usize)> {
+        let mut from = 0;
+        for (&at, width) in self.outputs.iter().zip(self.joint.widths()) {
+            if model.graph().outputs()[at].method == method {
+                return Some((&all[from..from + rows * width], width));
+            }
+            from += rows * width;
+        }
+        None
+    }
+}
+
+/// What is asked, beside the numbers.
+struct Asked<'b> {
+    id: Option<&'b str>,
+    rows: usize,
+}
+
+/// Reads JSON, as long as it is what is expected.
+struct Scan<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+impl<'b> Scan<'b> {
+    /// The next byte that is no white space.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// Whether a list or an object goes on, or ends with `end`.
+    #[inline]
+    fn goes_on(&mut self, end: u8) -> Option<bool> {
+        let byte = self.peek()?;
+        self.at += 1;
+        match byte {
+            b',' => Some(true),
+            byte if byte == end => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A text without escapes.
+    fn text(&mut self) -> Option<&'b [u8]> {
+        self.take(b'"')?;
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20)?;
+        self.at += length + 1;
+        (rest[length] == b'"').then(|| &rest[..length])
+    }
+
+    fn key(&mut self) -> Option<&'b [u8]> {
+        let key = self.text()?;
+        self.take(b':')?;
+        Some(key)
+    }
+
+    fn request(mut self, model: &Model, came: &mut Vec<f64>) -> Option<Asked<'b>> {
+        let (mut id, mut rows) = (None, None);
+        self.take(b'{')?;
+        loop {
+            match self.key()? {
+                b"id" if id.is_none() => id = Some(self.text().filter(|t| t.is_ascii())?),
+                b"inputs" if rows.is_none() => rows = Some(self.inputs(model, came)?),
+                _ => return None,
+            }
+            if !self.goes_on(b'}')? {
+                break;
+            }
+        }
+        let id = id.map(std::str::from_utf8).transpose().ok()?;
+        (self.peek().is_none()).then_some(())?;
+        Some(Asked { id, rows: rows? })
+    }
+
+    /// Reads the tensors, which come in the order of the model's inputs; returns the rows.
+    fn inputs(&mut self, model: &Model, came: &mut Vec<f64>) -> Option<usize> {
+        let schema = model.schema();
+        self.take(b'[')?;
+        if !schema.named {
+            let (shape, rank) = self.input(MATRIX.as_bytes(), came)?;
+            let fits = rank == 2 && shape[1] == schema.inputs.len();
+            return (fits && !self.goes_on(b']')?).then_some(shape[0]);
+        }
+        let mut rows = 0;
+        for (at, input) in schema.inputs.iter().enumerate() {
+            let before = came.len();
+            let (shape, _) = self.input(input.name.as_bytes(), came)?;
+            if at == 0 {
+                rows = shape[0];
+            }
+            let last = at + 1 == schema.inputs.len();
+            if came.len() - before != rows || self.goes_on(b']')? == last {
+                return None;
+            }
+        }
+        Some(rows)
+    }
+
+    /// Reads one tensor of one or two dimensions, which are returned with their number.
+    fn input(&mut self, name: &[u8], came: &mut Vec<f64>) -> Option<([usize; 2], usize)> {
+        let (mut named, mut shape, mut datatype, mut data) = (false, None, None, None);
+        self.take(b'{')?;
+        loop {
+            match self.key()? {
+                b"name" if !named => named = (self.text()? == name).then_some(true)?,
+                b"shape" if shape.is_none() => shape = Some(self.shape()?),
+                b"datatype" if datatype.is_none() => {
+                    datatype = Some(Datatype::parse(std::str::from_utf8(self.text()?).ok()?)?);
+                }
+                b"data" if data.is_none() => {
+                    let from = came.len();
+                    self.list(came, 0)?;
+                    data = Some(from);
+                }
+                _ => return None,
+            }
+            if !self.goes_on(b'}')? {
+                break;
+            }
+        }
+        let ((shape, rank), data) = (shape?, &mut came[data?..]);
+        let count = shape[..rank].iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        if !named || data.len() != count {
+            return None;
+        }
+        match datatype? {
+            Datatype::Fp64 => {}
+            // These have no form in JSON.
+            Datatype::Bytes | Datatype::Fp16 | Datatype::Bf16 => return None,
+            // What is missing is so in every type.
+            other => data.iter_mut().filter(|x| !x.is_nan()).try_for_each(|x| other.of_json(*x).map(|y| *x = y))?,
+        }
+        Some((shape, rank))
+    }
+
+    fn shape(&mut self) -> Option<([usize; 2], usize)> {
+        let (mut shape, mut rank) = ([0; 2], 0);
+        self.take(b'[')?;
+        loop {
+            self.peek()?;
+            let rest = &self.bytes[self.at..];
+            let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+            // Zeros in front are no JSON.
+            if digits == 0 || digits > 15 || (digits > 1 && rest[0] == b'0') {
+                return None;
+            }
+            *shape.get_mut(rank)? = rest[..digits].iter().fold(0, |n, d| n * 10 + usize::from(d - b'0'));
+            rank += 1;
+            self.at += digits;
+            if !self.goes_on(b']')? {
+                return Some((shape, rank));
+            }
+        }
+    }
+
+    /// Reads a list of numbers, however nested.
+    fn list(&mut self, came: &mut Vec<f64>, depth: usize) -> Option<()> {
+        self.take(b'[')?;
+        if depth >= MAX_DEPTH {
+            return None;
+        }
+        loop {
+            match self.peek()? {
+                b'[' => self.list(came, depth + 1)?,
+                b'-' | b'0'..=b'9' => came.push(self.number()?),
+                b'n' => self.word(b"null", f64::NAN, came)?,
+                // No JSON, but what Python writes.
+                b'N' => self.word(b"NaN", f64::NAN, came)?,
+                b't' => self.word(b"true", 1.0, came)?,
+                b'f' => self.word(b"false", 0.0, came)?,
+                _ => return None,
+            }
+            if !self.goes_on(b']')? {
+                return Some(());
+            }
+        }
+    }
+
+    fn word(&mut self, word: &[u8], value: f64, came: &mut Vec<f64>) -> Option<()> {
+        self.bytes[self.at..].starts_with(word).then(|| {
+            self.at += word.len();
+            came.push(value);
+        })
+    }
+
+    /// A number of JSON's grammar, rounded to the nearest as everywhere.
+    #[inline]
+    fn number(&mut self) -> Option<f64> {
+        let start = self.at;
+        let is_negative = self.bytes.get(start) == Some(&b'-');
+        self.at += usize::from(is_negative);
+        let (mut whole, mut exponent) = (0u64, 0i32);
+        let before = self.digits(&mut whole);
+        if before == 0 || (before > 1 && self.bytes[self.at - before] == b'0') {
+            return None;
+        }
+        let mut count = before;
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            let behind = self.digits(&mut whole);
+            if behind == 0 {
+                return None;
+            }
+            count += behind;
+            exponent = -i32::try_from(behind).ok()?;
+        }
+        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            let down = self.bytes.get(self.at) == Some(&b'-');
+            self.at += usize::from(down || self.bytes.get(self.at) == Some(&b'+'));
+            let mut given = 0;
+            let digits = self.digits(&mut given);
+            if digits == 0 {
+                return None;
+            }
+            // Longer exponents go to the parser that knows what they mean.
+            let given = if digits > 4 { 10_000 } else { given as i32 };
+            exponent = exponent.saturating_add(if down { -given } else { given });
+        }
+        // More digits than 64 bits hold have overflown.
+        if count <= 19
+            && let Some(x) = decimal::nearest(whole, exponent)
+        {
+            return Some(if is_negative { -x } else { x });
+        }
+        let x: f64 = std::str::from_utf8(&self.bytes[start..self.at]).ok()?.parse().ok()?;
+        x.is_finite().then_some(x)
+    }
+
+    /// Reads digits behind those of `whole`, which may overflow; returns how many there are.
+    #[inline]
+    fn digits(&mut self, whole: &mut u64) -> usize {
+        let start = self.at;
+        while let Some(eight) = self.bytes[self.at..].first_chunk().and_then(|b| decimal::eight(*b)) {
+            *whole = whole.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.at += 8;
+        }
+        while let Some(digit) = self.bytes.get(self.at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
+            *whole = whole.wrapping_mul(10).wrapping_add(u64::from(digit));
+            self.at += 1;
+        }
+        self.at - start
+    }
+}
+
+#[cfg(test)]
+mod tests;
