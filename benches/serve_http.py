@@ -1,7 +1,7 @@
-"""The server's HTTP beside the least that a server can do (`serve_http/echo.c`): CPU time a request, requests/s, memory.
+"""The server's HTTP beside the least that a server can do (`serve_http/floor.c`): CPU time a request, requests/s, memory.
 
-The server has core 0, the load (`serve_http/loadgen.c`) core 1; the two servers take turns, and the best of the rounds is
-told. A model of 500 trees of 63 leaves and 20 numbers; every request has other rows. Needs gcc.
+The server has core 0, the load (wrk) core 1; the two servers take turns, and the best of the rounds is told. A model of 500
+trees of 63 leaves and 20 numbers; every request has other rows. Needs gcc and wrk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from _common import BIN, table
@@ -23,22 +22,37 @@ from _common import BIN, table
 from corten.ensemble import HistGradientBoostingClassifier
 
 FEATURES, TREES, LEAVES = 20, 500, 63
-SECONDS, ROUNDS = 1, 3
+SECONDS, ROUNDS = 2, 3
 #: Rows of a body, and connections.
 CELLS = ((1, 1), (1, 64), (1, 1024), (100, 8))
 
 
-def requests(path: Path, x: np.ndarray, rows: int, count: int) -> None:
-    """Writes whole requests for the load generator."""
-    with path.open("wb") as file:
-        file.write(b"%d\n" % count)
+SCRIPT = """
+local bodies, turn, bad = {}, 0, 0
+for line in io.lines("%s") do bodies[#bodies + 1] = line end
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+local whole = {}
+init = function() for i = 1, #bodies do whole[i] = wrk.format(nil, nil, nil, bodies[i]) end end
+request = function() turn = turn %% #whole + 1; return whole[turn] end
+done = function(summary, latency)
+  local e = summary.errors
+  print(string.format("FOUND %%d %%d %%d %%.0f %%.0f", summary.requests, summary.duration,
+    e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+def script(folder: Path, x: np.ndarray, rows: int, count: int) -> Path:
+    """A script of wrk that sends bodies of so many rows, each of other rows."""
+    with (folder / f"bodies{rows}").open("w") as file:
         for at in range(count):
             data = x[at * rows % (len(x) - rows) :][:rows].ravel().tolist()
             tensor = {"name": "input", "datatype": "FP64", "shape": [rows, FEATURES], "data": data}
-            body = json.dumps({"inputs": [tensor]}).encode()
-            head = "POST /v2/models/model/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-            file.write(b"%d\n" % len(request) + request)
+            file.write(json.dumps({"inputs": [tensor]}) + "\n")
+    path = folder / f"{rows}.lua"
+    path.write_text(SCRIPT % (folder / f"bodies{rows}"))
+    return path
 
 
 def cpu_seconds(pid: int) -> float:
@@ -53,24 +67,25 @@ def megabytes(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
-def load(loadgen: Path, port: int, file: Path, connections: int, rate: float = 0) -> dict[str, Any]:
-    """What the load generator tells."""
-    command = ["taskset", "-c", "1", loadgen, port, file, connections, rate, SECONDS, 2]
-    told = json.loads(subprocess.run([str(c) for c in command], capture_output=True, check=True).stdout)
-    if told["ok"] != told["due"]:
+def load(port: int, lua: Path, connections: int) -> tuple[int, float, float, float]:
+    """Requests that were answered, how many a second, and the median and 99th percentile of waiting in ms."""
+    url = f"http://127.0.0.1:{port}/v2/models/model/infer"
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", str(lua), url]
+    told = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    words = next(line for line in told.splitlines() if line.startswith("FOUND")).split()
+    done, micros, bad, p50, p99 = (float(w) for w in words[1:])
+    if bad or not done:
         sys.exit(f"serve_http: not every request was answered well: {told}")
-    return told
+    return int(done), done / micros * 1e6, p50 / 1000, p99 / 1000
 
 
 def measure(folder: Path, x: np.ndarray) -> None:
     """Print the tables."""
-    for name in ("echo", "loadgen"):
-        source = Path(__file__).parent / "serve_http" / f"{name}.c"
-        subprocess.run(["gcc", "-O2", "-o", folder / name, source], check=True)
-    requests(folder / "1", x, 1, 1000)
-    requests(folder / "100", x, 100, 200)
+    source = Path(__file__).parent / "serve_http" / "floor.c"
+    subprocess.run(["gcc", "-O2", "-o", folder / "floor", source], check=True)
+    scripts = {rows: script(folder, x, rows, count) for rows, count in ((1, 1000), (100, 200))}
     commands = {
-        "echo (C)": [folder / "echo"],
+        "floor (C)": [folder / "floor"],
         "corten": [BIN / "corten-serve", folder / "model.corten", "--workers", "1", "--port"],
     }
     servers, lines = {}, []
@@ -90,11 +105,9 @@ def measure(folder: Path, x: np.ndarray) -> None:
             for _ in range(ROUNDS):
                 for name, (server, port) in servers.items():
                     before = cpu_seconds(server.pid)
-                    told = load(folder / "loadgen", port, folder / str(rows), connections)
-                    used = 1e6 * (cpu_seconds(server.pid) - before) / told["ok"]
-                    # Waiting times at half of that rate: at all of it they are the queue's.
-                    half = load(folder / "loadgen", port, folder / str(rows), connections, told["ok_per_s"] / 2)
-                    best[name].append((used, told["ok_per_s"], half["p50_ms"], half["p99_ms"]))
+                    done, rate, *waits = load(port, scripts[rows], connections)
+                    used = 1e6 * (cpu_seconds(server.pid) - before) / done
+                    best[name].append((used, rate, *waits))
             for name, found in best.items():
                 used, rate = min(f[0] for f in found), max(f[1] for f in found)
                 floor.setdefault(cell, (used, rate))
@@ -106,10 +119,10 @@ def measure(folder: Path, x: np.ndarray) -> None:
             "rows",
             "connections",
             "CPU us",
-            "x echo",
+            "x floor",
             "requests/s",
-            "x echo",
-            "p50 ms at half",
+            "x floor",
+            "p50 ms",
             "p99 ms",
         ]
         table(heads, lines)
@@ -129,8 +142,8 @@ def measure(folder: Path, x: np.ndarray) -> None:
 
 def main() -> None:
     """Fit the model and measure."""
-    if shutil.which("gcc") is None or (os.cpu_count() or 1) < 2:
-        sys.exit("serve_http: needs gcc and two cores")
+    if shutil.which("gcc") is None or shutil.which("wrk") is None or (os.cpu_count() or 1) < 2:
+        sys.exit("serve_http: needs gcc, wrk and two cores")
     random = np.random.default_rng(0)
     x = random.normal(size=(20_000, FEATURES))
     y = (x[:, 0] * x[:, 1] + np.sin(3 * x[:, 2]) + random.normal(size=len(x)) > 0).astype(int)
