@@ -1,6 +1,7 @@
 //! Listening, accepting, and going down without losing a request.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -321,19 +322,30 @@ async fn encrypted(
     }
 }
 
+/// What goes on for as long as a connection does. In a place of its own, a connection has room for what it speaks and for
+/// nothing else that it might have.
+type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Answers a connection in what its port speaks.
-async fn speak<S>(stream: S, protocol: Protocol, shared: Arc<Shared>, stopped: watch::Receiver<bool>)
+fn speak<S>(stream: S, protocol: Protocol, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Talk
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match protocol {
-        Protocol::Http => connection(stream, shared, stopped).await,
-        Protocol::Grpc => {
+        Protocol::Http => Box::pin(connection(stream, shared, stopped)),
+        Protocol::Grpc => Box::pin(async move {
             let open = Counted::new(&shared.connections);
             let full = open.before >= shared.options.max_connections;
-            grpc::connection(stream, Vec::new(), Arc::clone(&shared), full, stopped).await;
-        }
+            grpc(stream, Vec::new(), &shared, full, stopped).await;
+        }),
     }
+}
+
+fn grpc<S>(stream: S, before: Vec<u8>, shared: &Arc<Shared>, full: bool, stopped: watch::Receiver<bool>) -> Talk
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Box::pin(grpc::connection(stream, before, Arc::clone(shared), full, stopped))
 }
 
 /// Answers the requests of a connection; one that speaks HTTP/2 with its first bytes is one of gRPC.
@@ -344,8 +356,7 @@ where
     let open = Counted::new(&shared.connections);
     let full = open.before >= shared.options.max_connections;
     if let http1::End::Http2(before) = http1::serve(&mut stream, &shared, full, &mut stopped).await {
-        // Its state is large, and most connections don't need it.
-        Box::pin(grpc::connection(stream, before, Arc::clone(&shared), full, stopped)).await;
+        grpc(stream, before, &shared, full, stopped).await;
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) async fn serve(
                 break true;
             }
             Turn::Request(request, asked) => {
-                if !connection.request(*request, asked).await {
+                if !connection.boxed(*request, asked).await {
                     break true;
                 }
                 deadline = Instant::now() + patience;
@@ -206,6 +206,12 @@ impl Connection<'_, '_> {
         }
     }
 
+    /// As [`Connection::request`]. Its state is large, and most requests don't come here: a connection has no room of its
+    /// own for it.
+    fn boxed(&mut self, request: Request<()>, asked: Asked) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(self.request(request, asked))
+    }
+
     /// Answers a request; whether the connection stays.
     async fn request(&mut self, request: Request<()>, mut asked: Asked) -> bool {
         let (store, options) = (&self.shared.store, &self.shared.options);
@@ -214,8 +220,7 @@ impl Connection<'_, '_> {
             later(format!("more than {} connections at once", options.max_connections))
         } else {
             let body = Body { wire: &mut self.wire, reading: &mut asked.reading };
-            // Its state is large, and most requests don't come here: a connection has no room of its own for it.
-            Box::pin(http::answer(request.map(|()| body), store, options, asked.begun)).await
+            http::answer(request.map(|()| body), store, options, asked.begun).await
         };
         // What is left of a body that wasn't wanted is read where that is cheaper than another connection.
         self.stopping |= self.word.has_changed().unwrap_or(true);

@@ -138,8 +138,11 @@ impl<'s> Wire<'s> {
         polled
     }
 
-    /// A connection that waits holds what has come and no more.
+    /// A connection that waits holds what has come and what is to go, and no more.
     fn shrink(&mut self) {
+        if self.out.is_empty() && self.out.capacity() > 0 {
+            give_back(&OUT, std::mem::take(&mut self.out));
+        }
         if self.came.capacity() >= ROOM && self.rest().len() < ROOM / 4 {
             let small = self.rest().to_vec();
             give_back(&CAME, std::mem::replace(&mut self.came, small));

@@ -290,3 +290,30 @@ fn a_model_that_goes_away_answers_no_more() {
         assert_eq!(connection.answer().status, 200);
     }
 }
+
+#[test]
+fn idle_connections_hold_no_buffers() {
+    let server = Server::start(&["linear_regression"], &[]);
+    let resident = || {
+        let text = server.get("/metrics").text();
+        let line = text.lines().find_map(|l| l.strip_prefix("process_resident_memory_bytes ")).expect("a size");
+        line.parse::<u64>().expect("a number")
+    };
+    let mut held = Vec::new();
+    // Memory that all share is there after some.
+    let mut hold = |count: usize| {
+        for _ in 0..count {
+            let mut connection = server.connect();
+            connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(connection.answer().status, 200);
+            connection.send(&post(PATH, BODY));
+            assert_eq!(connection.answer().status, 200);
+            held.push(connection);
+        }
+    };
+    hold(20);
+    let before = resident();
+    hold(400);
+    let each = resident().saturating_sub(before) / 400;
+    assert!(each < 8 << 10, "{each} bytes a connection");
+}
