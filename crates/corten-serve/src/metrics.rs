@@ -70,6 +70,11 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// Whether [`Latency::measures`] will say so of the next request.
+    pub(crate) fn will_measure(&self) -> bool {
+        read(&self.begun).is_multiple_of(MEASURED)
+    }
+
     /// Whether the next request is measured stage by stage.
     pub(crate) fn measures(&self) -> bool {
         self.begun.fetch_add(1, Ordering::Relaxed).is_multiple_of(MEASURED)

@@ -23,7 +23,7 @@ pub(crate) use self::body::Framing;
 use self::body::Reading;
 pub(crate) use self::body::{Body, Unread};
 pub(crate) use self::head::Head;
-use self::head::{Fault, bad};
+use self::head::{Fault, MAX_HEAD, bad};
 pub(crate) use self::wire::Stream;
 use self::wire::Wire;
 use self::write::After;
@@ -91,6 +91,7 @@ pub(crate) async fn serve(
         quick: !full && options.is_plain(),
         stopping: *stopped.borrow(),
         word: stopped.clone(),
+        looked: 0,
         first: true,
     };
     let mut stop = pin!(until(stopped));
@@ -147,6 +148,8 @@ struct Connection<'c, 's> {
     stopping: bool,
     /// Tells when the word to stop has come.
     word: watch::Receiver<bool>,
+    /// Bytes that have come of a head that isn't whole.
+    looked: usize,
     /// Whether nothing was read yet: HTTP/2 begins here or nowhere.
     first: bool,
 }
@@ -175,12 +178,21 @@ impl Connection<'_, '_> {
             if bytes.is_empty() {
                 return Turn::More;
             }
+            // A head that comes byte by byte is looked at line by line.
+            if self.looked > 0 && bytes.len() <= MAX_HEAD && !bytes[self.looked..].contains(&b'\n') {
+                self.looked = bytes.len();
+                return Turn::More;
+            }
             begun = std::time::Instant::now();
             let head = match Head::read(bytes) {
                 Ok(Some(head)) => head,
-                Ok(None) => return Turn::More,
+                Ok(None) => {
+                    self.looked = bytes.len();
+                    return Turn::More;
+                }
                 Err(fault) => return Turn::Fault(fault),
             };
+            self.looked = 0;
             let quickly = self.quick && !self.stopping;
             let used = quickly.then(|| quick::answer(&head, &bytes[head.length..], self.shared, begun, out)).flatten();
             match used {

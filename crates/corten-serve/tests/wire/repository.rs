@@ -53,6 +53,15 @@ fn models_are_unloaded_and_loaded_by_request() {
     assert!(server.post("/v2/repository/models/gone/unload", "{}").error(404).contains("gone"));
 }
 
+/// Tells threads to stop when it goes.
+struct Stop<'s>(&'s std::sync::atomic::AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_changed_file_takes_over_without_a_lost_request_and_a_bad_one_never_does() {
     let folder = Folder::new("swap");
@@ -79,12 +88,14 @@ fn a_changed_file_takes_over_without_a_lost_request_and_a_bad_one_never_does() {
             (old, new)
         };
         let askers = [scope.spawn(ask), scope.spawn(ask)];
+        // Whatever ends the rounds ends the askers.
+        let stopping = Stop(&stop);
         for round in 0..10 {
             let (name, wanted) = if round % 2 == 0 { ("boosting_number", &second) } else { ("ridge", &first) };
             folder.model("m.corten", name);
             until("the new file", || server.post("/predict", ROW).text() == *wanted);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(stopping);
         askers.map(|a| a.join().unwrap())
     });
     assert!(counts.iter().all(|c| c.0 > 0 && c.1 > 0), "{counts:?}");

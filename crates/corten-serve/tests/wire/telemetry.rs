@@ -29,6 +29,26 @@ fn value(text: &str, line: &str) -> f64 {
 }
 
 #[test]
+fn one_request_of_eight_is_measured_whichever_way_it_goes() {
+    let server = Server::start(&["linear_regression"], &[]);
+    let quick = r#"{"inputs":[{"name":"input","shape":[1,2],"datatype":"FP64","data":[1,2]}]}"#;
+    let other = quick.replacen('{', "{\"parameters\":{},", 1);
+    let mut connection = server.connect();
+    for (body, wanted) in [(quick, 2.0), (&other, 4.0)] {
+        for _ in 0..16 {
+            connection.send(&post("/v2/models/linear_regression/infer", body));
+            assert_eq!(connection.answer().status, 200);
+        }
+        let text = server.get("/metrics").text();
+        for stage in ["queue", "decode", "run", "encode"] {
+            let labels = format!("{{model=\"linear_regression\",stage=\"{stage}\"}}");
+            assert_eq!(value(&text, &format!("corten_stage_seconds_count{labels}")), wanted, "{stage}");
+        }
+        assert_eq!(value(&text, "corten_scoring_seconds_count{model=\"linear_regression\"}"), 8.0 * wanted);
+    }
+}
+
+#[test]
 fn histograms_count_every_request_and_stages_one_of_eight() {
     let server = Server::start(&["ridge"], &[]);
     let mut connection = server.connect();
