@@ -139,6 +139,33 @@ dispatch! {
     }
 }
 
+/// Rows that a set of bits tells apart.
+pub const SET: usize = u16::BITS as usize;
+
+dispatch! {
+    /// Least and greatest code of the rows of a set; `(u32::MAX, 0)` of an empty one.
+    pub fn span_of(codes: &[u32; SET], set: u16) -> (u32, u32) {
+        let (mut low, mut high) = (u32::MAX, 0);
+        for lane in 0..SET {
+            let is_in = u32::from(set) >> lane & 1 == 1;
+            low = low.min(if is_in { codes[lane] } else { u32::MAX });
+            high = high.max(if is_in { codes[lane] } else { 0 });
+        }
+        (low, high)
+    }
+}
+
+dispatch! {
+    /// The rows whose code is at most `last`.
+    pub fn set_up_to(codes: &[u32; SET], last: u32) -> u16 {
+        let mut set = 0u32;
+        for lane in 0..SET {
+            set |= u32::from(codes[lane] <= last) << lane;
+        }
+        set as u16
+    }
+}
+
 dispatch! {
     /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number.
     pub fn counts_up_to(codes: &[u32], a: &[u32], b: &[u32], last: u32, also: u32) -> (u32, u32, usize) {
@@ -362,6 +389,18 @@ mod tests {
             let sums: Vec<f64> = sums.iter().zip(&weights).map(|(s, w)| if *w == 0.0 { 0.0 } else { *s }).collect();
             let expected = first_greatest((0..n).map(|i| if weights[i] == 0.0 { f64::NAN } else { squares(i) }));
             assert_eq!(best_squares(&sums, &weights, total, weight), expected);
+        }
+    }
+
+    #[test]
+    fn sets_of_rows_have_the_codes_of_their_members() {
+        let codes: [u32; SET] = core::array::from_fn(|i| (noise(SET, 5)[i] % 7.0) as u32);
+        for set in (0..=u16::MAX).step_by(37) {
+            let members = || (0..SET).filter(|i| set >> i & 1 == 1).map(|i| codes[i]);
+            assert_eq!(span_of(&codes, set), (members().min().unwrap_or(u32::MAX), members().max().unwrap_or(0)));
+        }
+        for last in 0..8 {
+            assert!((0..SET).all(|i| (set_up_to(&codes, last) >> i & 1 == 1) == (codes[i] <= last)));
         }
     }
 

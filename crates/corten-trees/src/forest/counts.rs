@@ -157,6 +157,26 @@ pub(crate) struct Counts<P: Purity> {
     rows: Vec<u32>,
     /// Weights, those of the second class, and numbers of rows on the left of one cut a column.
     lanes: [[u32; splits::WIDTH]; 3],
+    few: Few,
+}
+
+/// Few rows: those of each class that is there, in turn, and those whose weight has each bit.
+#[derive(Default)]
+struct Few {
+    classes: Vec<(u32, u16)>,
+    bits: Vec<u16>,
+    /// Place among `classes`, and weight, of each row.
+    rows: [(u32, u32); splits::SET],
+    /// Weights of `classes` in the node at hand.
+    totals: [u32; splits::SET],
+}
+
+impl Few {
+    /// The weight of a set of rows.
+    #[inline]
+    fn weight(&self, set: u16) -> u32 {
+        self.bits.iter().rev().fold(0, |sum, bit| 2 * sum + (set & bit).count_ones())
+    }
 }
 
 impl<P: Purity> Counts<P> {
@@ -178,6 +198,7 @@ impl<P: Purity> Counts<P> {
             bins: Vec::new(),
             rows: Vec::new(),
             lanes: [[0; splits::WIDTH]; 3],
+            few: Few::default(),
         }
     }
 
@@ -556,6 +577,74 @@ impl<P: Purity> Finder for Counts<P> {
     fn lane(&mut self, column: usize, side: Side<'_>, limits: &Limits) -> Option<Cut> {
         let [weight, ones, rows] = self.lanes.map(|lane| lane[column]);
         self.cut_of_two(side, weight, ones, rows as usize, limits)
+    }
+
+    fn few_load(&mut self, rows: &[Entry]) -> bool {
+        let few = &mut self.few;
+        few.classes.clear();
+        few.bits.clear();
+        for (at, entry) in rows.iter().enumerate() {
+            let (class, weight) = (entry.payload >> WEIGHT_BITS, entry.payload & WEIGHT);
+            let place = few.classes.iter().position(|c| c.0 == class).unwrap_or_else(|| {
+                few.classes.push((class, 0));
+                few.classes.len() - 1
+            });
+            few.classes[place].1 |= 1 << at;
+            few.rows[at] = (place as u32, weight);
+            let bits = (u32::BITS - weight.leading_zeros()) as usize;
+            few.bits.resize(few.bits.len().max(bits), 0);
+            for (bit, set) in few.bits.iter_mut().enumerate() {
+                *set |= ((weight >> bit & 1) as u16) << at;
+            }
+        }
+        true
+    }
+
+    fn few_enter(&mut self, set: u16) -> Stats {
+        self.totals.fill(0);
+        (self.weight, self.sum) = (0, P::Sum::default());
+        for (at, &(class, rows)) in self.few.classes.iter().enumerate() {
+            let total = self.few.weight(set & rows);
+            self.few.totals[at] = total;
+            self.totals[class as usize] = total;
+            self.weight += total;
+            self.purity.change(&mut self.sum, 0, total);
+        }
+        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(self.sum, self.weight) }
+    }
+
+    fn few_score(&mut self, left: u16) -> f64 {
+        let (mut sums, mut weight) = ((P::Sum::default(), P::Sum::default()), 0);
+        for (&(_, rows), &all) in self.few.classes.iter().zip(&self.few.totals) {
+            let l = self.few.weight(left & rows);
+            weight += l;
+            self.purity.change(&mut sums.0, 0, l);
+            self.purity.change(&mut sums.1, 0, all - l);
+        }
+        self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight)
+    }
+
+    fn few_best(&mut self, keys: &[u32], min_samples: usize) -> Option<(usize, f64)> {
+        let is_end = finder::ends(keys, min_samples);
+        let (mut best, mut score) = (None, f64::NEG_INFINITY);
+        let mut left = [0u32; splits::SET];
+        let (mut sums, mut weight) = ((P::Sum::default(), self.sum), 0);
+        for at in 0..keys.len() - 1 {
+            let (class, w) = self.few.rows[finder::lane(keys[at])];
+            weight += w;
+            let (l, all) = (&mut left[class as usize], self.few.totals[class as usize]);
+            let (before, after) = (*l, *l + w);
+            *l = after;
+            self.purity.change(&mut sums.0, before, after);
+            self.purity.change(&mut sums.1, all - before, all - after);
+            if is_end(at) {
+                let new = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
+                if new > score {
+                    (best, score) = (Some(at), new);
+                }
+            }
+        }
+        Some((best?, score))
     }
 
     fn gain(&self, score: f64) -> f64 {

@@ -7,6 +7,7 @@ mod absolute;
 mod classes;
 mod counts;
 mod embedding;
+mod few;
 pub(crate) mod estimator;
 pub(crate) mod finder;
 pub(crate) mod fitted;
