@@ -139,6 +139,22 @@ dispatch! {
     }
 }
 
+dispatch! {
+    /// Adds class weights to those left of a cut; gives what was added in all, and the sums of squares then on the left
+    /// and, of `all` less those, on the right.
+    pub fn move_classes(left: &mut [u32], added: &[u32], all: &[u32]) -> (u32, u64, u64) {
+        let (mut weight, mut lefts, mut rights) = (0u32, 0u64, 0u64);
+        for ((l, &a), &all) in left.iter_mut().zip(added).zip(all) {
+            *l = l.wrapping_add(a);
+            weight = weight.wrapping_add(a);
+            let (l, r) = (u64::from(*l), u64::from(all.wrapping_sub(*l)));
+            lefts = lefts.wrapping_add(l * l);
+            rights = rights.wrapping_add(r * r);
+        }
+        (weight, lefts, rights)
+    }
+}
+
 /// Rows that a set of bits tells apart.
 pub const SET: usize = u16::BITS as usize;
 
@@ -390,6 +406,16 @@ mod tests {
             let expected = first_greatest((0..n).map(|i| if weights[i] == 0.0 { f64::NAN } else { squares(i) }));
             assert_eq!(best_squares(&sums, &weights, total, weight), expected);
         }
+    }
+
+    #[test]
+    fn classes_that_move_left_leave_squares_on_both_sides() {
+        let mut left = [1u32; 26];
+        let added: [u32; 26] = core::array::from_fn(|i| i as u32 % 5);
+        let squares = |f: &dyn Fn(u32) -> u32| added.iter().map(|a| u64::from(f(1 + a)).pow(2)).sum::<u64>();
+        let (lefts, rights) = (squares(&|l| l), squares(&|l| 1_000_000 - l));
+        assert_eq!(move_classes(&mut left, &added, &[1_000_000; 26]), (added.iter().sum(), lefts, rights));
+        assert!(left.iter().zip(&added).all(|(l, a)| *l == 1 + a));
     }
 
     #[test]

@@ -28,8 +28,24 @@ pub(crate) trait Purity: Send + Sync {
 
     /// Changes a sum when the weight of one of its classes does.
     fn change(&self, sum: &mut Self::Sum, before: u32, after: u32);
+    /// Changes the sums of both sides as class weights are added on the left of `all`; gives what was added in all.
+    fn move_left(&self, sums: &mut (Self::Sum, Self::Sum), left: &mut [u32], added: &[u32], all: &[u32]) -> u32 {
+        let mut weight = 0;
+        for ((l, &w), &all) in left.iter_mut().zip(added).zip(all) {
+            weight += w;
+            let (before, after) = (*l, *l + w);
+            *l = after;
+            self.change(&mut sums.0, before, after);
+            self.change(&mut sums.1, all - before, all - after);
+        }
+        weight
+    }
     /// What a side of a split adds to the score.
     fn side(&self, sum: Self::Sum, weight: u32) -> f64;
+    /// The score of one of the cuts of [`Purity::best`], with the same bits.
+    fn cut(&self, sums: (Self::Sum, Self::Sum), left: u32, right: u32) -> f64 {
+        self.side(sums.0, left) + self.side(sums.1, right)
+    }
     /// The best of cuts by the sums on both sides and the weights on the left.
     fn best(&self, left: &[Self::Sum], right: &mut [Self::Sum], weights: &[u32], weight: u32) -> Option<(usize, f64)>;
     /// Impurity from the sum of terms and the weight.
@@ -55,9 +71,19 @@ impl Purity for Gini {
         *sum = sum.wrapping_add((after + before).wrapping_mul(after.wrapping_sub(before)));
     }
 
+    fn move_left(&self, sums: &mut (u64, u64), left: &mut [u32], added: &[u32], all: &[u32]) -> u32 {
+        let (weight, lefts, rights) = splits::move_classes(left, added, all);
+        *sums = (lefts, rights);
+        weight
+    }
+
     #[inline]
     fn side(&self, sum: u64, weight: u32) -> f64 {
         sum as f64 / f64::from(weight)
+    }
+
+    fn cut(&self, sums: (u64, u64), left: u32, right: u32) -> f64 {
+        splits::ratio(sums.0 as f64, sums.1 as f64, f64::from(left), f64::from(right))
     }
 
     fn best(&self, left: &[u64], right: &mut [u64], weights: &[u32], weight: u32) -> Option<(usize, f64)> {
@@ -152,8 +178,10 @@ pub(crate) struct Counts<P: Purity> {
     places: Vec<u32>,
     upto: [Vec<u32>; 2],
     cuts: [Vec<P::Sum>; 2],
-    /// Weights of each class, and numbers of rows, by code.
+    /// Weights of each class by code; of two classes all of it and that of the second, in the halves of one number.
     bins: Vec<u32>,
+    pairs: Vec<u64>,
+    /// Numbers of rows by code, where they are limited.
     rows: Vec<u32>,
     /// Weights, those of the second class, and numbers of rows on the left of one cut a column.
     lanes: [[u32; splits::WIDTH]; 3],
@@ -196,6 +224,7 @@ impl<P: Purity> Counts<P> {
             upto: Default::default(),
             cuts: [Vec::new(), Vec::new()],
             bins: Vec::new(),
+            pairs: Vec::new(),
             rows: Vec::new(),
             lanes: [[0; splits::WIDTH]; 3],
             few: Few::default(),
@@ -368,61 +397,62 @@ impl<P: Purity> Counts<P> {
         self.left.get(1).copied().unwrap_or(0)
     }
 
-    /// Weights of each class, and numbers of rows, by code.
-    fn count(&mut self, codes: &[u32], low: u32, bins: usize) {
+    /// Weights of each class, and where asked for the numbers of rows, by code.
+    fn count(&mut self, codes: &[u32], low: u32, bins: usize, rows: bool) {
         let classes = self.totals.len();
-        self.bins.clear();
-        self.bins.resize(bins * classes, 0);
-        self.rows.clear();
-        self.rows.resize(bins, 0);
         if self.is_simple() {
+            self.pairs.clear();
+            self.pairs.resize(bins, 0);
             for ((&code, &w), &one) in codes.iter().zip(&self.weights).zip(&self.ones) {
-                let bin = (code - low) as usize;
-                self.bins[2 * bin] += w;
-                self.bins[2 * bin + 1] += one;
-                self.rows[bin] += 1;
+                self.pairs[(code - low) as usize] += u64::from(one) << u32::BITS | u64::from(w);
             }
         } else {
+            self.bins.clear();
+            self.bins.resize(bins * classes, 0);
             for (&code, &payload) in codes.iter().zip(&self.payloads) {
-                let bin = (code - low) as usize;
-                self.bins[bin * classes + (payload >> WEIGHT_BITS) as usize] += payload & WEIGHT;
-                self.rows[bin] += 1;
+                self.bins[(code - low) as usize * classes + (payload >> WEIGHT_BITS) as usize] += payload & WEIGHT;
             }
+        }
+        self.rows.clear();
+        if rows {
+            self.rows.resize(bins, 0);
+            codes.iter().for_each(|&code| self.rows[(code - low) as usize] += 1);
         }
     }
 
-    /// The best cut between bins: its bin, score and middle.
-    fn between(&mut self, bins: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
+    /// The best cut between bins: its bin, the next one that isn't empty, score and middle.
+    fn between(&mut self, rows: usize, bins: usize, limits: &Limits) -> Option<(usize, usize, f64, f64)> {
         let classes = self.totals.len();
         let simple = self.is_simple();
-        let all: u32 = self.rows.iter().sum();
         self.reserve(bins);
         self.left.fill(0);
         let (mut sums, mut weight, mut ones) = ((P::Sum::default(), self.sum), 0, 0);
-        let (mut rows, mut count) = (0, 0);
-        for bin in (0..bins - 1).filter(|&bin| self.rows[bin] > 0) {
-            rows += self.rows[bin];
-            let added = &self.bins[bin * classes..][..classes];
+        let (mut seen, mut count) = (0, 0);
+        for bin in 0..bins - 1 {
+            let before = weight;
             if simple {
-                weight += added[0];
-                ones += added[1];
+                weight += self.pairs[bin] as u32;
+                ones += (self.pairs[bin] >> u32::BITS) as u32;
             } else {
-                for ((l, &w), &all) in self.left.iter_mut().zip(added).zip(&self.totals) {
-                    weight += w;
-                    let (before, after) = (*l, *l + w);
-                    *l = after;
-                    self.purity.change(&mut sums.0, before, after);
-                    self.purity.change(&mut sums.1, all - before, all - after);
-                }
+                let added = &self.bins[bin * classes..][..classes];
+                weight += self.purity.move_left(&mut sums, &mut self.left, added, &self.totals);
                 ones = self.second();
                 (self.cuts[0][count], self.cuts[1][count]) = sums;
             }
             (self.upto[0][count], self.upto[1][count]) = (weight, ones);
             self.places[count] = bin as u32;
-            let may = limits.allow_rows(rows as usize, (all - rows) as usize) && self.allow(weight, ones, limits);
-            count += usize::from(may);
+            seen += self.rows.get(bin).map_or(0, |&rows| rows as usize);
+            let enough = self.rows.is_empty() || limits.allow_rows(seen, rows - seen);
+            // No row weighs nothing.
+            count += usize::from((weight > before) & enough && self.allow(weight, ones, limits));
         }
-        if simple { self.best_of_two(count, limits) } else { self.best_of_many(count, limits) }
+        let (bin, score, middle) =
+            if simple { self.best_of_two(count, limits) } else { self.best_of_many(count, limits) }?;
+        let weighs = |bin: usize| match simple {
+            true => self.pairs[bin] > 0,
+            false => self.bins[bin * classes..][..classes].iter().any(|&w| w > 0),
+        };
+        Some((bin, (bin + 1..bins).find(|&bin| weighs(bin))?, score, middle))
     }
 
     /// Room for cuts.
@@ -448,7 +478,7 @@ impl<P: Purity> Counts<P> {
     }
 
     /// Sums the weights of classes on the left of a cut; gives the number of rows there.
-    fn move_left(&mut self, side: &Side<'_>) -> usize {
+    fn sum_left(&mut self, side: &Side<'_>) -> usize {
         let classes = self.left.len();
         if classes <= splits::CLASSES {
             let (sums, rows) = splits::classes_up_to(side.codes, &self.payloads, side.last, side.also);
@@ -537,15 +567,14 @@ impl<P: Purity> Finder for Counts<P> {
 
     fn binned(&mut self, codes: &[u32], low: u32, high: u32, limits: &Limits) -> Option<Cut> {
         let bins = (high - low) as usize + 1;
-        self.count(codes, low, bins);
-        let (bin, score, middle) = self.between(bins, limits)?;
-        let next = (bin + 1..bins).find(|&bin| self.rows[bin] > 0)?;
+        self.count(codes, low, bins, limits.min_samples > 1);
+        let (bin, next, score, middle) = self.between(codes.len(), bins, limits)?;
         Some(Cut { last: low + bin as u32, next: low + next as u32, missing_left: false, score, middle })
     }
 
     fn bins(&self, rows: usize) -> usize {
-        // A bin costs as much as a few rows, for each class.
-        4 * rows / self.totals.len().max(8)
+        // A bin costs as much as a row for each of a few classes.
+        if self.is_simple() { rows } else { 4 * rows / self.totals.len().max(8) }
     }
 
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut> {
@@ -554,7 +583,7 @@ impl<P: Purity> Finder for Counts<P> {
                 splits::counts_up_to(side.codes, &self.weights, &self.ones, side.last, side.also);
             return self.cut_of_two(side, weight, ones, rows, limits);
         }
-        let rows = self.move_left(&side);
+        let rows = self.sum_left(&side);
         let mut sums = (P::Sum::default(), P::Sum::default());
         for (&l, &all) in self.left.iter().zip(&self.totals) {
             self.purity.change(&mut sums.0, 0, l);
@@ -638,7 +667,7 @@ impl<P: Purity> Finder for Counts<P> {
             self.purity.change(&mut sums.0, before, after);
             self.purity.change(&mut sums.1, all - before, all - after);
             if is_end(at) {
-                let new = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
+                let new = self.purity.cut(sums, weight, self.weight - weight);
                 if new > score {
                     (best, score) = (Some(at), new);
                 }

@@ -134,3 +134,77 @@ impl<C: Code> Grower<'_, C> {
         codes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forest::counts::{Counts, Entropy, Gini};
+    use crate::forest::finder::{Entry, Finder};
+    use crate::forest::means::{Means, Squared};
+    use crate::forest::ranks::{self, Ranks};
+    use crate::forest::tree::GrownTree;
+    use corten_core::random::Stream;
+    use corten_core::{CancelToken, Column, Data, Table as Rows};
+
+    const N: usize = 400;
+
+    /// Three columns of 30, 6 and 200 values.
+    fn table() -> Table<u8> {
+        let mut stream = Stream::new(7, 0);
+        let column = |values: u64| Column::f64(values, (0..N).map(|_| stream.below(values) as f64).collect::<Vec<_>>());
+        let data = Data::Table(Rows::named([30, 6, 200].map(column).into()).unwrap());
+        let Ranks::Byte(table) = ranks::rank(&data, 1).unwrap() else { panic!("few values") };
+        table
+    }
+
+    fn grow(random: bool, min_samples_leaf: usize, sets: bool, finder: &mut dyn Finder, rows: Vec<Entry>) -> GrownTree {
+        let rules = Rules {
+            random,
+            max_depth: usize::MAX,
+            min_samples_split: 2,
+            min_samples_leaf,
+            min_weight_leaf: 0.0,
+            max_features: 2,
+            max_leaf_nodes: None,
+            min_impurity_decrease: 0.0,
+            monotonic: Vec::new(),
+            bounds: (0.0, 1.0),
+        };
+        let table = table();
+        let mut grower = Grower::new(&table, &rules, finder, Stream::new(3, 4), rows, 1);
+        assert!(grower.few.is_some());
+        if !sets {
+            grower.few = None;
+        }
+        grower.grow(&CancelToken::new()).unwrap()
+    }
+
+    #[test]
+    fn a_tree_on_sets_is_the_one_whose_rows_move() {
+        let mut stream = Stream::new(1, 0);
+        let rows = |classes: u64, stream: &mut Stream| -> Vec<Entry> {
+            let payload = |_| Counts::<Gini>::payload(stream.below(classes) as u32, 1 + stream.below(9) as u32);
+            (0u32..).zip((0..N).filter_map(payload)).map(|(row, payload)| Entry::new(row, payload)).collect()
+        };
+        let y: Vec<f64> = (0..N).map(|_| stream.below(50) as f64 - 25.0).collect();
+        for (random, leaf) in [(false, 1), (false, 3), (true, 1), (true, 3)] {
+            for classes in [2, 5, 20] {
+                let rows = rows(classes, &mut stream);
+                let gini = |sets| grow(random, leaf, sets, &mut Counts::new(Gini, classes as usize), rows.clone());
+                assert_eq!(gini(true), gini(false));
+                assert!(gini(true).leaves() > 40);
+            }
+            let rows: Vec<Entry> = (0..N as u32).map(|row| Entry::new(row, 1 + row % 3)).collect();
+            let means = |sets| grow(random, leaf, sets, &mut Means::<Squared>::new(&y, 1, &[0.0], None), rows.clone());
+            assert_eq!(means(true), means(false));
+        }
+    }
+
+    #[test]
+    fn entropy_grows_pure_leaves_on_sets() {
+        let rows: Vec<Entry> = (0..N as u32).map(|row| Entry::new(row, row % 2 << 16 | 1)).collect();
+        let tree = grow(false, 1, true, &mut Counts::new(Entropy::up_to(N), 2), rows);
+        let pure = (0..tree.nodes.len()).filter(|&at| tree.is_leaf(at) && tree.nodes[at].impurity == 0.0).count();
+        assert!(pure * 10 > tree.leaves() * 9);
+    }
+}

@@ -8,10 +8,10 @@ use corten_core::{CancelToken, Result};
 
 use corten_kernels::splits;
 
+use super::few::Few;
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span, Stats};
 use super::lists::{self, Lists};
 use super::ranks::{Block, Code, NO_MISSING, Ranked, Table};
-use super::few::Few;
 use super::records::{self, Records};
 use super::sort::{self, Key};
 use super::tree::{GrownTree, Node};

@@ -409,7 +409,12 @@ impl<L: Loss> Finder for Means<'_, L> {
             sum += y;
             weight += w;
             if is_end(at) {
-                let new = self.score(&[sum], weight);
+                let (right, rest) = (self.totals[0] - sum, self.weight - weight);
+                let new = if L::SQUARES {
+                    splits::ratio(sum * sum, right * right, weight, rest)
+                } else {
+                    self.score(&[sum], weight)
+                };
                 if new > score {
                     (best, score) = (Some(at), new);
                 }
