@@ -138,9 +138,10 @@ impl<C: Code> Grower<'_, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forest::counts::{Counts, Entropy, Gini};
+    use crate::forest::counts::Counts;
     use crate::forest::finder::{Entry, Finder};
     use crate::forest::means::{Means, Squared};
+    use crate::forest::purity::{Entropy, Gini};
     use crate::forest::ranks::{self, Ranks};
     use crate::forest::tree::GrownTree;
     use corten_core::random::Stream;
@@ -173,6 +174,8 @@ mod tests {
         let table = table();
         let mut grower = Grower::new(&table, &rules, finder, Stream::new(3, 4), rows, 1);
         assert!(grower.few.is_some());
+        // Side by side, all drawn cuts are weighed, a perfect one found early or not.
+        grower.records = None;
         if !sets {
             grower.few = None;
         }
@@ -191,18 +194,18 @@ mod tests {
             for classes in [2, 5, 20] {
                 let rows = rows(classes, &mut stream);
                 let gini = |sets| grow(random, leaf, sets, &mut Counts::new(Gini, classes as usize), rows.clone());
-                assert_eq!(gini(true), gini(false));
+                assert!(gini(true) == gini(false), "{random} {leaf} {classes}");
                 assert!(gini(true).leaves() > 40);
             }
             let rows: Vec<Entry> = (0..N as u32).map(|row| Entry::new(row, 1 + row % 3)).collect();
             let means = |sets| grow(random, leaf, sets, &mut Means::<Squared>::new(&y, 1, &[0.0], None), rows.clone());
-            assert_eq!(means(true), means(false));
+            assert!(means(true) == means(false), "{random} {leaf}");
         }
     }
 
     #[test]
     fn entropy_grows_pure_leaves_on_sets() {
-        let rows: Vec<Entry> = (0..N as u32).map(|row| Entry::new(row, row % 2 << 16 | 1)).collect();
+        let rows: Vec<Entry> = (0..N as u32).map(|row| Entry::new(row, (row % 2) << 16 | 1)).collect();
         let tree = grow(false, 1, true, &mut Counts::new(Entropy::up_to(N), 2), rows);
         let pure = (0..tree.nodes.len()).filter(|&at| tree.is_leaf(at) && tree.nodes[at].impurity == 0.0).count();
         assert!(pure * 10 > tree.leaves() * 9);

@@ -186,7 +186,7 @@ pub(crate) fn lane(key: u32) -> usize {
 /// Where cuts may be between keys of few rows in ascending order.
 #[inline]
 pub(crate) fn ends(keys: &[u32], min_samples: usize) -> impl Fn(usize) -> bool {
-    move |at| keys[at] >> LANE != keys[at + 1] >> LANE && at + 1 >= min_samples && keys.len() - at - 1 >= min_samples
+    move |at| keys[at] >> LANE != keys[at + 1] >> LANE && at + 1 >= min_samples && keys.len() - at > min_samples
 }
 
 /// The rows of a set.

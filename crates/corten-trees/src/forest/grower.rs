@@ -9,11 +9,11 @@ use corten_core::{CancelToken, Result};
 use corten_kernels::splits;
 
 use super::few::Few;
-use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span, Stats};
+use super::finder::{Cut, Entry, Finder, Keys, Limits, Side, Span, Stats};
 use super::lists::{self, Lists};
 use super::ranks::{Block, Code, NO_MISSING, Ranked, Table};
 use super::records::{self, Records};
-use super::sort::{self, Key};
+use super::sort;
 use super::tree::{GrownTree, Node};
 
 /// Rows below which codes aren't put close together.
@@ -134,7 +134,7 @@ pub(crate) struct Grower<'a, C: Code> {
     /// The codes of the rows below a node that is being grown.
     block: Option<Block<C>>,
     /// The rows' codes side by side, where cuts are drawn.
-    records: Option<Records>,
+    pub(super) records: Option<Records>,
     drawn: Vec<Drawn>,
     /// Room for subtrees of few rows, where they may be sets of bits.
     pub(super) few: Option<Few>,
@@ -476,10 +476,10 @@ impl<'a, C: Code> Grower<'a, C> {
         let cut = if missing == 0 && ((high - low) as usize) < self.finder.bins(rows) {
             self.finder.binned(codes, low, high, limits)
         } else if C::LIMIT <= u16::LIMIT && (rows <= lists::ROWS || !self.finder.tags().is_empty()) {
-            let order = sorted(codes, self.finder.tags(), column.missing, &span, &mut self.narrow);
+            let order = sort::rows(codes, self.finder.tags(), column.missing, &span, &mut self.narrow);
             self.finder.best(Keys::Narrow(order), limits)
         } else {
-            let order = sorted(codes, self.finder.tags(), column.missing, &span, &mut self.wide);
+            let order = sort::rows(codes, self.finder.tags(), column.missing, &span, &mut self.wide);
             self.finder.best(Keys::Wide(order), limits)
         };
         let next = |cut: &Cut| (cut.next != column.missing).then_some(cut.next);
@@ -580,28 +580,4 @@ pub(super) fn between<C: Code>(column: &Ranked<C>, last: u32, next: Option<u32>)
     let high = column.value(next);
     let middle = low / 2.0 + high / 2.0;
     if middle >= low && middle < high { middle } else { low }
-}
-
-/// The rows of a node by a column, with their tags or else their places.
-fn sorted<'a, K: Key>(
-    codes: &[u32],
-    tags: &[u16],
-    missing: u32,
-    span: &Span,
-    [present, absent, scratch]: &'a mut [Vec<K>; 3],
-) -> Order<'a, K> {
-    present.clear();
-    absent.clear();
-    if span.missing == 0 && tags.is_empty() {
-        present.extend(codes.iter().enumerate().map(|(at, &code)| K::new(code, at)));
-    } else if span.missing == 0 {
-        present.extend(codes.iter().zip(tags).map(|(&code, &tag)| K::new(code, usize::from(tag))));
-    } else {
-        for (at, &code) in codes.iter().enumerate() {
-            let low = tags.get(at).map_or(at, |&tag| usize::from(tag));
-            (if code == missing { &mut *absent } else { &mut *present }).push(K::new(code, low));
-        }
-    }
-    sort::by_code(present, scratch, span.low, span.high);
-    Order { present, absent }
 }

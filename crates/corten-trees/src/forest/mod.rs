@@ -17,6 +17,7 @@ mod lists;
 pub(crate) mod means;
 pub(crate) mod parameters;
 pub(crate) mod prune;
+mod purity;
 pub(crate) mod ranks;
 mod records;
 mod sample;
