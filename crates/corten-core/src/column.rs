@@ -109,6 +109,36 @@ impl<'a, T: Copy> Strided<'a, T> {
             }
         }
     }
+
+    #[inline]
+    fn pick(&self, rows: &[u32], out: &mut [f64], to: impl Fn(T) -> f64) {
+        for (o, &row) in out.iter_mut().zip(rows) {
+            *o = to(self.get(row as usize));
+        }
+    }
+}
+
+/// Runs `$read` on the numbers of a column, with what makes each an `f64`.
+macro_rules! numbers {
+    ($column:expr, $v:ident, $to:ident => $read:expr) => {
+        numbers!(@ $column, $v, $to => $read,
+            F64 f64, F32 f32, I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8, Bool u8)
+    };
+    (@ $column:expr, $v:ident, $to:ident => $read:expr, $($kind:ident $type:ty),*) => {
+        match &$column.values {
+            $(Values::$kind($v) => {
+                let $to = |x: $type| x as f64;
+                $read
+            })*
+            Values::Text(_) => return Err(Error::column(&$column.name, "holds text where numbers are needed")),
+            Values::Unsupported { type_name, .. } => {
+                return Err(Error::column(
+                    &$column.name,
+                    alloc::format!("has type {type_name}; numbers, booleans and text can be used"),
+                ));
+            }
+        }
+    };
 }
 
 /// The values of a column.
@@ -242,28 +272,26 @@ impl<'a> Column<'a> {
     /// # Errors
     /// [`Error::Column`] when the column doesn't hold numbers.
     pub fn read_f64(&self, start: usize, out: &mut [f64]) -> Result<()> {
-        match &self.values {
-            Values::F64(v) => v.read(start, out, |x| x),
-            Values::F32(v) => v.read(start, out, f64::from),
-            Values::I64(v) => v.read(start, out, |x| x as f64),
-            Values::I32(v) => v.read(start, out, f64::from),
-            Values::I16(v) => v.read(start, out, f64::from),
-            Values::I8(v) => v.read(start, out, f64::from),
-            Values::U64(v) => v.read(start, out, |x| x as f64),
-            Values::U32(v) => v.read(start, out, f64::from),
-            Values::U16(v) => v.read(start, out, f64::from),
-            Values::U8(v) | Values::Bool(v) => v.read(start, out, f64::from),
-            Values::Text(_) => return Err(Error::column(&self.name, "holds text where numbers are needed")),
-            Values::Unsupported { type_name, .. } => {
-                return Err(Error::column(
-                    &self.name,
-                    alloc::format!("has type {type_name}; numbers, booleans and text can be used"),
-                ));
-            }
-        }
+        numbers!(self, v, to => v.read(start, out, to));
         if let Some(validity) = &self.validity {
             for (i, o) in out.iter_mut().enumerate() {
                 if !validity.is_valid(start + i) {
+                    *o = f64::NAN;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads some rows as `f64`, in the order given; missing ones become NaN.
+    ///
+    /// # Errors
+    /// As [`Column::read_f64`].
+    pub fn pick_f64(&self, rows: &[u32], out: &mut [f64]) -> Result<()> {
+        numbers!(self, v, to => v.pick(rows, out, to));
+        if let Some(validity) = &self.validity {
+            for (o, &row) in out.iter_mut().zip(rows) {
+                if !validity.is_valid(row as usize) {
                     *o = f64::NAN;
                 }
             }

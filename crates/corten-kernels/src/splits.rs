@@ -140,6 +140,49 @@ dispatch! {
 }
 
 dispatch! {
+    /// Adds class weights to those left of a cut; gives what was added in all, and the sums of squares then on the left
+    /// and, of `all` less those, on the right.
+    pub fn move_classes(left: &mut [u32], added: &[u32], all: &[u32]) -> (u32, u64, u64) {
+        let (mut weight, mut lefts, mut rights) = (0u32, 0u64, 0u64);
+        for ((l, &a), &all) in left.iter_mut().zip(added).zip(all) {
+            *l = l.wrapping_add(a);
+            weight = weight.wrapping_add(a);
+            let (l, r) = (u64::from(*l), u64::from(all.wrapping_sub(*l)));
+            lefts = lefts.wrapping_add(l * l);
+            rights = rights.wrapping_add(r * r);
+        }
+        (weight, lefts, rights)
+    }
+}
+
+/// Rows that a set of bits tells apart.
+pub const SET: usize = u16::BITS as usize;
+
+dispatch! {
+    /// Least and greatest code of the rows of a set; `(u32::MAX, 0)` of an empty one.
+    pub fn span_of(codes: &[u32; SET], set: u16) -> (u32, u32) {
+        let (mut low, mut high) = (u32::MAX, 0);
+        for lane in 0..SET {
+            let is_in = u32::from(set) >> lane & 1 == 1;
+            low = low.min(if is_in { codes[lane] } else { u32::MAX });
+            high = high.max(if is_in { codes[lane] } else { 0 });
+        }
+        (low, high)
+    }
+}
+
+dispatch! {
+    /// The rows whose code is at most `last`.
+    pub fn set_up_to(codes: &[u32; SET], last: u32) -> u16 {
+        let mut set = 0u32;
+        for lane in 0..SET {
+            set |= u32::from(codes[lane] <= last) << lane;
+        }
+        set as u16
+    }
+}
+
+dispatch! {
     /// Sums of `a` and `b` over the rows whose code is at most `last`, or `also`, and their number.
     pub fn counts_up_to(codes: &[u32], a: &[u32], b: &[u32], last: u32, also: u32) -> (u32, u32, usize) {
         let n = codes.len().min(a.len()).min(b.len());
@@ -362,6 +405,28 @@ mod tests {
             let sums: Vec<f64> = sums.iter().zip(&weights).map(|(s, w)| if *w == 0.0 { 0.0 } else { *s }).collect();
             let expected = first_greatest((0..n).map(|i| if weights[i] == 0.0 { f64::NAN } else { squares(i) }));
             assert_eq!(best_squares(&sums, &weights, total, weight), expected);
+        }
+    }
+
+    #[test]
+    fn classes_that_move_left_leave_squares_on_both_sides() {
+        let mut left = [1u32; 26];
+        let added: [u32; 26] = core::array::from_fn(|i| i as u32 % 5);
+        let squares = |f: &dyn Fn(u32) -> u32| added.iter().map(|a| u64::from(f(1 + a)).pow(2)).sum::<u64>();
+        let (lefts, rights) = (squares(&|l| l), squares(&|l| 1_000_000 - l));
+        assert_eq!(move_classes(&mut left, &added, &[1_000_000; 26]), (added.iter().sum(), lefts, rights));
+        assert!(left.iter().zip(&added).all(|(l, a)| *l == 1 + a));
+    }
+
+    #[test]
+    fn sets_of_rows_have_the_codes_of_their_members() {
+        let codes: [u32; SET] = core::array::from_fn(|i| (noise(SET, 5)[i] % 7.0) as u32);
+        for set in (0..=u16::MAX).step_by(37) {
+            let members = || (0..SET).filter(|i| set >> i & 1 == 1).map(|i| codes[i]);
+            assert_eq!(span_of(&codes, set), (members().min().unwrap_or(u32::MAX), members().max().unwrap_or(0)));
+        }
+        for last in 0..8 {
+            assert!((0..SET).all(|i| (set_up_to(&codes, last) >> i & 1 == 1) == (codes[i] <= last)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Classification where weights are any numbers.
 
-use super::counts::weighted_log;
 use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
+use super::purity::weighted_log;
 use super::sort::Key;
 
 /// Which impurity.

@@ -7,6 +7,7 @@ use std::ops::Range;
 use corten_kernels::splits;
 
 use super::finder::{self, Cut, Entry, Finder, Keys, Lanes, Limits, Order, Side, Stats};
+use super::purity::Purity;
 use super::sort::Key;
 
 /// Bits of a weight in a payload; those above are the class.
@@ -18,120 +19,6 @@ const TAG: u32 = (1 << TAG_BITS) - 1;
 
 /// Cuts that are scored one at a time.
 const FEW_CUTS: usize = 12;
-
-/// How mixed classes are, from a sum over classes that changes by one term a row.
-pub(crate) trait Purity: Send + Sync {
-    /// A sum of terms.
-    type Sum: Copy + Default + Send + Sync;
-    /// Whether the score of two classes is that of [`splits::best_gini`].
-    const RATIO: bool;
-
-    /// Changes a sum when the weight of one of its classes does.
-    fn change(&self, sum: &mut Self::Sum, before: u32, after: u32);
-    /// What a side of a split adds to the score.
-    fn side(&self, sum: Self::Sum, weight: u32) -> f64;
-    /// The best of cuts by the sums on both sides and the weights on the left.
-    fn best(&self, left: &[Self::Sum], right: &mut [Self::Sum], weights: &[u32], weight: u32) -> Option<(usize, f64)>;
-    /// Impurity from the sum of terms and the weight.
-    fn impurity(&self, sum: Self::Sum, weight: u32) -> f64;
-    /// The weighted impurity of two children, from their score and their joint weight.
-    fn remaining(&self, score: f64, weight: f64) -> f64;
-    /// The score of two pure children of this joint weight, where it is exact.
-    fn perfect(&self, weight: f64) -> f64;
-}
-
-/// Gini impurity: 1 less the sum of squared shares.
-#[derive(Clone)]
-pub(crate) struct Gini;
-
-impl Purity for Gini {
-    type Sum = u64;
-    const RATIO: bool = true;
-
-    #[inline]
-    fn change(&self, sum: &mut u64, before: u32, after: u32) {
-        let (before, after) = (u64::from(before), u64::from(after));
-        // The difference of two squares.
-        *sum = sum.wrapping_add((after + before).wrapping_mul(after.wrapping_sub(before)));
-    }
-
-    #[inline]
-    fn side(&self, sum: u64, weight: u32) -> f64 {
-        sum as f64 / f64::from(weight)
-    }
-
-    fn best(&self, left: &[u64], right: &mut [u64], weights: &[u32], weight: u32) -> Option<(usize, f64)> {
-        splits::best_ratio(left, right, weights, weight)
-    }
-
-    fn impurity(&self, sum: u64, weight: u32) -> f64 {
-        let w = f64::from(weight);
-        1.0 - sum as f64 / (w * w)
-    }
-
-    fn remaining(&self, score: f64, weight: f64) -> f64 {
-        weight - score
-    }
-
-    fn perfect(&self, weight: f64) -> f64 {
-        weight
-    }
-}
-
-/// Shannon entropy in bits.
-#[derive(Clone)]
-pub(crate) struct Entropy(std::sync::Arc<[f64]>);
-
-impl Entropy {
-    /// For weights up to `most`.
-    pub(crate) fn up_to(most: usize) -> Self {
-        Self((0..=most).map(|x| weighted_log(x as f64)).collect())
-    }
-
-    #[inline]
-    fn term(&self, x: u32) -> f64 {
-        self.0[x as usize]
-    }
-}
-
-/// `x log2(x)`, 0 for 0.
-pub(crate) fn weighted_log(x: f64) -> f64 {
-    if x > 0.0 { x * corten_kernels::special::ln(x) * std::f64::consts::LOG2_E } else { 0.0 }
-}
-
-impl Purity for Entropy {
-    type Sum = f64;
-    const RATIO: bool = false;
-
-    #[inline]
-    fn change(&self, sum: &mut f64, before: u32, after: u32) {
-        *sum += self.term(after) - self.term(before);
-    }
-
-    #[inline]
-    fn side(&self, sum: f64, weight: u32) -> f64 {
-        sum - self.term(weight)
-    }
-
-    fn best(&self, left: &[f64], right: &mut [f64], weights: &[u32], weight: u32) -> Option<(usize, f64)> {
-        for ((r, l), &w) in right.iter_mut().zip(left).zip(weights) {
-            *r = (l - self.term(w)) + (*r - self.term(weight - w));
-        }
-        splits::best_score(right)
-    }
-
-    fn impurity(&self, sum: f64, weight: u32) -> f64 {
-        ((self.term(weight) - sum) / f64::from(weight)).max(0.0)
-    }
-
-    fn remaining(&self, score: f64, _: f64) -> f64 {
-        -score
-    }
-
-    fn perfect(&self, _: f64) -> f64 {
-        0.0
-    }
-}
 
 /// See the module.
 pub(crate) struct Counts<P: Purity> {
@@ -152,11 +39,33 @@ pub(crate) struct Counts<P: Purity> {
     places: Vec<u32>,
     upto: [Vec<u32>; 2],
     cuts: [Vec<P::Sum>; 2],
-    /// Weights of each class, and numbers of rows, by code.
+    /// Weights of each class by code; of two classes all of it and that of the second, in the halves of one number.
     bins: Vec<u32>,
+    pairs: Vec<u64>,
+    /// Numbers of rows by code, where they are limited.
     rows: Vec<u32>,
     /// Weights, those of the second class, and numbers of rows on the left of one cut a column.
     lanes: [[u32; splits::WIDTH]; 3],
+    few: Few,
+}
+
+/// Few rows: those of each class that is there, in turn, and those whose weight has each bit.
+#[derive(Default)]
+struct Few {
+    classes: Vec<(u32, u16)>,
+    bits: Vec<u16>,
+    /// Place among `classes`, and weight, of each row.
+    rows: [(u32, u32); splits::SET],
+    /// Weights of `classes` in the node at hand.
+    totals: [u32; splits::SET],
+}
+
+impl Few {
+    /// The weight of a set of rows.
+    #[inline]
+    fn weight(&self, set: u16) -> u32 {
+        self.bits.iter().rev().fold(0, |sum, bit| 2 * sum + (set & bit).count_ones())
+    }
 }
 
 impl<P: Purity> Counts<P> {
@@ -176,8 +85,10 @@ impl<P: Purity> Counts<P> {
             upto: Default::default(),
             cuts: [Vec::new(), Vec::new()],
             bins: Vec::new(),
+            pairs: Vec::new(),
             rows: Vec::new(),
             lanes: [[0; splits::WIDTH]; 3],
+            few: Few::default(),
         }
     }
 
@@ -347,61 +258,62 @@ impl<P: Purity> Counts<P> {
         self.left.get(1).copied().unwrap_or(0)
     }
 
-    /// Weights of each class, and numbers of rows, by code.
-    fn count(&mut self, codes: &[u32], low: u32, bins: usize) {
+    /// Weights of each class, and where asked for the numbers of rows, by code.
+    fn count(&mut self, codes: &[u32], low: u32, bins: usize, rows: bool) {
         let classes = self.totals.len();
-        self.bins.clear();
-        self.bins.resize(bins * classes, 0);
-        self.rows.clear();
-        self.rows.resize(bins, 0);
         if self.is_simple() {
+            self.pairs.clear();
+            self.pairs.resize(bins, 0);
             for ((&code, &w), &one) in codes.iter().zip(&self.weights).zip(&self.ones) {
-                let bin = (code - low) as usize;
-                self.bins[2 * bin] += w;
-                self.bins[2 * bin + 1] += one;
-                self.rows[bin] += 1;
+                self.pairs[(code - low) as usize] += u64::from(one) << u32::BITS | u64::from(w);
             }
         } else {
+            self.bins.clear();
+            self.bins.resize(bins * classes, 0);
             for (&code, &payload) in codes.iter().zip(&self.payloads) {
-                let bin = (code - low) as usize;
-                self.bins[bin * classes + (payload >> WEIGHT_BITS) as usize] += payload & WEIGHT;
-                self.rows[bin] += 1;
+                self.bins[(code - low) as usize * classes + (payload >> WEIGHT_BITS) as usize] += payload & WEIGHT;
             }
+        }
+        self.rows.clear();
+        if rows {
+            self.rows.resize(bins, 0);
+            codes.iter().for_each(|&code| self.rows[(code - low) as usize] += 1);
         }
     }
 
-    /// The best cut between bins: its bin, score and middle.
-    fn between(&mut self, bins: usize, limits: &Limits) -> Option<(usize, f64, f64)> {
+    /// The best cut between bins: its bin, the next one that isn't empty, score and middle.
+    fn between(&mut self, rows: usize, bins: usize, limits: &Limits) -> Option<(usize, usize, f64, f64)> {
         let classes = self.totals.len();
         let simple = self.is_simple();
-        let all: u32 = self.rows.iter().sum();
         self.reserve(bins);
         self.left.fill(0);
         let (mut sums, mut weight, mut ones) = ((P::Sum::default(), self.sum), 0, 0);
-        let (mut rows, mut count) = (0, 0);
-        for bin in (0..bins - 1).filter(|&bin| self.rows[bin] > 0) {
-            rows += self.rows[bin];
-            let added = &self.bins[bin * classes..][..classes];
+        let (mut seen, mut count) = (0, 0);
+        for bin in 0..bins - 1 {
+            let before = weight;
             if simple {
-                weight += added[0];
-                ones += added[1];
+                weight += self.pairs[bin] as u32;
+                ones += (self.pairs[bin] >> u32::BITS) as u32;
             } else {
-                for ((l, &w), &all) in self.left.iter_mut().zip(added).zip(&self.totals) {
-                    weight += w;
-                    let (before, after) = (*l, *l + w);
-                    *l = after;
-                    self.purity.change(&mut sums.0, before, after);
-                    self.purity.change(&mut sums.1, all - before, all - after);
-                }
+                let added = &self.bins[bin * classes..][..classes];
+                weight += self.purity.move_left(&mut sums, &mut self.left, added, &self.totals);
                 ones = self.second();
                 (self.cuts[0][count], self.cuts[1][count]) = sums;
             }
             (self.upto[0][count], self.upto[1][count]) = (weight, ones);
             self.places[count] = bin as u32;
-            let may = limits.allow_rows(rows as usize, (all - rows) as usize) && self.allow(weight, ones, limits);
-            count += usize::from(may);
+            seen += self.rows.get(bin).map_or(0, |&rows| rows as usize);
+            let enough = self.rows.is_empty() || limits.allow_rows(seen, rows - seen);
+            // No row weighs nothing.
+            count += usize::from((weight > before) & enough && self.allow(weight, ones, limits));
         }
-        if simple { self.best_of_two(count, limits) } else { self.best_of_many(count, limits) }
+        let (bin, score, middle) =
+            if simple { self.best_of_two(count, limits) } else { self.best_of_many(count, limits) }?;
+        let weighs = |bin: usize| match simple {
+            true => self.pairs[bin] > 0,
+            false => self.bins[bin * classes..][..classes].iter().any(|&w| w > 0),
+        };
+        Some((bin, (bin + 1..bins).find(|&bin| weighs(bin))?, score, middle))
     }
 
     /// Room for cuts.
@@ -427,7 +339,7 @@ impl<P: Purity> Counts<P> {
     }
 
     /// Sums the weights of classes on the left of a cut; gives the number of rows there.
-    fn move_left(&mut self, side: &Side<'_>) -> usize {
+    fn sum_left(&mut self, side: &Side<'_>) -> usize {
         let classes = self.left.len();
         if classes <= splits::CLASSES {
             let (sums, rows) = splits::classes_up_to(side.codes, &self.payloads, side.last, side.also);
@@ -516,15 +428,14 @@ impl<P: Purity> Finder for Counts<P> {
 
     fn binned(&mut self, codes: &[u32], low: u32, high: u32, limits: &Limits) -> Option<Cut> {
         let bins = (high - low) as usize + 1;
-        self.count(codes, low, bins);
-        let (bin, score, middle) = self.between(bins, limits)?;
-        let next = (bin + 1..bins).find(|&bin| self.rows[bin] > 0)?;
+        self.count(codes, low, bins, limits.min_samples > 1);
+        let (bin, next, score, middle) = self.between(codes.len(), bins, limits)?;
         Some(Cut { last: low + bin as u32, next: low + next as u32, missing_left: false, score, middle })
     }
 
     fn bins(&self, rows: usize) -> usize {
-        // A bin costs as much as a few rows, for each class.
-        4 * rows / self.totals.len().max(8)
+        // A bin costs as much as a row for each of a few classes.
+        if self.is_simple() { rows } else { 4 * rows / self.totals.len().max(8) }
     }
 
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut> {
@@ -533,7 +444,7 @@ impl<P: Purity> Finder for Counts<P> {
                 splits::counts_up_to(side.codes, &self.weights, &self.ones, side.last, side.also);
             return self.cut_of_two(side, weight, ones, rows, limits);
         }
-        let rows = self.move_left(&side);
+        let rows = self.sum_left(&side);
         let mut sums = (P::Sum::default(), P::Sum::default());
         for (&l, &all) in self.left.iter().zip(&self.totals) {
             self.purity.change(&mut sums.0, 0, l);
@@ -556,6 +467,74 @@ impl<P: Purity> Finder for Counts<P> {
     fn lane(&mut self, column: usize, side: Side<'_>, limits: &Limits) -> Option<Cut> {
         let [weight, ones, rows] = self.lanes.map(|lane| lane[column]);
         self.cut_of_two(side, weight, ones, rows as usize, limits)
+    }
+
+    fn few_load(&mut self, rows: &[Entry]) -> bool {
+        let few = &mut self.few;
+        few.classes.clear();
+        few.bits.clear();
+        for (at, entry) in rows.iter().enumerate() {
+            let (class, weight) = (entry.payload >> WEIGHT_BITS, entry.payload & WEIGHT);
+            let place = few.classes.iter().position(|c| c.0 == class).unwrap_or_else(|| {
+                few.classes.push((class, 0));
+                few.classes.len() - 1
+            });
+            few.classes[place].1 |= 1 << at;
+            few.rows[at] = (place as u32, weight);
+            let bits = (u32::BITS - weight.leading_zeros()) as usize;
+            few.bits.resize(few.bits.len().max(bits), 0);
+            for (bit, set) in few.bits.iter_mut().enumerate() {
+                *set |= ((weight >> bit & 1) as u16) << at;
+            }
+        }
+        true
+    }
+
+    fn few_enter(&mut self, set: u16) -> Stats {
+        self.totals.fill(0);
+        (self.weight, self.sum) = (0, P::Sum::default());
+        for (at, &(class, rows)) in self.few.classes.iter().enumerate() {
+            let total = self.few.weight(set & rows);
+            self.few.totals[at] = total;
+            self.totals[class as usize] = total;
+            self.weight += total;
+            self.purity.change(&mut self.sum, 0, total);
+        }
+        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(self.sum, self.weight) }
+    }
+
+    fn few_score(&mut self, left: u16) -> f64 {
+        let (mut sums, mut weight) = ((P::Sum::default(), P::Sum::default()), 0);
+        for (&(_, rows), &all) in self.few.classes.iter().zip(&self.few.totals) {
+            let l = self.few.weight(left & rows);
+            weight += l;
+            self.purity.change(&mut sums.0, 0, l);
+            self.purity.change(&mut sums.1, 0, all - l);
+        }
+        self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight)
+    }
+
+    fn few_best(&mut self, keys: &[u32], min_samples: usize) -> Option<(usize, f64)> {
+        let is_end = finder::ends(keys, min_samples);
+        let (mut best, mut score) = (None, f64::NEG_INFINITY);
+        let mut left = [0u32; splits::SET];
+        let (mut sums, mut weight) = ((P::Sum::default(), self.sum), 0);
+        for at in 0..keys.len() - 1 {
+            let (class, w) = self.few.rows[finder::lane(keys[at])];
+            weight += w;
+            let (l, all) = (&mut left[class as usize], self.few.totals[class as usize]);
+            let (before, after) = (*l, *l + w);
+            *l = after;
+            self.purity.change(&mut sums.0, before, after);
+            self.purity.change(&mut sums.1, all - before, all - after);
+            if is_end(at) {
+                let new = self.purity.cut(sums, weight, self.weight - weight);
+                if new > score {
+                    (best, score) = (Some(at), new);
+                }
+            }
+        }
+        Some((best?, score))
     }
 
     fn gain(&self, score: f64) -> f64 {

@@ -11,13 +11,14 @@ use corten_model::estimator::{Context, FitInput, Fitted, Step, Target};
 
 use super::absolute::Absolute;
 use super::classes::{Classes, Measure};
-use super::counts::{Counts, Entropy, Gini};
+use super::counts::Counts;
 use super::finder::{Entry, Finder};
 use super::fitted::{Grove, OutOfBag};
 use super::grower::{Grower, Rules};
 use super::means::{Means, Poisson, Squared};
 use super::parameters::Growth;
 use super::prune::prune;
+use super::purity::{Entropy, Gini};
 use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::tree::GrownTree;

@@ -174,6 +174,31 @@ pub(crate) struct Stats {
     pub(crate) impurity: f64,
 }
 
+/// Bits of a row among few.
+pub(crate) const LANE: u32 = 4;
+
+/// The row among few of a key.
+#[inline]
+pub(crate) fn lane(key: u32) -> usize {
+    key as usize & (splits::SET - 1)
+}
+
+/// Where cuts may be between keys of few rows in ascending order.
+#[inline]
+pub(crate) fn ends(keys: &[u32], min_samples: usize) -> impl Fn(usize) -> bool {
+    move |at| keys[at] >> LANE != keys[at + 1] >> LANE && at + 1 >= min_samples && keys.len() - at > min_samples
+}
+
+/// The rows of a set.
+#[inline]
+pub(crate) fn members(mut set: u16) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = set.trailing_zeros() as usize;
+        set &= set.wrapping_sub(1);
+        (at < splits::SET).then_some(at)
+    })
+}
+
 /// A code a column.
 pub(crate) type Lanes = [u32; splits::WIDTH];
 
@@ -210,6 +235,27 @@ pub(crate) trait Finder {
 
     /// The cut of a column that was summed.
     fn lane(&mut self, _column: usize, _side: Side<'_>, _limits: &Limits) -> Option<Cut> {
+        None
+    }
+
+    /// Reads what goes with few rows, at most [`splits::SET`], for nodes that are sets of them; says whether it can.
+    fn few_load(&mut self, _rows: &[Entry]) -> bool {
+        false
+    }
+
+    /// Turns to a node: a set of the few rows.
+    fn few_enter(&mut self, _set: u16) -> Stats {
+        Stats { weight: 0.0, impurity: 0.0 }
+    }
+
+    /// The score of a cut of the node, from the set on its left; NaN where it can't be.
+    fn few_score(&mut self, _left: u16) -> f64 {
+        f64::NAN
+    }
+
+    /// The best cut of the node by a column: after which of its keys in ascending order, codes above [`LANE`] bits of
+    /// rows, and its score.
+    fn few_best(&mut self, _keys: &[u32], _min_samples: usize) -> Option<(usize, f64)> {
         None
     }
 

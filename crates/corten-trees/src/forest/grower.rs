@@ -8,11 +8,12 @@ use corten_core::{CancelToken, Result};
 
 use corten_kernels::splits;
 
-use super::finder::{Cut, Entry, Finder, Keys, Limits, Order, Side, Span};
+use super::few::Few;
+use super::finder::{Cut, Entry, Finder, Keys, Limits, Side, Span, Stats};
 use super::lists::{self, Lists};
 use super::ranks::{Block, Code, NO_MISSING, Ranked, Table};
 use super::records::{self, Records};
-use super::sort::{self, Key};
+use super::sort;
 use super::tree::{GrownTree, Node};
 
 /// Rows below which codes aren't put close together.
@@ -39,27 +40,39 @@ pub(crate) struct Rules {
 
 /// A part of the rows that becomes a node.
 #[derive(Clone, Copy, Debug)]
-struct Part {
-    start: usize,
-    end: usize,
-    depth: usize,
+pub(super) struct Part {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) depth: usize,
     /// The parent's place, and whether this is its left child.
-    parent: Option<(u32, bool)>,
+    pub(super) parent: Option<(u32, bool)>,
     /// Columns known not to vary, at the front of the list of columns.
-    constant: usize,
-    bounds: (f64, f64),
+    pub(super) constant: usize,
+    pub(super) bounds: (f64, f64),
     /// In lists: a column in which the rows lie together, and the split that made the part.
-    by: usize,
-    split: Option<u32>,
+    pub(super) by: usize,
+    pub(super) split: Option<u32>,
 }
 
 /// What a column offers a node.
-enum Look {
+pub(super) enum Look<T> {
     Constant,
     /// A cut that is weighed with those of other columns.
     Later,
-    /// The best cut, if one may be, with its threshold.
-    Cut(Option<(Cut, f64)>),
+    /// The best cut, if one may be.
+    Cut(Option<T>),
+}
+
+/// A cut; higher scores are better.
+pub(super) trait Scored: Copy {
+    fn score(&self) -> f64;
+}
+
+/// With its threshold.
+impl Scored for (Cut, f64) {
+    fn score(&self) -> f64 {
+        self.0.score
+    }
 }
 
 /// A cut that was drawn.
@@ -110,21 +123,23 @@ impl Ord for Candidate {
 
 /// Grows one tree.
 pub(crate) struct Grower<'a, C: Code> {
-    table: &'a Table<C>,
-    rules: &'a Rules,
-    finder: &'a mut dyn Finder,
-    stream: Stream,
-    rows: Vec<Entry>,
+    pub(super) table: &'a Table<C>,
+    pub(super) rules: &'a Rules,
+    pub(super) finder: &'a mut dyn Finder,
+    pub(super) stream: Stream,
+    pub(super) rows: Vec<Entry>,
     buffer: Vec<Entry>,
     /// The rows below a node that is being grown, in the order of each column.
-    lists: Option<Lists>,
+    pub(super) lists: Option<Lists>,
     /// The codes of the rows below a node that is being grown.
     block: Option<Block<C>>,
     /// The rows' codes side by side, where cuts are drawn.
-    records: Option<Records>,
+    pub(super) records: Option<Records>,
     drawn: Vec<Drawn>,
+    /// Room for subtrees of few rows, where they may be sets of bits.
+    pub(super) few: Option<Few>,
     /// Codes of a node's rows in a column.
-    codes: Vec<u32>,
+    pub(super) codes: Vec<u32>,
     /// Room for the rows of a node by a column: values that are there, missing ones, and a copy.
     narrow: [Vec<u32>; 3],
     wide: [Vec<u64>; 3],
@@ -134,7 +149,7 @@ pub(crate) struct Grower<'a, C: Code> {
     constant: Vec<u32>,
     /// Weight of all rows.
     weight: f64,
-    tree: GrownTree,
+    pub(super) tree: GrownTree,
 }
 
 impl<'a, C: Code> Grower<'a, C> {
@@ -149,6 +164,7 @@ impl<'a, C: Code> Grower<'a, C> {
         let features: Vec<u32> = (0..table.columns.len() as u32).collect();
         let tree = GrownTree { width, ..GrownTree::default() };
         let constant = features.clone();
+        let few = Few::new(table, rules);
         let records = if rules.random { Records::new(table, &rows, rules.max_features) } else { None };
         Self {
             table,
@@ -161,6 +177,7 @@ impl<'a, C: Code> Grower<'a, C> {
             block: None,
             records,
             drawn: Vec::new(),
+            few,
             codes: Vec::new(),
             narrow: Default::default(),
             wide: Default::default(),
@@ -187,6 +204,9 @@ impl<'a, C: Code> Grower<'a, C> {
     fn depth_first(&mut self, root: Part, cancel: &CancelToken) -> Result<()> {
         let mut open = vec![root];
         while let Some(part) = open.pop() {
+            if self.fits_few(part.end - part.start) && self.subtree(&part) {
+                continue;
+            }
             if self.lists.is_none() && self.fits_lists(part.end - part.start) {
                 self.below(part, cancel)?;
                 continue;
@@ -222,7 +242,7 @@ impl<'a, C: Code> Grower<'a, C> {
     }
 
     /// The codes of a node's rows in a column.
-    fn gather(&mut self, feature: usize, part: &Part) {
+    pub(super) fn gather(&mut self, feature: usize, part: &Part) {
         let (rows, codes) = (&self.rows[part.start..part.end], &mut self.codes);
         match &self.block {
             Some(block) => block.gather(feature, rows, codes),
@@ -262,13 +282,19 @@ impl<'a, C: Code> Grower<'a, C> {
 
     /// Writes a node as a leaf, and finds its split.
     fn node(&mut self, part: &Part) -> (u32, Option<Found>) {
-        let rules = self.rules;
         let stats = if let Some(lists) = &self.lists {
             self.finder.enter(Some(lists.keys(part.by, part.start, part.end)))
         } else {
             self.finder.load(&self.rows[part.start..part.end]);
             self.finder.enter(None)
         };
+        let (at, last) = self.write(part, part.end - part.start, stats);
+        (at, if last { None } else { self.search(part) })
+    }
+
+    /// Writes a node as a leaf, of so many rows, to which the finder has turned; says whether it stays one.
+    pub(super) fn write(&mut self, part: &Part, samples: usize, stats: Stats) -> (u32, bool) {
+        let rules = self.rules;
         let at = self.tree.nodes.len() as u32;
         if let Some((parent, is_left)) = part.parent {
             let parent = &mut self.tree.nodes[parent as usize];
@@ -276,7 +302,6 @@ impl<'a, C: Code> Grower<'a, C> {
         } else {
             self.weight = stats.weight;
         }
-        let samples = part.end - part.start;
         self.tree.nodes.push(Node {
             left: at,
             right: at,
@@ -294,12 +319,10 @@ impl<'a, C: Code> Grower<'a, C> {
             || samples < 2 * rules.min_samples_leaf
             || stats.weight < 2.0 * rules.min_weight_leaf
             || stats.impurity <= PURE;
-        (at, if last { None } else { self.search(part) })
+        (at, last)
     }
 
     /// The best split of a node over columns drawn at random.
-    ///
-    /// As in scikit-learn, columns that don't vary count as drawn, but drawing goes on until one varies.
     fn search(&mut self, part: &Part) -> Option<Found> {
         let known = part.constant;
         if let (Some(lists), Some(split)) = (&mut self.lists, part.split) {
@@ -308,9 +331,31 @@ impl<'a, C: Code> Grower<'a, C> {
         if let Some(records) = &mut self.records {
             records.enter(part.start, part.end);
         }
+        let (best, constant) = self.draw_columns(known, |grower, feature| grower.look(feature, part));
+        let best = self.weigh(part).or(best.map(|(feature, (cut, threshold))| (feature, cut, threshold)));
+        let (feature, cut, threshold) = best?;
+        let gain = self.worth(cut.score)?;
+        Some(Found { feature, cut, threshold, gain, constant })
+    }
+
+    /// The gain of a cut, where it is enough.
+    pub(super) fn worth(&self, score: f64) -> Option<f64> {
+        let gain = self.finder.gain(score);
+        (gain / self.weight + PURE >= self.rules.min_impurity_decrease).then_some(gain)
+    }
+
+    /// The best of what columns drawn at random offer, with its column, and the number of columns that are known not to
+    /// vary then, `known` before.
+    ///
+    /// As in scikit-learn, columns that don't vary count as drawn, but drawing goes on until one varies.
+    pub(super) fn draw_columns<T: Scored>(
+        &mut self,
+        known: usize,
+        mut look: impl FnMut(&mut Self, usize) -> Look<T>,
+    ) -> (Option<(usize, T)>, usize) {
         let (mut remaining, mut visited) = (self.features.len(), 0);
         let (mut found_constant, mut drawn_constant) = (0, 0);
-        let mut best: Option<(usize, Cut, f64)> = None;
+        let mut best: Option<(usize, T)> = None;
         while remaining > known + found_constant
             && (visited < self.rules.max_features || visited <= found_constant + drawn_constant)
         {
@@ -324,7 +369,7 @@ impl<'a, C: Code> Grower<'a, C> {
             }
             at += found_constant;
             let feature = self.features[at] as usize;
-            let look = self.look(feature, part);
+            let look = look(self, feature);
             if matches!(look, Look::Constant) {
                 self.features.swap(at, known + found_constant);
                 found_constant += 1;
@@ -332,24 +377,20 @@ impl<'a, C: Code> Grower<'a, C> {
             }
             remaining -= 1;
             self.features.swap(at, remaining);
-            if let Look::Cut(Some((cut, threshold))) = look
-                && best.is_none_or(|(_, b, _)| cut.score > b.score)
+            if let Look::Cut(Some(cut)) = look
+                && best.is_none_or(|(_, b)| cut.score() > b.score())
             {
-                best = Some((feature, cut, threshold));
-                if self.finder.is_perfect(cut.score) {
+                best = Some((feature, cut));
+                if self.finder.is_perfect(cut.score()) {
                     break;
                 }
             }
         }
-        best = self.weigh(part).or(best);
         let constant = known + found_constant;
         // Nodes below permute the front of the list; what was known here must stand there again for the sibling.
         self.features[..known].copy_from_slice(&self.constant[..known]);
         self.constant[known..constant].copy_from_slice(&self.features[known..constant]);
-        let (feature, cut, threshold) = best?;
-        let gain = self.finder.gain(cut.score);
-        let enough = gain / self.weight + PURE >= self.rules.min_impurity_decrease;
-        enough.then_some(Found { feature, cut, threshold, gain, constant })
+        (best, constant)
     }
 
     /// What a split of a node by a column must respect.
@@ -396,7 +437,7 @@ impl<'a, C: Code> Grower<'a, C> {
     }
 
     /// Looks at a column of a node.
-    fn look(&mut self, feature: usize, part: &Part) -> Look {
+    fn look(&mut self, feature: usize, part: &Part) -> Look<(Cut, f64)> {
         let column = &self.table.columns[feature];
         if let Some(records) = &self.records {
             let span = records.span(feature);
@@ -435,10 +476,10 @@ impl<'a, C: Code> Grower<'a, C> {
         let cut = if missing == 0 && ((high - low) as usize) < self.finder.bins(rows) {
             self.finder.binned(codes, low, high, limits)
         } else if C::LIMIT <= u16::LIMIT && (rows <= lists::ROWS || !self.finder.tags().is_empty()) {
-            let order = sorted(codes, self.finder.tags(), column.missing, &span, &mut self.narrow);
+            let order = sort::rows(codes, self.finder.tags(), column.missing, &span, &mut self.narrow);
             self.finder.best(Keys::Narrow(order), limits)
         } else {
-            let order = sorted(codes, self.finder.tags(), column.missing, &span, &mut self.wide);
+            let order = sort::rows(codes, self.finder.tags(), column.missing, &span, &mut self.wide);
             self.finder.best(Keys::Wide(order), limits)
         };
         let next = |cut: &Cut| (cut.next != column.missing).then_some(cut.next);
@@ -533,34 +574,10 @@ impl<'a, C: Code> Grower<'a, C> {
 }
 
 /// A threshold between two values of a column; infinity where all values that are there go left.
-fn between<C: Code>(column: &Ranked<C>, last: u32, next: Option<u32>) -> f64 {
+pub(super) fn between<C: Code>(column: &Ranked<C>, last: u32, next: Option<u32>) -> f64 {
     let low = column.value(last);
     let Some(next) = next else { return f64::INFINITY };
     let high = column.value(next);
     let middle = low / 2.0 + high / 2.0;
     if middle >= low && middle < high { middle } else { low }
-}
-
-/// The rows of a node by a column, with their tags or else their places.
-fn sorted<'a, K: Key>(
-    codes: &[u32],
-    tags: &[u16],
-    missing: u32,
-    span: &Span,
-    [present, absent, scratch]: &'a mut [Vec<K>; 3],
-) -> Order<'a, K> {
-    present.clear();
-    absent.clear();
-    if span.missing == 0 && tags.is_empty() {
-        present.extend(codes.iter().enumerate().map(|(at, &code)| K::new(code, at)));
-    } else if span.missing == 0 {
-        present.extend(codes.iter().zip(tags).map(|(&code, &tag)| K::new(code, usize::from(tag))));
-    } else {
-        for (at, &code) in codes.iter().enumerate() {
-            let low = tags.get(at).map_or(at, |&tag| usize::from(tag));
-            (if code == missing { &mut *absent } else { &mut *present }).push(K::new(code, low));
-        }
-    }
-    sort::by_code(present, scratch, span.low, span.high);
-    Order { present, absent }
 }

@@ -4,17 +4,18 @@
 //! between the least and the greatest value of a node.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::time::Instant;
 
 use crate::source::Source;
 use corten_core::random::Stream;
-use corten_core::{Data, Error, Result, parameter};
+use corten_core::{Column, Data, Error, Result, parameter};
 use corten_kernels::{parallel, special};
 use corten_model::estimator::{Attribute, Estimator, FitInput, Fitted};
 use corten_model::ops::{
     CheckFinite, Decide, DecideKind, Linear, Link, LinkKind, Tree, TreeNode, Trees as Ensemble, TreesSpec,
 };
-use corten_model::{Builder, Labels, Method, Output, Slot};
+use corten_model::{Builder, Labels, Method, Output, Run, Schema, Slot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,6 +26,8 @@ const CUTS: u64 = 0x0069_6375_7473 << 16;
 const GAMMA: f64 = 0.577_215_664_901_532_9;
 /// Rows that `max_samples="auto"` draws at most.
 const AUTO: usize = 256;
+/// Rows that are looked through at a time.
+const BLOCK: usize = 256;
 
 /// Parameters as scikit-learn's estimator of this name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,7 +76,8 @@ fn count(name: &str, given: &Value, all: usize) -> Result<usize> {
 
 /// What trees are grown from.
 struct Plan<'a> {
-    columns: &'a [Vec<f64>],
+    columns: &'a [Cow<'a, Column<'a>>],
+    total: usize,
     weights: Option<&'a [f64]>,
     bootstrap: bool,
     draws: usize,
@@ -85,7 +89,7 @@ struct Plan<'a> {
 impl Plan<'_> {
     /// The rows of a tree.
     fn rows(&self, tree: usize) -> Vec<u32> {
-        let n = self.columns[0].len();
+        let n = self.total;
         let mut stream = Stream::new(self.seed, ROWS ^ tree as u64);
         match (self.weights, self.bootstrap) {
             (None, true) => (0..self.draws).map(|_| stream.below(n as u64) as u32).collect(),
@@ -101,14 +105,21 @@ impl Plan<'_> {
                 (0..self.draws).map(draw).collect()
             }
             (None, false) => {
-                // Floyd's draw without replacement.
-                let mut taken = vec![false; n];
+                // Floyd's draw without replacement, with a bit a row.
+                let mut taken = vec![0u64; n.div_ceil(64)];
                 for last in n - self.draws.min(n)..n {
                     let at = stream.below(last as u64 + 1) as usize;
-                    let at = if taken[at] { last } else { at };
-                    taken[at] = true;
+                    let at = if taken[at / 64] >> (at % 64) & 1 == 1 { last } else { at };
+                    taken[at / 64] |= 1 << (at % 64);
                 }
-                (0u32..).zip(taken).filter(|(_, t)| *t).map(|(row, _)| row).collect()
+                let mut rows = Vec::with_capacity(self.draws);
+                for (start, mut word) in (0u32..).step_by(64).zip(taken) {
+                    while word != 0 {
+                        rows.push(start + word.trailing_zeros());
+                        word &= word - 1;
+                    }
+                }
+                rows
             }
             (Some(weights), false) => {
                 // The greatest of log(u) / w are a weighted draw without replacement (Efraimidis & Spirakis 2006).
@@ -122,7 +133,8 @@ impl Plan<'_> {
         }
     }
 
-    fn grow(&self, number: usize) -> Tree {
+    fn grow(&self, number: usize) -> Result<Tree> {
+        let mut values = vec![0.0; self.draws];
         let mut rows = self.rows(number);
         let mut stream = Stream::new(self.seed, CUTS ^ number as u64);
         let mut features: Vec<u32> = (0..self.columns.len() as u32).collect();
@@ -141,16 +153,15 @@ impl Plan<'_> {
             }
             let part = &mut rows[start..end];
             tree.cover.push(part.len() as f64);
-            let cut = if depth < self.max_depth { self.cut(part, &mut features, &mut stream) } else { None };
+            let values = &mut values[..part.len()];
+            let cut = if depth < self.max_depth { self.cut(part, values, &mut features, &mut stream)? } else { None };
             let Some((feature, threshold, missing_left)) = cut else {
                 tree.push_leaf(&[depth as f64 + mean_depth(part.len())]);
                 continue;
             };
-            let column = &self.columns[feature as usize];
             let mut middle = 0;
-            for i in 0..part.len() {
-                let x = column[part[i] as usize];
-                if x <= threshold || (missing_left && x.is_nan()) {
+            for (i, x) in values.iter().enumerate() {
+                if *x <= threshold || (missing_left && x.is_nan()) {
                     part.swap(i, middle);
                     middle += 1;
                 }
@@ -160,22 +171,27 @@ impl Plan<'_> {
             open.push((start + middle, end, depth + 1, Some((at, false))));
             open.push((start, start + middle, depth + 1, Some((at, true))));
         }
-        tree
+        Ok(tree)
     }
 
-    /// A cut of some rows by a column that varies among them; `None` where none does.
-    fn cut(&self, rows: &[u32], features: &mut [u32], stream: &mut Stream) -> Option<(u32, f64, bool)> {
+    /// A cut of some rows by a column that varies among them, whose values it leaves; `None` where none does.
+    fn cut(
+        &self,
+        rows: &[u32],
+        values: &mut [f64],
+        features: &mut [u32],
+        stream: &mut Stream,
+    ) -> Result<Option<(u32, f64, bool)>> {
         if rows.len() < 2 {
-            return None;
+            return Ok(None);
         }
         for left in (1..=features.len()).rev() {
             let at = stream.below(left as u64) as usize;
             let feature = features[at];
             features.swap(at, left - 1);
-            let column = &self.columns[feature as usize];
+            self.columns[feature as usize].pick_f64(rows, values)?;
             let (mut low, mut high, mut missing) = (f64::INFINITY, f64::NEG_INFINITY, 0);
-            for &row in rows {
-                let x = column[row as usize];
+            for &x in &*values {
                 low = low.min(x);
                 high = high.max(x);
                 missing += usize::from(x.is_nan());
@@ -190,26 +206,30 @@ impl Plan<'_> {
             }
             // Where all values are the same, missing ones are set apart from them.
             let missing_left = missing > 0 && low < high && stream.below(2) == 1;
-            return Some((feature, threshold, missing_left));
+            return Ok(Some((feature, threshold, missing_left)));
         }
-        None
+        Ok(None)
     }
 }
 
-/// Columns as numbers.
-fn columns_of(data: &Data<'_>, threads: usize) -> Result<Vec<Vec<f64>>> {
-    let source = Source::new(data)?;
-    let read = parallel::map_blocks(threads, source.width(), 1, |at, _| {
-        let column = source.column(at);
-        let mut values = vec![0.0; data.rows()];
-        column.read_f64(0, &mut values)?;
-        if values.iter().any(|x| x.is_infinite()) {
-            let what = "Input X contains infinity or a value too large for dtype('float64').";
-            return Err(Error::column(&column.name, what));
+/// All columns, once their numbers were looked through; only drawn rows are read again.
+fn columns_of<'d>(data: &'d Data<'d>, threads: usize) -> Result<Vec<Cow<'d, Column<'d>>>> {
+    let (source, rows) = (Source::new(data)?, data.rows());
+    let columns: Vec<Cow<'d, Column<'d>>> = (0..source.width()).map(|at| source.column(at)).collect();
+    let looked = parallel::map_blocks(threads, rows, BLOCK, |_, range| {
+        let mut values = [0.0; BLOCK];
+        let values = &mut values[..range.len()];
+        for column in &columns {
+            column.read_f64(range.start, values)?;
+            if values.iter().map(|x| u32::from(x.is_infinite())).sum::<u32>() > 0 {
+                let what = "Input X contains infinity or a value too large for dtype('float64').";
+                return Err(Error::column(&column.name, what));
+            }
         }
-        Ok(values)
+        Ok(())
     });
-    read.into_iter().collect()
+    looked.into_iter().collect::<Result<()>>()?;
+    Ok(columns)
 }
 
 impl IsolationForest {
@@ -261,6 +281,7 @@ impl Estimator for IsolationForest {
         }
         let plan = Plan {
             columns: &columns,
+            total: rows,
             weights,
             bootstrap: self.bootstrap,
             draws,
@@ -271,7 +292,7 @@ impl Estimator for IsolationForest {
         let first = earlier.len();
         let grown = parallel::map_blocks(threads, self.n_estimators - first, 4, |_, range| {
             input.context.cancel.check()?;
-            Ok(range.map(|i| plan.grow(first + i)).collect::<Vec<_>>())
+            range.map(|i| plan.grow(first + i)).collect::<Result<Vec<_>>>()
         });
         let mut trees = earlier.to_vec();
         for part in grown {
@@ -279,11 +300,11 @@ impl Estimator for IsolationForest {
         }
         let mut fitted = Isolation { trees, features: width, draws, offset: -0.5, seconds: 0.0 };
         if let Some(share) = share {
-            let blocks = parallel::map_blocks(threads, rows, 512, |_, range| {
-                range.map(|row| fitted.score(|feature| columns[feature as usize][row])).collect::<Vec<_>>()
-            });
-            input.context.cancel.check()?;
-            fitted.offset = quantile(blocks.concat(), share);
+            // Without an offset, decisions are scores.
+            fitted.offset = 0.0;
+            let model = (&fitted as &dyn Fitted).model(Schema::of(input.x)?)?;
+            let run = Run { threads, cancel: input.context.cancel.clone() };
+            fitted.offset = quantile(model.run(Method::DecisionFunction, input.x, &run)?.numbers, share);
         }
         fitted.seconds = start.elapsed().as_secs_f64();
         Ok(Box::new(fitted))
@@ -313,29 +334,6 @@ impl Isolation {
     fn rate(&self) -> f64 {
         let depth = mean_depth(self.draws);
         if depth > 0.0 { -std::f64::consts::LN_2 / depth } else { 0.0 }
-    }
-
-    /// As the graph scores a row: the same operations in the same order.
-    fn score(&self, value: impl Fn(u32) -> f64) -> f64 {
-        let mut sum = 0.0;
-        for tree in &self.trees {
-            let mut at = 0;
-            loop {
-                match &tree.nodes[at] {
-                    TreeNode::Leaf { value } => {
-                        sum += tree.values[*value as usize];
-                        break;
-                    }
-                    TreeNode::Number { feature, threshold, missing_left, left, right, .. } => {
-                        let x = value(*feature);
-                        let is_left = if x.is_nan() { *missing_left } else { x <= *threshold };
-                        at = if is_left { *left } else { *right } as usize;
-                    }
-                    TreeNode::Category { .. } => break,
-                }
-            }
-        }
-        -special::exp(sum / self.trees.len() as f64 * self.rate() + self.constant())
     }
 
     /// With a single row in each tree every depth is 0, and the score is that of a row in doubt.
@@ -392,11 +390,19 @@ mod tests {
 
     #[test]
     fn draws_without_replacement_are_distinct() {
-        let columns = vec![(0..50).map(f64::from).collect::<Vec<_>>()];
+        let columns = [Cow::Owned(Column::f64("x", (0..50).map(f64::from).collect::<Vec<_>>()))];
         let weights: Vec<f64> = (0..50).map(|i| f64::from(i % 2)).collect();
         for weights in [None, Some(&weights[..])] {
-            let plan =
-                Plan { columns: &columns, weights, bootstrap: false, draws: 20, features: 1, max_depth: 5, seed: 3 };
+            let plan = Plan {
+                columns: &columns,
+                total: 50,
+                weights,
+                bootstrap: false,
+                draws: 20,
+                features: 1,
+                max_depth: 5,
+                seed: 3,
+            };
             let mut rows = plan.rows(1);
             rows.sort_unstable();
             rows.dedup();

@@ -89,6 +89,8 @@ pub(crate) struct Means<'a, L> {
     counts: Vec<u32>,
     /// Weights, sums and numbers of rows on the left of one cut a column.
     lanes: ([f64; splits::WIDTH], [f64; splits::WIDTH], [u32; splits::WIDTH]),
+    /// Of few rows: the weighted target, the weight, and what is added to the impurity.
+    few: [[f64; 3]; splits::SET],
 }
 
 impl<'a, L: Loss> Means<'a, L> {
@@ -114,6 +116,7 @@ impl<'a, L: Loss> Means<'a, L> {
             bins: Vec::new(),
             counts: Vec::new(),
             lanes: ([0.0; splits::WIDTH], [0.0; splits::WIDTH], [0; splits::WIDTH]),
+            few: [[0.0; 3]; splits::SET],
         }
     }
 
@@ -360,6 +363,64 @@ impl<L: Loss> Finder for Means<'_, L> {
     fn lane(&mut self, column: usize, side: Side<'_>, limits: &Limits) -> Option<Cut> {
         self.left[0] = self.lanes.1[column];
         self.given(side, self.lanes.0[column], self.lanes.2[column] as usize, limits)
+    }
+
+    fn few_load(&mut self, rows: &[Entry]) -> bool {
+        if self.outputs > 1 {
+            return false;
+        }
+        for (few, entry) in self.few.iter_mut().zip(rows) {
+            let row = entry.row as usize;
+            let (y, weight) = (self.y[row], f64::from(entry.payload) * self.weights.map_or(1.0, |w| w[row]));
+            *few = [weight * y, weight, weight * L::own(y)];
+        }
+        true
+    }
+
+    fn few_enter(&mut self, set: u16) -> Stats {
+        let [mut total, mut weight, mut own] = [0.0; 3];
+        for at in finder::members(set) {
+            let [y, w, o] = self.few[at];
+            total += y;
+            weight += w;
+            own += o;
+        }
+        (self.totals[0], self.weight, self.rows) = (total, weight, set.count_ones() as usize);
+        let side = L::side(total, weight);
+        self.impurity = ((own - if side.is_nan() { 0.0 } else { side }) / weight).max(0.0);
+        Stats { weight, impurity: self.impurity }
+    }
+
+    fn few_score(&mut self, left: u16) -> f64 {
+        let [mut sum, mut weight] = [0.0; 2];
+        for at in finder::members(left) {
+            sum += self.few[at][0];
+            weight += self.few[at][1];
+        }
+        self.score(&[sum], weight)
+    }
+
+    fn few_best(&mut self, keys: &[u32], min_samples: usize) -> Option<(usize, f64)> {
+        let is_end = finder::ends(keys, min_samples);
+        let (mut best, mut score) = (None, f64::NEG_INFINITY);
+        let [mut sum, mut weight] = [0.0; 2];
+        for at in 0..keys.len() - 1 {
+            let [y, w, _] = self.few[finder::lane(keys[at])];
+            sum += y;
+            weight += w;
+            if is_end(at) {
+                let (right, rest) = (self.totals[0] - sum, self.weight - weight);
+                let new = if L::SQUARES {
+                    splits::ratio(sum * sum, right * right, weight, rest)
+                } else {
+                    self.score(&[sum], weight)
+                };
+                if new > score {
+                    (best, score) = (Some(at), new);
+                }
+            }
+        }
+        Some((best?, score))
     }
 
     fn is_perfect(&self, _score: f64) -> bool {

@@ -1,5 +1,7 @@
 //! Sorting of keys by the code in their upper half.
 
+use super::finder::{Order, Span};
+
 /// A code above a row's place.
 pub(crate) trait Key: Copy + Ord + Default + Send {
     fn new(code: u32, place: usize) -> Self;
@@ -92,6 +94,30 @@ pub(crate) fn by_code<K: Key>(keys: &mut Vec<K>, scratch: &mut Vec<K>, low: u32,
         std::mem::swap(keys, scratch);
         shift += digit;
     }
+}
+
+/// The rows of a node by a column, with their tags or else their places.
+pub(crate) fn rows<'a, K: Key>(
+    codes: &[u32],
+    tags: &[u16],
+    missing: u32,
+    span: &Span,
+    [present, absent, scratch]: &'a mut [Vec<K>; 3],
+) -> Order<'a, K> {
+    present.clear();
+    absent.clear();
+    if span.missing == 0 && tags.is_empty() {
+        present.extend(codes.iter().enumerate().map(|(at, &code)| K::new(code, at)));
+    } else if span.missing == 0 {
+        present.extend(codes.iter().zip(tags).map(|(&code, &tag)| K::new(code, usize::from(tag))));
+    } else {
+        for (at, &code) in codes.iter().enumerate() {
+            let low = tags.get(at).map_or(at, |&tag| usize::from(tag));
+            (if code == missing { &mut *absent } else { &mut *present }).push(K::new(code, low));
+        }
+    }
+    by_code(present, scratch, span.low, span.high);
+    Order { present, absent }
 }
 
 #[cfg(test)]
