@@ -312,8 +312,8 @@ async fn encrypted(
     stopped: watch::Receiver<bool>,
 ) {
     // A handshake costs more than most requests: it counts among the connections while it lasts.
-    let open = Counted::new(&shared.connections);
-    if open.before >= shared.options.max_connections {
+    let open = Counted::new(&shared);
+    if open.is_none() {
         shared.store.metrics.refused("connections");
         return;
     }
@@ -338,8 +338,8 @@ where
     match protocol {
         Protocol::Http => Box::pin(connection(stream, shared, stopped)),
         Protocol::Grpc => Box::pin(async move {
-            let open = Counted::new(&shared.connections);
-            let full = open.before >= shared.options.max_connections;
+            let open = Counted::new(&shared);
+            let full = open.is_none();
             grpc(stream, Vec::new(), &shared, full, stopped).await;
         }),
     }
@@ -357,28 +357,26 @@ pub(crate) async fn connection<S>(mut stream: S, shared: Arc<Shared>, mut stoppe
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let open = Counted::new(&shared.connections);
-    let full = open.before >= shared.options.max_connections;
+    let open = Counted::new(&shared);
+    let full = open.is_none();
     if let http1::End::Http2(before) = http1::serve(&mut stream, &shared, full, &mut stopped).await {
         grpc(stream, before, &shared, full, stopped).await;
     }
 }
 
 /// One of the connections, until it ends.
-struct Counted<'c> {
-    all: &'c AtomicUsize,
-    /// How many there were before it.
-    before: usize,
-}
+struct Counted<'c>(&'c AtomicUsize);
 
 impl<'c> Counted<'c> {
-    fn new(all: &'c AtomicUsize) -> Self {
-        Self { all, before: all.fetch_add(1, Ordering::Relaxed) }
+    /// None where there are as many as there may be: what is only told so doesn't keep others out.
+    fn new(shared: &'c Shared) -> Option<Self> {
+        let open = Self(&shared.connections);
+        (shared.connections.fetch_add(1, Ordering::Relaxed) < shared.options.max_connections).then_some(open)
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

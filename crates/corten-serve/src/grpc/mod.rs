@@ -163,7 +163,7 @@ async fn answer(
     store.metrics.request(route, code);
     let took = begun.elapsed();
     if options.log {
-        log(&id, &Method::POST, route, code, took, told.as_ref(), context.as_ref());
+        log(&id, "POST", route, code, took, told.as_ref(), context.as_ref());
     }
     let traced = context.as_ref().map(Context::header);
     if let (Some(tracer), Some(context)) = (&options.tracer, context) {

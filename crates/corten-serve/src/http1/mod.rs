@@ -27,13 +27,16 @@ use self::head::{Fault, MAX_HEAD, bad};
 pub(crate) use self::wire::Stream;
 use self::wire::Wire;
 use self::write::After;
-use crate::answer::{Answer, later, refuse};
+use crate::answer::{Answer, REQUEST_ID, id_of, later, refuse};
 use crate::grpc::PREFACE;
 use crate::http;
 use crate::serve::{Shared, until};
 
 /// Most bytes of a body that are read only to keep the connection of a request that was refused.
 const MOST_DRAINED: u64 = 256 << 10;
+
+/// How long a connection beyond the limit may take to ask for what it isn't given.
+const FULL: Duration = Duration::from_secs(2);
 
 /// Why a connection isn't read any further.
 pub(crate) enum End {
@@ -84,6 +87,8 @@ pub(crate) async fn serve(
 ) -> End {
     let options = &shared.options;
     let patience = Duration::from_secs(options.head_timeout);
+    // One that is only told to go must not stay for the asking.
+    let patience = if full { patience.min(FULL) } else { patience };
     let mut connection = Connection {
         wire: Wire::new(stream, Duration::from_secs(options.body_timeout)),
         shared,
@@ -109,11 +114,14 @@ pub(crate) async fn serve(
                     break true;
                 }
                 deadline = Instant::now() + patience;
+                connection.rest().await;
             }
             Turn::Flush => {
                 if connection.wire.flush().await.is_err() {
                     break false;
                 }
+                deadline = Instant::now() + patience;
+                connection.rest().await;
             }
             Turn::More => {
                 if connection.wire.owes() {
@@ -174,6 +182,11 @@ impl Connection<'_, '_> {
             if self.wire.is_full() {
                 return Turn::Flush;
             }
+            // Some clients end a body with an empty line (RFC 9112, section 2.2), which begins no request.
+            while self.wire.rest().starts_with(b"\r\n") {
+                self.wire.consume(2);
+                self.looked = 0;
+            }
             let (bytes, out) = self.wire.both();
             if bytes.is_empty() {
                 return Turn::More;
@@ -215,6 +228,13 @@ impl Connection<'_, '_> {
         match request {
             Ok(request) => Turn::Request(Box::new(request), asked),
             Err(fault) => Turn::Fault(fault),
+        }
+    }
+
+    /// Lets others have their turn before the requests of this connection that have come already.
+    async fn rest(&mut self) {
+        if !self.wire.rest().is_empty() {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -278,10 +298,17 @@ impl Connection<'_, '_> {
     /// Says why a request isn't read, which is the end of its connection.
     async fn refuse(&mut self, fault: Fault) {
         self.shared.store.metrics.request("other", fault.status.as_u16());
-        let answer = refuse(fault.status, fault.problem);
+        let mut answer = refuse(fault.status, fault.problem);
+        let id = id_of(&HeaderMap::new());
+        if self.shared.options.log {
+            // What can't be read has neither a method nor a path.
+            http::log(&id, "-", "-", fault.status.as_u16(), Duration::ZERO, None, None);
+        }
+        answer.headers_mut().insert(REQUEST_ID, id);
+        let head = self.wire.rest().starts_with(b"HEAD ");
         write::head(&answer, After::Ends, self.wire.out());
         // The client may be gone, which is no error of the server's.
-        let _ = self.wire.flush_with(answer.body()).await;
+        let _ = self.wire.flush_with(if head { &[] } else { answer.body() }).await;
     }
 
     /// Waits for bytes, for the word to stop while there are none, and for the deadline.

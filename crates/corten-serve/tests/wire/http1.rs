@@ -206,6 +206,11 @@ fn heads_are_asked_for_without_bodies() {
     assert_eq!(text.matches("content-length: ").count(), 2, "{text}");
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("content-length: 2\r\n"), "{text}");
     assert!(text.ends_with("\r\n\r\n") && !text.contains("\r\n\r\nok") && !text.contains("error"), "{text}");
+    let text = all(&server, b"HEAD /healthz HTTP/1.1\r\nHost: x\r\nExpect: foo\r\n\r\n");
+    assert!(
+        text.starts_with("HTTP/1.1 417") && text.contains("x-request-id: ") && text.ends_with("\r\n\r\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -259,6 +264,46 @@ fn slow_heads_are_told_and_idle_connections_just_end() {
     assert!(start.elapsed() < Duration::from_secs(5));
     busy.send(&post(PATH, BODY));
     assert_eq!(busy.answer().status, 200);
+}
+
+#[test]
+fn long_answers_count_as_answers_and_an_empty_line_as_nothing() {
+    let server = Server::start(&["linear_regression"], &["--head-timeout", "1"]);
+    let rows = 6000;
+    let data = "0.1,0.7,".repeat(rows);
+    let tensor =
+        format!(r#""name":"input","shape":[{rows},2],"datatype":"FP64","data":[{}]"#, data.trim_end_matches(','));
+    let long = post(PATH, &format!(r#"{{"inputs":[{{{tensor}}}]}}"#));
+    let mut connection = server.connect();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2200) {
+        connection.send(&long);
+        let answer = connection.answer();
+        assert!(answer.status == 200 && answer.body.len() > 1 << 16, "{}", answer.body.len());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    connection.send(&[&post(PATH, BODY)[..], b"\r\n\r\n"].concat());
+    assert_eq!(connection.answer().status, 200);
+    assert!(connection.next().is_none(), "an idle connection just ends");
+    assert!(!server.get("/metrics").text().contains("reason=\"slow\""), "nothing was slow");
+}
+
+#[test]
+fn connections_beyond_the_limit_neither_stay_nor_count() {
+    let server = Server::start(&["linear_regression"], &["--max-connections", "1"]);
+    let mut first = server.connect();
+    first.send(&post(PATH, BODY));
+    assert_eq!(first.answer().status, 200);
+    let mut silent: Vec<TcpStream> =
+        (0..20).map(|_| TcpStream::connect(("127.0.0.1", server.port)).expect("a connection")).collect();
+    // They are accepted in turn.
+    assert_eq!(server.get("/healthz").status, 503);
+    drop(first);
+    crate::folder::until("room for another", || server.get("/healthz").status == 200);
+    for stream in &mut silent {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+        assert!(matches!(stream.read(&mut [0; 10]), Ok(0) | Err(_)));
+    }
 }
 
 #[test]
