@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from corten._serve import binary
+from corten.ensemble import RandomForestRegressor
 from corten.exceptions import UnsupportedError
 
 CODE = """
@@ -103,3 +105,16 @@ def test_the_binaries_refuse_an_unknown_cpu_path(name: str) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith(f"{name}: The environment variable CORTEN_CPU must be one of")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_blocks_of_any_length_and_threads_give_the_same_bits() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40_000, 6))
+    y = x[:, 0] * x[:, 1] + rng.normal(size=len(x))
+    # Large enough for long blocks: 12 bytes a node and 8 a leaf.
+    model = RandomForestRegressor(n_estimators=20, random_state=0).fit(x[:10_000], y[:10_000])._model
+    whole = model.run("predict", x, threads=1)
+    assert np.array_equal(model.run("predict", x, threads=2), whole)
+    for rows in (1, 7, 1_000):
+        parts = [model.run("predict", x[at : at + rows]) for at in range(0, 40 * rows, rows)]
+        assert np.array_equal(np.concatenate(parts), whole[: 40 * rows])

@@ -17,9 +17,10 @@ from . import _core, _inputs, _output, _targets
 from ._export import Exports
 from ._inputs import Input
 from ._params import Parameters, plain, seed, signature
+from ._parts import as_input
 from ._progress import Line, Round, Rounds
 from ._routing import Routing, ScoreRouting, tags
-from .exceptions import UnsupportedError, not_fitted
+from .exceptions import not_fitted
 
 
 @functools.cache
@@ -585,28 +586,3 @@ def rename(estimator: Any, names: list[str], input_features: Any) -> list[str]:
         return f"{found[1] or ''}{given[int(found[2])]}{found[3]}" if found else name
 
     return [one(n) for n in names]
-
-
-def as_input(raw: Any, rows: int) -> Input:
-    """What a model's transform gave, as the next step's input."""
-    if isinstance(raw, np.ndarray):
-        return Input(raw, rows, raw.shape[1])
-    columns = list(raw[1])
-    texts = tuple(i for i, c in enumerate(columns) if isinstance(c, list))
-    return Input(("columns", None, columns, None), rows, len(columns), texts=texts)
-
-
-def model_of(estimator: Any, what: str) -> Any:
-    """The model of a fitted part, for composing.
-
-    Raises
-    ------
-    UnsupportedError
-        For parts that aren't Corten's.
-    """
-    model = getattr(estimator, "_model", None)
-    if model is None:
-        raise UnsupportedError(
-            f"{what}: {type(estimator).__name__} is no Corten estimator, so it can't become part of a Corten model."
-        )
-    return model

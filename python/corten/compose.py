@@ -8,10 +8,11 @@ from typing import Any, Self
 import numpy as np
 
 from . import _core, _inputs, _output
-from ._base import Estimator, TransformerMixin, as_input, model_of
+from ._base import Estimator, TransformerMixin
 from ._blocks import gives_sparse
 from ._inputs import Input
 from ._params import clone, signature
+from ._parts import as_input, model_of
 from .exceptions import MissingColumnError, ParameterError, UnsupportedError
 from .pipeline import named
 

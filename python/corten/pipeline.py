@@ -8,10 +8,11 @@ from typing import Any, Self
 import numpy as np
 
 from . import _blocks, _core, _inputs, _output, _targets
-from ._base import Savable, as_input, available_if, r2_score
+from ._base import Savable, available_if, r2_score
 from ._explain import explain_step
 from ._inputs import Input
 from ._params import Parameters, signature
+from ._parts import as_input
 from .exceptions import ParameterError, UnsupportedError, not_fitted
 
 __all__ = ["Pipeline", "make_pipeline"]

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use corten_model::{Grid, Joint, Method, Model, Session};
 
 use crate::clock::{self, Stage};
-use crate::describe::{MATRIX, is_tensor};
+use crate::describe::is_tensor;
 use crate::infer;
 use crate::served::{Served, Worker};
 use crate::tensor::Datatype;
@@ -206,14 +206,14 @@ impl<'b> Scan<'b> {
         let schema = model.schema();
         self.take(b'[')?;
         if !schema.named {
-            let (shape, rank) = self.input(MATRIX.as_bytes(), came)?;
+            let (shape, rank) = self.input(None, came)?;
             let fits = rank == 2 && shape[1] == schema.inputs.len();
             return (fits && !self.goes_on(b']')?).then_some(shape[0]);
         }
         let mut rows = 0;
         for (at, input) in schema.inputs.iter().enumerate() {
             let before = came.len();
-            let (shape, _) = self.input(input.name.as_bytes(), came)?;
+            let (shape, _) = self.input(Some(input.name.as_bytes()), came)?;
             if at == 0 {
                 rows = shape[0];
             }
@@ -225,13 +225,16 @@ impl<'b> Scan<'b> {
         Some(rows)
     }
 
-    /// Reads one tensor of one or two dimensions, which are returned with their number.
-    fn input(&mut self, name: &[u8], came: &mut Vec<f64>) -> Option<([usize; 2], usize)> {
+    /// Reads one tensor of this name, or of any, and of one or two dimensions, which are returned with their number.
+    fn input(&mut self, name: Option<&[u8]>, came: &mut Vec<f64>) -> Option<([usize; 2], usize)> {
         let (mut named, mut shape, mut datatype, mut data) = (false, None, None, None);
         self.take(b'{')?;
         loop {
             match self.key()? {
-                b"name" if !named => named = (self.text()? == name).then_some(true)?,
+                b"name" if !named => {
+                    let came = self.text()?;
+                    named = name.is_none_or(|name| name == came).then_some(true)?;
+                }
                 b"shape" if shape.is_none() => shape = Some(self.shape()?),
                 b"datatype" if datatype.is_none() => {
                     datatype = Some(Datatype::parse(std::str::from_utf8(self.text()?).ok()?)?);

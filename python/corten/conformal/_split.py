@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from .. import _core, _inputs
-from .._base import Savable, model_of
+from .._base import Savable
 from .._inputs import Input
 from .._params import Parameters, clone
+from .._parts import model_of
 from ..ensemble._members import member
 from ..exceptions import ParameterError, not_fitted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from .._params import clone
 from .._progress import Line, Rounds
 from ..exceptions import ParameterError, not_fitted
 from . import _budget, _files
-from ._staged import Scored, Staged
+from ._staged import Scored, Staged, of_columns
 
 
 def _of_rows(scores: np.ndarray) -> np.ndarray:
@@ -33,6 +33,7 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
     _keeps_handle = True
     _keeps_rounds = True
     n_iter_: int
+    n_trees_per_iteration_: int
     train_score_: np.ndarray
     validation_score_: np.ndarray
     feature_importances_: np.ndarray
@@ -254,6 +255,18 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         }
         self.report_ = dict(handle.report())
         self._model = handle.model()
+
+    def _staged(self, X: Any) -> Iterator[Scored]:
+        """What scores after each round say, added up as the model adds them."""
+        model = self._fitted_model()
+        classes = getattr(self, "classes_", None)
+        base, stages = model.stages(self.n_trees_per_iteration_)
+        data = self._read(X, reset=False).data
+        threads = self._threads()
+        scores: np.ndarray = np.asarray(base, dtype=np.float64)
+        for stage in stages:
+            scores = scores + stage.run("decision_function", data, threads=threads)
+            yield Scored(self, of_columns(scores), classes)
 
     def refit(self, X: Any, y: Any, sample_weight: Any = None, *, decay_rate: float = 0.9) -> Self:
         """Fits the values of the leaves anew to other rows; splits stay as they are.

@@ -11,9 +11,10 @@ from .._base import ClassifierMixin, DecisionMixin, Estimator, RegressorMixin
 from .._params import signature
 from ..exceptions import not_fitted
 from ..tree import DecisionTreeRegressor
+from ._staged import Scored, Staged, StagedClasses, of_columns
 
 
-class _GradientBoosting(Estimator):
+class _GradientBoosting(Staged, Estimator):
     """What both have in common: the stages, one by one."""
 
     _keeps_handle = True
@@ -96,18 +97,18 @@ class _GradientBoosting(Estimator):
             raise not_fitted(self)
         return self._read(X, reset=False)
 
-    def _staged(self, X: Any) -> Iterator[np.ndarray]:
-        """Scores after each stage, added up as the model adds them."""
+    def _staged(self, X: Any) -> Iterator[Scored]:
+        """What scores after each stage say, added up as the model adds them."""
         inputs = self._trees_read(X)
         scores = np.tile(self._start, (inputs.rows, 1))
         for stage in self.estimators_:
             for k, tree in enumerate(stage):
                 values = tree.tree_.value[:, 0, 0]
                 scores[:, k] += (self.learning_rate * values)[tree.tree_.apply(inputs)]
-            yield scores.copy()
+            yield Scored(self, of_columns(scores.copy()), getattr(self, "classes_", None))
 
 
-class GradientBoostingClassifier(DecisionMixin, ClassifierMixin, _GradientBoosting):
+class GradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMixin, _GradientBoosting):
     """Gradient boosting of exact regression trees for classes.
 
     For many rows `HistGradientBoostingClassifier` is faster by far.
@@ -239,58 +240,6 @@ class GradientBoostingClassifier(DecisionMixin, ClassifierMixin, _GradientBoosti
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.ccp_alpha = ccp_alpha
-
-    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
-        """The scores after each stage.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Yields
-        ------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-        """
-        for scores in self._staged(X):
-            yield scores.ravel() if scores.shape[1] == 1 else scores
-
-    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
-        """The probability of each class after each stage.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Yields
-        ------
-        ndarray of shape (n_samples, n_classes)
-        """
-        for scores in self._staged(X):
-            if scores.shape[1] == 1:
-                factor = 2 if self.loss == "exponential" else 1
-                positive = 1 / (1 + np.exp(-factor * scores))
-                yield np.hstack([1 - positive, positive])
-            else:
-                exps = np.exp(scores - scores.max(axis=1, keepdims=True))
-                yield exps / exps.sum(axis=1, keepdims=True)
-
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """The class of each row after each stage.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Yields
-        ------
-        ndarray of shape (n_samples,)
-        """
-        for scores in self._staged(X):
-            index = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(np.intp)
-            yield self.classes_[index]
 
 
 class GradientBoostingRegressor(RegressorMixin, _GradientBoosting):
@@ -425,18 +374,3 @@ class GradientBoostingRegressor(RegressorMixin, _GradientBoosting):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.ccp_alpha = ccp_alpha
-
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """The prediction after each stage.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Yields
-        ------
-        ndarray of shape (n_samples,)
-        """
-        for scores in self._staged(X):
-            yield scores.ravel()

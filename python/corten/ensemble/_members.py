@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from .. import _core
-from .._base import Estimator, Savable, model_of
+from .._base import Estimator, Savable
 from .._inputs import Input
 from .._params import clone, signature
+from .._parts import model_of
 from ..exceptions import ParameterError
 
 

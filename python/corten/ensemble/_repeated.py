@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .._base import Estimator, Savable, model_of
+from .._base import Estimator, Savable
 from .._params import clone
+from .._parts import model_of
 from ..exceptions import ParameterError
 
 

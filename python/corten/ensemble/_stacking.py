@@ -7,9 +7,10 @@ from typing import Any, Self
 import numpy as np
 
 from .. import _core, _inputs, _targets
-from .._base import ClassifierMixin, RegressorMixin, available_if, model_of
+from .._base import ClassifierMixin, RegressorMixin, available_if
 from .._inputs import Input
 from .._params import clone
+from .._parts import model_of
 from ..exceptions import ParameterError
 from ..linear_model import LogisticRegression, Ridge
 from ._members import Named, fit_member

@@ -34,7 +34,8 @@ class Scored:
         """Probabilities of classes."""
         scores = self._scores
         if scores.ndim == 1:
-            positive = 1 / (1 + np.exp(-scores))
+            factor = 2 if getattr(self._owner, "loss", None) == "exponential" else 1
+            positive = 1 / (1 + np.exp(-factor * scores))
             return np.column_stack([1 - positive, positive])
         exps = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(exps / exps.sum(axis=1, keepdims=True))
@@ -50,22 +51,13 @@ class Scored:
         return 1 / (1 + np.exp(-self._scores)) if link == "cross_entropy" else self._scores
 
 
+def of_columns(scores: np.ndarray) -> np.ndarray:
+    """Scores of an output a column, flat where there is one."""
+    return scores[:, 0] if scores.shape[1] == 1 else scores
+
+
 class Staged:
-    """What a boosted model says after each of its rounds."""
-
-    n_trees_per_iteration_: int
-
-    def _staged(self, X: Any) -> Iterator[Scored]:
-        """What scores after each round say, added up as the model adds them."""
-        model = self._fitted_model()  # type: ignore[attr-defined]
-        classes = getattr(self, "classes_", None)
-        base, stages = model.stages(self.n_trees_per_iteration_)
-        data = self._read(X, reset=False).data  # type: ignore[attr-defined]
-        threads = self._threads()  # type: ignore[attr-defined]
-        scores: np.ndarray = np.asarray(base, dtype=np.float64)
-        for stage in stages:
-            scores = scores + stage.run("decision_function", data, threads=threads)
-            yield Scored(self, scores[:, 0] if scores.shape[1] == 1 else scores, classes)
+    """What a boosted model says after each of its rounds; its class has `_staged`, a `Scored` a round."""
 
     def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """What `predict` gives after each round.
@@ -84,7 +76,7 @@ class Staged:
         NotFittedError
             Before `fit`.
         """
-        for scored in self._staged(X):
+        for scored in self._staged(X):  # type: ignore[attr-defined]
             yield scored.predict(X)
 
 
@@ -109,7 +101,7 @@ class StagedClasses(Staged):
         NotFittedError
             Before `fit`.
         """
-        for scored in self._staged(X):
+        for scored in self._staged(X):  # type: ignore[attr-defined]
             yield scored.decision_function(X)
 
     def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
@@ -130,5 +122,5 @@ class StagedClasses(Staged):
         NotFittedError
             Before `fit`.
         """
-        for scored in self._staged(X):
+        for scored in self._staged(X):  # type: ignore[attr-defined]
             yield scored.predict_proba(X)

@@ -7,8 +7,9 @@ from typing import Any, Self
 import numpy as np
 
 from .. import _inputs
-from .._base import Estimator, TransformerMixin, as_input
+from .._base import Estimator, TransformerMixin
 from .._inputs import Input
+from .._parts import as_input
 from ..exceptions import UnsupportedError
 
 

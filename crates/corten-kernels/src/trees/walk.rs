@@ -1,6 +1,7 @@
 //! Walks: any ensemble on any CPU, and the twin of every other layout.
 //!
-//! Several trees of a row, or several rows of a tree, go down in step, so that their cache misses and compares overlap.
+//! Several trees of a row go down in step, and many rows of a tree one step after the other, so that their cache misses
+//! and compares overlap.
 
 use super::{CATEGORY, Forest, Node};
 
