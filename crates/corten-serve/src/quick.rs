@@ -233,7 +233,11 @@ impl<'b> Scan<'b> {
             match self.key()? {
                 b"name" if !named => {
                     let came = self.text()?;
-                    named = name.is_none_or(|name| name == came).then_some(true)?;
+                    let fits = match name {
+                        Some(name) => name == came,
+                        None => std::str::from_utf8(came).is_ok(),
+                    };
+                    named = fits.then_some(true)?;
                 }
                 b"shape" if shape.is_none() => shape = Some(self.shape()?),
                 b"datatype" if datatype.is_none() => {
