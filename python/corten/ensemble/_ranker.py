@@ -31,7 +31,8 @@ class HistGradientBoostingRanker(HistGradientBoosting):
     max_features : float, default=1.0
         Share of the columns that are tried at each split.
     max_bins : int, default=255
-        Most bins of a column, besides that of missing values.
+        Most bins of a column, besides that of missing values: 2 to 65,535. Each 255 bins of numbers cost as much time and
+        memory as another column; categories have at most 255.
     categorical_features : "from_dtype", array-like of str, int or bool, or None, default="from_dtype"
         Columns whose values are categories: by the frame's own types (text and categorical), by names, positions or a
         mask. A split chooses among the subsets of up to 32 categories, of more where each has thousands of rows. Others

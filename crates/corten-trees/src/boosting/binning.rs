@@ -17,8 +17,10 @@ use super::categories::{self, Census, Crossed, Told};
 use super::cuts::{cuts, sort, weighted_cuts};
 use crate::source::Source;
 
-/// Most bins of a column, that of missing values left out.
+/// Most bins of a feature, that of missing values left out.
 pub(crate) const MOST: usize = WIDTH - 1;
+/// Most bins of a column of numbers: beyond [`MOST`] it becomes several features.
+pub(crate) const MOST_OF_NUMBERS: usize = 65_535;
 /// Categories up to which a split always chooses among their subsets.
 const NATIVE: usize = 32;
 /// Rows a category from which it may choose among more: with fewer it would fit noise.
@@ -75,10 +77,31 @@ impl Bins {
 /// How columns become features.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Features {
-    /// One a column, then those that columns of many categories have besides.
+    /// One a column, then those that columns of many categories or of more than [`MOST`] bins have besides.
     pub(crate) bins: Vec<Bins>,
     /// The column of each.
     pub(crate) sources: Vec<usize>,
+}
+
+impl Features {
+    /// Number of columns.
+    pub(crate) fn width(&self) -> usize {
+        self.sources.iter().max().map_or(0, |&last| last + 1)
+    }
+
+    /// Which input of a model's trees each feature is: numbers are those of their columns, and what categories are told
+    /// by besides comes behind all columns.
+    pub(crate) fn places(&self) -> Vec<u32> {
+        let mut more = self.width() as u32;
+        let place = |(i, (bins, &source)): (usize, (&Bins, &usize))| {
+            if matches!(bins, Bins::Number { .. }) || i == source {
+                return source as u32;
+            }
+            more += 1;
+            more - 1
+        };
+        self.bins.iter().zip(&self.sources).enumerate().map(place).collect()
+    }
 }
 
 /// Bins, column after column.
@@ -245,7 +268,7 @@ pub(crate) fn find(
         *out = Some(if is_category(column, categorical[i]) {
             categories_of(column, max_bins, train, crossed)
         } else {
-            numbers_of(column, &sample).map(|v| vec![(Bins::Number { cuts: cuts_of(v, max_bins) }, None)])
+            numbers_of(column, &sample).map(|v| by_number(v, max_bins))
         });
     });
     Ok(gather(made.into_iter().flatten().collect::<Result<_>>()?))
@@ -297,11 +320,17 @@ pub(crate) fn numbers_of(column: &Column<'_>, rows: &[u32]) -> Result<Vec<f64>> 
     Ok(values)
 }
 
-/// Cuts of numbers, some of which may be missing.
-pub(crate) fn cuts_of(mut values: Vec<f64>, max_bins: usize) -> Vec<f64> {
+/// A column of numbers, some of which may be missing: the cuts between its bins, shared out among as many features as
+/// they need. Each cut is in one of them, so the best split by any of them is the best one by the column.
+pub(crate) fn by_number(mut values: Vec<f64>, max_bins: usize) -> Vec<Feature> {
     values.retain(|x| !x.is_nan());
     sort(&mut values);
-    cuts(&values, max_bins)
+    let cuts = cuts(&values, max_bins);
+    if cuts.len() < MOST {
+        return vec![(Bins::Number { cuts }, None)];
+    }
+    let each = cuts.len().div_ceil(cuts.len().div_ceil(MOST - 1));
+    cuts.chunks(each).map(|cuts| (Bins::Number { cuts: cuts.to_vec() }, None)).collect()
 }
 
 /// The features of a column of categories.
@@ -360,9 +389,10 @@ pub(crate) fn by_category(
     if !are_coded(values.len(), max_bins, rows) {
         return vec![(Bins::Category { values }, None)];
     }
+    let max_bins = max_bins.min(MOST);
     let mut out = Vec::new();
     if native {
-        let values = categories::most_frequent(&values, counts, max_bins.min(MOST));
+        let values = categories::most_frequent(&values, counts, max_bins);
         out.push((Bins::Category { values }, None));
     }
     let codes: Vec<f64> = (0..values.len()).map(|i| i as f64).collect();
@@ -408,13 +438,17 @@ pub(crate) fn encode(
         let mut from = 0;
         while from < wanted.len() && outcome.is_ok() {
             let chunk = &wanted[from..(from + READ).min(wanted.len())];
+            let mut held = None;
             for (i, part) in parts.iter_mut().enumerate() {
                 let Bins::Number { cuts } = &features.bins[i] else { continue };
                 if columns.is_empty() {
                     continue;
                 }
-                let values = &mut buffer[..chunk.len()];
-                *outcome = read(&columns[features.sources[i]], chunk, all, values);
+                let (values, source) = (&mut buffer[..chunk.len()], features.sources[i]);
+                if held != Some(source) {
+                    *outcome = read(&columns[source], chunk, all, values);
+                    held = Some(source);
+                }
                 if outcome.is_err() {
                     break;
                 }

@@ -12,9 +12,9 @@ use super::splitter::{Node, Split, Splitter};
 pub(crate) struct Shape {
     pub(crate) max_leaf_nodes: usize,
     pub(crate) max_depth: usize,
-    /// Share of the features that a split may use that it chooses from.
+    /// Share of the columns that a split may use that it chooses from.
     pub(crate) features_per_split: f64,
-    /// Share of the features that a tree may use.
+    /// Share of the columns that a tree may use.
     pub(crate) features_per_tree: f64,
     /// Which features may meet on a path.
     pub(crate) interactions: Interactions,
@@ -91,25 +91,27 @@ impl Choice<'_> {
 
     /// The features that a node may be split by; all where `None`.
     pub(crate) fn allowed(&self, way: &Way) -> Option<Vec<bool>> {
-        let count = self.splitter.binned.features.len();
+        // Columns are drawn, with all features that they have.
+        let sources = &self.splitter.binned.sources;
+        let count = sources.iter().max().map_or(0, |&last| last + 1);
         let shape = self.shape;
         if shape.features_per_split >= 1.0 && shape.features_per_tree >= 1.0 && shape.interactions == Interactions::Any
         {
             return None;
         }
-        let mut allowed = vec![true; count];
+        let mut columns = vec![true; count];
         let share = |share: f64, of: usize| ((share * of as f64).ceil() as usize).max(1);
         if shape.features_per_tree < 1.0 {
             let wanted = share(shape.features_per_tree, count);
-            allowed = draw(Stream::new(self.seed, 0x7472_6565), (0..count).collect(), wanted, count);
+            columns = draw(Stream::new(self.seed, 0x7472_6565), (0..count).collect(), wanted, count);
         }
-        shape.interactions.limit(&way.features, &self.splitter.binned.sources, &mut allowed);
+        shape.interactions.limit(&way.features, &mut columns);
         if shape.features_per_split < 1.0 {
-            let left: Vec<usize> = (0..count).filter(|&f| allowed[f]).collect();
+            let left: Vec<usize> = (0..count).filter(|&c| columns[c]).collect();
             let wanted = share(shape.features_per_split, left.len());
-            allowed = draw(Stream::new(way.key, 0x66), left, wanted, count);
+            columns = draw(Stream::new(way.key, 0x66), left, wanted, count);
         }
-        Some(allowed)
+        Some(sources.iter().map(|&source| columns[source]).collect())
     }
 
     /// The way to a child.
@@ -125,7 +127,7 @@ impl Choice<'_> {
     /// The bounds of children: monotonic features keep them on their side of the middle.
     pub(crate) fn bounds(&self, split: &Split, bounds: (f64, f64)) -> ((f64, f64), (f64, f64)) {
         let middle = (split.left_value + split.right_value) / 2.0;
-        match self.splitter.rules.sign(split.feature) {
+        match self.splitter.rules.sign(self.splitter.binned.sources[split.feature]) {
             0 => (bounds, bounds),
             sign if sign > 0 => ((bounds.0, middle), (middle, bounds.1)),
             _ => ((middle, bounds.1), (bounds.0, middle)),
@@ -133,7 +135,7 @@ impl Choice<'_> {
     }
 }
 
-/// Some of the features, each as likely as the other.
+/// Some of the columns, each as likely as the other.
 fn draw(mut stream: Stream, mut from: Vec<usize>, wanted: usize, count: usize) -> Vec<bool> {
     let mut drawn = vec![false; count];
     for i in 0..wanted.min(from.len()) {

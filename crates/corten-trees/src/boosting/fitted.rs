@@ -38,22 +38,22 @@ pub(crate) struct Boosted {
 }
 
 /// A tree over bins as one over raw values.
-pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
+pub(crate) fn raw(tree: &GrownTree, features: &Features, output: u32) -> Tree {
+    let places = features.places();
     let cover = tree.rows.iter().map(|&rows| f64::from(rows)).collect();
     let mut out = Tree { cover, ..Tree::new(Some(output)) };
     for (at, node) in tree.nodes.iter().enumerate() {
         match node {
             Grown::Leaf { value, .. } => {
-                // Plain numbers are features of their columns' places.
                 if let Some(Some(LinearLeaf { intercept, terms })) = tree.models.get(at) {
                     out.models.push(LeafModel { node: at as u32, intercept: *intercept, terms: terms.clone() });
                 }
                 out.push_leaf(&[*value]);
             }
             Grown::Split { split, left, right } => {
-                let feature = split.feature as u32;
+                let feature = places[split.feature];
                 let (missing_left, left, right) = (split.missing_left, *left, *right);
-                let bins = &features[split.feature];
+                let bins = &features.bins[split.feature];
                 let node = match (bins.cuts(), &split.left) {
                     (Some(cuts), Left::UpTo(last)) => {
                         // Past the last cut all values go left, and only missing ones right.
@@ -83,18 +83,13 @@ pub(crate) fn raw(tree: &GrownTree, features: &[Bins], output: u32) -> Tree {
 }
 
 impl Boosted {
-    /// Features beyond one a column.
-    fn extra(&self) -> usize {
-        self.features.bins.len() - 1 - self.features.sources.iter().max().copied().unwrap_or(0)
-    }
-
     /// # Errors
     /// [`Error::Value`] when a fit of other columns, classes or another loss is to go on from this one.
     pub(crate) fn continues(&self, objective: &Objective, width: usize, labels: Option<&Labels>) -> Result<()> {
-        if self.features.bins.len() - self.extra() != width {
+        if self.features.width() != width {
             return Err(Error::value(format!(
                 "X has {width} features, but the fit that it goes on from had {}",
-                self.features.bins.len() - self.extra()
+                self.features.width()
             )));
         }
         if self.objective != *objective || self.labels.as_ref() != labels {
@@ -106,7 +101,8 @@ impl Boosted {
     /// The inputs as the trees read them: categories become codes.
     fn codes(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Slot>> {
         let mut slots = inputs.to_vec();
-        let (mut columns, mut places) = (Vec::new(), Vec::new());
+        let (mut columns, mut chosen) = (Vec::new(), Vec::new());
+        let places = self.features.places();
         for (i, (bins, &source)) in self.features.bins.iter().zip(&self.features.sources).enumerate() {
             let (values, codes, unknown) = match bins {
                 Bins::Number { .. } => continue,
@@ -120,17 +116,17 @@ impl Boosted {
                 missing: Rule::Code(f64::NAN),
                 unknown: Rule::Code(unknown),
             });
-            places.push((i, source));
+            chosen.push((places[i] as usize, source));
         }
         // A column of text without a single value has no categories, and takes part in no tree.
         if !columns.is_empty() {
-            let chosen: Vec<Slot> = places.iter().map(|&(_, source)| inputs[source]).collect();
+            let read: Vec<Slot> = chosen.iter().map(|&(_, source)| inputs[source]).collect();
             let fits = |(c, s): (&CategoryColumn, &Slot)| {
                 matches!(c.values, CategoryValues::Texts(_)) == (s.kind() == Kind::Text)
             };
-            debug_assert!(columns.iter().zip(&chosen).all(fits), "categories are of their column's kind");
-            let codes = builder.add(Category::new(columns), &chosen)?;
-            for ((place, _), code) in places.into_iter().zip(codes) {
+            debug_assert!(columns.iter().zip(&read).all(fits), "categories are of their column's kind");
+            let codes = builder.add(Category::new(columns), &read)?;
+            for ((place, _), code) in chosen.into_iter().zip(codes) {
                 // Features that a column has besides its first come behind all columns, in order.
                 match slots.get_mut(place) {
                     Some(slot) => *slot = code,

@@ -278,7 +278,7 @@ pub(super) fn boosted(
     for iteration in &trained.iterations {
         for (k, tree) in iteration.iter().enumerate() {
             add(tree);
-            trees.push(raw(tree, &features.bins, k as u32));
+            trees.push(raw(tree, &features, k as u32));
         }
     }
     Boosted {

@@ -11,11 +11,11 @@ pub(crate) enum Interactions {
 }
 
 impl Interactions {
-    /// Leaves only features of columns that may follow those of a path.
-    pub(super) fn limit(&self, path: &[usize], sources: &[usize], allowed: &mut [bool]) {
+    /// Leaves only columns that may follow those of a path.
+    pub(super) fn limit(&self, path: &[usize], allowed: &mut [bool]) {
         let keep = |allowed: &mut [bool], may: &dyn Fn(usize) -> bool| {
-            for (&source, a) in sources.iter().zip(allowed) {
-                *a &= may(source);
+            for (column, a) in allowed.iter_mut().enumerate() {
+                *a &= may(column);
             }
         };
         match self {

@@ -6,7 +6,7 @@
 use corten_kernels::team::Team;
 use serde::{Deserialize, Serialize};
 
-use super::binning::Bins;
+use super::binning::{Bins, Layout};
 use super::grower::{Grown, GrownTree};
 use super::part::Raw;
 use super::run::Leaves;
@@ -18,7 +18,7 @@ const TINY: f64 = 1e-35;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LinearLeaf {
     pub(crate) intercept: f64,
-    /// Features and weights, in the order in which they add up.
+    /// Columns and weights, in the order in which they add up.
     pub(crate) terms: Vec<(u32, f64)>,
 }
 
@@ -44,14 +44,14 @@ impl LinearLeaf {
 }
 
 /// The plain numbers on the path to each node.
-fn paths(tree: &GrownTree, features: &[Bins]) -> Vec<Vec<u32>> {
+fn paths(tree: &GrownTree, layout: &Layout) -> Vec<Vec<u32>> {
     let mut paths = vec![Vec::new(); tree.nodes.len()];
     for at in 0..tree.nodes.len() {
         let Grown::Split { split, left, right } = &tree.nodes[at] else { continue };
         let mut path: Vec<u32> = std::mem::take(&mut paths[at]);
-        let f = split.feature as u32;
-        if matches!(features[split.feature], Bins::Number { .. }) && !path.contains(&f) {
-            path.push(f);
+        let column = layout.sources[split.feature] as u32;
+        if matches!(layout.features[split.feature], Bins::Number { .. }) && !path.contains(&column) {
+            path.push(column);
             path.sort_unstable();
         }
         paths[*left as usize].clone_from(&path);
@@ -64,13 +64,13 @@ fn paths(tree: &GrownTree, features: &[Bins]) -> Vec<Vec<u32>> {
 pub(crate) fn fit(
     tree: &mut GrownTree,
     leaves: &Leaves<'_>,
-    features: &[Bins],
+    layout: &Layout,
     raw: &Raw,
     slopes: &[Vec<f64>; 2],
     lambda: f64,
     team: Team<'_>,
 ) {
-    let paths = paths(tree, features);
+    let paths = paths(tree, layout);
     let mut found: Vec<(usize, Option<LinearLeaf>)> = leaves.nodes().into_iter().map(|at| (at, None)).collect();
     team.each(&mut found, |i, (at, model)| {
         *model = leaf(&paths[*at], &leaves.rows(i), raw, slopes, lambda);

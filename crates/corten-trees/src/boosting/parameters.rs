@@ -4,7 +4,7 @@ use corten_core::{Error, Result, parameter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::binning::MOST;
+use super::binning::MOST_OF_NUMBERS;
 use super::interactions::Interactions;
 use super::metric::Metric;
 use super::sampling;
@@ -158,8 +158,8 @@ impl Common {
         if !(self.max_features > 0.0 && self.max_features <= 1.0) {
             return Err(Error::parameter("max_features", "a float in the range (0, 1]", self.max_features));
         }
-        if !(2..=MOST).contains(&self.max_bins) {
-            return Err(Error::parameter("max_bins", "an int in the range [2, 255]", self.max_bins));
+        if !(2..=MOST_OF_NUMBERS).contains(&self.max_bins) {
+            return Err(Error::parameter("max_bins", "an int in the range [2, 65535]", self.max_bins));
         }
         if let Some(f) = self.validation_fraction
             && !(f > 0.0 && (f < 1.0 || f == f.trunc()))

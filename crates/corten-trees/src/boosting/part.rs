@@ -8,7 +8,7 @@ use super::grower::{Grown, GrownTree};
 use super::run::Rowed;
 use crate::source::Source;
 
-/// Numbers of columns as they are, a list of rows a feature; empty for features that are no plain numbers.
+/// Numbers of columns as they are, a list of rows a column; empty for columns that are no plain numbers.
 pub(crate) type Raw = Vec<Vec<f64>>;
 
 /// Rows with their targets.
@@ -59,11 +59,11 @@ impl Part {
     /// # Errors
     /// [`corten_core::Error::Column`] for a column of text where numbers are needed.
     pub(crate) fn with_numbers(mut self, source: &Source<'_>, features: &Features, rows: &[u32]) -> Result<Self> {
-        let read = |(bins, &at): (&Bins, &usize)| match bins {
+        let read = |(at, bins): (usize, &Bins)| match bins {
             Bins::Number { .. } => Ok(take(rows, &source.column(at).to_f64()?)),
             _ => Ok(Vec::new()),
         };
-        self.raw = Some(features.bins.iter().zip(&features.sources).map(read).collect::<Result<_>>()?);
+        self.raw = Some(features.bins.iter().take(features.width()).enumerate().map(read).collect::<Result<_>>()?);
         Ok(self)
     }
 

@@ -398,15 +398,8 @@ impl<'a> Run<'a> {
             }
         }
         if let (Some(lambda), Some(raw), false) = (self.plan.linear, &self.train.raw, first) {
-            leaf_models::fit(
-                tree,
-                leaves,
-                &self.binned.layout().features,
-                raw,
-                &self.slopes[output],
-                lambda,
-                self.team,
-            );
+            let (layout, slopes) = (self.binned.layout(), &self.slopes[output]);
+            leaf_models::fit(tree, leaves, layout, raw, slopes, lambda, self.team);
         }
         tree.scale(self.rate);
     }

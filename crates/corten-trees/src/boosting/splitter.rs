@@ -24,7 +24,7 @@ pub(crate) struct Rules {
     pub(crate) min_gain: f64,
     /// Largest value of a leaf before the learning rate; 0 for any.
     pub(crate) max_delta: f64,
-    /// -1, 0 or 1 a feature; empty for none.
+    /// -1, 0 or 1 a column; empty for none.
     pub(crate) monotonic: Vec<i8>,
 }
 
@@ -44,8 +44,8 @@ impl Rules {
     }
 
     /// -1, 0 or 1.
-    pub(crate) fn sign(&self, feature: usize) -> i8 {
-        self.monotonic.get(feature).copied().unwrap_or(0)
+    pub(crate) fn sign(&self, column: usize) -> i8 {
+        self.monotonic.get(column).copied().unwrap_or(0)
     }
 
     /// Whether a value is a Newton step with an L2 penalty and nothing else.
@@ -243,7 +243,7 @@ impl Splitter<'_> {
 
     /// The best split by one feature.
     fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
-        let sign = self.rules.sign(here.feature);
+        let sign = self.rules.sign(self.binned.sources[here.feature]);
         match &self.binned.features[here.feature] {
             Bins::Category { .. } => self.categories(here, node, scanned, sign),
             _ if sign == 0 && node.bounds == FREE && self.rules.is_plain() => match here.rows {

@@ -127,7 +127,8 @@ impl State {
             };
             hold(fits, "a node splits a column by what it isn't")?;
         }
-        let plain = |f: u32| matches!(bins.get(f as usize), Some(Bins::Number { .. }));
+        let width = self.features.width();
+        let plain = |c: u32| (c as usize) < width && matches!(bins[c as usize], Bins::Number { .. });
         let known = tree.models.iter().flatten().all(|m| m.terms.iter().all(|t| plain(t.0)));
         hold(known, "a leaf's model is of a column that holds no numbers")
     }

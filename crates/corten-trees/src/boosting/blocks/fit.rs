@@ -99,9 +99,7 @@ impl Reader<'_> {
             .collect();
         self.team.each(&mut made, |_, (found, told, features)| {
             *features = match found {
-                Found::Numbers(values) => {
-                    vec![(Bins::Number { cuts: binning::cuts_of(std::mem::take(values), max_bins) }, None)]
-                }
+                Found::Numbers(values) => binning::by_number(std::mem::take(values), max_bins),
                 Found::Categories(values, counts) => {
                     binning::by_category(values.clone(), counts, std::mem::take(told), max_bins, train.len())
                 }
