@@ -181,7 +181,7 @@ def test_devices_are_written_to_and_stay() -> None:
         (LogisticRegression(C=0.0), "The 'C' parameter must be"),
         (LogisticRegression(solver="magic"), "The 'solver' parameter must be"),
         (HistGradientBoostingClassifier(learning_rate=-1.0), "The 'learning_rate' parameter must be"),
-        (HistGradientBoostingClassifier(max_bins=1000), "The 'max_bins' parameter must be"),
+        (HistGradientBoostingClassifier(max_bins=100_000), "The 'max_bins' parameter must be"),
         (HistGradientBoostingClassifier(max_iter="many"), "The 'max_iter' parameter must be"),
         (HistGradientBoostingClassifier(random_state="x"), "The 'random_state' parameter must be"),
     ],

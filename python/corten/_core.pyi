@@ -102,7 +102,9 @@ def fit(
     decay_rate: float | None = None,
     objective: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
     score: Callable[..., float] | None = None,
+    start: Model | None = None,
 ) -> Fitted: ...
+def held_out(y: np.ndarray, classes: int, fraction: float, seed: int) -> np.ndarray: ...
 def schema(x: Any) -> dict[str, Any]: ...
 def fit_files(
     name: str,

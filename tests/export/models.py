@@ -16,6 +16,7 @@ from corten.compose import ColumnTransformer
 from corten.conformal import ConformalizedQuantileRegressor, SplitConformalClassifier
 from corten.ensemble import (
     AdaBoostRegressor,
+    GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
@@ -24,6 +25,7 @@ from corten.impute import SimpleImputer
 from corten.linear_model import LinearRegression, LogisticRegression
 from corten.pipeline import make_pipeline
 from corten.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from corten.tree import DecisionTreeClassifier
 
 ROWS = 10_000
 #: Models of other libraries: sums in single precision, leaves that are linear models, averages, votes.
@@ -76,6 +78,12 @@ def fitted() -> dict[str, Any]:
         "intervals": ConformalizedQuantileRegressor(HistGradientBoostingRegressor(max_iter=5, loss="quantile"))
         .fit(x, score)
         .conformalize(x, score),
+        "boosting from a line": GradientBoostingClassifier(
+            n_estimators=5, init=make_pipeline(StandardScaler(), LogisticRegression(C=0.001))
+        ).fit(plain, three > 0),
+        "boosting from a tree": GradientBoostingClassifier(
+            n_estimators=5, init=DecisionTreeClassifier(max_depth=4)
+        ).fit(plain, three),
         "median of trees": AdaBoostRegressor(n_estimators=9, random_state=0).fit(plain, score),
     }
 
@@ -99,10 +107,19 @@ NAMES = (
     "sets by sums",
     "sets by probabilities",
     "intervals",
+    "boosting from a line",
+    "boosting from a tree",
     "median of trees",
 )
 #: Those that refuse missing values.
-WHOLE = ("forest", "sets by sums", "sets by probabilities", "median of trees")
+WHOLE = (
+    "forest",
+    "sets by sums",
+    "sets by probabilities",
+    "boosting from a line",
+    "boosting from a tree",
+    "median of trees",
+)
 
 
 #: Recorded trees under objectives that turn their scores into answers in other ways.

@@ -73,6 +73,9 @@ pub type Slopes = Vec<[Vec<f64>; 2]>;
 pub struct Extras<'a> {
     /// Raw scores to start from, an output's rows after the other's: `outputs * rows`.
     pub init_score: Option<Cow<'a, [f64]>>,
+    /// A model whose `transform` gives what to start from: predictions, or probabilities of classes (of the second one
+    /// where there are two).
+    pub start: Option<Model>,
     /// How many rows each query has, in the order of the rows.
     pub group: Option<Cow<'a, [u32]>>,
     /// For fitting only the values of leaves anew: the share that their old values keep.

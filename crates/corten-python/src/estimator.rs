@@ -82,7 +82,7 @@ fn target_of(y: Option<&Bound<'_, PyAny>>, classes: Option<&Bound<'_, PyList>>) 
 #[pyfunction]
 #[pyo3(signature = (name, params, x, y = None, *, classes = None, sample_weight = None, previous = None,
                     partial = false, threads = None, progress = None, keep = false, init_score = None, group = None,
-                    decay_rate = None, objective = None, score = None))]
+                    decay_rate = None, objective = None, score = None, start = None))]
 pub(crate) fn fit(
     py: Python<'_>,
     name: &str,
@@ -101,6 +101,7 @@ pub(crate) fn fit(
     decay_rate: Option<f64>,
     objective: Option<Py<PyAny>>,
     score: Option<Py<PyAny>>,
+    start: Option<&Bound<'_, Model>>,
 ) -> PyResult<Fitted> {
     let entry = entry(py, name)?;
     let params = json::of_py(params)?;
@@ -116,6 +117,7 @@ pub(crate) fn fit(
     let context = context(threads, progress, keep, &cancel, &raised);
     let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
     extras.decay_rate = decay_rate;
+    extras.start = start.map(|model| model.get().read().clone());
     let (outcome, signal) = door::run_kept(py, &cancel, || {
         let data = input.data()?;
         let schema = Schema::of(&data)?;
@@ -132,6 +134,21 @@ pub(crate) fn fit(
         Ok((Arc::from(fitted), schema, sketch::rows_of(&data).map(Arc::new)))
     });
     finish(py, outcome, signal, &raised, keep)
+}
+
+/// Which rows gradient boosting with `n_iter_no_change` holds out.
+#[pyfunction]
+pub(crate) fn held_out<'py>(
+    y: &Bound<'py, PyAny>,
+    classes: usize,
+    fraction: f64,
+    seed: u64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = y.py();
+    let y = PyBuffer::<f64>::get(&y.call_method1("astype", ("float64",))?)?.to_vec(py)?;
+    let out: Vec<u8> =
+        corten_trees::gradient_boosting::held_out(&y, classes, fraction, seed).into_iter().map(u8::from).collect();
+    arrays::array(py, &[out.len()], "uint8", &out)
 }
 
 /// How a fit is carried out; a callback that raises, or answers yes, ends it.

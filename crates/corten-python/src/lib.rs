@@ -32,6 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(estimator::defaults, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::fit, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(estimator::held_out, module)?)?;
     module.add_function(wrap_pyfunction!(blocks::fit_files, module)?)?;
     module.add_function(wrap_pyfunction!(blocks::spool, module)?)?;
     module.add_function(wrap_pyfunction!(convert::convert, module)?)?;

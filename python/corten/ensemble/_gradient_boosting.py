@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from .._base import ClassifierMixin, DecisionMixin, Estimator, RegressorMixin
-from .._params import signature
-from ..exceptions import not_fitted
+from .. import _core
+from .._base import ClassifierMixin, DecisionMixin, Estimator, RegressorMixin, Savable
+from .._inputs import Input
+from .._params import seed, signature
+from .._parts import model_of
+from ..exceptions import ParameterError, not_fitted
 from ..tree import DecisionTreeRegressor
+from ._members import fit_member, member
 from ._staged import Scored, Staged, StagedClasses, of_columns
 
 
@@ -23,8 +27,70 @@ class _GradientBoosting(Staged, Estimator):
     n_trees_per_iteration_: int
     train_score_: np.ndarray
     feature_importances_: np.ndarray
+    init_: Any
+    init: Any
     learning_rate: float
+    n_iter_no_change: int | None
+    validation_fraction: float
     _start: np.ndarray
+
+    def _core_params(self, inputs: Input) -> dict[str, Any]:
+        out = super()._core_params(inputs)
+        if self._starts():
+            out["init"] = "zero"
+            out["random_state"] = self.__dict__.pop("_drawn", out["random_state"])
+        return out
+
+    def _starts(self) -> bool:
+        """Whether `init` is an estimator."""
+        return self.init is not None and not isinstance(self.init, str)
+
+    def _fit_core(self, inputs: Input, target: Any = None, sample_weight: Any = None, **extras: Any) -> Self:
+        goes_on = getattr(self, "warm_start", False) and getattr(self, "_handle", None) is not None
+        if not self._starts():
+            self.__dict__.pop("init_", None)
+        elif not (goes_on and hasattr(self, "init_")):
+            extras["start"] = self._fit_init(inputs, target, sample_weight)
+        return super()._fit_core(inputs, target, sample_weight, **extras)
+
+    def _fit_init(self, inputs: Input, target: Any, weights: np.ndarray | None) -> Any:
+        """Fits the estimator to start from, on the rows that aren't held out; what it hands on is a model."""
+        what = f"init of {type(self).__name__}"
+        wanted = self._estimator_type
+        if not isinstance(self.init, Savable):
+            model_of(self.init, what)
+        if getattr(self.init, "_estimator_type", wanted) != wanted:
+            raise ParameterError(f"The {what} should be a {wanted}, but {self.init} is none.")
+        method = "predict" if target.classes is None else "predict_proba"
+        if not hasattr(self.init, method):
+            raise ParameterError(f"The {what} should have '{method}', but {self.init} has not.")
+        y = target.values if target.classes is None else target.classes[target.values]
+        rows, classes = inputs, 0 if target.classes is None else len(target.classes)
+        if self.n_iter_no_change is not None:
+            # The stages hold out the same rows.
+            self._drawn = seed(self.random_state)  # type: ignore[attr-defined]
+            share = float(self.validation_fraction)
+            kept = np.flatnonzero(_core.held_out(target.values, classes, share, self._drawn) == 0)
+            rows, y, weights = inputs.take(kept), y[kept], None if weights is None else weights[kept]
+        self.init_ = fit_member(self.init, rows, y, weights)
+        if classes and len(self.init_.classes_) != classes:
+            raise ValueError(f"The {what} has seen {len(self.init_.classes_)} classes of {classes}: too few rows.")
+        methods = [(method, classes == 2)]
+        return _core.ensemble(inputs.schema(), [member(self.init_, inputs, what)], "stack", methods=methods)
+
+    def _init_scores(self, inputs: Input) -> np.ndarray | float:
+        """What the scores of rows start from."""
+        if not self._starts():
+            return 0.0
+        if not hasattr(self, "classes_"):
+            return np.asarray(self.init_.predict(inputs)).reshape(-1, 1)
+        apart = float(np.finfo(np.float64).eps)
+        p = np.clip(self.init_.predict_proba(inputs), apart, 1 - apart)
+        if p.shape[1] == 2:
+            factor = 0.5 if self.loss == "exponential" else 1.0  # type: ignore[attr-defined]
+            return np.asarray(factor * np.log(p[:, 1:] / (1 - p[:, 1:])))
+        logs = np.log(p)
+        return np.asarray(logs - logs.mean(axis=1, keepdims=True))
 
     def _take(self, handle: Any) -> None:
         for name in ("oob_improvement_", "oob_scores_", "oob_score_", "_members"):
@@ -100,7 +166,7 @@ class _GradientBoosting(Staged, Estimator):
     def _staged(self, X: Any) -> Iterator[Scored]:
         """What scores after each stage say, added up as the model adds them."""
         inputs = self._trees_read(X)
-        scores = np.tile(self._start, (inputs.rows, 1))
+        scores = np.tile(self._start, (inputs.rows, 1)) + self._init_scores(inputs)
         for stage in self.estimators_:
             for k, tree in enumerate(stage):
                 values = tree.tree_.value[:, 0, 0]
@@ -135,8 +201,9 @@ class GradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMixin, 
         Most edges from the root to a leaf.
     min_impurity_decrease : float, default=0.0
         Least gain of a split.
-    init : "zero" or None, default=None
-        Where scores start: at 0, or at the best constant.
+    init : estimator, "zero" or None, default=None
+        Where scores start: at what a Corten estimator or pipeline says that is fitted first, at 0, or at the best
+        constant.
     random_state : int, RandomState or None, default=None
         Seed.
     max_features : {"sqrt", "log2"}, int, float or None, default=None
@@ -164,6 +231,8 @@ class GradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMixin, 
         Their number.
     n_estimators_ : int
         Stages that were grown.
+    init_ : estimator
+        The fitted `init`, where that is an estimator.
     n_trees_per_iteration_ : int
         Trees of a stage.
     train_score_ : ndarray of shape (n_estimators_,)
@@ -269,8 +338,9 @@ class GradientBoostingRegressor(RegressorMixin, _GradientBoosting):
         Most edges from the root to a leaf.
     min_impurity_decrease : float, default=0.0
         Least gain of a split.
-    init : "zero" or None, default=None
-        Where scores start: at 0, or at the best constant.
+    init : estimator, "zero" or None, default=None
+        Where scores start: at what a Corten estimator or pipeline says that is fitted first, at 0, or at the best
+        constant.
     random_state : int, RandomState or None, default=None
         Seed.
     max_features : {"sqrt", "log2"}, int, float or None, default=None
@@ -296,6 +366,8 @@ class GradientBoostingRegressor(RegressorMixin, _GradientBoosting):
     ----------
     n_estimators_ : int
         Stages that were grown.
+    init_ : estimator
+        The fitted `init`, where that is an estimator.
     n_trees_per_iteration_ : int
         Trees of a stage.
     train_score_ : ndarray of shape (n_estimators_,)

@@ -33,7 +33,14 @@ pub enum LinkKind {
     Sigmoid32,
     /// As `Softmax`, each step but the sum rounded to `f32`.
     Softmax32,
+    /// `ln(p / (1 - p))` per column, of probabilities drawn to `[2^-52, 1 - 2^-52]` first.
+    LogOdds,
+    /// `ln(p)` less the mean of a row's, of probabilities drawn likewise.
+    CenteredLog,
 }
+
+/// How far from 0 and 1 probabilities stay whose logarithms are taken.
+pub(crate) const APART: f64 = f64::EPSILON;
 
 /// Applies a [`LinkKind`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +120,13 @@ impl Operator for Link {
                     *o = x.abs() * x;
                 }
             }),
-            LinkKind::Softmax | LinkKind::Softmax32 | LinkKind::Normalize => {
+            LinkKind::LogOdds => flow.map(inputs, first, |_, from, to| {
+                for (o, &x) in to.iter_mut().zip(from) {
+                    let p = drawn(x);
+                    *o = special::ln(p / (1.0 - p));
+                }
+            }),
+            LinkKind::Softmax | LinkKind::Softmax32 | LinkKind::Normalize | LinkKind::CenteredLog => {
                 let mut row = core::mem::take(&mut flow.scratch.row);
                 let (before, after) = flow.split(first);
                 for r in 0..rows {
@@ -122,6 +135,14 @@ impl Operator for Link {
                         special::softmax_in_place(&mut row);
                     } else if self.kind == LinkKind::Softmax32 {
                         softmax32(&mut row);
+                    } else if self.kind == LinkKind::CenteredLog {
+                        let mut sum = 0.0;
+                        for x in &mut row {
+                            *x = special::ln(drawn(*x));
+                            sum += *x;
+                        }
+                        let mean = sum / n as f64;
+                        row.iter_mut().for_each(|x| *x -= mean);
                     } else {
                         let mut sum = 0.0;
                         for x in &mut row {
@@ -138,6 +159,17 @@ impl Operator for Link {
             }
         }
         Ok(())
+    }
+}
+
+/// A probability apart from 0 and 1; NaN stays.
+fn drawn(p: f64) -> f64 {
+    if p < APART {
+        APART
+    } else if p > 1.0 - APART {
+        1.0 - APART
+    } else {
+        p
     }
 }
 

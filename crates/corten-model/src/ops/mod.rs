@@ -27,6 +27,7 @@ pub use category::{Category, CategoryColumn, CategoryValues, Rule};
 pub use check_finite::CheckFinite;
 pub use impute::{Impute, ImputeText, IsMissing};
 pub use linear::Linear;
+pub(crate) use link::APART;
 pub use link::{Decide, DecideKind, Link, LinkKind};
 pub use one_hot::OneHot;
 pub use prediction_set::{PredictionSet, SetScore};

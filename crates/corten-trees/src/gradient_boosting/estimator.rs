@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::fitted::Boosted;
 use super::loss::Loss;
 use super::stages::{Plan, Rows, Stages};
+use super::start::Start;
 use crate::forest::estimator::Task;
 use crate::forest::parameters::Growth;
 use crate::forest::ranks::{self, Code, NO_MISSING, Ranks, Table};
@@ -177,7 +178,7 @@ impl Common {
         let rules = growth.rules(false, rows, width, total, &task)?;
         let seed = growth.random_state.unwrap_or(0);
         let held_out = match self.n_iter_no_change {
-            Some(_) => split(y, labels, self.validation_fraction, seed),
+            Some(_) => held_out(y, labels.map_or(1, Labels::len), self.validation_fraction, seed),
             None => vec![false; rows],
         };
         let plan = Plan {
@@ -196,13 +197,20 @@ impl Common {
             Some(before) => self.earlier(before, &loss, width, labels)?,
             None => Stages { start: self.start(&loss, y, input.sample_weight, &held_out), ..Stages::default() },
         };
+        // A fit that goes on starts from the model that it started from.
+        let start = match (before, &input.extras.start) {
+            (Some(before), _) => before.start.clone(),
+            (None, Some(model)) => Some(Start::new(model.clone(), &loss)?),
+            (None, None) => None,
+        };
+        let init = start.as_ref().map(|s| s.of_rows(input.x, &loss, input.context)).transpose()?;
         let ranks = ranks::rank(input.x, input.context.threads.max(1))?;
         match &ranks {
             Ranks::Byte(table) => complete(table, input.x)?,
             Ranks::Narrow(table) => complete(table, input.x)?,
             Ranks::Wide(table) => complete(table, input.x)?,
         }
-        let all = Rows { y, weights, held_out: &held_out };
+        let all = Rows { y, weights, held_out: &held_out, init: init.as_deref() };
         let stages = match &ranks {
             Ranks::Byte(table) => plan.run(table, &all, stages)?,
             Ranks::Narrow(table) => plan.run(table, &all, stages)?,
@@ -214,6 +222,7 @@ impl Common {
             features: width,
             max_features: rules.max_features.min(width),
             rate: self.learning_rate,
+            start,
             stages,
             seconds: begin.elapsed().as_secs_f64(),
         }))
@@ -257,12 +266,13 @@ fn complete<C: Code>(table: &Table<C>, data: &Data<'_>) -> Result<()> {
     }
 }
 
-/// Which rows are held out: of each class the same share.
-fn split(y: &[f64], labels: Option<&Labels>, fraction: f64, seed: u64) -> Vec<bool> {
+/// Which rows are held out of fits with `n_iter_no_change`: of each of some classes, coded in `y`, the same share; of
+/// all where there is one class or none.
+pub fn held_out(y: &[f64], classes: usize, fraction: f64, seed: u64) -> Vec<bool> {
     let mut out = vec![false; y.len()];
     let mut stream = Stream::new(seed, 0x0067_6273_706c);
-    for class in 0..labels.map_or(1, Labels::len) {
-        let of = |r: &usize| labels.is_none() || y[*r] as usize == class;
+    for class in 0..classes.max(1) {
+        let of = |r: &usize| classes <= 1 || y[*r] as usize == class;
         let mut rows: Vec<usize> = (0..y.len()).filter(of).collect();
         stream.shuffle(&mut rows);
         let count = ((rows.len() as f64 * fraction).ceil() as usize).min(rows.len().saturating_sub(1));

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::loss::Loss;
 use super::stages::Stages;
+use super::start::Start;
 use crate::forest::fitted::Grove;
 use crate::forest::tree::GrownTree;
 
@@ -22,6 +23,9 @@ pub(crate) struct Boosted {
     pub(crate) features: usize,
     pub(crate) max_features: usize,
     pub(crate) rate: f64,
+    /// What the scores start from.
+    #[serde(default)]
+    pub(crate) start: Option<Start>,
     pub(crate) stages: Stages,
     pub(crate) seconds: f64,
 }
@@ -79,7 +83,13 @@ impl Fitted for Boosted {
         let trees = self.trees().enumerate().map(tree).collect();
         let base = self.stages.start.clone();
         let spec = TreesSpec { base, trees, ..TreesSpec::new(self.features as u32, outputs as u32) };
-        let scores = builder.add(Trees::build(spec)?, &checked)?;
+        let mut scores = builder.add(Trees::build(spec)?, &checked)?;
+        if let Some(start) = &self.start {
+            for (score, from) in scores.iter_mut().zip(start.scores(builder, inputs, &self.loss)?) {
+                let sum = Linear { outputs: 1, weights: vec![1.0, 1.0], intercept: vec![0.0] };
+                *score = builder.add(sum, &[from, *score])?[0];
+            }
+        }
         let Some(labels) = self.labels.clone() else {
             return Ok(vec![Output::new(Method::Predict, scores, vec!["prediction".into()])]);
         };

@@ -1,6 +1,7 @@
 //! Losses: gradients, values of leaves, first scores.
 
 use corten_kernels::{special, vector};
+use corten_model::ops::LinkKind;
 use serde::{Deserialize, Serialize};
 
 use crate::boosting::objective::quantile;
@@ -49,6 +50,16 @@ impl Loss {
                 let middle = logs.iter().sum::<f64>() / *k as f64;
                 logs.iter().map(|l| l - middle).collect()
             }
+        }
+    }
+
+    /// How probabilities of classes become scores, and what those are multiplied by; `None` for losses of numbers.
+    pub(crate) fn of_probabilities(&self) -> Option<(LinkKind, f64)> {
+        match self {
+            Self::Binomial => Some((LinkKind::LogOdds, 1.0)),
+            Self::Exponential => Some((LinkKind::LogOdds, 0.5)),
+            Self::Multinomial(_) => Some((LinkKind::CenteredLog, 1.0)),
+            Self::Squared | Self::Absolute | Self::Huber(_) | Self::Quantile(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ mod estimator;
 mod fitted;
 mod loss;
 mod stages;
+mod start;
 pub(crate) mod state;
 
-pub use estimator::{GradientBoostingClassifier, GradientBoostingRegressor};
+pub use estimator::{GradientBoostingClassifier, GradientBoostingRegressor, held_out};

@@ -48,6 +48,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) y: &'a [f64],
     pub(crate) weights: &'a [f64],
     pub(crate) held_out: &'a [bool],
+    /// Scores to start from besides the stages' own, an output's rows after the other's.
+    pub(crate) init: Option<&'a [f64]>,
 }
 
 impl Plan<'_> {
@@ -56,9 +58,13 @@ impl Plan<'_> {
     /// # Errors
     /// [`Error::Cancelled`].
     pub(crate) fn run<C: Code>(&self, table: &Table<C>, rows: &Rows<'_>, mut done: Stages) -> Result<Stages> {
-        let Rows { y, weights, held_out } = *rows;
+        let Rows { y, weights, held_out, init } = *rows;
         let loss = self.loss;
-        let mut scores: Vec<Vec<f64>> = done.start.iter().map(|&s| vec![s; y.len()]).collect();
+        let from = |(k, &start): (usize, &f64)| match init {
+            Some(init) => init[k * y.len()..][..y.len()].iter().map(|s| s + start).collect(),
+            None => vec![start; y.len()],
+        };
+        let mut scores: Vec<Vec<f64>> = done.start.iter().enumerate().map(from).collect();
         for stage in &done.trees {
             self.add(table, stage, &mut scores);
         }
@@ -97,7 +103,7 @@ impl Plan<'_> {
         delta: &mut f64,
         done: &mut Stages,
     ) -> Result<()> {
-        let Rows { y, weights, held_out } = *rows;
+        let Rows { y, weights, held_out, .. } = *rows;
         let (loss, outputs) = (self.loss, self.loss.outputs());
         let sampled = self.sample(usable, stage);
         let mut inside = vec![sampled.is_none(); y.len()];

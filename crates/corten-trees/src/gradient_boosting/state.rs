@@ -19,6 +19,9 @@ impl Boosted {
         let (outputs, width) = (self.loss.outputs(), self.features);
         let stages = &self.stages;
         hold(outputs > 0 && stages.start.len() == outputs, "its first scores are too many or too few")?;
+        if let Some(start) = &self.start {
+            start.check(&self.loss, width)?;
+        }
         let classes = self.labels.as_ref().map(Labels::len);
         hold(classes.is_none_or(|c| c == outputs.max(2)), "its classes don't fit its scores")?;
         hold(stages.trees.iter().all(|t| t.len() == outputs), "a stage has too many trees or too few")?;

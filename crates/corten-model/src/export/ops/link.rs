@@ -1,6 +1,6 @@
 //! Links and decisions.
 
-use crate::ops::{Decide, DecideKind, Link, LinkKind};
+use crate::ops::{APART, Decide, DecideKind, Link, LinkKind};
 use corten_core::Result;
 
 use super::{Emit, Wires};
@@ -66,6 +66,30 @@ impl Emit for Link {
             }
             // 0 - x and not -x: the magnitude of -0 is 0.
             LinkKind::SignedSquare => each(source, "(x > 0.0 ? x : 0.0 - x) * x"),
+            LinkKind::LogOdds => {
+                source.needs(Helper::Ln);
+                let x = at.columns(source);
+                source.line(1, &format!("for (i = 0; i < {n}; i++) {{"));
+                source.line(2, &format!("{i} = {};", x.at("i")));
+                draw(source, 2, &i);
+                source.line(2, &format!("{i} = own_ln({i} / (1.0 - {i}));"));
+                source.line(1, "}");
+            }
+            LinkKind::CenteredLog => {
+                source.needs(Helper::Ln);
+                let x = at.columns(source);
+                source.line(1, "{");
+                source.line(2, "double sum = 0.0;");
+                source.line(2, &format!("for (i = 0; i < {n}; i++) {{"));
+                source.line(3, &format!("{i} = {};", x.at("i")));
+                draw(source, 3, &i);
+                source.line(3, &format!("{i} = own_ln({i});"));
+                source.line(3, &format!("sum += {i};"));
+                source.line(2, "}");
+                source.line(2, &format!("sum /= {n}.0;"));
+                source.line(2, &format!("for (i = 0; i < {n}; i++) {i} -= sum;"));
+                source.line(1, "}");
+            }
             LinkKind::Softmax => {
                 source.needs(Helper::Exp);
                 let x = at.columns(source);
@@ -97,6 +121,13 @@ impl Emit for Link {
         }
         Ok(())
     }
+}
+
+/// Keeps a probability apart from 0 and 1.
+fn draw(source: &mut Source, depth: usize, p: &str) {
+    let [low, high] = [APART, 1.0 - APART].map(|x| source.literal(x));
+    source.line(depth, &format!("if ({p} < {low}) {p} = {low};"));
+    source.line(depth, &format!("if ({p} > {high}) {p} = {high};"));
 }
 
 impl Emit for Decide {
