@@ -164,13 +164,7 @@ impl Operator for Link {
 
 /// A probability apart from 0 and 1; NaN stays.
 fn drawn(p: f64) -> f64 {
-    if p < APART {
-        APART
-    } else if p > 1.0 - APART {
-        1.0 - APART
-    } else {
-        p
-    }
+    p.clamp(APART, 1.0 - APART)
 }
 
 /// `exp(x)` of an `f32`, rounded once.
