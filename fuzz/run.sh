@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
-# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, frames, server_http,
-# server_rest, server_grpc.
+# Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, states, losses, frames,
+# server_http, server_rest, server_grpc.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -13,6 +13,17 @@ rows_json) printf '{"width": 1.5, "height": null, "count": 2, "city": "R\\u00f8m
 rows_csv) printf 'width,height,count,city\n1.5,,2,"Ro""me"\n1e3,NaN,0,Oslo\r\n' >"corpus/$target/rows" ;;
 lightgbm | xgboost | catboost) cp -n ../fixtures/foreign/"$target"_* "corpus/$target/" ;;
 tree_arrays) printf '\001\000\001\002\000\004\000\377\001\010\377\377\000\000\000\377\000\004\377\377\000\000\000\377\000\004' >"corpus/$target/stump" ;;
+states)
+  # The first byte chooses the estimator.
+  splits='"nodes":[{"Split":{"split":{"feature":0,"gain":1.0,"left":{"UpTo":1},"missing_left":false,"missing_seen":false,"left_sums":[65534,2],"left_value":-0.5,"right_value":0.5},"left":1,"right":2}},{"Leaf":{"value":-0.05}},{"Leaf":{"value":0.05}}]'
+  printf '\000{"objective":"SquaredError","labels":null,"width":2,"features":{"bins":[{"Number":{"cuts":[0.5,1.5,2.5]}},{"Number":{"cuts":[0.5]}}],"sources":[0,1]},"trained":{"baseline":[0.5],"iterations":[[{%s,"rows":[4,2,2],"models":[]}]],"weights":[],"train_loss":[],"validation_loss":[],"more":[],"interrupted":false},"early_stopping":false,"seconds":0.1}' "$splits" >"corpus/$target/bins"
+  leaf='"feature":0,"threshold":0.0,"missing_left":false,"samples":2,"weight":2.0,"impurity":0.0'
+  printf '\001{"loss":"Squared","labels":null,"features":2,"max_features":2,"rate":0.1,"start":null,"stages":{"start":[0.5],"trees":[[{"nodes":[{"left":1,"right":2,"feature":0,"threshold":1.5,"missing_left":false,"samples":4,"weight":4.0,"impurity":0.25},{"left":1,"right":1,%s},{"left":2,"right":2,%s}],"values":[0.0,-0.5,0.5],"width":1}]],"losses":[0.2],"out_of_bag":[],"improvements":[]},"seconds":0.1}' "$leaf" "$leaf" >"corpus/$target/exact"
+  ;;
+losses)
+  printf 'where(score < y, 3, 1) * (y - score) ** 2' >"corpus/$target/sides"
+  printf 'exp(score) - y * score + log1p(abs(y)) / 2' >"corpus/$target/counts"
+  ;;
 server_http)
   features="--features server"
   printf '\000\020GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n' >"corpus/$target/old"

@@ -101,3 +101,10 @@ def test_pickled_stages_are_there_one_by_one_and_go_on(kind: type) -> None:
         after.set_params(n_estimators=9).fit(x, y)
     long = kind(n_estimators=9, random_state=0).fit(x, y)
     assert after._model.to_bytes() == long._model.to_bytes()
+
+
+def test_a_loss_that_grows_beyond_all_bounds_is_told() -> None:
+    X = np.arange(6.0).reshape(-1, 1)
+    model = HistGradientBoostingRegressor(loss="where(y, 4, 0) * (y - score) ** 7", max_iter=2, min_samples_leaf=1)
+    with pytest.raises(ValueError, match="the loss gave numbers beyond all bounds in iteration"):
+        model.fit(X, [0.5, 1, 2, 0, 4, 8])

@@ -20,7 +20,7 @@ pub mod file;
 mod gather;
 mod graph;
 mod model;
-mod number;
+pub mod number;
 pub mod ops;
 #[cfg(feature = "std")]
 pub mod rows;

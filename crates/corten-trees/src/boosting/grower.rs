@@ -43,6 +43,17 @@ pub(crate) struct GrownTree {
 }
 
 impl GrownTree {
+    /// Whether it holds nothing but finite numbers.
+    pub(crate) fn is_finite(&self) -> bool {
+        let models = self.models.iter().flatten();
+        self.nodes.iter().all(|node| match node {
+            Grown::Split { split, .. } => {
+                split.gain.is_finite() && split.left_value.is_finite() && split.right_value.is_finite()
+            }
+            Grown::Leaf { value } => value.is_finite(),
+        }) && models.flat_map(|m| m.terms.iter().map(|t| t.1).chain([m.intercept])).all(f64::is_finite)
+    }
+
     /// Multiplies all that leaves say.
     pub(crate) fn scale(&mut self, factor: f64) {
         for node in &mut self.nodes {

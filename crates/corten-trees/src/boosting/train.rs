@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use corten_core::{Error, Result};
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Extras, Step};
+use corten_model::number;
 use serde::{Deserialize, Serialize};
 
 use super::choice::Shape;
@@ -54,9 +55,12 @@ pub(crate) struct Trained {
     pub(crate) iterations: Vec<Vec<GrownTree>>,
     /// What each iteration's trees count, where trees are left out at times.
     pub(crate) weights: Vec<f64>,
+    #[serde(with = "number::list")]
     pub(crate) train_loss: Vec<f64>,
+    #[serde(with = "number::list")]
     pub(crate) validation_loss: Vec<f64>,
     /// The metrics beyond the first: on training and on held-out rows.
+    #[serde(with = "number::pairs")]
     pub(crate) more: Vec<[Vec<f64>; 2]>,
     /// Whether somebody stopped it.
     pub(crate) interrupted: bool,
@@ -193,6 +197,12 @@ impl Run<'_> {
             }
             trees
         };
+        if !trees.iter().all(GrownTree::is_finite) {
+            return Err(Error::value(format!(
+                "the loss gave numbers beyond all bounds in iteration {}",
+                iteration + 1
+            )));
+        }
         if let Some(h) = held_out.as_deref_mut() {
             h.advance(features, &trees, 1.0, self.team);
         }

@@ -3,6 +3,7 @@
 use corten_core::random::Stream;
 use corten_core::{Error, Result};
 use corten_model::estimator::{Context, Step};
+use corten_model::number;
 use serde::{Deserialize, Serialize};
 
 use super::loss::Loss;
@@ -23,9 +24,12 @@ pub(crate) struct Stages {
     pub(crate) start: Vec<f64>,
     /// A tree an output in each.
     pub(crate) trees: Vec<Vec<GrownTree>>,
+    #[serde(with = "number::list")]
     pub(crate) losses: Vec<f64>,
     /// Losses on the rows that a stage's trees were not grown on, and how much each stage lowered them.
+    #[serde(with = "number::list")]
     pub(crate) out_of_bag: Vec<f64>,
+    #[serde(with = "number::list")]
     pub(crate) improvements: Vec<f64>,
 }
 
