@@ -37,6 +37,8 @@ class Files:
     @property
     def names(self) -> list[str]: ...
     def target(self, name: str, classes: bool, weights: str | None = None) -> Targets: ...
+    def numbers(self, names: list[str]) -> np.ndarray: ...
+    def runs(self, name: str) -> list[int]: ...
 
 class Targets:
     @property
@@ -120,6 +122,8 @@ def fit_files(
     threads: int | None = None,
     progress: Callable[..., Any] | None = None,
     keep: bool = False,
+    init_score: np.ndarray | None = None,
+    group: np.ndarray | None = None,
     objective: Callable[..., Any] | None = None,
     score: Callable[..., Any] | None = None,
 ) -> Fitted: ...

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor
 from corten.exceptions import MissingColumnError, ParameterError
 
 ROWS = 140_000
@@ -82,6 +82,20 @@ def test_files_give_the_model_of_rows_in_memory(
     np.testing.assert_array_equal(got.validation_score_, want.validation_score_)
 
 
+def test_splits_that_leave_too_few_rows_keep_their_turn(tmp_path: Path) -> None:
+    # Hessians of rows that are told well are small: a split may leave fewer rows than it seems, and gives way to another,
+    # which may gain more. Blocks look farther ahead, and must not take that one earlier.
+    rng = np.random.default_rng(0)
+    x = pl.DataFrame({f"f{i}": rng.normal(size=6000).astype(np.float32) for i in range(2)})
+    rng.integers(0, 5, 6000)
+    late = np.where(rng.normal(size=6000) + x["f0"].to_numpy() > 0, "yes", "no")
+    x.with_columns(late=late).write_parquet(tmp_path / "t.parquet")
+    params: dict[str, Any] = {"learning_rate": 0.05, "max_leaf_nodes": 8, "max_iter": 180, "early_stopping": False}
+    want = HistGradientBoostingClassifier(random_state=0, **params).fit(x, late)
+    got = HistGradientBoostingClassifier(random_state=0, **params).fit(tmp_path / "t.parquet", "late")
+    assert got._model.to_bytes() == want._model.to_bytes()
+
+
 def test_streams_lists_and_formats_read_alike(frame: pl.DataFrame, tmp_path: Path) -> None:
     frame = frame.select("f0", "few", "text", "number")[:5000]
     want = HistGradientBoostingRegressor(max_iter=3).fit(frame.drop("number"), frame["number"].to_numpy())
@@ -126,6 +140,56 @@ def test_own_losses_see_the_rows_of_files(frame: pl.DataFrame, tmp_path: Path) -
     want = HistGradientBoostingRegressor(**params).fit(frame.select("f0", "f1"), frame["number"].to_numpy())
     got = HistGradientBoostingRegressor(**params).fit(files, "number")
     assert got._model.to_bytes() == want._model.to_bytes()
+
+
+def test_scores_to_start_from_lie_in_files(frame: pl.DataFrame, tmp_path: Path) -> None:
+    files = _written(frame, ["f0", "f1", "number", "weight"], tmp_path)
+    x, y = frame.select("f0", "f1"), frame["number"].to_numpy()
+    want = HistGradientBoostingRegressor(max_iter=3, random_state=0).fit(x, y, init_score=frame["weight"].to_numpy())
+    got = HistGradientBoostingRegressor(max_iter=3, random_state=0).fit(files, "number", init_score="weight", memory=0)
+    assert got._model.to_bytes() == want._model.to_bytes()
+    assert got.feature_names_in_.tolist() == ["f0", "f1"]
+    two = np.column_stack([frame["weight"], frame["number"], frame["f1"]])
+    codes = frame["level"].to_numpy().clip(0, 2)
+    frame.select("f0", "f1", "number", "weight", f2="f1", level=codes).write_parquet(tmp_path / "all.parquet")
+    classes = HistGradientBoostingClassifier(max_iter=2, random_state=0).fit(
+        tmp_path / "all.parquet", "level", init_score=["weight", "number", "f2"]
+    )
+    same = HistGradientBoostingClassifier(max_iter=2, random_state=0).fit(x, codes, init_score=two)
+    assert classes._model.to_bytes() == same._model.to_bytes()
+    with pytest.raises(MissingColumnError, match="Column 'start' is missing from the files"):
+        classes.fit(files, "number", init_score="start")
+    with pytest.raises(ValueError, match="Column 'f3': has no finite value in row"):
+        frame.select("f0", "f3", "number").write_parquet(tmp_path / "gaps.parquet")
+        want.fit(tmp_path / "gaps.parquet", "number", init_score="f3")
+
+
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_queries_lie_in_files(frame: pl.DataFrame, tmp_path: Path, kind: str) -> None:
+    sizes = np.random.default_rng(0).integers(1, 200, 2000)
+    sizes = sizes[: np.searchsorted(sizes.cumsum(), ROWS)]
+    sizes = np.append(sizes, ROWS - sizes.sum())
+    query = np.repeat(np.arange(len(sizes)) * 7 % len(sizes), sizes)
+    named = frame.with_columns(query=pl.Series(query).cast(pl.String if kind == "text" else pl.Int64))
+    files = _written(named, ["f0", "f1", "few", "query", "level"], tmp_path)
+    params: dict[str, Any] = {"max_iter": 3, "random_state": 0}
+    x, y = frame.select("f0", "f1", "few"), frame["level"].to_numpy()
+    want = HistGradientBoostingRanker(**params).fit(x, y, group=sizes)
+    got = HistGradientBoostingRanker(**params).fit(files, "level", group="query", memory="1MB")
+    assert got._model.to_bytes() == want._model.to_bytes()
+    with pytest.raises(ParameterError, match="group_weight"):
+        got.fit(files, "level", group="query", group_weight=[1.0])
+    with pytest.raises(ParameterError, match="'group' parameter must be the name of a column"):
+        got.fit(files, "level", group=3)
+
+
+def test_a_time_in_place_of_tuning_takes_files(frame: pl.DataFrame, tmp_path: Path) -> None:
+    files = _written(frame[:6000], ["f0", "f1", "few", "late"], tmp_path)
+    model = HistGradientBoostingClassifier(budget="2s", random_state=0).fit(files, "late")
+    assert len(model.budget_steps_) > 1 and model.best_params_["max_iter"] >= 1
+    x = frame[:6000].select("f0", "f1", "few")
+    chosen = HistGradientBoostingClassifier(early_stopping=False, random_state=0, **model.best_params_)
+    assert chosen.fit(x, frame[:6000]["late"].to_numpy())._model.to_bytes() == model._model.to_bytes()
 
 
 def test_what_is_wrong_with_files_is_said_in_one_sentence(frame: pl.DataFrame, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::door::{self, Size};
 use crate::estimator::{self, Fitted, Raised};
-use crate::{arrow, errors, json, outside};
+use crate::{arrays, arrow, errors, json, outside};
 
 /// Most classes of a target.
 const MOST_CLASSES: usize = 65_535;
@@ -48,6 +48,19 @@ impl Files {
         let read = || read_targets(&self.inner, name, classes, weights, &cancel);
         let (y, labels, weights) = door::run(py, Size::Long, &cancel, read)?;
         Ok(Targets { y: Mutex::new(Some(y)), labels, weights: Mutex::new(weights) })
+    }
+
+    /// Reads columns of numbers, each finite: an array of the rows.
+    fn numbers<'py>(&self, py: Python<'py>, names: Vec<String>) -> PyResult<Bound<'py, PyAny>> {
+        let cancel = CancelToken::new();
+        let rows = door::run(py, Size::Long, &cancel, || read_numbers(&self.inner, &names, &cancel))?;
+        arrays::floats(py, &[rows.len() / names.len().max(1), names.len()], &rows)
+    }
+
+    /// How many rows with the same value follow each other in a column, from the first row to the last.
+    fn runs(&self, py: Python<'_>, name: &str) -> PyResult<Vec<u32>> {
+        let cancel = CancelToken::new();
+        door::run(py, Size::Long, &cancel, || read_runs(&self.inner, name, &cancel))
     }
 }
 
@@ -194,6 +207,62 @@ fn read_targets(
     Ok((renumbered(y, &order), Some(labels), of_rows))
 }
 
+/// Row after row.
+fn read_numbers(files: &corten_data::Files, names: &[String], cancel: &CancelToken) -> Result<Vec<f64>> {
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (mut out, mut room) = (Vec::new(), Vec::new());
+    files.read(&wanted, &mut |table| {
+        cancel.check()?;
+        let (first, width) = (out.len(), wanted.len());
+        out.resize(first + table.rows() * width, 0.0);
+        room.resize(table.rows(), 0.0);
+        for (k, column) in table.columns().iter().enumerate() {
+            column.read_f64(0, &mut room)?;
+            if let Some(row) = room.iter().position(|x| !x.is_finite()) {
+                let row = first / width + row + 1;
+                return Err(Error::column(wanted[k], format!("has no finite value in row {row}")));
+            }
+            for (to, &x) in out[first + k..].iter_mut().step_by(width).zip(&room) {
+                *to = x;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+fn read_runs(files: &corten_data::Files, name: &str, cancel: &CancelToken) -> Result<Vec<u32>> {
+    /// What a row has: the bits of a number, or text.
+    #[derive(PartialEq)]
+    enum Key {
+        Number(u64),
+        Text(Option<Vec<u8>>),
+    }
+    let (mut runs, mut last): (Vec<u32>, Option<Key>) = (Vec::new(), None);
+    let mut room = Vec::new();
+    files.read(&[name], &mut |table| {
+        cancel.check()?;
+        let column = &table.columns()[0];
+        let mut step = |key: Key| {
+            if last.as_ref() == Some(&key) {
+                *runs.last_mut().unwrap_or(&mut 0) += 1;
+            } else {
+                runs.push(1);
+                last = Some(key);
+            }
+        };
+        if let Values::Text(text) = &column.values {
+            (0..table.rows()).for_each(|row| step(Key::Text(text.get(row).map(<[u8]>::to_vec))));
+            return Ok(());
+        }
+        room.resize(table.rows(), 0.0);
+        column.read_f64(0, &mut room)?;
+        room.iter().for_each(|x: &f64| step(Key::Number((x + 0.0).to_bits())));
+        Ok(())
+    })?;
+    Ok(runs)
+}
+
 /// Codes in the order of the classes; `order` holds the old code of each.
 fn renumbered(mut y: Numbers, order: &[u32]) -> Numbers {
     let mut new = vec![0u32; order.len()];
@@ -250,7 +319,8 @@ impl Blocks for Features {
 /// Fits the estimator of a name on some columns of files.
 #[pyfunction]
 #[pyo3(signature = (name, params, files, features, targets, *, memory, share = 1.0, class_weight = None, previous = None,
-                    threads = None, progress = None, keep = false, objective = None, score = None))]
+                    threads = None, progress = None, keep = false, init_score = None, group = None, objective = None,
+                    score = None))]
 pub(crate) fn fit_files(
     py: Python<'_>,
     name: &str,
@@ -265,6 +335,8 @@ pub(crate) fn fit_files(
     threads: Option<i64>,
     progress: Option<Py<PyAny>>,
     keep: bool,
+    init_score: Option<&Bound<'_, PyAny>>,
+    group: Option<&Bound<'_, PyAny>>,
     objective: Option<Py<PyAny>>,
     score: Option<Py<PyAny>>,
 ) -> PyResult<Fitted> {
@@ -284,7 +356,7 @@ pub(crate) fn fit_files(
     let previous = previous.map(|p| p.get().shared());
     let (cancel, raised) = (CancelToken::new(), Raised::default());
     let context = estimator::context(threads, progress, keep, &cancel, &raised);
-    let extras = outside::extras(None, None, objective, score, &raised)?;
+    let extras = outside::extras(init_score, group, objective, score, &raised)?;
     let files = Arc::clone(&files.get().inner);
     let (outcome, signal) = door::run_kept(py, &cancel, || {
         let (features, schema) = Features::new(files, features)?;

@@ -117,10 +117,15 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         **extras: Any,
     ) -> Self:
         """Fits with what only boosting takes."""
-        if getattr(self, "budget", None) is not None:
-            if init_model is not None or self.warm_start:  # type: ignore[attr-defined]
-                raise ParameterError("budget finds a model of its own; it goes on from none (init_model, warm_start).")
-            return self._fit_budget(inputs, target, weights, init_score=init_score, callbacks=callbacks, **extras)
+        if self._is_budgeted(init_model):
+
+            def fit(model: Any, own: list[Any]) -> Any:
+                for name in ("_flat", "classes_"):
+                    if name in self.__dict__:
+                        setattr(model, name, self.__dict__[name])
+                return model._boost(inputs, target, weights, init_score=init_score, callbacks=own, **extras)
+
+            return self._fit_budget(fit, callbacks)
         if init_score is not None:
             extras["init_score"] = np.asarray(init_score, dtype=np.float64)
             if len(extras["init_score"]) != inputs.rows:
@@ -161,70 +166,94 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         memory: Any,
         *,
         init_score: Any = None,
+        group: Any = None,
         init_model: Any = None,
         callbacks: Sequence[Callable[..., Any]] | None = None,
     ) -> Self:
         """Fits on rows that are read block by block."""
-        if init_score is not None:
-            raise ParameterError("The 'init_score' parameter must be None for rows in files.")
-        if getattr(self, "budget", None) is not None:
-            raise ParameterError("The 'budget' parameter must be None for rows in files.")
-        room, share = _files.memory(memory)
+        room = _files.memory(memory)
         with _files.opened(X) as files:
-            names = _files.features(files, y, sample_weight)
-            targets = files.target(y, self._estimator_type == "classifier", sample_weight)
-            classes = None if targets.classes is None else np.array(targets.classes)
-            class_weight = getattr(self, "class_weight", None)
-            if class_weight is not None:
-                class_weight = _targets.weights_of(class_weight, classes.tolist(), np.array(targets.counts))  # type: ignore[union-attr]
-            inputs = Input(None, targets.rows, len(names), names)
-            self._more_rounds = 0 if init_model is None else int(init_model.n_iter_)
-            line = Line(type(self).__name__) if getattr(self, "verbose", 0) else None
-            try:
-                handle = _core.fit_files(
-                    self._core_name,
-                    self._core_params(inputs),
-                    files,
-                    names,
-                    targets,
-                    memory=room,
-                    share=share,
-                    class_weight=None if class_weight is None else class_weight.tolist(),
-                    threads=self._threads(),
-                    progress=Rounds(line, tuple(callbacks)) if callbacks else line,
-                    keep=self._keeps_rounds,
-                    **self._calls(classes),
-                    **self._before(init_model),
-                )
-            finally:
-                del self._more_rounds
-                if line is not None:
-                    line.close()
+            starts, queries = (
+                _files.columns(files, what, given) for what, given in (("init_score", init_score), ("group", group))
+            )
+            names = _files.features(files, y, sample_weight, *starts, *queries)
+            extras: dict[str, Any] = {"init_score": files.numbers(starts)} if starts else {}
+            if queries:
+                extras["group"] = np.array(files.runs(queries[0]), dtype=np.uint32)
+            if self._is_budgeted(init_model):
+
+                def fit(model: Any, own: list[Any]) -> Any:
+                    return model._fit_opened(files, names, y, sample_weight, room, None, own, extras)
+
+                return self._fit_budget(fit, callbacks)
+            return self._fit_opened(files, names, y, sample_weight, room, init_model, callbacks, extras)
+
+    def _fit_opened(
+        self,
+        files: Any,
+        names: list[str],
+        y: Any,
+        sample_weight: Any,
+        room: tuple[int, float],
+        init_model: Any,
+        callbacks: Any,
+        extras: dict[str, Any],
+    ) -> Self:
+        """Fits on files that can be read as often as needed."""
+        targets = files.target(y, self._estimator_type == "classifier", sample_weight)
+        classes = None if targets.classes is None else np.array(targets.classes)
+        class_weight = getattr(self, "class_weight", None)
+        if class_weight is not None:
+            class_weight = _targets.weights_of(class_weight, classes.tolist(), np.array(targets.counts))  # type: ignore[union-attr]
+        inputs = Input(None, targets.rows, len(names), names)
+        self._more_rounds = 0 if init_model is None else int(init_model.n_iter_)
+        line = Line(type(self).__name__) if getattr(self, "verbose", 0) else None
+        try:
+            handle = _core.fit_files(
+                self._core_name,
+                self._core_params(inputs),
+                files,
+                names,
+                targets,
+                memory=room[0],
+                share=room[1],
+                class_weight=None if class_weight is None else class_weight.tolist(),
+                threads=self._threads(),
+                progress=Rounds(line, tuple(callbacks)) if callbacks else line,
+                keep=self._keeps_rounds,
+                **self._calls(classes),
+                **self._before(init_model),
+                **extras,
+            )
+        finally:
+            del self._more_rounds
+            if line is not None:
+                line.close()
         if classes is not None:
             self.classes_ = classes
         return self._keep(inputs, handle)
 
-    def _fit_budget(
-        self, inputs: Input, target: _targets.Target, weights: np.ndarray | None, *, callbacks: Any, **extras: Any
-    ) -> Self:
-        """Steps on some of the rows, judged by the others, and a last fit on all with the best one's parameters."""
+    def _is_budgeted(self, init_model: Any) -> bool:
+        """Whether a time is given in which to find a model."""
+        if getattr(self, "budget", None) is None:
+            return False
+        if init_model is not None or self.warm_start:  # type: ignore[attr-defined]
+            raise ParameterError("budget finds a model of its own; it goes on from none (init_model, warm_start).")
+        return True
+
+    def _fit_budget(self, fit: Callable[[Any, list[Any]], Any], callbacks: Any) -> Self:
+        """Steps on some of the rows, judged by the others, and a last fit on all with the best one's parameters; `fit`
+        fits a model with some callbacks."""
         budget, begin = _budget.seconds(self.budget), time.monotonic()  # type: ignore[attr-defined]
 
-        def fit(params: dict[str, Any], own: list[Any]) -> Any:
-            model = clone(self).set_params(budget=None, early_stopping=True, **params)
-            for name in ("_flat", "classes_"):
-                if name in self.__dict__:
-                    setattr(model, name, self.__dict__[name])
-            return model._boost(inputs, target, weights, callbacks=[*own, *(callbacks or ())], **extras)
+        def step(params: dict[str, Any], own: list[Any]) -> Any:
+            return fit(clone(self).set_params(budget=None, early_stopping=True, **params), [*own, *(callbacks or ())])
 
-        chosen, steps = _budget.search(fit, budget)
+        chosen, steps = _budget.search(step, budget)
         # All rows have room for a few more rounds than those that were not held out.
         chosen["max_iter"] = int(np.ceil(chosen["max_iter"] * 1.1))
         last = clone(self).set_params(budget=None, early_stopping=False, **chosen)
-        for name in ("_flat", "classes_"):
-            if name in self.__dict__:
-                setattr(last, name, self.__dict__[name])
-        last._boost(inputs, target, weights, callbacks=[lambda _: time.monotonic() > begin + budget], **extras)
+        fit(last, [lambda _: time.monotonic() > begin + budget])
         state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
         self.__dict__.update(state)
         self.best_params_, self.budget_steps_ = chosen, steps

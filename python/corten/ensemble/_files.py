@@ -70,8 +70,33 @@ def opened(X: Any) -> Iterator[Any]:
         yield _core.Files([path])
 
 
-def features(files: Any, target: Any, weight: Any) -> list[str]:
-    """The columns beside those of targets and weights.
+def columns(files: Any, what: str, given: Any) -> list[str]:
+    """Columns of a parameter that is named by one column or several.
+
+    Raises
+    ------
+    ParameterError
+        Where it isn't.
+    MissingColumnError
+        Where one isn't there.
+    """
+    if given is None:
+        return []
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else [given]
+    for name in names:
+        if not isinstance(name, str):
+            raise ParameterError(
+                f"The {what!r} parameter must be the name of a column of the files. Got {type(name).__name__} instead."
+            )
+        if name not in files.names:
+            raise MissingColumnError(
+                f"Column '{name}' is missing from the files; they have: {', '.join(files.names[:20])}."
+            )
+    return names
+
+
+def features(files: Any, target: Any, weight: Any, *others: str) -> list[str]:
+    """The columns beside those of targets, weights and others.
 
     Raises
     ------
@@ -80,16 +105,9 @@ def features(files: Any, target: Any, weight: Any) -> list[str]:
     MissingColumnError
         Where one isn't there.
     """
-    for what, name in (("y", target), ("sample_weight", weight)):
-        if not isinstance(name, str) and not (what == "sample_weight" and name is None):
-            raise ParameterError(
-                f"The {what!r} parameter must be the name of a column of the files. Got {type(name).__name__} instead."
-            )
-        if name is not None and name not in files.names:
-            raise MissingColumnError(
-                f"Column '{name}' is missing from the files; they have: {', '.join(files.names[:20])}."
-            )
-    return [name for name in files.names if name not in (target, weight)]
+    columns(files, "y", [target])
+    columns(files, "sample_weight", weight if weight is None else [weight])
+    return [name for name in files.names if name not in (target, weight, *others)]
 
 
 def memory(given: Any) -> tuple[int, float]:

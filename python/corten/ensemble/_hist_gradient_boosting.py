@@ -248,8 +248,9 @@ class HistGradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMix
             The class of each row: numbers, booleans or text; or the column that holds it.
         sample_weight : array-like of shape (n_samples,) or str, optional
             Weight of each row, or the column that holds it; 1 each if not given.
-        init_score : array-like of shape (n_samples,) or (n_samples, n_scores), optional
-            Raw scores to start from in place of the best constant. They are no part of the model.
+        init_score : array-like of shape (n_samples,) or (n_samples, n_scores), str or list of str, optional
+            Raw scores to start from in place of the best constant, or the columns of the files that hold them. They are no
+            part of the model.
         init_model : estimator, optional
             A fitted one of the same class, to whose trees `max_iter` are added.
         callbacks : list of callable, optional
@@ -529,8 +530,9 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
             The target, or the column that holds it.
         sample_weight : array-like of shape (n_samples,) or str, optional
             Weight of each row, or the column that holds it; 1 each if not given.
-        init_score : array-like of shape (n_samples,) or (n_samples, n_scores), optional
-            Raw scores to start from in place of the best constant. They are no part of the model.
+        init_score : array-like of shape (n_samples,) or (n_samples, n_scores), str or list of str, optional
+            Raw scores to start from in place of the best constant, or the columns of the files that hold them. They are no
+            part of the model.
         init_model : estimator, optional
             A fitted one of the same class, to whose trees `max_iter` are added.
         callbacks : list of callable, optional

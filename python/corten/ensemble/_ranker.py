@@ -8,6 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from .. import _inputs, _targets
+from ..exceptions import ParameterError
+from . import _files
 from ._boosting import HistGradientBoosting
 
 
@@ -221,6 +223,7 @@ class HistGradientBoostingRanker(HistGradientBoosting):
         init_score: Any = None,
         init_model: Any = None,
         callbacks: Sequence[Callable[..., Any]] | None = None,
+        memory: int | str | None = None,
     ) -> Self:
         """Fits the ranker.
 
@@ -228,22 +231,26 @@ class HistGradientBoostingRanker(HistGradientBoosting):
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows, query after query.
-        y : array-like of shape (n_samples,)
-            How relevant each row is: whole numbers from 0 to 31.
-        group : array-like of shape (n_queries,), optional
-            How many rows each query has, in the order of the rows; all rows are one query if not given.
+        X : array-like or frame of shape (n_samples, n_features), path-like, list of path-like, or Arrow stream
+            The rows, query after query; or files that hold them, by path, pattern such as "data/*.parquet" or folder, which
+            are read block by block and may be larger than memory.
+        y : array-like of shape (n_samples,) or str
+            How relevant each row is: whole numbers from 0 to 31; or the column of the files that holds it.
+        group : array-like of shape (n_queries,) or str, optional
+            How many rows each query has, in the order of the rows; all rows are one query if not given. For files the
+            column that names each row's query: rows of a query follow each other.
         group_weight : array-like of shape (n_queries,), optional
             Weight of each query, as XGBoost's rankers take it; 1 each if not given. Rows have none of their own: they
             count in pairs.
-        init_score : array-like of shape (n_samples,), optional
-            Raw scores to start from. They are no part of the model.
+        init_score : array-like of shape (n_samples,) or str, optional
+            Raw scores to start from, or the column of the files that holds them. They are no part of the model.
         init_model : estimator, optional
             A fitted one of the same class, to whose trees `max_iter` are added.
         callbacks : list of callable, optional
             Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
             one that returns True ends the fit, which keeps its rounds.
+        memory : int or str, optional
+            How many of the binned rows of files stay in memory, as in `HistGradientBoostingRegressor.fit`.
 
         Returns
         -------
@@ -254,6 +261,11 @@ class HistGradientBoostingRanker(HistGradientBoosting):
         ValueError
             For parameters out of range, unusable values, and queries that don't add up to the rows.
         """
+        if _files.is_files(X):
+            if group_weight is not None:
+                raise ParameterError("The 'group_weight' parameter must be None for rows in files.")
+            given = {"init_score": init_score, "init_model": init_model, "callbacks": callbacks}
+            return self._fit_files(X, y, None, memory, group=group, **given)
         inputs = self._read(X, reset=True)
         target = _targets.numbers(y, inputs.rows)
         extras: dict[str, Any] = {}
@@ -265,12 +277,12 @@ class HistGradientBoostingRanker(HistGradientBoosting):
             extras["group"] = sizes.astype(np.uint32)
         weights = None
         if group_weight is not None:
-            given = np.asarray(group_weight, dtype=np.float64)
-            if given.shape != sizes.shape:
+            shares = np.asarray(group_weight, dtype=np.float64)
+            if shares.shape != sizes.shape:
                 raise ValueError(
-                    f"group_weight should have {len(sizes)} weights, one a query, but has shape {given.shape}."
+                    f"group_weight should have {len(sizes)} weights, one a query, but has shape {shares.shape}."
                 )
-            repeated = np.repeat(given, sizes.astype(np.intp))
+            repeated = np.repeat(shares, sizes.astype(np.intp))
             # Queries that don't add up to the rows are refused by the fit.
             if len(repeated) == inputs.rows:
                 weights = _inputs.sample_weight(repeated, inputs.rows)

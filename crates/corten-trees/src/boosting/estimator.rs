@@ -85,6 +85,11 @@ impl Estimator for HistGradientBoostingRanker {
         };
         self.common.fit(input, self.objective(values)?, &values[..].into(), None)
     }
+
+    fn fit_blocks(&self, input: BlockInput<'_>) -> Result<Box<dyn Fitted>> {
+        let objective = self.objective(&input.y.all())?;
+        self.common.fit_blocks(input, objective)
+    }
 }
 
 /// Gradient boosting of regression trees; parameters as scikit-learn's estimator of this name.

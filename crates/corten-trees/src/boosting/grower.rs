@@ -122,6 +122,9 @@ impl Kept<'_> {
 /// A leaf that could be split.
 struct Leaf<'r> {
     at: usize,
+    /// Its place in the queue: that of the first split found for it, or of another one that gains less. One that gains
+    /// more is known only once its turn has come, or before where threads look ahead, and must not change the order.
+    gain: f64,
     depth: usize,
     rows: Rows<'r>,
     node: Node,
@@ -181,6 +184,7 @@ struct Tools<'w> {
 /// A leaf that one thread splits.
 struct Task<'r> {
     at: usize,
+    gain: f64,
     leaf: Option<Box<Leaf<'r>>>,
     outcome: Option<Outcome<'r>>,
     tools: Tools<'static>,
@@ -190,7 +194,13 @@ impl<'r> Task<'r> {
     fn new(leaf: Box<Leaf<'r>>, tools: &mut Tools<'_>) -> Self {
         let sums = tools.sums.pop().into_iter().collect();
         let spare = tools.spare.pop().into_iter().collect();
-        Self { at: leaf.at, leaf: Some(leaf), outcome: None, tools: Tools { team: Team::alone(), sums, spare } }
+        Self {
+            at: leaf.at,
+            gain: leaf.gain,
+            leaf: Some(leaf),
+            outcome: None,
+            tools: Tools { team: Team::alone(), sums, spare },
+        }
     }
 }
 
@@ -351,8 +361,7 @@ impl Grower<'_> {
             match task.outcome {
                 Some(Outcome::Split(pieces)) if i == 0 => first = Some(pieces),
                 Some(Outcome::Split(pieces)) => {
-                    let gain = pieces.split.gain;
-                    open.push(Candidate { at: task.at, gain, state: State::Split(pieces) });
+                    open.push(Candidate { at: task.at, gain: task.gain, state: State::Split(pieces) });
                 }
                 Some(Outcome::Refused(leaf, split)) => again(open, done, leaf, split, &mut tools.spare),
                 None => {}
@@ -471,7 +480,7 @@ fn offer<'r>(open: &mut BinaryHeap<Candidate<State<'r>>>, done: &mut Vec<LeafRow
     match next {
         Some((split, histogram)) => {
             let gain = split.gain;
-            let leaf = Leaf { at, depth, rows, node, split, histogram, way };
+            let leaf = Leaf { at, gain, depth, rows, node, split, histogram, way };
             open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
         None => done.push(LeafRows { at, rows: Kept::Whole(rows) }),
@@ -488,9 +497,9 @@ fn again<'r>(
 ) {
     match split {
         Some(split) => {
-            let gain = split.gain;
+            leaf.gain = leaf.gain.min(split.gain);
             leaf.split = split;
-            open.push(Candidate { at: leaf.at, gain, state: State::Whole(leaf) });
+            open.push(Candidate { at: leaf.at, gain: leaf.gain, state: State::Whole(leaf) });
         }
         None => {
             spare.push(leaf.histogram);

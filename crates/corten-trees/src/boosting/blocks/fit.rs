@@ -225,7 +225,7 @@ impl Common {
         })?;
         let told: Vec<bool> = head.columns().iter().map(told_categorical).collect();
         let categorical = self.categorical(&told)?;
-        let Setup { seed, train: train_rows, held_out, rules, shape, plan, previous, threads, early, .. } = setup;
+        let Setup { seed, train: train_rows, held_out, rules, shape, plan, groups, previous, threads, early } = setup;
         Team::scope(threads, |team| {
             let reader = Reader { x, rows, context, team };
             let target = told_by(&objective, &y);
@@ -241,6 +241,10 @@ impl Common {
             drop(told);
             let part = |chosen: &[u32]| {
                 let mut part = Part::new(chosen, &y, weights);
+                part = part.starting(chosen, extras.init_score.as_deref(), rows);
+                if let Some(sizes) = &groups {
+                    part = part.of_queries(chosen, sizes);
+                }
                 if extras.objective.is_some() || extras.score.is_some() {
                     part.rows = chosen.to_vec();
                 }

@@ -91,6 +91,8 @@ impl BlockLeaves<'_> {
 /// A leaf that could be split.
 struct Leaf {
     at: usize,
+    /// Its place in the queue, as in memory.
+    gain: f64,
     depth: usize,
     node: Node,
     split: Split,
@@ -306,6 +308,7 @@ impl BlockGrower<'_> {
         drop(tasks);
         struct Item {
             at: usize,
+            gain: f64,
             leaf: Option<Leaf>,
             found: Found,
             summed: Summed,
@@ -321,7 +324,7 @@ impl BlockGrower<'_> {
             if !splitter.scale.counts && left_sums.1.min(total.1 - left_sums.1) < least && few {
                 refused.push(leaf);
             } else {
-                items.push(Item { at: leaf.at, leaf: Some(leaf), found, summed, outcome: None });
+                items.push(Item { at: leaf.at, gain: leaf.gain, leaf: Some(leaf), found, summed, outcome: None });
             }
         }
         self.team.each(&mut items, |_, item| {
@@ -330,8 +333,7 @@ impl BlockGrower<'_> {
         });
         for item in items {
             if let Some((pieces, spans)) = item.outcome {
-                let gain = pieces.split.gain;
-                open.push(Candidate { at: item.at, gain, state: State::Split(Box::new(pieces), spans) });
+                open.push(Candidate { at: item.at, gain: item.gain, state: State::Split(Box::new(pieces), spans) });
             }
         }
         self.again(refused, open, done, desk)
@@ -440,9 +442,9 @@ impl BlockGrower<'_> {
             let count = |group: usize| counts[group];
             match self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref()) {
                 Some(split) => {
-                    let gain = split.gain;
+                    leaf.gain = leaf.gain.min(split.gain);
                     leaf.split = split;
-                    open.push(Candidate { at: leaf.at, gain, state: State::Whole(Box::new(leaf)) });
+                    open.push(Candidate { at: leaf.at, gain: leaf.gain, state: State::Whole(Box::new(leaf)) });
                 }
                 None => done.push(Ended { at: leaf.at, spans: leaf.spans, sorted: true }),
             }
@@ -457,7 +459,7 @@ fn offer(open: &mut BinaryHeap<Candidate<State>>, done: &mut Vec<Ended>, at: usi
     match next {
         Some((split, histogram)) => {
             let gain = split.gain;
-            let leaf = Leaf { at, depth, node, split, histogram, way, spans };
+            let leaf = Leaf { at, gain, depth, node, split, histogram, way, spans };
             open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
         None => done.push(Ended { at, spans, sorted: true }),
