@@ -282,6 +282,50 @@ mod tests {
     }
 
     #[test]
+    fn parquet_is_the_same_table_for_any_threads_and_columns() {
+        let path = file("threads.parquet");
+        let path = path.to_str().unwrap();
+        let kinds =
+            [("x", OutputKind::Float), ("t", OutputKind::Text), ("n", OutputKind::Int), ("y", OutputKind::Float)];
+        let columns: Vec<_> = kinds.iter().map(|(n, k)| ((*n).to_owned(), *k)).collect();
+        let rows = 3 * BATCH as i64 + 77;
+        let float = |by: f64| OutputColumn::Float((0..rows).map(|i| i as f64 * by).collect());
+        let text = (0..rows).map(|i| (i % 3 > 0).then(|| format!("text {}", i % 101))).collect();
+        let values = [float(0.5), OutputColumn::Text(text), OutputColumn::Int((0..rows).collect()), float(-2.0)];
+        std::fs::write(path, Writer::to_bytes(Format::Parquet, &columns, &values).unwrap()).unwrap();
+
+        let read = |wanted: Option<&[&str]>, threads| {
+            let reader = open_columns(path, Format::Parquet, None, wanted, threads).unwrap();
+            assert_eq!(reader.total_rows(), Some(rows as u64));
+            let schema = reader.schema().clone();
+            (schema, reader.collect::<Result<Vec<_>>>().unwrap())
+        };
+        let (schema, whole) = read(None, 1);
+        assert_eq!((schema.fields().len(), whole.len()), (4, 4));
+        for threads in [2, 3, 9] {
+            assert_eq!(read(None, threads), (schema.clone(), whole.clone()), "{threads} threads");
+        }
+        for threads in [1, 2] {
+            let some: Vec<_> = whole.iter().map(|b| b.project(&[0, 2]).unwrap()).collect();
+            assert_eq!(read(Some(&["n", "x"]), threads).1, some);
+            // What is missing is told from all that is there.
+            assert_eq!(read(Some(&["n", "nowhere"]), threads).1, whole);
+        }
+        // A reader that is given up lets its threads go.
+        drop(open_columns(path, Format::Parquet, None, None, 4).unwrap());
+
+        // Damage in the pages of one column is an error, not the end.
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[4..2000].fill(0xff);
+        std::fs::write(path, bytes).unwrap();
+        for threads in [1, 4] {
+            let read = open_columns(path, Format::Parquet, None, None, threads).unwrap().collect::<Result<Vec<_>>>();
+            assert!(read.unwrap_err().to_string().contains("threads.parquet"));
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn a_value_of_another_kind_is_named_by_row_and_column() {
         let path = file("kinds.csv");
         std::fs::write(&path, "a,b\n1,x\nzwei,y\n").unwrap();
