@@ -210,3 +210,30 @@ def test_arrays_that_numpy_broadcast_are_read_as_their_copies_are() -> None:
     across = np.broadcast_to(np.arange(5.0)[:, None], (5, 2))
     for x in (repeated, across):
         assert np.array_equal(StandardScaler().fit_transform(x), StandardScaler().fit_transform(x.copy()))
+
+
+def test_objects_of_pandas_are_text_where_all_are_and_numbers_where_asked_for() -> None:
+    texts = ["a", None, float("nan"), pd.NA, "b", "a"] * 50
+    frame = pd.DataFrame({"t": pd.Series(texts, dtype=object), "x": np.arange(300.0)})
+    plain = [v if isinstance(v, str) else None for v in texts]
+    want = OneHotEncoder(sparse_output=False).fit_transform(pl.DataFrame({"t": plain}))
+    assert np.array_equal(OneHotEncoder(sparse_output=False).fit_transform(frame[["t"]]), want)
+    # What Arrow would take for numbers or refuse on its own stays what it is elsewhere.
+    numbers = pd.DataFrame({"n": pd.Series(["1.5", "2", "4"], dtype=object)})
+    assert MaxAbsScaler().fit_transform(numbers).ravel().tolist() == [0.375, 0.5, 1.0]
+    for bad in ([1, "a"], [b"a", b"b"], [object(), "a"]):
+        with pytest.raises(TypeError, match="'t'"):
+            OneHotEncoder().fit(pd.DataFrame({"t": pd.Series(bad, dtype=object)}))
+
+
+def test_numbers_of_pandas_are_borrowed_from_its_blocks() -> None:
+    frame = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=list("abc"))
+    frame["i"] = np.arange(4, dtype=np.int32)
+    frame["b"] = [True, False, True, False]
+    every = [frame, frame.iloc[::2], frame.iloc[::-1], frame[["c", "a", "b", "i"]], frame.iloc[1:1].copy()]
+    for part in every[:-1]:
+        model = LinearRegression().fit(part, np.arange(len(part)))
+        alike = LinearRegression().fit(pl.DataFrame({c: part[c].tolist() for c in part.columns}), np.arange(len(part)))
+        assert np.array_equal(model.coef_, alike.coef_)
+    with pytest.raises(ValueError, match="0 sample"):
+        LinearRegression().fit(every[-1], [])

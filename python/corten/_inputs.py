@@ -353,7 +353,7 @@ def _pandas(X: Any, text: bool) -> Input:
     try:
         import pyarrow  # noqa: F401
 
-        if names is not None and not any(isinstance(d, np.dtype) and d.kind == "O" for d in dtypes):
+        if names is not None and all(_is_arrows(X, i, text) for i in range(width)):
             # The stream of a frame with an index would carry it as a column.
             return _frame(_core.Frame(X.reset_index(drop=True)))
     except ImportError:
@@ -382,6 +382,16 @@ def _pandas(X: Any, text: bool) -> Input:
             texts.append(i)
     flags = [i in categorical for i in range(width)]
     return Input(("columns", names, columns, flags), rows, width, names, tuple(texts), tuple(categorical))
+
+
+def _is_arrows(X: Any, position: int, text: bool) -> bool:
+    """Whether Arrow reads a column of pandas as `object_column` does: of objects, those that are all text or missing."""
+    column = X.iloc[:, position]
+    if not isinstance(column.dtype, np.dtype) or column.dtype.kind != "O":
+        return True
+    from pandas.api.types import infer_dtype
+
+    return text and infer_dtype(column, skipna=True) == "string"
 
 
 def _object_numbers(values: np.ndarray, name: str | None) -> Any:

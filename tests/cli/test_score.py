@@ -87,11 +87,36 @@ def test_what_is_there_is_left_alone_and_another_model_refused(
     assert main(arguments) == 0 and before == {p: p.stat().st_mtime_ns for p in before}
     assert "12 files were there" in capsys.readouterr().err
     assert main([*arguments, "--format", "csv"]) == 1
-    assert "begun with another model" in capsys.readouterr().err
+    assert "begun with another --format;" in capsys.readouterr().err
     assert main([*arguments[:2], "nothing*.csv", arguments[3]]) == 1
     assert "no such file" in capsys.readouterr().err
     assert main([*arguments[:3], str(place / "in")]) == 1
     assert "take its place" in capsys.readouterr().err
+
+
+def test_what_stops_it_names_the_file(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pl.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    frame.write_parquet(tmp_path / "good.parquet")
+    frame.drop("b").write_parquet(tmp_path / "lacks.parquet")
+    frame.with_columns(b=pl.lit("x")).write_csv(tmp_path / "text.csv")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "good.parquet").read_bytes()[:-20])
+    out, model = tmp_path / "out", str(place / "m.corten")
+    for name, said in (("lacks.parquet", "'b' is missing"), ("text.csv", "'b'"), ("cut.parquet", "no Parquet file")):
+        assert main(["score", model, str(tmp_path / "good.parquet"), str(tmp_path / name), str(out)]) == 1
+        error = capsys.readouterr().err
+        assert said in error and error.count(name) == 1
+        assert [p.name for p in out.iterdir() if not p.name.startswith(".")] == ["good.parquet"]
+    assert main(["score", model, str(tmp_path), str(out)]) == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_columns_that_the_model_does_not_read_may_be_anything(place: Path, tmp_path: Path) -> None:
+    frame = pl.read_parquet(place / "in" / "00.parquet")
+    extra = frame.with_columns(when=pl.date_range(pl.date(2000, 1, 1), pl.date(2000, 1, 1)).first(), l=pl.lit([1, 2]))
+    extra.select("when", "b", "l", "a").write_parquet(tmp_path / "more.parquet")
+    assert main(["score", str(place / "m.corten"), str(tmp_path / "more.parquet"), str(tmp_path / "out")]) == 0
+    wanted = corten.load(place / "m.corten").predict(frame)
+    assert np.array_equal(pl.read_parquet(tmp_path / "out" / "more.parquet")["prediction"].to_numpy(), wanted)
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "arrow"])

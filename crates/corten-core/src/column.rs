@@ -28,6 +28,11 @@ impl<'a> Validity<'a> {
         Self { bits: bits.into(), offset }
     }
 
+    /// The same rows, without a copy.
+    pub fn borrowed(&self) -> Validity<'_> {
+        Validity { bits: Cow::Borrowed(&self.bits), offset: self.offset }
+    }
+
     /// Whether a row is there.
     #[inline]
     pub fn is_valid(&self, row: usize) -> bool {

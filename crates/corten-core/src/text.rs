@@ -69,6 +69,26 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The same column, without a copy.
+    pub fn borrowed(&self) -> Text<'_> {
+        let values = match &self.values {
+            TextValues::Small { offsets, bytes } => {
+                TextValues::Small { offsets: Cow::Borrowed(offsets), bytes: Cow::Borrowed(bytes) }
+            }
+            TextValues::Large { offsets, bytes } => {
+                TextValues::Large { offsets: Cow::Borrowed(offsets), bytes: Cow::Borrowed(bytes) }
+            }
+            TextValues::View { views, buffers } => TextValues::View {
+                views: Cow::Borrowed(views),
+                buffers: buffers.iter().map(|b| Cow::Borrowed(&b[..])).collect(),
+            },
+            TextValues::Dictionary { codes, values } => {
+                TextValues::Dictionary { codes: Cow::Borrowed(codes), values: Box::new(values.borrowed()) }
+            }
+        };
+        Text { values, validity: self.validity.as_ref().map(Validity::borrowed) }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match &self.values {

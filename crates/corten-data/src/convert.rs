@@ -85,6 +85,14 @@ fn unsupported(name: &str, array: &ArrayRef) -> Column<'static> {
     Column::number(name, Values::Unsupported { type_name, rows: array.len() }, None)
 }
 
+/// Views as bytes: uncopied where numbers are little endian.
+fn views_of(views: &[u128]) -> Cow<'_, [[u8; 16]]> {
+    if cfg!(target_endian = "little") {
+        return Cow::Borrowed(bytemuck::cast_slice(views));
+    }
+    views.iter().map(|v| v.to_le_bytes()).collect::<Vec<_>>().into()
+}
+
 /// A column of text in one of Arrow's three layouts.
 fn text_of(array: &ArrayRef) -> Option<Text<'_>> {
     let values = match array.data_type() {
@@ -99,7 +107,7 @@ fn text_of(array: &ArrayRef) -> Option<Text<'_>> {
         DataType::Utf8View => {
             let a = array.as_string_view();
             TextValues::View {
-                views: a.views().iter().map(|v| v.to_le_bytes()).collect::<Vec<_>>().into(),
+                views: views_of(a.views()),
                 buffers: a.data_buffers().iter().map(|b| Cow::Borrowed(&b[..])).collect(),
             }
         }
@@ -112,12 +120,17 @@ macro_rules! codes {
     ($array:expr, $missing:expr, $($type:ident => $key:ty),*) => {
         match $array.data_type() {
             $(DataType::Dictionary(key, _) if **key == DataType::$type => {
-                let dictionary = $array.as_dictionary::<$key>();
-                let keys = dictionary.keys();
-                let codes = keys.iter().map(|k| {
-                    k.and_then(|k| u32::try_from(k).ok()).filter(|k| *k < $missing).unwrap_or($missing)
-                });
-                Some(codes.collect::<Vec<u32>>())
+                let keys = $array.as_dictionary::<$key>().keys();
+                // A negative key becomes a large number, which no dictionary has.
+                let code = |k: &_| match *k as u64 {
+                    k if k < u64::from($missing) => k as u32,
+                    _ => $missing,
+                };
+                let mut codes: Vec<u32> = keys.values().iter().map(code).collect();
+                if let Some(nulls) = keys.nulls().filter(|n| n.null_count() > 0) {
+                    codes.iter_mut().zip(nulls).filter(|(_, there)| !there).for_each(|(code, _)| *code = $missing);
+                }
+                Some(codes)
             })*
             _ => None,
         }

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use corten_core::{Error, Kind, Result, Table};
 
 use crate::convert::table_of;
-use crate::reader::{BATCH, open_some};
+use crate::reader::{BATCH, open_columns};
 use crate::{Format, open};
 
 /// Most files of a table.
@@ -98,7 +98,7 @@ impl Files {
             let (send, receive) = sync_channel::<Result<RecordBatch>>(AHEAD);
             scope.spawn(move || {
                 for (path, &format) in self.paths.iter().zip(&self.formats) {
-                    let opened = open_some(path, format, Some(&told), Some(columns));
+                    let opened = open_columns(path, format, Some(&told), Some(columns), 1);
                     let batches = opened.and_then(|reader| {
                         let places = self.places(path, reader.schema(), columns, &wanted)?;
                         Ok((reader, places))

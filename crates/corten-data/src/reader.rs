@@ -1,10 +1,14 @@
 //! Reading tables block by block.
 
 #[cfg(feature = "parquet")]
+mod columns;
+#[cfg(feature = "parquet")]
 mod footer;
 pub(crate) mod ipc;
 mod text;
 
+#[cfg(feature = "parquet")]
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
@@ -16,9 +20,11 @@ use corten_core::{Error, Kind, Result};
 #[cfg(feature = "parquet")]
 use parquet::arrow::ProjectionMask;
 #[cfg(feature = "parquet")]
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use crate::Format;
+#[cfg(feature = "parquet")]
+use columns::Columns;
 use text::{CsvRows, JsonRows, TextReader};
 
 /// Rows of a block.
@@ -79,18 +85,23 @@ fn io_error(path: &str, error: &io::Error) -> Error {
 /// [`Error::Io`] when the file can't be opened, [`Error::Value`] when it isn't of the format. Reading on gives the
 /// same, naming row and column.
 pub fn open(path: &str, format: Format, kinds: Option<&[(String, Kind)]>) -> Result<Reader> {
-    open_some(path, format, kinds, None)
+    open_columns(path, format, kinds, None, 1)
 }
 
-/// The same of a table of which only some columns matter: others may be left out.
-pub(crate) fn open_some(
+/// The same of a table of which only some columns matter: where it has all of these, others may be left out. Parquet is
+/// decoded by `threads` threads.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_columns(
     path: &str,
     format: Format,
     kinds: Option<&[(String, Kind)]>,
     columns: Option<&[&str]>,
+    threads: usize,
 ) -> Result<Reader> {
     let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match format {
-        Format::Parquet => parquet(path, columns),
+        Format::Parquet => parquet(path, columns, threads),
         Format::ArrowIpc => arrow_ipc(path),
         Format::Csv => CsvRows::new(path, input(path)?).and_then(|rows| lines(path, rows, kinds)),
         Format::JsonLines => lines(path, JsonRows::new(input(path)?), kinds),
@@ -111,12 +122,12 @@ fn input(path: &str) -> Result<Box<dyn BufRead + Send>> {
 }
 
 #[cfg(not(feature = "parquet"))]
-fn parquet(_: &str, _: Option<&[&str]>) -> Result<Reader> {
+fn parquet(_: &str, _: Option<&[&str]>, _: usize) -> Result<Reader> {
     Err(crate::format::no_parquet())
 }
 
 #[cfg(feature = "parquet")]
-fn parquet(path: &str, columns: Option<&[&str]>) -> Result<Reader> {
+fn parquet(path: &str, columns: Option<&[&str]>, threads: usize) -> Result<Reader> {
     if path == "-" {
         return Err(Error::parameter("format", "'csv', 'arrow' or 'jsonl' on standard input", "'parquet'"));
     }
@@ -124,16 +135,26 @@ fn parquet(path: &str, columns: Option<&[&str]>) -> Result<Reader> {
     if !footer::fits(&mut file).map_err(|e| io_error(path, &e))? {
         return Err(broken(path, &"it is no Parquet file, or its footer is damaged"));
     }
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(path, &e))?;
-    let total = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
-    let mut builder = builder.with_batch_size(BATCH);
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|e| broken(path, &e))?;
+    let total = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
+    let fields = metadata.schema().fields();
+    let mut wanted: Vec<usize> = (0..fields.len()).collect();
     if let Some(columns) = columns {
-        let fields = builder.schema().fields().iter().enumerate();
-        let wanted = fields.filter(|(_, f)| columns.contains(&f.name().as_str())).map(|(i, _)| i);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.collect::<Vec<_>>());
-        builder = builder.with_projection(mask);
+        let columns: HashSet<&str> = columns.iter().copied().collect();
+        // A table that lacks one is read whole, so that the error can name what is there.
+        let names: HashSet<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+        if columns.is_subset(&names) {
+            wanted.retain(|&i| columns.contains(fields[i].name().as_str()));
+        }
     }
-    let reader = builder.build().map_err(|e| broken(path, &e))?;
+    if threads > 1 && wanted.len() > 1 {
+        let schema = SchemaRef::new(metadata.schema().project(&wanted).map_err(|e| broken(path, &e))?);
+        let batches = Box::new(Columns::open(path, &metadata, &wanted, SchemaRef::clone(&schema), threads)?);
+        return Ok(Reader { path: path.to_owned(), schema, total, batches });
+    }
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+    let reader = builder.with_batch_size(BATCH).with_projection(mask).build().map_err(|e| broken(path, &e))?;
     Ok(arrow(path, reader.schema(), total, reader))
 }
 
@@ -258,6 +279,50 @@ mod tests {
             std::fs::remove_file(&path).unwrap();
         }
         assert!(matches!(read("/nowhere/x.csv", Format::Csv), Err(Error::Io { not_found: true, .. })));
+    }
+
+    #[test]
+    fn parquet_is_the_same_table_for_any_threads_and_columns() {
+        let path = file("threads.parquet");
+        let path = path.to_str().unwrap();
+        let kinds =
+            [("x", OutputKind::Float), ("t", OutputKind::Text), ("n", OutputKind::Int), ("y", OutputKind::Float)];
+        let columns: Vec<_> = kinds.iter().map(|(n, k)| ((*n).to_owned(), *k)).collect();
+        let rows = 3 * BATCH as i64 + 77;
+        let float = |by: f64| OutputColumn::Float((0..rows).map(|i| i as f64 * by).collect());
+        let text = (0..rows).map(|i| (i % 3 > 0).then(|| format!("text {}", i % 101))).collect();
+        let values = [float(0.5), OutputColumn::Text(text), OutputColumn::Int((0..rows).collect()), float(-2.0)];
+        std::fs::write(path, Writer::to_bytes(Format::Parquet, &columns, &values).unwrap()).unwrap();
+
+        let read = |wanted: Option<&[&str]>, threads| {
+            let reader = open_columns(path, Format::Parquet, None, wanted, threads).unwrap();
+            assert_eq!(reader.total_rows(), Some(rows as u64));
+            let schema = reader.schema().clone();
+            (schema, reader.collect::<Result<Vec<_>>>().unwrap())
+        };
+        let (schema, whole) = read(None, 1);
+        assert_eq!((schema.fields().len(), whole.len()), (4, 4));
+        for threads in [2, 3, 9] {
+            assert_eq!(read(None, threads), (schema.clone(), whole.clone()), "{threads} threads");
+        }
+        for threads in [1, 2] {
+            let some: Vec<_> = whole.iter().map(|b| b.project(&[0, 2]).unwrap()).collect();
+            assert_eq!(read(Some(&["n", "x"]), threads).1, some);
+            // What is missing is told from all that is there.
+            assert_eq!(read(Some(&["n", "nowhere"]), threads).1, whole);
+        }
+        // A reader that is given up lets its threads go.
+        drop(open_columns(path, Format::Parquet, None, None, 4).unwrap());
+
+        // Damage in the pages of one column is an error, not the end.
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[4..2000].fill(0xff);
+        std::fs::write(path, bytes).unwrap();
+        for threads in [1, 4] {
+            let read = open_columns(path, Format::Parquet, None, None, threads).unwrap().collect::<Result<Vec<_>>>();
+            assert!(read.unwrap_err().to_string().contains("threads.parquet"));
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -39,6 +41,53 @@ pub fn map_blocks<T: Send>(
         Some(pool) => pool.install(|| (0..count).into_par_iter().map(|i| f(i, range(i))).collect()),
         None => (0..count).map(|i| f(i, range(i))).collect(),
     }
+}
+
+/// Takes items one after the other, works on some at once, and hands the results on in the order of the items: a thread of its
+/// own for `items`, `threads` for `work`, and the calling one for `take`. At most three items a thread are on their way.
+/// One thread does all of it in turns.
+///
+/// # Errors
+/// The first that `take` gives; no item is asked for after it.
+pub fn in_order<T: Send, R: Send, E>(
+    threads: usize,
+    items: impl Iterator<Item = T> + Send,
+    work: impl Fn(T) -> R + Sync,
+    take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    if threads <= 1 {
+        return items.map(work).try_for_each(take);
+    }
+    std::thread::scope(|scope| {
+        // An item's result comes through a channel of its own, and these channels come in the order of the items.
+        let (results, in_turn) = sync_channel::<Receiver<R>>(2 * threads);
+        let (send, queue) = sync_channel::<(T, SyncSender<R>)>(2 * threads);
+        scope.spawn(move || {
+            for item in items {
+                let (result, place) = sync_channel(1);
+                // Nobody listens any more after an error.
+                if results.send(place).is_err() || send.send((item, result)).is_err() {
+                    return;
+                }
+            }
+        });
+        // Whoever works last lets go of the queue, so that a reader never waits for workers that panicked.
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..threads {
+            let (queue, work) = (Arc::clone(&queue), &work);
+            scope.spawn(move || {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((item, result)) = next else { return };
+                    // The receiver is gone after an error.
+                    let _ = result.send(work(item));
+                }
+            });
+        }
+        drop(queue);
+        // A result that never comes is of a worker that panicked: the scope panics too once all have ended.
+        in_turn.into_iter().map_while(|place| place.recv().ok()).try_for_each(take)
+    })
 }
 
 /// Joins the results of blocks in a tree whose shape depends on their number only: neighbours first.
@@ -116,6 +165,50 @@ mod tests {
             reduce_blocks(parts, |a, b| *a += b).unwrap()
         };
         assert_eq!(sum(1).to_bits(), sum(4).to_bits());
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_their_items_whichever_was_ready_first() {
+        for threads in [1, 2, 5] {
+            let mut seen = Vec::new();
+            let slow = |i: u64| {
+                std::thread::sleep(std::time::Duration::from_micros(i * 7919 % 300));
+                i
+            };
+            let done: Result<(), ()> = in_order(threads, 0..200, slow, |i| {
+                seen.push(i);
+                Ok(())
+            });
+            assert!(done.is_ok() && seen == (0..200).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn few_items_are_on_their_way_and_none_is_asked_for_after_an_error() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let asked = AtomicUsize::new(0);
+        let items = (0..1_000_000).inspect(|_| {
+            asked.fetch_add(1, Ordering::Relaxed);
+        });
+        let mut taken = 0;
+        let done = in_order(
+            3,
+            items,
+            |i| i,
+            |i| {
+                taken = i;
+                assert!(asked.load(Ordering::Relaxed) <= i + 9, "more than three items a thread are on their way");
+                if i == 100 { Err("full") } else { Ok(()) }
+            },
+        );
+        assert!(done == Err("full") && taken == 100 && asked.into_inner() <= 109);
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_reaches_the_caller() {
+        let work = |i: usize| assert!(i != 50);
+        let run = || in_order(2, 0..1_000_000, work, |()| Ok::<(), ()>(()));
+        assert!(std::panic::catch_unwind(run).is_err());
     }
 
     #[test]

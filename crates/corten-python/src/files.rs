@@ -1,7 +1,8 @@
 //! Tables in files: scored in constant memory, and read whole.
 
 use corten_core::{CancelToken, Error, Result};
-use corten_data::{Format, Writer, open, table_of};
+use corten_data::arrow_array::RecordBatch;
+use corten_data::{Format, Writer, open, open_columns, table_of};
 use corten_kernels::parallel;
 use corten_model::{Run, answers};
 use pyo3::prelude::*;
@@ -33,32 +34,42 @@ pub(crate) fn score_file(
     threads: Option<i64>,
 ) -> PyResult<u64> {
     let model = model.get();
+    let threads = parallel::threads(threads);
     let cancel = CancelToken::new();
-    let run = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
+    // A block is one thread's.
+    let run = Run { threads: 1, cancel: cancel.clone() };
     door::run(py, Size::Long, &cancel, || {
         let model = model.read();
         let from = format_of(source, source_format)?;
         let to = format_of(target, target_format)?;
-        let reader = open(source, from, Some(&model.schema().kinds()))?;
+        let schema = model.schema();
+        let names: Vec<&str> = schema.inputs.iter().map(|i| i.name.as_str()).collect();
+        let reader = open_columns(source, from, Some(&schema.kinds()), schema.named.then_some(&names), threads)?;
         let total = reader.total_rows();
         let methods = model.table_methods(proba)?;
         let outputs: Vec<_> = methods.iter().filter_map(|m| model.output(*m)).collect();
         let columns: Vec<_> = outputs.iter().flat_map(|o| answers::columns(o)).collect();
         let mut writer = Writer::create(target, to, &columns)?;
-        let mut rows = 0u64;
-        for batch in reader {
-            cancel.check()?;
+        let score = |batch: Result<RecordBatch>| {
             let batch = batch?;
             let data = corten_core::Data::Table(table_of(&batch)?);
             let batches = model.run_all(&methods, &data, &run)?;
             let out: Vec<_> = outputs.iter().zip(batches).flat_map(|(o, batch)| answers::values(o, batch)).collect();
+            Ok((out, batch.num_rows()))
+        };
+        let mut rows = 0u64;
+        // Blocks are read, scored and written at once.
+        parallel::in_order(threads, reader, score, |scored: Result<_>| {
+            cancel.check()?;
+            let (out, count) = scored?;
             writer.write(&out)?;
-            rows += batch.num_rows() as u64;
+            rows += count as u64;
             if let Some(callback) = &progress {
                 Python::attach(|py| callback.call1(py, (rows, total)).map(drop))
                     .map_err(|e| Error::Internal(format!("the progress callback failed: {e}")))?;
             }
-        }
+            Ok(())
+        })?;
         writer.finish()?;
         Ok(rows)
     })

@@ -16,10 +16,41 @@ pub(crate) enum Input {
     Matrix(Matrix),
     /// A table in Arrow's memory.
     Frame(corten_data::Frame),
-    /// Columns made from Python objects.
-    Columns { columns: Vec<Column<'static>>, named: bool },
+    /// Columns of their own: arrays, and text made from Python's.
+    Columns { columns: Vec<Part>, named: bool },
     /// A sparse matrix.
     Csr(Csr<'static>),
+}
+
+/// One column.
+pub(crate) struct Part {
+    name: String,
+    values: PartValues,
+    categorical: bool,
+}
+
+enum PartValues {
+    /// An array of one column.
+    Numbers(Matrix),
+    Text(Text<'static>),
+}
+
+impl Part {
+    fn column(&self) -> Result<Column<'_>> {
+        let mut column = match &self.values {
+            PartValues::Numbers(matrix) => Column::number(self.name.clone(), matrix.values(0)?, None),
+            PartValues::Text(text) => Column::text(self.name.clone(), text.borrowed()),
+        };
+        column.categorical = self.categorical;
+        Ok(column)
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            PartValues::Numbers(matrix) => matrix.rows,
+            PartValues::Text(text) => text.len(),
+        }
+    }
 }
 
 /// A 2-D array that numbers are read from where they lie.
@@ -108,35 +139,35 @@ impl Matrix {
         Ok(buffer.map(|buffer| Self { buffer, rows, columns, steps: (down, across) }))
     }
 
-    fn table(&self) -> Result<Table<'_>> {
+    /// The numbers of a column.
+    fn values(&self, column: usize) -> Result<Values<'_>> {
         let (down, across) = self.steps;
-        let empty = self.rows == 0 || self.columns == 0;
-        let count = if empty { 0 } else { (self.rows - 1) * down + (self.columns - 1) * across + 1 };
-        macro_rules! columns {
-            ($buffer:expr, $kind:ident) => {{
-                let all = elements($buffer, count);
-                let column = |j: usize| -> Result<Column<'_>> {
-                    let offset = if empty { 0 } else { j * across };
-                    let values = Strided::new(all, offset, down, self.rows)?;
-                    Ok(Column::number(format!("x{j}"), Values::$kind(values), None))
-                };
-                (0..self.columns).map(column).collect::<Result<Vec<_>>>()?
-            }};
+        let is_empty = self.rows == 0 || self.columns == 0;
+        let count = if is_empty { 0 } else { (self.rows - 1) * down + (self.columns - 1) * across + 1 };
+        let offset = if is_empty { 0 } else { column * across };
+        macro_rules! values {
+            ($buffer:expr, $kind:ident) => {
+                Values::$kind(Strided::new(elements($buffer, count), offset, down, self.rows)?)
+            };
         }
-        let columns = match &self.buffer {
-            Typed::F64(b) => columns!(b, F64),
-            Typed::F32(b) => columns!(b, F32),
-            Typed::I64(b) => columns!(b, I64),
-            Typed::I32(b) => columns!(b, I32),
-            Typed::I16(b) => columns!(b, I16),
-            Typed::I8(b) => columns!(b, I8),
-            Typed::U64(b) => columns!(b, U64),
-            Typed::U32(b) => columns!(b, U32),
-            Typed::U16(b) => columns!(b, U16),
-            Typed::U8(b) => columns!(b, U8),
-            Typed::Bool(b) => columns!(b, Bool),
-        };
-        Table::matrix(columns)
+        Ok(match &self.buffer {
+            Typed::F64(b) => values!(b, F64),
+            Typed::F32(b) => values!(b, F32),
+            Typed::I64(b) => values!(b, I64),
+            Typed::I32(b) => values!(b, I32),
+            Typed::I16(b) => values!(b, I16),
+            Typed::I8(b) => values!(b, I8),
+            Typed::U64(b) => values!(b, U64),
+            Typed::U32(b) => values!(b, U32),
+            Typed::U16(b) => values!(b, U16),
+            Typed::U8(b) => values!(b, U8),
+            Typed::Bool(b) => values!(b, Bool),
+        })
+    }
+
+    fn table(&self) -> Result<Table<'_>> {
+        let column = |j: usize| Ok(Column::number(format!("x{j}"), self.values(j)?, None));
+        Table::matrix((0..self.columns).map(column).collect::<Result<Vec<_>>>()?)
     }
 }
 
@@ -167,12 +198,12 @@ impl Input {
         for (i, values) in parts.get_item(2)?.try_iter()?.enumerate() {
             let values = values?;
             let name = names.as_ref().and_then(|n| n.get(i).cloned()).unwrap_or_else(|| format!("x{i}"));
-            let mut column = match values.cast::<PyList>() {
-                Ok(list) => Column::text(name, of_texts(list)?),
-                Err(_) => of_numbers(name, &values)?,
+            let values = match values.cast::<PyList>() {
+                Ok(list) => PartValues::Text(of_texts(list)?),
+                Err(_) => PartValues::Numbers(Matrix::new(&values.call_method1("reshape", (-1, 1))?)?),
             };
-            column.categorical = categorical.as_ref().and_then(|c| c.get(i).copied()).unwrap_or(false);
-            columns.push(column);
+            let categorical = categorical.as_ref().and_then(|c| c.get(i).copied()).unwrap_or(false);
+            columns.push(Part { name, values, categorical });
         }
         Ok(Self::Columns { columns, named: names.is_some() })
     }
@@ -192,8 +223,10 @@ impl Input {
         Ok(match self {
             Self::Matrix(matrix) => Data::Table(matrix.table()?),
             Self::Frame(frame) => Data::Table(frame.table()?),
-            Self::Columns { columns, named: true } => Data::Table(Table::named(columns.clone())?),
-            Self::Columns { columns, named: false } => Data::Table(Table::matrix(columns.clone())?),
+            Self::Columns { columns, named } => {
+                let columns = columns.iter().map(Part::column).collect::<Result<Vec<_>>>()?;
+                Data::Table(if *named { Table::named(columns)? } else { Table::matrix(columns)? })
+            }
             Self::Csr(matrix) => Data::Csr(matrix.clone()),
         })
     }
@@ -203,7 +236,7 @@ impl Input {
         match self {
             Self::Matrix(matrix) => matrix.rows,
             Self::Frame(frame) => frame.rows(),
-            Self::Columns { columns, .. } => columns.first().map_or(0, Column::len),
+            Self::Columns { columns, .. } => columns.first().map_or(0, Part::len),
             Self::Csr(matrix) => matrix.rows(),
         }
     }
@@ -219,35 +252,6 @@ fn of_texts(list: &Bound<'_, PyList>) -> PyResult<Text<'static>> {
         });
     }
     Ok(Text::from_options(texts))
-}
-
-/// A copy of a 1-D array, in its own type.
-fn of_numbers(name: String, values: &Bound<'_, PyAny>) -> PyResult<Column<'static>> {
-    let py = values.py();
-    let row = values.call_method1("reshape", (-1, 1))?;
-    let matrix = Matrix::new(&row)?;
-    macro_rules! copy {
-        ($b:expr, $kind:ident) => {
-            Values::$kind(Strided::contiguous($b.to_vec(py)?))
-        };
-    }
-    let values = match &matrix.buffer {
-        Typed::F64(b) => copy!(b, F64),
-        Typed::F32(b) => copy!(b, F32),
-        Typed::I64(b) => copy!(b, I64),
-        Typed::I32(b) => copy!(b, I32),
-        Typed::I16(b) => copy!(b, I16),
-        Typed::I8(b) => copy!(b, I8),
-        Typed::U64(b) => copy!(b, U64),
-        Typed::U32(b) => copy!(b, U32),
-        Typed::U16(b) => copy!(b, U16),
-        Typed::U8(b) => copy!(b, U8),
-        Typed::Bool(_) => {
-            let bytes = row.call_method1("astype", ("uint8",))?;
-            Values::Bool(Strided::contiguous(PyBuffer::<u8>::get(&bytes)?.to_vec(py)?))
-        }
-    };
-    Ok(Column::number(name, values, None))
 }
 
 /// The schema of some data: `{"named": bool, "inputs": [{"name", "kind", "dtype"}, ...]}`.

@@ -5,6 +5,8 @@
 mod arrow;
 mod bench;
 mod bundle;
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+mod copy;
 #[cfg(unix)]
 mod daemon;
 mod stream;

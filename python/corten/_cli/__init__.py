@@ -88,4 +88,6 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     text = str(error.args[0]) if error.args and isinstance(error.args[0], str) else str(error)
-    return " ".join(text.split())
+    # A note is the file that an error is about, where the error itself doesn't name it.
+    notes = [note for note in getattr(error, "__notes__", []) if note not in text]
+    return " ".join(": ".join([*notes, text]).split())

@@ -46,6 +46,9 @@ def _inputs(patterns: list[str]) -> list[str]:
         named = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
         if not named:
             raise FileNotFoundError(f"{pattern}: there is no such file")
+        for folder in filter(os.path.isdir, named):
+            example = os.path.join(folder, "*.parquet")
+            raise IsADirectoryError(f"{folder}: is a folder; name the files in it, such as '{example}'")
         found += named
     return list(dict.fromkeys(found))
 
@@ -90,8 +93,9 @@ def _same_run(folder: Path, options: argparse.Namespace) -> None:
     facts = {"model": digest, "proba": options.proba, "format": options.format}
     note = folder / _NOTE
     if note.exists():
-        if json.loads(note.read_text(encoding="utf-8")) != facts:
-            raise ValueError(f"{folder}: was begun with another model or other options; choose an empty folder")
+        begun = json.loads(note.read_text(encoding="utf-8"))
+        if other := [f"--{k}" if k != "model" else "model" for k in facts if begun.get(k) != facts[k]]:
+            raise ValueError(f"{folder}: was begun with another {' and another '.join(other)}; choose an empty folder")
         return
     part = folder / (_NOTE + _PART)
     part.write_text(json.dumps(facts), encoding="utf-8")
@@ -121,6 +125,9 @@ def run(options: argparse.Namespace) -> int:
                 rows += _core.score_file(model, source, str(part), target_format=format, proba=options.proba)
                 _sync(part)
                 os.replace(part, target)
+            except Exception as error:
+                error.add_note(source)
+                raise
             finally:
                 part.unlink(missing_ok=True)
             _sync(folder)
