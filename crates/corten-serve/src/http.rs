@@ -23,7 +23,7 @@ use crate::score::{Ask, Bounds, score};
 use crate::shadow::Heard;
 use crate::store::{Missing, Store};
 use crate::trace::{Context, Span, TRACEPARENT, Told};
-use crate::{Options, clock, frames, openapi, page, repository};
+use crate::{Options, clock, frames, openapi, page, queue, repository};
 
 /// Bytes of JSON before the tensors of a body.
 const HEAD_LENGTH: &str = "inference-header-content-length";
@@ -341,6 +341,17 @@ async fn post(
             return (route, refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         }
     };
+    let ask = match (post, table) {
+        (_, Some((format, _))) => Ask::Table(format),
+        (Post::Explain(_), None) => Ask::Explain,
+        (Post::Infer(..), None) => Ask::Infer(head),
+        _ => Ask::Predict,
+    };
+    let cost = served.latency.costs.of(ask, request.body().least());
+    if queue::is_full(cost, options.most_wait()) {
+        store.metrics.refused("wait");
+        return (route, later(queue::refusal(options.most_wait())));
+    }
     let time = Duration::from_secs(options.body_timeout);
     let watched = request.extensions().get::<Watched>().copied();
     let body = match body(request, options.max_body, deadline.map_or(time, |d| d.min(time))).await {
@@ -361,16 +372,12 @@ async fn post(
             return (route, refuse(StatusCode::BAD_REQUEST, format!("the body can't be unpacked: {error}")));
         }
     };
+    let length = body.len();
+    let _turn = queue::turn(served.latency.costs.of(ask, length)).await;
     if deadline.is_some_and(|d| begun.elapsed() > d) {
         return (route, late(store));
     }
     let start = Instant::now();
-    let ask = match (post, table) {
-        (_, Some((format, _))) => Ask::Table(format),
-        (Post::Explain(_), None) => Ask::Explain,
-        (Post::Infer(..), None) => Ask::Infer(head),
-        _ => Ask::Predict,
-    };
     let bounds = Bounds { rows: options.max_rows, body: options.max_body, begun };
     if served.latency.measures() || watched.is_some_and(|w| w.measured) {
         clock::start(begun);
@@ -385,6 +392,7 @@ async fn post(
         Ok(inferred) => {
             rows = inferred.rows;
             served.latency.scored(rows, start.elapsed());
+            served.latency.costs.add(ask, length, start.elapsed());
             if let Some(candidate) = store.candidate(&served, || place(&HeaderMap::new(), None)) {
                 let (answer, json) = (inferred.bytes.clone(), inferred.json);
                 store.shadow.hear(Heard { candidate, ask, body, answer, json, bounds });

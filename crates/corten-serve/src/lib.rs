@@ -25,6 +25,7 @@ mod openapi;
 mod packed;
 mod page;
 mod predict;
+mod queue;
 mod quick;
 mod repository;
 mod request;

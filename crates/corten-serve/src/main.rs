@@ -20,6 +20,7 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --max-rows N         most rows of a request (default 100000)
   --max-connections N  most connections at once (default 4096)
   --max-active N       most requests in progress at once (default 4096)
+  --max-wait MS        longest wait behind other requests, where many wait (default 100)
   --head-timeout S     longest wait for the head of a request (default 75)
   --body-timeout S     longest wait for the body of a request (default 30)
   --drain-delay S      how long requests are taken after SIGTERM (default 0)
@@ -115,6 +116,7 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
             "--max-body" => options.max_body = number("--max-body", given.next())?,
             "--max-connections" => options.max_connections = number("--max-connections", given.next())?,
             "--max-active" => options.max_active = number("--max-active", given.next())?,
+            "--max-wait" => options.max_wait = number::<u32>("--max-wait", given.next())?.into(),
             "--head-timeout" => options.head_timeout = seconds("--head-timeout", given.next())?,
             "--body-timeout" => options.body_timeout = seconds("--body-timeout", given.next())?,
             "--drain-delay" => options.drain_delay = number::<u32>("--drain-delay", given.next())?.into(),

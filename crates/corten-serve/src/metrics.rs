@@ -10,6 +10,7 @@ use corten_core::Error;
 
 use crate::clock::{STAGES, Spent};
 use crate::drift::Gauges;
+use crate::queue::Costs;
 use crate::store::Store;
 
 /// Upper bounds of histograms of time, in seconds.
@@ -67,6 +68,8 @@ pub(crate) struct Latency {
     stage_nanoseconds: [AtomicU64; STAGES.len()],
     errors: [AtomicU64; KINDS.len()],
     begun: AtomicU64,
+    /// What requests cost, for those who wait.
+    pub(crate) costs: Costs,
 }
 
 impl Latency {

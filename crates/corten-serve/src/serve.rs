@@ -38,6 +38,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Most requests in progress at once; further ones are answered 503.
     pub max_active: usize,
+    /// Milliseconds of work before a request from which on it is refused, where more than a few wait.
+    pub max_wait: u64,
     /// Longest wait for the head of a request, and between two of them, in seconds.
     pub head_timeout: u64,
     /// Longest wait for a whole body, in seconds.
@@ -74,6 +76,7 @@ impl Default for Options {
             max_rows: 100_000,
             max_connections: 4096,
             max_active: 4096,
+            max_wait: 100,
             head_timeout: 75,
             body_timeout: 30,
             drain_delay: 0,
@@ -90,6 +93,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How much work there may be before a request.
+    pub(crate) fn most_wait(&self) -> Duration {
+        Duration::from_millis(self.max_wait)
+    }
+
     /// Whether nothing is to be done for a request but to answer it.
     pub(crate) fn is_plain(&self) -> bool {
         !self.log && self.tracer.is_none() && self.cors.is_empty() && self.keys.is_empty()

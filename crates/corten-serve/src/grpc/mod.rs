@@ -36,6 +36,7 @@ use self::status::{Code, Status, trailers};
 use self::wire::{ENCODINGS, Messages, Reply};
 use crate::answer::{REQUEST_ID, id_of};
 use crate::http::{Active, log};
+use crate::queue;
 use crate::serve::{Shared, until};
 use crate::trace::{Context, Span, TRACEPARENT, Told};
 
@@ -54,6 +55,8 @@ const FULL: Duration = Duration::from_secs(1);
 enum Kind {
     /// One each.
     Unary(fn(&Call<'_>, Bytes) -> Result<Bytes, Status>),
+    /// [`models::infer`], whose calls may wait for their turn.
+    Score,
     /// [`stream::infer`].
     Infer,
     /// [`health::watch`].
@@ -64,7 +67,7 @@ enum Kind {
 
 /// The methods: path, whether they need a key, and what answers them. The most frequent comes first.
 const METHODS: [(&str, bool, Kind); 17] = [
-    ("/inference.GRPCInferenceService/ModelInfer", true, Kind::Unary(models::infer)),
+    ("/inference.GRPCInferenceService/ModelInfer", true, Kind::Score),
     ("/inference.GRPCInferenceService/ModelStreamInfer", true, Kind::Infer),
     ("/inference.GRPCInferenceService/ServerLive", false, Kind::Unary(models::server_live)),
     ("/inference.GRPCInferenceService/ServerReady", false, Kind::Unary(models::server_ready)),
@@ -232,7 +235,8 @@ async fn dispatch(
     let packing = wire::encoding(&parts.headers)?;
     let mut messages = Messages::new(body, packing, options.max_body, Duration::from_secs(options.body_timeout));
     let answer = match kind {
-        Kind::Unary(answer) => answer,
+        Kind::Unary(answer) => Some(answer),
+        Kind::Score => None,
         Kind::Infer => return Ok(stream::infer(messages, shared, &call, stopped)),
         Kind::Watch => return health::watch(messages, shared, &call, stopped).await,
         Kind::Reflection => return Ok(reflection::answer(messages, &call, stopped)),
@@ -243,8 +247,19 @@ async fn dispatch(
         store.metrics.refused("active");
         return Err(Status::new(Code::ResourceExhausted, format!("more than {} requests at once", options.max_active)));
     }
+    if answer.is_none() {
+        // Before its message costs anything.
+        models::refuse(&call, queue::of_call())?;
+    }
     let message = call.within(messages.only()).await?;
-    let answered = answer(&call, message).map(Reply::message);
+    let answered = match answer {
+        Some(answer) => answer(&call, message),
+        None => {
+            let _turn = models::turn(&call, &message).await?;
+            models::infer(&call, message)
+        }
+    };
+    let answered = answered.map(Reply::message);
     *told = call.told.into_inner();
     answered
 }

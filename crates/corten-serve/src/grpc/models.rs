@@ -1,7 +1,7 @@
 //! The methods that have one message each way.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
 use hyper::body::Bytes;
@@ -11,17 +11,17 @@ use super::call::Call;
 use super::messages::inference as m;
 use super::status::{Code, Status};
 use super::wire::framed;
-use crate::clock;
 use crate::describe::{self, Described};
 use crate::http::place;
 use crate::infer::Fault;
 use crate::keys::Verb;
-use crate::repository;
+use crate::queue::Turn;
 use crate::score::{Ask, Bounds};
 use crate::served::Served;
 use crate::shadow::Heard;
 use crate::store::Missing;
 use crate::trace::Told;
+use crate::{clock, queue, repository};
 
 type Answered = Result<Bytes, Status>;
 
@@ -65,6 +65,39 @@ fn model(call: &Call<'_>, name: &str, text: &str) -> Result<Arc<Served>, Status>
     about(call, name, text).ok_or_else(|| missing(call, name, text))
 }
 
+/// The first field of a message, as text: where everybody's clients write the model's name.
+fn first_text(message: &[u8]) -> Option<&str> {
+    let [0x0a, length @ 0..=127, rest @ ..] = message else { return None };
+    std::str::from_utf8(rest.get(..usize::from(*length))?).ok()
+}
+
+/// Waits for the turn of a request.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED for one that would wait too long.
+pub(crate) async fn turn(call: &Call<'_>, message: &Bytes) -> Result<Option<Turn>, Status> {
+    let name = first_text(message).map(|name| call.store.split(name).0);
+    let found = name.and_then(|name| call.store.recent(name, None).or_else(|| call.store.get(name, None)));
+    let Some(served) = found else { return Ok(None) };
+    let cost = served.latency.costs.of(Ask::Message, message.len());
+    drop(served);
+    refuse(call, cost)?;
+    Ok(queue::turn(cost).await)
+}
+
+/// Refuses what would wait too long.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED.
+pub(crate) fn refuse(call: &Call<'_>, cost: Duration) -> Result<(), Status> {
+    let most = call.options.most_wait();
+    if !queue::is_full(cost, most) {
+        return Ok(());
+    }
+    call.store.metrics.refused("wait");
+    Err(Status::new(Code::ResourceExhausted, queue::refusal(most)))
+}
+
 /// Scores the rows of a request, and counts them. `message` is the request as it came.
 pub(crate) fn score(
     call: &Call<'_>,
@@ -93,6 +126,8 @@ pub(crate) fn score(
         }
     })?;
     served.latency.scored(rows, start.elapsed());
+    served.latency.costs.add(Ask::Message, message.len(), start.elapsed());
+    queue::called(start.elapsed());
     if call.options.log || call.measured {
         // A stream tells of its first message.
         let _ = call.told.set(Told { model: served.name.clone(), version: served.version, rows, spent });

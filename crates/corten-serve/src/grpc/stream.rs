@@ -64,7 +64,7 @@ pub(super) fn infer(
                 () = until(&mut stopped) => return Err(stopping()),
             };
             let Some(message) = message else { return Ok(()) };
-            let response = answer(&call(Instant::now()), message);
+            let response = answer(&call(Instant::now()), message).await;
             if sender.send(Frame::data(framed(&response))).await.is_err() {
                 return Ok(());
             }
@@ -73,7 +73,7 @@ pub(super) fn infer(
 }
 
 /// The answer to one message of a stream.
-fn answer(call: &Call<'_>, message: Bytes) -> ModelStreamInferResponse {
+async fn answer(call: &Call<'_>, message: Bytes) -> ModelStreamInferResponse {
     let _active = Active::of(call.store);
     let (mut id, mut flagged) = (String::new(), false);
     let answered = if call.store.metrics.active.load(Ordering::Relaxed) > call.options.max_active {
@@ -81,7 +81,9 @@ fn answer(call: &Call<'_>, message: Bytes) -> ModelStreamInferResponse {
         let text = format!("more than {} requests at once", call.options.max_active);
         Err(Status::new(Code::ResourceExhausted, text))
     } else {
-        tensors::decode(message.clone()).map_err(Status::from).and_then(|request| {
+        let turn = models::turn(call, &message).await;
+        turn.and_then(|_turn| {
+            let request = tensors::decode(message.clone())?;
             id.clone_from(&request.id);
             let choice = request.parameters.get("triton_enable_empty_final_response");
             flagged = choice.and_then(|p| p.parameter_choice.as_ref()) == Some(&ParameterChoice::BoolParam(true));

@@ -16,6 +16,8 @@ use crate::packed::{Packing, Unpacked};
 
 /// Bytes before a message.
 const HEAD: usize = 5;
+/// Most memory that is taken for a message before its bytes are there.
+const AHEAD: usize = 64 << 10;
 
 /// The encodings that are read, as `grpc-accept-encoding` lists them.
 pub(crate) const ENCODINGS: &str = "identity,deflate,gzip";
@@ -123,8 +125,9 @@ impl Messages {
         if self.kept.len() >= length {
             return Ok(());
         }
-        // What a head promises isn't reserved: the bytes must come first.
-        let mut whole = Vec::from(std::mem::take(&mut self.kept));
+        // Most of what a head promises isn't reserved: the bytes must come first.
+        let mut whole = Vec::with_capacity(length.min(AHEAD));
+        whole.extend_from_slice(&std::mem::take(&mut self.kept));
         while whole.len() < length {
             let Some(data) = self.more().await? else {
                 let text = format!("the request ended after {} bytes of {length}", whole.len());

@@ -215,6 +215,11 @@ pub(crate) struct Body<'c, 's> {
 }
 
 impl Body<'_, '_> {
+    /// Fewest bytes that are still to come.
+    pub(crate) fn least(&self) -> usize {
+        usize::try_from(self.reading.framing.least()).unwrap_or(usize::MAX)
+    }
+
     /// Reads the whole body.
     ///
     /// # Errors

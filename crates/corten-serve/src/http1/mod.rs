@@ -24,12 +24,14 @@ use self::body::Reading;
 pub(crate) use self::body::{Body, Unread};
 pub(crate) use self::head::Head;
 use self::head::{Fault, MAX_HEAD, bad};
+use self::quick::Quick;
 pub(crate) use self::wire::Stream;
 use self::wire::Wire;
 use self::write::After;
 use crate::answer::{Answer, REQUEST_ID, id_of, later, refuse};
 use crate::grpc::PREFACE;
-use crate::http;
+use crate::http::{self, Active};
+use crate::queue;
 use crate::serve::{Shared, until};
 
 /// Most bytes of a body that are read only to keep the connection of a request that was refused.
@@ -52,6 +54,8 @@ enum Turn {
     More,
     /// That some answers are sent first.
     Flush,
+    /// A turn, for a request of such a cost that has begun then.
+    Wait(Duration, std::time::Instant),
     /// An answer.
     Request(Box<Request<()>>, Asked),
     Fault(Fault),
@@ -98,6 +102,7 @@ pub(crate) async fn serve(
         word: stopped.clone(),
         looked: 0,
         first: true,
+        turn: None,
     };
     let mut stop = pin!(until(stopped));
     let mut deadline = Instant::now() + patience;
@@ -115,6 +120,15 @@ pub(crate) async fn serve(
                 }
                 deadline = Instant::now() + patience;
                 connection.rest().await;
+            }
+            Turn::Wait(cost, begun) => {
+                if connection.wire.flush().await.is_err() {
+                    break false;
+                }
+                connection.wire.settle();
+                let active = Active::of(&shared.store);
+                connection.turn = queue::turn(cost).await.map(|turn| Waited { begun, _turn: turn, _active: active });
+                deadline = Instant::now() + patience;
             }
             Turn::Flush => {
                 if connection.wire.flush().await.is_err() {
@@ -147,6 +161,13 @@ pub(crate) async fn serve(
     End::Closed
 }
 
+/// A request whose turn has come.
+struct Waited<'c> {
+    begun: std::time::Instant,
+    _turn: queue::Turn,
+    _active: Active<'c>,
+}
+
 struct Connection<'c, 's> {
     wire: Wire<'s>,
     shared: &'c Arc<Shared>,
@@ -160,6 +181,8 @@ struct Connection<'c, 's> {
     looked: usize,
     /// Whether nothing was read yet: HTTP/2 begins here or nowhere.
     first: bool,
+    /// The turn of the request that comes next, where it has waited for one.
+    turn: Option<Waited<'c>>,
 }
 
 impl Connection<'_, '_> {
@@ -206,14 +229,19 @@ impl Connection<'_, '_> {
                 Err(fault) => return Turn::Fault(fault),
             };
             self.looked = 0;
-            let quickly = self.quick && !self.stopping;
-            let used = quickly.then(|| quick::answer(&head, &bytes[head.length..], self.shared, begun, out)).flatten();
-            match used {
-                Some(body) => {
+            // Given back where the request is answered elsewhere, or is.
+            let turn = self.turn.take();
+            if !self.quick || self.stopping {
+                break head;
+            }
+            let waited = turn.as_ref().map(|t| t.begun);
+            match quick::answer(&head, &bytes[head.length..], self.shared, begun, waited, out) {
+                Quick::Done(body) => {
                     let used = head.length + body;
                     self.wire.consume(used);
                 }
-                None => break head,
+                Quick::Waits(cost) => return Turn::Wait(cost, begun),
+                Quick::Other => break head,
             }
         };
         let asked = Asked {

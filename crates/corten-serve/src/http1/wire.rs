@@ -138,6 +138,13 @@ impl<'s> Wire<'s> {
         polled
     }
 
+    /// Holds no more memory than what has come needs, where that waits to be answered.
+    pub(crate) fn settle(&mut self) {
+        self.came.drain(..self.at);
+        self.at = 0;
+        self.came.shrink_to_fit();
+    }
+
     /// A connection that waits holds what has come and what is to go, and no more.
     fn shrink(&mut self) {
         if self.out.is_empty() && self.out.capacity() > 0 {

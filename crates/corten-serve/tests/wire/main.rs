@@ -13,6 +13,7 @@ mod http1;
 mod lambda;
 mod life;
 mod limits;
+mod overload;
 mod repository;
 mod routes;
 mod server;
