@@ -106,6 +106,11 @@ class Server:
         with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
             return answer.read()
 
+    def metric(self, name: str) -> float:
+        """One of its metrics, labels included in the name."""
+        text = urlopen(f"http://127.0.0.1:{self.port}/metrics").read().decode()
+        return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name + " "))
+
     def statuses(self) -> set[str]:
         """The statuses of inference requests so far, of HTTP and of gRPC."""
         text = urlopen(f"http://127.0.0.1:{self.port}/metrics").read().decode()

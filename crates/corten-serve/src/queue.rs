@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,8 +18,8 @@ const FEW: usize = 64;
 
 thread_local! {
     static QUEUE: OnceCell<Arc<Queue>> = const { OnceCell::new() };
-    /// Nanoseconds of a call, the later ones counting more.
-    static CALL: Cell<f32> = const { Cell::new(0.0) };
+    /// The cost of a call, however long.
+    static CALL: Cost = const { Cost { sums: AtomicU64::new(0), count: AtomicU32::new(0) } };
     /// When the last turn began, what it cost by estimate in nanoseconds, and how much longer than that turns take, with all
     /// that is read and refused between them.
     static PACE: Cell<(Option<Instant>, u64, f32)> = const { Cell::new((None, 0, 1.0)) };
@@ -27,19 +27,20 @@ thread_local! {
 
 /// Counts a call, of which the next one's head tells neither how long it is nor for which model.
 pub(crate) fn called(took: Duration) {
-    CALL.with(|call| call.set(call.get() + (took.as_nanos() as f32 - call.get()) / 16.0));
+    CALL.with(|call| call.add(1, took.as_nanos() as f32));
 }
 
 /// What the calls of this thread have cost lately.
 pub(crate) fn of_call() -> Duration {
-    Duration::from_nanos(CALL.get() as u64)
+    Duration::from_nanos(CALL.with(|call| call.of(1)) as u64)
 }
 
 /// A turn begins; `at_once` where nobody waited for it.
 fn begins(cost: u64, at_once: bool) {
     let ((last, before, mut pace), now) = (PACE.get(), Instant::now());
     if let Some(last) = last.filter(|_| !at_once && before > 0) {
-        pace += (now.duration_since(last).as_nanos() as f32 / before as f32 - pace) / 16.0;
+        let took = now.duration_since(last).as_nanos() as f32 / before as f32;
+        pace += (took.min(STRANGE * pace) - pace) / 16.0;
     }
     PACE.set((Some(now), cost, if at_once { 1.0 } else { pace.max(1.0) }));
 }
@@ -124,19 +125,52 @@ pub(crate) async fn turn(cost: Duration) -> Option<Turn> {
 #[derive(Default)]
 pub(crate) struct Costs([Cost; 6]);
 
-/// Nanoseconds and bytes, the later ones counting more: two singles in one word.
+/// Requests after which a cost is known: the first ones find cold memory.
+const KNOWN: u32 = 16;
+/// How much longer than expected a request may take and still tell what requests cost: what takes longer than that was
+/// kept waiting by something else.
+const STRANGE: f32 = 4.0;
+
 #[derive(Default)]
-struct Cost(AtomicU64);
+struct Cost {
+    /// Nanoseconds and bytes, the later ones counting more: two singles in one word.
+    sums: AtomicU64,
+    /// Requests that were counted, up to [`KNOWN`].
+    count: AtomicU32,
+}
 
 impl Cost {
     fn get(&self) -> (f32, f32) {
-        let both = self.0.load(Ordering::Relaxed);
+        let both = self.sums.load(Ordering::Relaxed);
         (f32::from_bits((both >> 32) as u32), f32::from_bits(both as u32))
     }
 
     fn set(&self, nanoseconds: f32, bytes: f32) {
         let both = u64::from(nanoseconds.to_bits()) << 32 | u64::from(bytes.to_bits());
-        self.0.store(both, Ordering::Relaxed);
+        self.sums.store(both, Ordering::Relaxed);
+    }
+
+    /// Nanoseconds of so many bytes.
+    fn of(&self, bytes: usize) -> f32 {
+        let (nanoseconds, all) = self.get();
+        if self.count.load(Ordering::Relaxed) < KNOWN { 0.0 } else { nanoseconds / all * bytes as f32 }
+    }
+
+    /// Counts a request. That two threads may count at once loses one of them, which changes little.
+    fn add(&self, bytes: usize, took: f32) {
+        const KEPT: f32 = 1.0 - 1.0 / 16.0;
+        let ((nanoseconds, all), count) = (self.get(), self.count.load(Ordering::Relaxed));
+        let bytes = bytes.max(1) as f32;
+        let expected = nanoseconds / all * bytes;
+        if count < KNOWN {
+            self.count.store(count + 1, Ordering::Relaxed);
+            // The quickest of the first ones.
+            if count == 0 || took < expected {
+                self.set(took, bytes);
+            }
+            return;
+        }
+        self.set(nanoseconds * KEPT + took.min(STRANGE * expected), all * KEPT + bytes);
     }
 }
 
@@ -152,18 +186,14 @@ impl Costs {
         }]
     }
 
-    /// What a request of so many bytes will take; nothing as long as there was none.
+    /// What a request of so many bytes will take; nothing as long as that isn't known.
     pub(crate) fn of(&self, ask: Ask, bytes: usize) -> Duration {
-        let (nanoseconds, all) = self.place(ask).get();
-        if all == 0.0 { Duration::ZERO } else { Duration::from_nanos((nanoseconds / all * bytes as f32) as u64) }
+        Duration::from_nanos(self.place(ask).of(bytes) as u64)
     }
 
-    /// Counts a request. That two threads may count at once loses one of them, which changes little.
+    /// Counts a request.
     pub(crate) fn add(&self, ask: Ask, bytes: usize, took: Duration) {
-        const KEPT: f32 = 1.0 - 1.0 / 16.0;
-        let cost = self.place(ask);
-        let (nanoseconds, all) = cost.get();
-        cost.set(nanoseconds * KEPT + took.as_nanos() as f32, all * KEPT + bytes.max(1) as f32);
+        self.place(ask).add(bytes, took.as_nanos() as f32);
     }
 }
 
@@ -174,19 +204,28 @@ mod tests {
     #[test]
     fn a_cost_is_that_of_the_bytes_that_came_lately() {
         let costs = Costs::default();
-        assert_eq!(costs.of(Ask::Predict, 1000), Duration::ZERO);
+        let micros = Duration::from_micros;
+        // The first requests find everything cold.
+        for took in (0..KNOWN).rev() {
+            assert_eq!(costs.of(Ask::Predict, 1000), Duration::ZERO);
+            costs.add(Ask::Predict, 10_000, micros(40 + 1000 * u64::from(took)));
+        }
         for _ in 0..100 {
-            costs.add(Ask::Predict, 100, Duration::from_micros(1));
-            costs.add(Ask::Predict, 10_000, Duration::from_micros(40));
+            costs.add(Ask::Predict, 100, micros(1));
+            costs.add(Ask::Predict, 10_000, micros(40));
         }
         let cost = costs.of(Ask::Predict, 10_000).as_nanos();
         assert!((40_000..41_500).contains(&cost), "{cost}");
         assert_eq!(costs.of(Ask::Explain, 1000), Duration::ZERO);
+        // One that the machine kept waiting says little about the others.
+        costs.add(Ask::Predict, 100, Duration::from_secs(1));
+        let cost = costs.of(Ask::Predict, 10_000).as_nanos();
+        assert!(cost < 42_000, "{cost}");
         for _ in 0..200 {
-            costs.add(Ask::Predict, 10_000, Duration::from_micros(100));
+            costs.add(Ask::Predict, 10_000, micros(1000));
         }
         let cost = costs.of(Ask::Predict, 10_000).as_nanos();
-        assert!((99_000..=101_000).contains(&cost), "{cost}");
+        assert!((990_000..=1_010_000).contains(&cost), "{cost}");
     }
 
     #[test]

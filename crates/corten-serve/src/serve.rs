@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use corten_core::{Error, Result};
@@ -274,13 +275,23 @@ async fn accept(
     listener: tokio::net::TcpListener,
     protocol: Protocol,
     shared: Arc<Shared>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     let mut open = tokio::task::JoinSet::new();
+    let talk = |stream: tokio::net::TcpStream, open: &mut tokio::task::JoinSet<()>| {
+        // Small answers must not wait for more; a socket that refuses this still works.
+        let _ = stream.set_nodelay(true);
+        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+        match &shared.options.tls {
+            None => open.spawn(speak(stream, protocol, shared, stopped)),
+            Some(tls) => open.spawn(encrypted(tls.acceptor(protocol), stream, protocol, shared, stopped)),
+        };
+    };
+    let mut word = stopped.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = until(&mut stopped) => break,
+            () = until(&mut word) => break,
         };
         // Finished connections leave the set.
         while open.try_join_next().is_some() {}
@@ -289,17 +300,27 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        // Small answers must not wait for more; a socket that refuses this still works.
-        let _ = stream.set_nodelay(true);
-        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
-        match &shared.options.tls {
-            None => open.spawn(speak(stream, protocol, shared, stopped)),
-            Some(tls) => open.spawn(encrypted(tls.acceptor(protocol), stream, protocol, shared, stopped)),
-        };
+        talk(stream, &mut open);
+    }
+    // Those who have connected before they could know.
+    while let Some(Ok((stream, _))) = at_once(listener.accept()).await {
+        talk(stream, &mut open);
     }
     drop(listener);
     let limit = Duration::from_secs(shared.options.drain_timeout);
     let _ = tokio::time::timeout(limit, async { while open.join_next().await.is_some() {} }).await;
+}
+
+/// What a future gives without waiting.
+async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(found) => Some(found),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// Waits for the word to stop.

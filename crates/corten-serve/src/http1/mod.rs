@@ -40,6 +40,10 @@ const MOST_DRAINED: u64 = 256 << 10;
 /// How long a connection beyond the limit may take to ask for what it isn't given.
 const FULL: Duration = Duration::from_secs(2);
 
+/// How long a connection is still listened to when the server stops, in which nothing comes: its client may have sent a request
+/// before it could know.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// Why a connection isn't read any further.
 pub(crate) enum End {
     /// It has ended.
@@ -78,8 +82,6 @@ enum Came {
     End,
     /// The time is over.
     Late,
-    /// The word to stop, while nothing had come.
-    Stop,
 }
 
 /// Answers the requests of a connection; one beyond the limit of connections (`full`) is told so and closed.
@@ -93,6 +95,7 @@ pub(crate) async fn serve(
     let patience = Duration::from_secs(options.head_timeout);
     // One that is only told to go must not stay for the asking.
     let patience = if full { patience.min(FULL) } else { patience };
+    let mut deadline = Instant::now() + patience;
     let mut connection = Connection {
         wire: Wire::new(stream, Duration::from_secs(options.body_timeout)),
         shared,
@@ -100,12 +103,14 @@ pub(crate) async fn serve(
         quick: !full && options.is_plain(),
         stopping: *stopped.borrow(),
         word: stopped.clone(),
+        seen: false,
+        alarm: deadline,
+        silent: None,
         looked: 0,
         first: true,
         turn: None,
     };
     let mut stop = pin!(until(stopped));
-    let mut deadline = Instant::now() + patience;
     let mut sleep = pin!(tokio::time::sleep_until(deadline));
     let lingers = loop {
         match connection.turn() {
@@ -152,7 +157,7 @@ pub(crate) async fn serve(
                         connection.refuse(Fault { status: hyper::StatusCode::REQUEST_TIMEOUT, problem }).await;
                         break false;
                     }
-                    Came::End | Came::Late | Came::Stop => break false,
+                    Came::End | Came::Late => break false,
                 }
             }
         }
@@ -177,6 +182,12 @@ struct Connection<'c, 's> {
     stopping: bool,
     /// Tells when the word to stop has come.
     word: watch::Receiver<bool>,
+    /// Whether the word to stop and the clock have seen who is to be woken.
+    seen: bool,
+    /// When the clock wakes.
+    alarm: Instant,
+    /// When a connection that is silent since the word to stop ends.
+    silent: Option<Instant>,
     /// Bytes that have come of a head that isn't whole.
     looked: usize,
     /// Whether nothing was read yet: HTTP/2 begins here or nowhere.
@@ -339,40 +350,46 @@ impl Connection<'_, '_> {
         let _ = self.wire.flush_with(if head { &[] } else { answer.body() }).await;
     }
 
-    /// Waits for bytes, for the word to stop while there are none, and for the deadline.
+    /// Waits for bytes until the deadline, which comes soon with the word to stop.
     async fn wait(
         &mut self,
         mut stop: Pin<&mut impl Future<Output = ()>>,
         mut sleep: Pin<&mut Sleep>,
         deadline: Instant,
     ) -> Came {
-        let came = std::future::poll_fn(|context| {
+        std::future::poll_fn(|context| {
             if let Poll::Ready(read) = self.wire.poll_fill(context) {
                 return Poll::Ready(if matches!(read, Ok(1..)) { Came::Bytes } else { Came::End });
             }
-            if !self.stopping && stop.as_mut().poll(context).is_ready() {
-                self.stopping = true;
+            // The word and the clock wake this task once they have seen it: to look at them each time would only bring their
+            // memory, which lies cold where there are many connections.
+            let (first, now) = (!std::mem::replace(&mut self.seen, true), Instant::now());
+            if !self.stopping && (first || self.word.has_changed().unwrap_or(true)) {
+                self.stopping = stop.as_mut().poll(context).is_ready();
             }
+            let mut deadline = deadline;
             if self.stopping && self.wire.rest().is_empty() {
-                return Poll::Ready(Came::Stop);
+                let silent = *self.silent.get_or_insert_with(|| {
+                    self.alarm = now;
+                    now + SILENCE
+                });
+                deadline = deadline.min(silent);
             }
-            while sleep.as_mut().poll(context).is_ready() {
+            if deadline <= now {
+                return Poll::Ready(Came::Late);
+            }
+            if first || self.alarm <= now {
                 // It was set for an earlier request: setting it for each costs more than looking again.
-                if deadline <= Instant::now() {
-                    return Poll::Ready(Came::Late);
-                }
+                self.alarm = deadline;
                 sleep.as_mut().reset(deadline);
+                // Only so that it wakes: it can't be over yet, and if it is, the next look at the time tells.
+                if sleep.as_mut().poll(context).is_ready() {
+                    context.waker().wake_by_ref();
+                }
             }
             Poll::Pending
         })
-        .await;
-        if !matches!(came, Came::Stop) {
-            return came;
-        }
-        // What lies in the socket already is still answered.
-        tokio::task::yield_now().await;
-        let last = std::future::poll_fn(|context| Poll::Ready(self.wire.poll_fill(context))).await;
-        if matches!(last, Poll::Ready(Ok(1..))) { Came::Bytes } else { Came::Stop }
+        .await
     }
 }
 

@@ -29,6 +29,27 @@ fn a_request_in_flight_is_answered_before_the_server_stops() {
 }
 
 #[test]
+fn an_idle_connection_is_listened_to_for_a_moment_before_the_server_stops() {
+    let mut server = Server::start(&["ridge"], &[]);
+    let request = post("/predict", "{\"rows\": [{\"width\": 1, \"count\": 2}]}");
+    let mut connections = [(); 2].map(|()| server.connect());
+    for connection in &mut connections {
+        connection.send(&request);
+        assert_eq!(connection.answer().status, 200);
+    }
+    server.terminate();
+    let begun = std::time::Instant::now();
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    // Its client can't know yet.
+    connections[0].send(&request);
+    let answer = connections[0].answer();
+    assert_eq!((answer.status, answer.headers["connection"].as_str()), (200, "close"));
+    assert!(connections[0].next().is_none() && connections[1].next().is_none());
+    assert!(server.wait().success());
+    assert!(begun.elapsed() < std::time::Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_start_that_can_not_be_says_why() {
     let model = golden("ridge");
     let model = model.to_str().expect("a path");

@@ -30,8 +30,9 @@ fn start() -> Server {
 fn requests_that_would_wait_too_long_are_refused_and_all_others_answered() {
     let server = start();
     // What a request costs is learnt from those before it.
-    let first = server.post(PATH, &body(&values()));
-    assert_eq!(first.status, 200, "{}", first.text());
+    let all = [(); 20].map(|()| server.post(PATH, &body(&values())));
+    let first = &all[0];
+    assert!(all.iter().all(|answer| answer.status == 200), "{}", first.text());
     let request = post(PATH, &body(&values()));
     let mut cheap = server.connect();
     let mut all: Vec<_> = (0..300).map(|_| server.connect()).collect();
@@ -69,7 +70,8 @@ fn calls_that_would_wait_too_long_are_refused_and_all_others_answered() {
     let server = start();
     let values = (0..2 * ROWS).map(|at| at as f64 / 8.0).collect();
     let call = request("linear_regression", vec![numbers("input", &[ROWS as i64, 2], values)]);
-    let first: m::ModelInferResponse = Client::connect(server.port).call(&method("ModelInfer"), &call).ok();
+    let client = Client::connect(server.port);
+    let [first, ..] = [(); 20].map(|()| client.call(&method("ModelInfer"), &call).ok::<m::ModelInferResponse>());
     let together = std::sync::Barrier::new(150);
     let replies: Vec<_> = std::thread::scope(|scope| {
         let ask = || {
