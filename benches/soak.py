@@ -1,7 +1,7 @@
 """Mixed traffic for a long while: what real clients sent (fixtures/clients) over HTTP and gRPC, each answer compared, and
 the same bytes damaged. Prints how many answers were right, and whether memory, handles or threads grew.
 
-    python benches/soak.py [SECONDS, default 1800] [SERVER]
+    python benches/soak.py [SECONDS, default 1800] [SERVER] [CONNECTIONS A SECOND, default as many as it takes]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from urllib.request import urlopen
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("logistic_two", "linear_regression", "tree_of_classes")
 WARM = 0.2
+THREADS = 4
 
 
 def answers_of(came: bytes, protocol: str) -> tuple[int, bytes]:
@@ -51,8 +52,9 @@ def answers_of(came: bytes, protocol: str) -> tuple[int, bytes]:
 class Traffic:
     """Sends recorded connections, whole or damaged, and counts what comes of them."""
 
-    def __init__(self, ports: dict[str, int]) -> None:
+    def __init__(self, ports: dict[str, int], rate: float) -> None:
         self.ports = ports
+        self.pause = THREADS / rate if rate else 0.0
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.stop = threading.Event()
@@ -109,7 +111,11 @@ class Traffic:
     def run(self, seed: int) -> None:
         """Traffic of one thread."""
         dice = random.Random(seed)
+        due = time.monotonic()
         while not self.stop.is_set():
+            due = max(due + self.pause, time.monotonic() - 1)
+            if self.stop.wait(max(0.0, due - time.monotonic())):
+                break
             name, protocol, turns = dice.choice(self.recorded)
             try:
                 if dice.random() < 0.5:
@@ -131,6 +137,7 @@ def state(pid: int) -> tuple[float, int, int]:
 def main() -> None:
     """Print the table; exit 1 when an answer was wrong or something grew."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1800
+    rate = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     server = sys.argv[2] if len(sys.argv) > 2 else str(ROOT / ".venv/bin/corten-serve")
     if not Path(server).is_file():
         server = shutil.which("corten-serve") or sys.exit("soak: corten-serve is not built")
@@ -144,8 +151,8 @@ def main() -> None:
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen([server, *models, *options], stderr=log)
         time.sleep(1)
-        traffic = Traffic(ports)
-        threads = [threading.Thread(target=traffic.run, args=(seed,)) for seed in range(4)]
+        traffic = Traffic(ports, rate)
+        threads = [threading.Thread(target=traffic.run, args=(seed,)) for seed in range(THREADS)]
         [thread.start() for thread in threads]
         begun, samples = time.monotonic(), []
         while time.monotonic() - begun < seconds and process.poll() is None:

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use corten_core::{Error, Result};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -19,6 +20,9 @@ use crate::store::Store;
 use crate::tls::Tls;
 use crate::trace::Tracer;
 use crate::{grpc, http1};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -132,9 +136,18 @@ fn listen(host: IpAddr, port: u16) -> Result<TcpListener> {
         problem: format!("can't be listened on: {e}"),
         not_found: false,
     };
-    let listener = TcpListener::bind(SocketAddr::new(host, port)).map_err(io)?;
-    listener.set_nonblocking(true).map_err(io)?;
-    Ok(listener)
+    let listen = || {
+        let address = SocketAddr::new(host, port);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // As the standard library does it, but for a longer queue: more clients than that may come at once, and one that finds
+        // no place in it tries again only after a second.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    listen().map_err(io)
 }
 
 /// What a connection speaks.
