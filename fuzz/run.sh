@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
 # Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, states, losses, frames,
-# server_http, server_rest, server_grpc.
+# server_http, server_rest, server_grpc, server_lambda, server_routes.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -48,6 +48,16 @@ server_grpc)
   printf "\\012\\021linear_regression\\052\\045$described\\052\\022\\072\\020$numbers" >"corpus/$target/lists"
   # shellcheck disable=SC2059
   printf "\\012\\021linear_regression\\052\\021$described\\072\\020$numbers" >"corpus/$target/bytes"
+  ;;
+server_lambda)
+  features="--features server"
+  printf '\015\050%s%s{"rows": [{"width": 1.5}], "model": "m"}' 1700000000000 'Root=1-5759e988-bd862e3f;Parent=53;Samp=1' >"corpus/$target/rows"
+  printf '\000\000{"httpMethod": "POST", "path": "/predict", "headers": {"A": "b"}, "body": "e30=", "isBase64Encoded": true}' >"corpus/$target/old"
+  printf '\000\000{"requestContext": {"http": {"method": "GET"}, "stage": "prod"}, "rawPath": "/prod/v2"}' >"corpus/$target/new"
+  ;;
+server_routes)
+  features="--features server"
+  printf '{"m": {"aliases": {"a": 1}, "traffic": {"a": 90, "2": 10}, "sticky": "x", "shadow": "a", "shadow_percent": 2}}' >"corpus/$target/routes"
   ;;
 frames)
   # The first byte chooses the model and where the bytes are cut; then a description, a row of JSON, a row of numbers.

@@ -19,7 +19,11 @@ fuzz_target!(|bytes: &[u8]| {
     let width = usize::from(first % 3);
     let sets = rest.chunks_exact(8).map(|n| (i64::from(n[4] as i8), i64::from(n[5] as i8))).collect();
     let flat = Flat {
-        counts: if first & 8 == 0 { vec![count as i64] } else { vec![i64::from(*second), count as i64 - i64::from(*second)] },
+        counts: if first & 8 == 0 {
+            vec![count as i64]
+        } else {
+            vec![i64::from(*second), count as i64 - i64::from(*second)]
+        },
         left: small(0),
         right: small(1),
         feature: small(2),

@@ -1,12 +1,18 @@
 //! What the fuzz targets of the server feed: the readers of bodies and messages, without sockets.
 
+use std::path::Path;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue};
 use prost::Message;
 
+use crate::answer::respond;
 use crate::http1::{Framing, Head};
 use crate::store::Store;
-use crate::{explain, grpc, infer, predict, quick};
+use crate::{explain, grpc, infer, lambda, predict, quick, routes};
 
 /// Most rows of a request.
 const ROWS: usize = 1000;
@@ -92,6 +98,62 @@ pub fn request(bytes: &[u8], cut: usize) -> bool {
     taken.is_ok() && whole.is_done()
 }
 
+/// Whether bytes are an event of AWS Lambda that becomes a request; `deadline` and `trace` are what the runtime interface
+/// tells beside it.
+///
+/// # Panics
+/// Where a request has no path, an event of plain JSON becomes another request than one that scores, or an answer doesn't
+/// come back out of its event.
+pub fn event(bytes: &[u8], deadline: &[u8], trace: &[u8]) -> bool {
+    let Ok(event) = serde_json::from_slice::<serde_json::Value>(bytes) else { return false };
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("lambda-runtime-deadline-ms", deadline), ("lambda-runtime-trace-id", trace)] {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
+    }
+    let Ok((request, is_http)) = lambda::request_of(&event, &headers) else { return false };
+    if !is_http {
+        let path = request.uri().path();
+        let scores = path == "/predict" || path.starts_with("/predict/");
+        assert!(scores || (path.starts_with("/v2/models/") && path.ends_with("/infer")), "{path}");
+        assert!(request.uri().query().is_none() && !path.contains([' ', '?', '#']));
+        return true;
+    }
+    // Bytes are an answer too.
+    let answer = respond(StatusCode::OK, "text/plain", bytes.to_vec());
+    let told: serde_json::Value = serde_json::from_slice(&lambda::http_of(answer)).unwrap_or_default();
+    let body = told["body"].as_str().unwrap_or_default();
+    let body = if told["isBase64Encoded"] == true {
+        BASE64_STANDARD.decode(body).unwrap_or_default()
+    } else {
+        body.as_bytes().to_vec()
+    };
+    assert!(told["statusCode"] == 200 && body == bytes);
+    true
+}
+
+/// Whether bytes are a file of routes.
+///
+/// # Panics
+/// Where traffic goes to a version without a share or that isn't loaded.
+pub fn routes(bytes: &[u8]) -> bool {
+    let Ok(routes) = routes::parse(Path::new("routes.json"), bytes) else { return false };
+    for route in routes.values() {
+        let shares: Vec<u64> = route.traffic.iter().filter(|t| t.1 > 0.0).map(|t| t.0).collect();
+        for point in [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+            for loaded in [&|_| true, &|v: u64| v.is_multiple_of(2), &|_| false] as [&dyn Fn(u64) -> bool; 3] {
+                let chosen = route.choose(point, loaded);
+                assert!(chosen.is_some() == shares.iter().any(|v| loaded(*v)), "{route:?}");
+                assert!(chosen.is_none_or(|v| loaded(v) && shares.contains(&v)), "{route:?}");
+            }
+        }
+        assert!(route.shadow.is_none_or(|s| (0.0..=100.0).contains(&s.1)));
+        assert!(route.versions().count() >= route.aliases.len() && route.json().is_object());
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -170,6 +232,49 @@ mod tests {
             }
         }
         assert!(answered > 100 && answered < tried, "{answered} of {tried}");
+    }
+
+    #[test]
+    fn events_and_routes_damaged_in_many_ways_are_read_or_refused() {
+        const EVENTS: [&str; 5] = [
+            r#"{"rows": [{"width": 1.5}], "model": "a b/ø?"}"#,
+            r#"{"inputs": [], "model": "m"}"#,
+            r#"{"httpMethod": "POST", "path": "/predict", "headers": {"A": "b"}, "body": "eyJ9", "isBase64Encoded": true}"#,
+            r#"{"requestContext": {"http": {"method": "GET"}, "stage": "prod"}, "rawPath": "/prod/v2 x", "body": null}"#,
+            r#"{"httpMethod": "OPTIONS", "path": "", "headers": {"host": "x", "timeout": "5"}, "body": "\u00e9\n"}"#,
+        ];
+        const ROUTES: [&str; 2] = [
+            r#"{"m": {"aliases": {"a": 1, "b": 2}, "traffic": {"a": 90, "b": 10, "3": 0.5}, "shadow": "a"}}"#,
+            r#"{"m": {"traffic": {"1": 0, "2": 1e-300}, "sticky": "X-User", "shadow": 4, "shadow_percent": 0.5}, "n": {}}"#,
+        ];
+        let mut random = 1u64;
+        let mut next = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random as usize % below
+        };
+        let (mut read, mut refused) = ([0; 2], [0; 2]);
+        for turn in 0..20_000 {
+            let seeds = if turn % 2 == 0 { &EVENTS[..] } else { &ROUTES[..] };
+            let mut damaged = seeds[next(seeds.len())].as_bytes().to_vec();
+            for _ in 0..turn / 2 % 3 {
+                let at = next(damaged.len());
+                match next(4) {
+                    0 => damaged[at] ^= 1 << next(8),
+                    1 => damaged[at] = b"\"{}[]:,0919eE-.ntf\\/%#?"[next(23)],
+                    2 => drop(damaged.remove(at)),
+                    _ => damaged.insert(at, damaged[next(damaged.len())]),
+                }
+            }
+            let cut = next(damaged.len());
+            let good = match turn % 2 {
+                0 => event(&damaged, &damaged[..cut], &damaged[cut..]),
+                _ => routes(&damaged),
+            };
+            if good { read[turn % 2] += 1 } else { refused[turn % 2] += 1 }
+        }
+        assert!(read.iter().chain(&refused).all(|count| *count > 1000), "{read:?} {refused:?}");
     }
 
     /// Names and values of a head's fields.

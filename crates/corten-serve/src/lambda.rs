@@ -136,7 +136,7 @@ async fn invocations(shared: Arc<Shared>, address: &str) -> Result<()> {
 }
 
 /// What came, as a request to the server, and whether the answer goes back as an answer of HTTP.
-fn request_of(event: &Value, headers: &HeaderMap) -> Result<(Request<Full<Bytes>>, bool), Fault> {
+pub(crate) fn request_of(event: &Value, headers: &HeaderMap) -> Result<(Request<Full<Bytes>>, bool), Fault> {
     let bad = |text: String| ("Corten.BadEvent", text);
     let text = |v: &Value| v.as_str().map(str::to_owned);
     let context = &event["requestContext"];
@@ -243,7 +243,8 @@ async fn answer(server: &mut Client, event: Response<Bytes>) -> Result<Vec<u8>, 
     Err((if answer.status().is_client_error() { "Corten.BadRequest" } else { "Corten.Unavailable" }, text))
 }
 
-fn http_of(answer: Response<Bytes>) -> Vec<u8> {
+/// An answer of HTTP as an event has it.
+pub(crate) fn http_of(answer: Response<Bytes>) -> Vec<u8> {
     let mut headers = Map::new();
     for (name, value) in answer.headers() {
         if !matches!(name.as_str(), "content-length" | "connection" | "date" | "transfer-encoding") {

@@ -144,8 +144,15 @@ pub(crate) fn read(path: &Path) -> Result<Routes> {
     if std::fs::metadata(path).map_err(io)?.len() > MAX_FILE {
         return Err(Error::Limit(format!("{}: a file of routes may have {MAX_FILE} bytes", path.display())));
     }
-    let bytes = std::fs::read(path).map_err(io)?;
-    let given: BTreeMap<String, Given> = serde_json::from_slice(&bytes)
+    parse(path, &std::fs::read(path).map_err(io)?)
+}
+
+/// Routes in the bytes of a file.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Routes> {
+    let given: BTreeMap<String, Given> = serde_json::from_slice(bytes)
         .map_err(|e| Error::value(format!("{}: isn't a file of routes: {e}", path.display())))?;
     given.into_iter().map(|(model, given)| Ok((model.clone(), route(path, &model, given)?))).collect()
 }

@@ -1,7 +1,7 @@
 //! What the targets of other libraries' models have in common.
 
-use corten_trees::convert::{Wrapping, convert, to_lightgbm};
 use corten_model::{Labels, Method, Model};
+use corten_trees::convert::{Wrapping, convert, to_lightgbm};
 
 /// Any bytes are refused, or give a model that answers, is saved and loaded, and is written as text that is read again.
 pub fn check(bytes: &[u8]) {

@@ -86,6 +86,108 @@ fn numbers_have_the_bits_that_the_other_parsers_give() {
     }
 }
 
+/// Digits of a number in base ten, before and behind a point that stands at the same place in all.
+fn digits(x: f64) -> Vec<u8> {
+    let text = format!("{x:0>1500.1100}");
+    text.bytes().filter(u8::is_ascii_digit).map(|b| b - b'0').collect()
+}
+
+#[test]
+fn numbers_halfway_between_two_are_rounded_to_the_even_one_however_long_they_are() {
+    let mut next = random();
+    let check = |digits: &[u8], exponent: i32| {
+        let at = digits.len() - 1100;
+        let text: String = digits.iter().map(|d| char::from(b'0' + d)).collect();
+        let (whole, behind) = text.split_at(at);
+        let whole = whole.trim_start_matches('0');
+        let text = format!("{}.{behind}e{exponent}", if whole.is_empty() { "0" } else { whole });
+        let (wanted, json): (f64, f64) = (text.parse().unwrap(), serde_json::from_str(&text).unwrap());
+        let got = number(&text).unwrap();
+        assert_eq!((got.to_bits(), got.to_bits()), (wanted.to_bits(), json.to_bits()), "{text}");
+        // The first 17 to 19 digits of it, as people's programs write numbers.
+        let short: String = text.chars().filter(char::is_ascii_digit).collect();
+        let from = short.find(|c| c != '0').unwrap_or(0);
+        for length in 15..=19 {
+            let digits = &short[from..(from + length).min(short.len())];
+            let text = format!("{digits}e{}", exponent - 40);
+            assert_eq!(number(&text).unwrap().to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+        }
+        got
+    };
+    for turn in 0..3000 {
+        // Numbers of all sizes, a third of them denormal, others near one.
+        let bits = match turn % 3 {
+            0 => next() >> 12,
+            1 => next() >> 1,
+            _ => (1023 - 60 + next() % 120) << 52 | next() >> 12,
+        };
+        let (x, above) = (f64::from_bits(bits), f64::from_bits(bits + 1));
+        if !above.is_finite() || x > 1e300 {
+            continue;
+        }
+        // Half of their sum; both have an end in base ten, and so has it.
+        let (low, high) = (digits(x), digits(above));
+        let mut sum = vec![0u8; low.len() + 1];
+        let mut carry = 0;
+        for at in (0..low.len()).rev() {
+            let all = low[at] + high[at] + carry;
+            (sum[at + 1], carry) = (all % 10, all / 10);
+        }
+        sum[0] = carry;
+        let mut rest = 0;
+        let half: Vec<u8> = sum
+            .iter()
+            .map(|d| {
+                let all = 10 * rest + d;
+                rest = all % 2;
+                all / 2
+            })
+            .collect();
+        let even = if bits % 2 == 0 { x } else { above };
+        assert_eq!(check(&half, 0).to_bits(), even.to_bits());
+        let mut more = half.clone();
+        let last = more.len() - 1;
+        more[last] += 1;
+        assert_eq!(check(&more, 0).to_bits(), above.to_bits());
+        // Less by one at the last digit that isn't zero.
+        let mut less = half;
+        let last = less.iter().rposition(|d| *d > 0).unwrap();
+        less[last] -= 1;
+        less[last + 1..].fill(9);
+        assert_eq!(check(&less, 0).to_bits(), x.to_bits());
+    }
+}
+
+#[test]
+fn numbers_are_written_with_the_fewest_digits_that_read_back() {
+    let (mut next, served) = (random(), served("linear_regression"));
+    let output = &served.model.graph().outputs()[0];
+    let significant = |text: &str| {
+        let digits: String = text.split(['e', 'E']).next().unwrap().chars().filter(char::is_ascii_digit).collect();
+        digits.trim_matches('0').len()
+    };
+    for turn in 0..300_000u64 {
+        let bits = match turn % 4 {
+            0 => next() >> 12,
+            1 => (next() as u32 as f32 as f64).to_bits(),
+            2 => (next() as i32 as f64 / 1000.0).to_bits(),
+            _ => next(),
+        };
+        let x = f64::from_bits(bits);
+        let mut out = Vec::new();
+        infer::data(output, &[x], &mut out);
+        let text = std::str::from_utf8(&out).unwrap().strip_prefix("\"data\":[").unwrap().strip_suffix(']').unwrap();
+        if !x.is_finite() {
+            assert_eq!(text, "null");
+            continue;
+        }
+        assert_eq!((text, number(text).unwrap().to_bits()), (&*serde_json::to_string(&x).unwrap(), bits));
+        assert_eq!(text.parse::<f64>().unwrap().to_bits(), bits);
+        // Two texts of as many digits may be equally near.
+        assert_eq!(significant(text), significant(&format!("{x:e}")), "{text}");
+    }
+}
+
 /// Requests for models of a matrix and of columns, right ones and wrong ones.
 const BODIES: [(&str, &str); 35] = [
     ("linear_regression", r#"{"inputs":[{"name":"input","shape":[1,2],"datatype":"FP64","data":[1.5,-2]}]}"#),
