@@ -148,7 +148,9 @@ class Told:
 class Load:
     """Requests and their right answers, several each where several models may answer."""
 
-    def __init__(self, folder: Path, protocol: str, requests: Sequence[bytes], right: Sequence[Sequence[bytes]]) -> None:
+    def __init__(
+        self, folder: Path, protocol: str, requests: Sequence[bytes], right: Sequence[Sequence[bytes]]
+    ) -> None:
         self.folder, self.protocol = folder, protocol
         self.program = folder / "load"
         if not self.program.exists():

@@ -106,7 +106,18 @@ def main() -> None:
             rows = [asked(x[at : at + 1], protocol) for at in range(500)]
             lines.append(swaps(folder, models, protocol, rows, count))
             lines.append(stop(folder, models[0], protocol, rows))
-    heads = ["case", "requests/s", "right", "of each model", "loads", "refused", "others", "p50 ms", "p99 ms", "most ms"]
+    heads = [
+        "case",
+        "requests/s",
+        "right",
+        "of each model",
+        "loads",
+        "refused",
+        "others",
+        "p50 ms",
+        "p99 ms",
+        "most ms",
+    ]
     table([*heads, "exit after the delay, s"], lines)
 
 

@@ -120,6 +120,21 @@ fn more_calls_and_connections_than_allowed_are_told_to_come_later() {
 }
 
 #[test]
+fn how_many_calls_and_bytes_of_fields_a_connection_may_have_is_told_and_kept() {
+    let (_server, client) = start(&["linear_regression"], &[]);
+    let path = method("ModelInfer");
+    client.call(&path, &good()).ok::<m::ModelInferResponse>();
+    assert_eq!(client.calls_at_once(), 128);
+    // A client that knows it waits with the next one: all of them are answered.
+    let mut calls: Vec<_> = (0..128).map(|_| client.open(&path, &[])).collect();
+    calls.iter_mut().for_each(|call| call.send(&framed(&good()), true));
+    calls.into_iter().for_each(|call| drop(call.finish().ok::<m::ModelInferResponse>()));
+    let long = "x".repeat(17 << 10);
+    assert_eq!(client.raw(&path, &[("x-long", &long)], &framed(&good())).http, 431);
+    client.call(&path, &good()).ok::<m::ModelInferResponse>();
+}
+
+#[test]
 fn connections_that_speak_nothing_or_something_else_are_let_go() {
     let port = free_port();
     let options = ["--head-timeout", "1", "--grpc-port", &port.to_string()];

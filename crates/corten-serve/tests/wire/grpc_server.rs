@@ -180,6 +180,11 @@ impl Client {
         Self { runtime, send, ended }
     }
 
+    /// How many calls the server lets a connection have at once.
+    pub(crate) fn calls_at_once(&self) -> usize {
+        self.send.current_max_send_streams()
+    }
+
     pub(crate) fn open(&self, path: &str, headers: &[(&str, &str)]) -> Open<'_> {
         let plain = [("content-type", "application/grpc"), ("te", "trailers"), (":method", "POST")];
         let get = |key: &str| headers.iter().find(|h| h.0 == key).map(|h| h.1);

@@ -65,6 +65,21 @@ fn tables_are_answered_in_kind_to_the_last_bit() {
 }
 
 #[test]
+fn a_table_may_have_twenty_times_the_largest_body_once_it_is_unpacked() {
+    let server = Server::start(&["ridge"], &["--max-body", "3000"]);
+    let equal = |rows: usize| {
+        let columns: Vec<_> = ["width", "count"].map(|n| (n.to_owned(), OutputKind::Float)).into();
+        let values = [vec![1.0; rows], vec![2.0; rows]].map(OutputColumn::Float);
+        let bytes = Writer::to_bytes(Format::Parquet, &columns, &values).unwrap();
+        assert!(bytes.len() <= 3000, "{}", bytes.len());
+        ask(&server, "ridge", PARQUET, &bytes)
+    };
+    assert_eq!(equal(3000).status, 200);
+    let told = equal(4000).error(413);
+    assert!(told.contains("60000 bytes"), "{told}");
+}
+
+#[test]
 fn tables_that_do_not_fit_are_refused_in_one_sentence() {
     let server = Server::start(&["ridge"], &["--max-rows", "2", "--max-body", "20000"]);
     let numbers = |names: &[&str], rows: usize, format| {
