@@ -7,6 +7,13 @@ use crate::tensor::Datatype;
 
 /// The input tensor of a model that was fitted on an array.
 pub(crate) const MATRIX: &str = "input";
+/// What else clients may call it.
+const MATRIX_TOO: [&str; 2] = ["x", "X"];
+
+/// Whether a tensor of this name is the one that a model of a matrix reads.
+pub(crate) fn is_matrix(name: &str) -> bool {
+    name == MATRIX || MATRIX_TOO.contains(&name)
+}
 
 /// A tensor before it has values; -1 is a size of the request's choice.
 #[derive(Debug, Serialize)]

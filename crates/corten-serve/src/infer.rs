@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::{self, Stage};
-use crate::describe::{MATRIX, datatype_of, is_tensor};
+use crate::describe::{MATRIX, datatype_of, is_matrix, is_tensor};
 use crate::quick;
 use crate::request::{self, Request};
 use crate::served::Served;
@@ -51,7 +51,10 @@ pub(crate) fn table<'v>(
         let [matrix] = tensors else {
             return Err(Error::value(format!("the model reads one input, '{MATRIX}', of shape [rows, {width}]")));
         };
-        // The one input has whatever name its client has for it, as in other servers of this protocol.
+        if !is_matrix(matrix.name) {
+            let problem = format!("isn't read by the model; it reads one input, '{MATRIX}', of shape [rows, {width}]");
+            return Err(Error::column(matrix.name, problem));
+        }
         if matrix.shape != [rows, width] {
             return Err(Error::column(matrix.name, format!("has shape {:?}; [rows, {width}] is needed", matrix.shape)));
         }

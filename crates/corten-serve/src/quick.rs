@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use corten_model::{Grid, Joint, Method, Model, Session};
 
 use crate::clock::{self, Stage};
-use crate::describe::is_tensor;
+use crate::describe::{is_matrix, is_tensor};
 use crate::infer;
 use crate::served::{Served, Worker};
 use crate::tensor::Datatype;
@@ -213,7 +213,7 @@ impl<'b> Scan<'b> {
         let mut rows = 0;
         for (at, input) in schema.inputs.iter().enumerate() {
             let before = came.len();
-            let (shape, _) = self.input(Some(input.name.as_bytes()), came)?;
+            let (shape, _) = self.input(Some(&input.name), came)?;
             if at == 0 {
                 rows = shape[0];
             }
@@ -225,19 +225,15 @@ impl<'b> Scan<'b> {
         Some(rows)
     }
 
-    /// Reads one tensor of this name, or of any, and of one or two dimensions, which are returned with their number.
-    fn input(&mut self, name: Option<&[u8]>, came: &mut Vec<f64>) -> Option<([usize; 2], usize)> {
+    /// Reads one tensor of this name, or the matrix, and of one or two dimensions, which are returned with their number.
+    fn input(&mut self, name: Option<&str>, came: &mut Vec<f64>) -> Option<([usize; 2], usize)> {
         let (mut named, mut shape, mut datatype, mut data) = (false, None, None, None);
         self.take(b'{')?;
         loop {
             match self.key()? {
                 b"name" if !named => {
-                    let came = self.text()?;
-                    let fits = match name {
-                        Some(name) => name == came,
-                        None => std::str::from_utf8(came).is_ok(),
-                    };
-                    named = fits.then_some(true)?;
+                    let came = std::str::from_utf8(self.text()?).ok()?;
+                    named = name.map_or_else(|| is_matrix(came), |name| name == came).then_some(true)?;
                 }
                 b"shape" if shape.is_none() => shape = Some(self.shape()?),
                 b"datatype" if datatype.is_none() => {

@@ -210,6 +210,7 @@ fn requests_that_do_not_fit_are_refused_with_a_sentence() {
     refused(&client, 3, &changed(&|r| r.inputs[0].datatype = "FP128".into()), &["'FP128'", "FP64"]);
     refused(&client, 3, &changed(&|r| r.inputs[0].datatype = "FP32".into()), &["'fp64_contents'", "'fp32_contents'"]);
     refused(&client, 3, &changed(&|r| r.inputs[0].datatype = "FP16".into()), &["FP16", "raw_input_contents"]);
+    refused(&client, 3, &changed(&|r| r.inputs[0].name = "nonsense".into()), &["'nonsense'", "'input'"]);
     refused(&client, 3, &changed(&|r| r.inputs.clear()), &["'input'", "[rows, 2]"]);
     refused(&client, 3, &changed(&|r| r.raw_input_contents = vec![Bytes::new()]), &["'contents'"]);
     refused(&client, 3, &changed(&|r| r.raw_input_contents = vec![Bytes::new(); 2]), &["2 raw_input_contents"]);

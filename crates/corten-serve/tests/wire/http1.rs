@@ -170,8 +170,10 @@ fn a_body_is_the_same_in_chunks_in_pieces_and_whole() {
     // What isn't answered quickly has the same bytes.
     let slow = BODY.replacen('{', "{\"parameters\":{},", 1);
     assert_eq!(told(&server.post(PATH, &slow)), told(&plain));
-    // The one tensor of a matrix may have any name.
+    // A matrix may be called so too, but not anything.
     assert_eq!(told(&server.post(PATH, &BODY.replace("\"input\"", "\"x\""))), told(&plain));
+    let other = server.post(PATH, &BODY.replace("\"input\"", "\"nonsense\"")).error(400);
+    assert!(other.contains("'nonsense'") && other.contains("'input'"), "{other}");
     assert_eq!(told(&server.post(&format!("{PATH}?a=b"), BODY)), told(&plain));
     assert_eq!(told(&server.post(&PATH.replace("/infer", "/versions/1/infer"), BODY)), told(&plain));
     assert_eq!(server.post(&PATH.replace("/infer", "/versions/2/infer"), BODY).status, 404);
