@@ -30,6 +30,12 @@ impl Stream {
         Self { key: mix(mix(seed) ^ stream), counter: 0 }
     }
 
+    /// A sequence of its own for each place, whatever was drawn from this one.
+    #[inline]
+    pub const fn at(&self, place: u64) -> Self {
+        Self { key: mix(self.key ^ place), counter: 0 }
+    }
+
     /// The next 64 bits.
     #[inline]
     pub fn next_bits(&mut self) -> u64 {

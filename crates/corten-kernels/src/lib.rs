@@ -13,6 +13,7 @@ pub mod boost;
 pub mod cpu;
 #[cfg(feature = "dense")]
 pub mod dense;
+pub mod lanes;
 #[cfg(feature = "std")]
 pub mod pages;
 #[cfg(feature = "parallel")]

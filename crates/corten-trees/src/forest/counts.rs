@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use corten_kernels::splits;
 
-use super::finder::{self, Cut, Entry, Finder, Keys, Lanes, Limits, Order, Side, Stats};
+use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
 use super::purity::Purity;
 use super::sort::Key;
 
@@ -44,8 +44,6 @@ pub(crate) struct Counts<P: Purity> {
     pairs: Vec<u64>,
     /// Numbers of rows by code, where they are limited.
     rows: Vec<u32>,
-    /// Weights, those of the second class, and numbers of rows on the left of one cut a column.
-    lanes: [[u32; splits::WIDTH]; 3],
     few: Few,
 }
 
@@ -87,7 +85,6 @@ impl<P: Purity> Counts<P> {
             bins: Vec::new(),
             pairs: Vec::new(),
             rows: Vec::new(),
-            lanes: [[0; splits::WIDTH]; 3],
             few: Few::default(),
         }
     }
@@ -454,19 +451,6 @@ impl<P: Purity> Finder for Counts<P> {
         let may = limits.allow_rows(rows, side.codes.len() - rows) && self.allow(weight, ones, limits);
         let score = self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight);
         may.then(|| side.cut(score, limits.middle(|| self.values(weight, ones))))
-    }
-
-    fn sum_columns(&mut self, rows: &[u32], width: usize, last: &Lanes, also: &Lanes) -> bool {
-        if self.is_simple() {
-            let (weights, ones, rows) = splits::counts_by_column(rows, width, &self.weights, &self.ones, last, also);
-            self.lanes = [weights, ones, rows];
-        }
-        self.is_simple()
-    }
-
-    fn lane(&mut self, column: usize, side: Side<'_>, limits: &Limits) -> Option<Cut> {
-        let [weight, ones, rows] = self.lanes.map(|lane| lane[column]);
-        self.cut_of_two(side, weight, ones, rows as usize, limits)
     }
 
     fn few_load(&mut self, rows: &[Entry]) -> bool {

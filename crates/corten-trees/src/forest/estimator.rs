@@ -12,6 +12,7 @@ use corten_model::estimator::{Context, FitInput, Fitted, Step, Target};
 use super::absolute::Absolute;
 use super::classes::{Classes, Measure};
 use super::counts::Counts;
+use super::drawn::{self, Drawn};
 use super::finder::{Entry, Finder};
 use super::fitted::{Grove, OutOfBag};
 use super::grower::{Grower, Rules};
@@ -135,6 +136,8 @@ struct Plan<'a> {
     /// Weights as whole numbers, where they are.
     whole: Option<Vec<u32>>,
     entropy: Option<Entropy>,
+    /// Rows in the order of their classes, where cuts are drawn and all rows weigh 1.
+    by_class: Option<Vec<u32>>,
     seed: u64,
     context: &'a Context,
 }
@@ -176,8 +179,26 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         _ => None,
     };
     let bootstrap = forest.draws.map(|draws| Bootstrap::new(draws, weights));
-    let plan =
-        Plan { forest, task: &task, rules: &rules, weights, bootstrap, whole, entropy, seed, context: input.context };
+    let by_class = match &task {
+        Task::Classes { codes, labels }
+            if forest.random && whole.as_ref().is_some_and(|w| w.iter().all(|&w| w == 1)) =>
+        {
+            Some(drawn::classes::sorted(codes, labels.len()))
+        }
+        _ => None,
+    };
+    let plan = Plan {
+        forest,
+        task: &task,
+        rules: &rules,
+        weights,
+        bootstrap,
+        whole,
+        entropy,
+        by_class,
+        seed,
+        context: input.context,
+    };
     let threads = input.context.threads.max(1);
     let earlier = earlier(forest, input, &task, width)?;
     let ranks = if forest.random { ranks::floats(input.x, threads, rules.max_features)? } else { None };
@@ -283,8 +304,11 @@ impl Plan<'_> {
         let stream = Stream::new(self.seed, COLUMNS ^ number as u64);
         let width = self.task.width();
         let grow = |finder: &mut dyn Finder, rows: Vec<Entry>| {
-            Grower::new(table, self.rules, finder, stream, rows, width).grow(&self.context.cancel)
+            Grower::new(table, self.rules, finder, stream.clone(), rows, width).grow(&self.context.cancel)
         };
+        if let Some(tree) = self.drawn(table, &stream, counts.as_deref()) {
+            return Ok((tree?, counts));
+        }
         let tree = match self.task {
             Task::Classes { codes, .. } => {
                 let whole = if self.forest.balanced { None } else { counts.as_ref().or(self.whole.as_ref()) };
@@ -314,6 +338,59 @@ impl Plan<'_> {
             }
         };
         Ok((tree, counts))
+    }
+
+    /// A tree whose cuts are drawn, where it is a simple one.
+    fn drawn<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
+        if !drawn::suits(table, self.rules) {
+            return None;
+        }
+        match self.task {
+            Task::Classes { codes, labels } => {
+                let rows = self.by_class.as_ref().filter(|_| counts.is_none())?.clone();
+                let classes = labels.len();
+                Some(match &self.entropy {
+                    Some(entropy) => {
+                        self.simple(table, stream, drawn::Classes::new(entropy.clone(), classes, codes, &rows), rows)
+                    }
+                    None => self.simple(table, stream, drawn::Classes::new(Gini, classes, codes, &rows), rows),
+                })
+            }
+            Task::Numbers { values, outputs: 1, center, .. } => {
+                if !["squared_error", "friedman_mse"].contains(&self.forest.growth.criterion.as_str()) {
+                    return None;
+                }
+                let repeats = counts.map(|counts| counts.iter().map(|&c| f64::from(c)).collect::<Vec<f64>>());
+                let weights = repeats.as_deref().or(self.weights);
+                Some(match weights.filter(|weights| weights.iter().any(|&w| w != 1.0)) {
+                    Some(weights) => {
+                        let rows =
+                            (0u32..).zip(weights).filter(|(_, w)| **w > 0.0).map(|(row, _)| row).collect::<Vec<_>>();
+                        self.simple(
+                            table,
+                            stream,
+                            drawn::Means::<true>::new(values, center[0], Some(weights), &rows),
+                            rows,
+                        )
+                    }
+                    None => {
+                        let rows: Vec<u32> = (0..values.len() as u32).collect();
+                        self.simple(table, stream, drawn::Means::<false>::new(values, center[0], None, &rows), rows)
+                    }
+                })
+            }
+            Task::Numbers { .. } => None,
+        }
+    }
+
+    fn simple<C: Code>(
+        &self,
+        table: &Table<C>,
+        stream: &Stream,
+        target: impl drawn::Target,
+        rows: Vec<u32>,
+    ) -> Result<GrownTree> {
+        Drawn::new(table, self.rules, stream.clone(), rows, target, self.task.width()).grow(&self.context.cancel)
     }
 
     /// Weights where they are no small whole numbers.

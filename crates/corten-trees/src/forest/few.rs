@@ -70,7 +70,7 @@ impl<C: Code> Grower<'_, C> {
                 continue;
             }
             let (best, constant) =
-                self.draw_columns(part.constant, |grower, feature| grower.look_at_few(feature, root, set));
+                self.draw_columns(at, part.constant, |grower, feature| grower.look_at_few(feature, root, set));
             let Some((feature, cut)) = best.filter(|(_, cut)| self.worth(cut.score).is_some()) else { continue };
             let node = &mut self.tree.nodes[at as usize];
             (node.feature, node.threshold) = (feature as u32, cut.threshold);
@@ -174,8 +174,6 @@ mod tests {
         let table = table();
         let mut grower = Grower::new(&table, &rules, finder, Stream::new(3, 4), rows, 1);
         assert!(grower.few.is_some());
-        // Side by side, all drawn cuts are weighed, a perfect one found early or not.
-        grower.records = None;
         if !sets {
             grower.few = None;
         }

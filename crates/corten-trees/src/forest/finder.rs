@@ -199,9 +199,6 @@ pub(crate) fn members(mut set: u16) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A code a column.
-pub(crate) type Lanes = [u32; splits::WIDTH];
-
 /// Searches the splits of a node, column by column.
 pub(crate) trait Finder {
     /// Reads what goes with rows.
@@ -227,16 +224,6 @@ pub(crate) trait Finder {
 
     /// A given cut of all rows that were loaded.
     fn at(&mut self, side: Side<'_>, limits: &Limits) -> Option<Cut>;
-
-    /// Sums the left sides of one cut a column of all rows that were loaded, for [`Finder::lane`]; says whether it can.
-    fn sum_columns(&mut self, _rows: &[u32], _width: usize, _last: &Lanes, _also: &Lanes) -> bool {
-        false
-    }
-
-    /// The cut of a column that was summed.
-    fn lane(&mut self, _column: usize, _side: Side<'_>, _limits: &Limits) -> Option<Cut> {
-        None
-    }
 
     /// Reads what goes with few rows, at most [`splits::SET`], for nodes that are sets of them; says whether it can.
     fn few_load(&mut self, _rows: &[Entry]) -> bool {

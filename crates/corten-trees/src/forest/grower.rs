@@ -8,18 +8,18 @@ use corten_core::{CancelToken, Result};
 
 use corten_kernels::splits;
 
+use super::draws::Draws;
 use super::few::Few;
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Side, Span, Stats};
 use super::lists::{self, Lists};
 use super::ranks::{Block, Code, NO_MISSING, Ranked, Table};
-use super::records::{self, Records};
 use super::sort;
 use super::tree::{GrownTree, Node};
 
 /// Rows below which codes aren't put close together.
 const FEW: usize = 32;
 /// Impurity below which a node is pure.
-const PURE: f64 = f64::EPSILON;
+pub(super) const PURE: f64 = f64::EPSILON;
 
 /// What the parameters ask of a tree, in numbers of rows and columns.
 #[derive(Clone, Debug)]
@@ -57,8 +57,6 @@ pub(super) struct Part {
 /// What a column offers a node.
 pub(super) enum Look<T> {
     Constant,
-    /// A cut that is weighed with those of other columns.
-    Later,
     /// The best cut, if one may be.
     Cut(Option<T>),
 }
@@ -73,15 +71,6 @@ impl Scored for (Cut, f64) {
     fn score(&self) -> f64 {
         self.0.score
     }
-}
-
-/// A cut that was drawn.
-struct Drawn {
-    feature: usize,
-    last: u32,
-    /// The code of missing values where they go left, or [`NO_MISSING`].
-    also: u32,
-    threshold: f64,
 }
 
 /// A node that can be split, and how.
@@ -133,9 +122,6 @@ pub(crate) struct Grower<'a, C: Code> {
     pub(super) lists: Option<Lists>,
     /// The codes of the rows below a node that is being grown.
     block: Option<Block<C>>,
-    /// The rows' codes side by side, where cuts are drawn.
-    pub(super) records: Option<Records>,
-    drawn: Vec<Drawn>,
     /// Room for subtrees of few rows, where they may be sets of bits.
     pub(super) few: Option<Few>,
     /// Codes of a node's rows in a column.
@@ -143,6 +129,8 @@ pub(crate) struct Grower<'a, C: Code> {
     /// Room for the rows of a node by a column: values that are there, missing ones, and a copy.
     narrow: [Vec<u32>; 3],
     wide: [Vec<u64>; 3],
+    /// Where cuts are drawn: how columns are.
+    draws: Option<Draws>,
     /// The columns, in the order in which draws leave them.
     features: Vec<u32>,
     /// Those that don't vary on the path to the node at hand.
@@ -165,7 +153,6 @@ impl<'a, C: Code> Grower<'a, C> {
         let tree = GrownTree { width, ..GrownTree::default() };
         let constant = features.clone();
         let few = Few::new(table, rules);
-        let records = if rules.random { Records::new(table, &rows, rules.max_features) } else { None };
         Self {
             table,
             rules,
@@ -175,12 +162,11 @@ impl<'a, C: Code> Grower<'a, C> {
             buffer: Vec::new(),
             lists: None,
             block: None,
-            records,
-            drawn: Vec::new(),
             few,
             codes: Vec::new(),
             narrow: Default::default(),
             wide: Default::default(),
+            draws: rules.random.then(|| Draws::new(table.columns.len())),
             features,
             constant,
             weight: 0.0,
@@ -237,7 +223,7 @@ impl<'a, C: Code> Grower<'a, C> {
 
     /// Whether so many rows have their codes put close together.
     fn fits_block(&self, rows: usize) -> bool {
-        let single = self.block.is_none() && self.lists.is_none() && self.records.is_none();
+        let single = self.block.is_none() && self.lists.is_none();
         single && rows >= self.rules.min_samples_split.max(FEW) && self.table.suits_block(rows, self.rules.max_features)
     }
 
@@ -289,7 +275,7 @@ impl<'a, C: Code> Grower<'a, C> {
             self.finder.enter(None)
         };
         let (at, last) = self.write(part, part.end - part.start, stats);
-        (at, if last { None } else { self.search(part) })
+        (at, if last { None } else { self.search(at, part) })
     }
 
     /// Writes a node as a leaf, of so many rows, to which the finder has turned; says whether it stays one.
@@ -323,17 +309,13 @@ impl<'a, C: Code> Grower<'a, C> {
     }
 
     /// The best split of a node over columns drawn at random.
-    fn search(&mut self, part: &Part) -> Option<Found> {
+    fn search(&mut self, at: u32, part: &Part) -> Option<Found> {
         let known = part.constant;
         if let (Some(lists), Some(split)) = (&mut self.lists, part.split) {
             lists.finish(split, &self.features[known..]);
         }
-        if let Some(records) = &mut self.records {
-            records.enter(part.start, part.end);
-        }
-        let (best, constant) = self.draw_columns(known, |grower, feature| grower.look(feature, part));
-        let best = self.weigh(part).or(best.map(|(feature, (cut, threshold))| (feature, cut, threshold)));
-        let (feature, cut, threshold) = best?;
+        let (best, constant) = self.draw_columns(at, known, |grower, feature| grower.look(feature, part));
+        let (feature, (cut, threshold)) = best?;
         let gain = self.worth(cut.score)?;
         Some(Found { feature, cut, threshold, gain, constant })
     }
@@ -350,9 +332,13 @@ impl<'a, C: Code> Grower<'a, C> {
     /// As in scikit-learn, columns that don't vary count as drawn, but drawing goes on until one varies.
     pub(super) fn draw_columns<T: Scored>(
         &mut self,
+        at: u32,
         known: usize,
         mut look: impl FnMut(&mut Self, usize) -> Look<T>,
     ) -> (Option<(usize, T)>, usize) {
+        if let Some(draws) = self.draws.take() {
+            return (self.draw_afresh(at, draws, look), 0);
+        }
         let (mut remaining, mut visited) = (self.features.len(), 0);
         let (mut found_constant, mut drawn_constant) = (0, 0);
         let mut best: Option<(usize, T)> = None;
@@ -393,6 +379,37 @@ impl<'a, C: Code> Grower<'a, C> {
         (best, constant)
     }
 
+    /// The same where cuts are drawn as well: what a node draws depends on its place alone.
+    fn draw_afresh<T: Scored>(
+        &mut self,
+        at: u32,
+        mut draws: Draws,
+        mut look: impl FnMut(&mut Self, usize) -> Look<T>,
+    ) -> Option<(usize, T)> {
+        let whole = self.stream.clone();
+        self.stream = whole.at(u64::from(at));
+        let (mut visited, mut varied) = (0, 0);
+        let mut best: Option<(usize, T)> = None;
+        while visited < self.rules.max_features || varied == 0 {
+            let Some(feature) = draws.next(&mut self.stream) else { break };
+            visited += 1;
+            let Look::Cut(cut) = look(self, feature) else { continue };
+            varied += 1;
+            if let Some(cut) = cut
+                && best.is_none_or(|(_, b)| cut.score() > b.score())
+            {
+                best = Some((feature, cut));
+                if self.finder.is_perfect(cut.score()) {
+                    break;
+                }
+            }
+        }
+        draws.reset();
+        self.draws = Some(draws);
+        self.stream = whole;
+        best
+    }
+
     /// What a split of a node by a column must respect.
     fn limits(&self, feature: usize, part: &Part) -> Limits {
         Limits {
@@ -403,51 +420,9 @@ impl<'a, C: Code> Grower<'a, C> {
         }
     }
 
-    /// The best of the cuts that were drawn.
-    fn weigh(&mut self, part: &Part) -> Option<(usize, Cut, f64)> {
-        let records = self.records.as_ref()?;
-        if self.drawn.is_empty() {
-            return None;
-        }
-        let drawn = std::mem::take(&mut self.drawn);
-        let (mut last, mut also) = ([0; splits::WIDTH], [records::NOTHING; splits::WIDTH]);
-        for d in &drawn {
-            (last[d.feature], also[d.feature]) = (d.last, d.also);
-        }
-        let (rows, width) = records.node(part.start, part.end);
-        let summed = self.finder.sum_columns(rows, width, &last, &also);
-        let mut best: Option<(usize, Cut, f64)> = None;
-        for &Drawn { feature, last, also, threshold } in &drawn {
-            let limits = self.limits(feature, part);
-            let cut = if summed {
-                self.finder.lane(feature, Side { codes: &[], last, also }, &limits)
-            } else {
-                records.gather(feature, part.start, part.end, &mut self.codes);
-                self.finder.at(Side { codes: &self.codes, last, also }, &limits)
-            };
-            if let Some(cut) = cut
-                && best.is_none_or(|(_, b, _)| cut.score > b.score)
-            {
-                best = Some((feature, cut, threshold));
-            }
-        }
-        self.drawn = drawn;
-        self.drawn.clear();
-        best
-    }
-
     /// Looks at a column of a node.
     fn look(&mut self, feature: usize, part: &Part) -> Look<(Cut, f64)> {
         let column = &self.table.columns[feature];
-        if let Some(records) = &self.records {
-            let span = records.span(feature);
-            if span.is_constant() {
-                return Look::Constant;
-            }
-            let drawn = self.draw(feature, &span);
-            self.drawn.push(drawn);
-            return Look::Later;
-        }
         let limits = &self.limits(feature, part);
         if let Some(lists) = &self.lists {
             let (order, span) = lists.order(feature, part.start, part.end);
@@ -468,7 +443,7 @@ impl<'a, C: Code> Grower<'a, C> {
             return Look::Constant;
         }
         if self.rules.random {
-            let Drawn { last, also, threshold, .. } = self.draw(feature, &span);
+            let (threshold, last, also) = self.draw(feature, &span);
             let cut = self.finder.at(Side { codes: &self.codes, last, also }, limits);
             return Look::Cut(cut.map(|cut| (cut, threshold)));
         }
@@ -486,8 +461,9 @@ impl<'a, C: Code> Grower<'a, C> {
         Look::Cut(cut.map(|cut| (cut, between(column, cut.last, next(&cut)))))
     }
 
-    /// A cut at a value drawn evenly between the least and the greatest.
-    fn draw(&mut self, feature: usize, span: &Span) -> Drawn {
+    /// A cut at a value drawn evenly between the least and the greatest: the threshold, the greatest code that goes left,
+    /// and the code of missing values where they go left, or [`NO_MISSING`].
+    fn draw(&mut self, feature: usize, span: &Span) -> (f64, u32, u32) {
         let column = &self.table.columns[feature];
         let (mut threshold, last) = column.cut_at(span, self.stream.uniform());
         let mut also = NO_MISSING;
@@ -499,7 +475,7 @@ impl<'a, C: Code> Grower<'a, C> {
                 also = column.missing;
             }
         }
-        Drawn { feature, last, also, threshold }
+        (threshold, last, also)
     }
 
     /// Moves the rows of a node to its sides and describes the children.
@@ -544,16 +520,9 @@ impl<'a, C: Code> Grower<'a, C> {
     /// Moves the rows of a node to its sides; gives the number on the left, and whether values are missing.
     fn partition(&mut self, part: &Part, found: &Found) -> (usize, bool) {
         let missing = self.table.columns[found.feature].missing;
-        if self.records.is_none() {
-            self.gather(found.feature, part);
-        }
+        self.gather(found.feature, part);
         let rows = &mut self.rows[part.start..part.end];
         self.buffer.resize(rows.len().max(self.buffer.len()), Entry::default());
-        if let Some(records) = &mut self.records {
-            let place = (part.start, part.end);
-            let Cut { last, missing_left, .. } = found.cut;
-            return records.partition(found.feature, place, last, missing_left, rows, &mut self.buffer);
-        }
         let (mut left, mut right) = (0, 0);
         let mut any_missing = false;
         for i in 0..rows.len() {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use corten_kernels::{special, splits, vector};
 
-use super::finder::{self, Cut, Entry, Finder, Keys, Lanes, Limits, Order, Side, Stats};
+use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
 use super::sort::Key;
 
 /// Which loss.
@@ -87,8 +87,6 @@ pub(crate) struct Means<'a, L> {
     /// Sums and weights, and numbers of rows, by code.
     bins: Vec<[f64; 2]>,
     counts: Vec<u32>,
-    /// Weights, sums and numbers of rows on the left of one cut a column.
-    lanes: ([f64; splits::WIDTH], [f64; splits::WIDTH], [u32; splits::WIDTH]),
     /// Of few rows: the weighted target, the weight, and what is added to the impurity.
     few: [[f64; 3]; splits::SET],
 }
@@ -115,7 +113,6 @@ impl<'a, L: Loss> Means<'a, L> {
             upto: Default::default(),
             bins: Vec::new(),
             counts: Vec::new(),
-            lanes: ([0.0; splits::WIDTH], [0.0; splits::WIDTH], [0; splits::WIDTH]),
             few: [[0.0; 3]; splits::SET],
         }
     }
@@ -351,18 +348,6 @@ impl<L: Loss> Finder for Means<'_, L> {
             (weight, rows) = sums;
         }
         self.given(side, weight, rows, limits)
-    }
-
-    fn sum_columns(&mut self, rows: &[u32], width: usize, last: &Lanes, also: &Lanes) -> bool {
-        if self.outputs == 1 {
-            self.lanes = splits::sums_by_column(rows, width, &self.weighted, &self.local, last, also);
-        }
-        self.outputs == 1
-    }
-
-    fn lane(&mut self, column: usize, side: Side<'_>, limits: &Limits) -> Option<Cut> {
-        self.left[0] = self.lanes.1[column];
-        self.given(side, self.lanes.0[column], self.lanes.2[column] as usize, limits)
     }
 
     fn few_load(&mut self, rows: &[Entry]) -> bool {

@@ -6,6 +6,8 @@
 mod absolute;
 mod classes;
 mod counts;
+mod drawn;
+mod draws;
 mod embedding;
 pub(crate) mod estimator;
 mod few;
@@ -19,7 +21,6 @@ pub(crate) mod parameters;
 pub(crate) mod prune;
 mod purity;
 pub(crate) mod ranks;
-mod records;
 mod sample;
 mod sort;
 pub(crate) mod tree;

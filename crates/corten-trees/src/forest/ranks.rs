@@ -20,6 +20,8 @@ const DENSE: usize = 8;
 const MISSING: u32 = u32::MAX - 2;
 /// Columns a drawn one up to which all of a block are read.
 const DRAWN: usize = 8;
+/// Codes of short records.
+const RECORDS: [usize; 4] = [8, 16, 32, 64];
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 1 << 18;
 /// The code of a missing value in a column without one.
@@ -32,10 +34,15 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
 
     fn new(rank: u32) -> Self;
     fn get(self) -> u32;
+
+    /// Codes as they are, where they are of 32 bits.
+    fn words(_codes: &[Self]) -> Option<&[u32]> {
+        None
+    }
 }
 
 macro_rules! code {
-    ($type:ty, $limit:expr) => {
+    ($type:ty, $limit:expr $(, $words:item)?) => {
         impl Code for $type {
             const LIMIT: usize = $limit;
 
@@ -48,13 +55,22 @@ macro_rules! code {
             fn get(self) -> u32 {
                 self as u32
             }
+
+            $($words)?
         }
     };
 }
 
 code!(u8, 1 << 8);
 code!(u16, 1 << 16);
-code!(u32, u32::MAX as usize - 1);
+code!(
+    u32,
+    u32::MAX as usize - 1,
+    #[inline(always)]
+    fn words(codes: &[Self]) -> Option<&[u32]> {
+        Some(codes)
+    }
+);
 
 /// What the codes of a column stand for.
 pub(crate) enum Scale {
@@ -75,7 +91,7 @@ pub(crate) struct Ranked<C> {
 
 impl<C: Code> Ranked<C> {
     /// The number that a code stands for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&self, code: u32) -> f64 {
         match &self.scale {
             Scale::Values(values) => values[code as usize],
@@ -85,6 +101,7 @@ impl<C: Code> Ranked<C> {
 
     /// The threshold at a share of the way from the least to the greatest value, below the greatest where it isn't the
     /// least, and the greatest code up to it.
+    #[inline(always)]
     pub(crate) fn cut_at(&self, span: &Span, share: f64) -> (f64, u32) {
         let (low, high) = (self.value(span.low), self.value(span.high));
         let between = low + (high - low) * share;
@@ -171,8 +188,9 @@ impl<C: Code> Block<C> {
 /// a row side by side.
 pub(crate) struct Table<C> {
     pub(crate) columns: Vec<Ranked<C>>,
-    /// Empty for floats.
-    by_row: Vec<C>,
+    /// `stride` codes a row, those behind the last column 0.
+    pub(crate) by_row: Vec<C>,
+    pub(crate) stride: usize,
 }
 
 impl<C: Code> Table<C> {
@@ -182,27 +200,35 @@ impl<C: Code> Table<C> {
             scale: c.scale,
             missing: c.missing,
         };
-        let columns: Vec<Ranked<C>> = ranked.into_iter().map(narrow).collect();
-        let width = columns.len();
+        let width = ranked.len();
+        Self::of(ranked.into_iter().map(narrow).collect(), rows, width, threads)
+    }
+
+    /// Puts the codes side by side, so many a row.
+    fn of(columns: Vec<Ranked<C>>, rows: usize, stride: usize, threads: usize) -> Self {
         let blocks = parallel::map_blocks(threads, rows, BLOCK, |_, range| {
-            let mut block = vec![C::new(0); range.len() * width];
+            let mut block = vec![C::new(0); range.len() * stride];
             for (at, column) in columns.iter().enumerate() {
                 for (row, code) in column.codes[range.clone()].iter().enumerate() {
-                    block[row * width + at] = *code;
+                    block[row * stride + at] = *code;
                 }
             }
             block
         });
-        Self { columns, by_row: blocks.concat() }
+        Self { columns, by_row: blocks.concat(), stride }
+    }
+
+    /// Where codes of a column lie for so many of the rows: that of row `r` stands at `r` times a stride.
+    #[inline(always)]
+    pub(crate) fn column(&self, column: usize, rows: usize) -> (&[C], usize) {
+        let codes = &self.columns[column].codes;
+        if rows * DENSE >= codes.len() { (codes, 1) } else { (&self.by_row[column..], self.stride) }
     }
 
     /// The code of a row in a column.
     #[inline]
     pub(crate) fn code(&self, row: usize, column: usize) -> u32 {
-        match self.by_row.get(row * self.columns.len() + column) {
-            Some(code) => code.get(),
-            None => self.columns[column].codes[row].get(),
-        }
+        self.by_row[row * self.stride + column].get()
     }
 
     /// Whether a node of so many rows, of whose columns so many are drawn, and those below it, do better with a block.
@@ -216,27 +242,21 @@ impl<C: Code> Table<C> {
         (0u32..).zip(&mut *rows).for_each(|(at, e)| e.place = at);
         let (n, width) = (rows.len(), self.columns.len());
         let mut codes = vec![C::new(0); n * width];
-        if self.by_row.is_empty() {
-            for (column, out) in self.columns.iter().zip(codes.chunks_exact_mut(n)) {
-                out.iter_mut().zip(&*rows).for_each(|(o, e)| *o = column.codes[e.row as usize]);
-            }
-        } else {
-            for (at, e) in rows.iter().enumerate() {
-                let row = &self.by_row[e.row as usize * width..][..width];
-                row.iter().enumerate().for_each(|(column, code)| codes[column * n + at] = *code);
-            }
+        for (at, e) in rows.iter().enumerate() {
+            let row = &self.by_row[e.row as usize * self.stride..][..width];
+            row.iter().enumerate().for_each(|(column, code)| codes[column * n + at] = *code);
         }
         Block { codes, rows: n }
     }
 
     /// The codes of rows in a column.
     pub(crate) fn gather(&self, column: usize, rows: &[Entry], out: &mut Vec<u32>) {
-        let (codes, width) = (&self.columns[column].codes, self.columns.len());
+        let (codes, stride) = self.column(column, rows.len());
         out.clear();
-        if self.by_row.is_empty() || rows.len() * DENSE >= codes.len() {
+        if stride == 1 {
             out.extend(rows.iter().map(|e| codes[e.row as usize].get()));
         } else {
-            out.extend(rows.iter().map(|e| self.by_row[e.row as usize * width + column].get()));
+            out.extend(rows.iter().map(|e| codes[e.row as usize * stride].get()));
         }
     }
 }
@@ -308,7 +328,9 @@ pub(crate) fn floats(data: &Data<'_>, threads: usize, drawn: usize) -> Result<Op
         let Some(mut part) = part? else { return Ok(None) };
         all.append(&mut part);
     }
-    Ok(Some(Ranks::Wide(Table { columns: all, by_row: Vec::new() })))
+    // Short records have one of few widths, which kernels know.
+    let stride = RECORDS.into_iter().find(|&width| all.len() <= width).unwrap_or(all.len());
+    Ok(Some(Ranks::Wide(Table::of(all, rows, stride, threads))))
 }
 
 fn float_columns(columns: &[Column<'_>], rows: usize) -> Result<Option<Vec<Ranked<u32>>>> {

@@ -1,0 +1,154 @@
+//! Sixteen codes at a time, for work that is compiled as a whole for each [`Level`](crate::cpu::Level).
+//!
+//! A kernel of a few instructions costs more to call than to run. [`run`] compiles what calls it together with it: all
+//! that is marked `#[inline(always)]` below [`Work::run`].
+
+use crate::splits::SET;
+
+/// Instructions on sixteen codes.
+pub trait Lanes: Copy {
+    /// Least and greatest code of the rows of a set; `(u32::MAX, 0)` of an empty one.
+    fn span(self, codes: &[u32; SET], set: u16) -> (u32, u32);
+    /// The rows whose code is at most `last`.
+    fn up_to(self, codes: &[u32; SET], last: u32) -> u16;
+}
+
+/// What is compiled for each level.
+pub trait Work {
+    /// What comes of it.
+    type Out;
+    /// Does it; to be marked `#[inline(always)]`.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Out;
+}
+
+/// Lanes in loops, the oracle of the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+impl Lanes for Plain {
+    #[inline(always)]
+    fn span(self, codes: &[u32; SET], set: u16) -> (u32, u32) {
+        let (mut low, mut high) = (u32::MAX, 0);
+        for lane in 0..SET {
+            let is_in = u32::from(set) >> lane & 1 == 1;
+            low = low.min(if is_in { codes[lane] } else { u32::MAX });
+            high = high.max(if is_in { codes[lane] } else { 0 });
+        }
+        (low, high)
+    }
+
+    #[inline(always)]
+    fn up_to(self, codes: &[u32; SET], last: u32) -> u16 {
+        let mut set = 0u32;
+        for lane in 0..SET {
+            set |= u32::from(codes[lane] <= last) << lane;
+        }
+        set as u16
+    }
+}
+
+/// Does work by the best instructions that the CPU has and [`level`](crate::cpu::level) allows.
+#[inline]
+pub fn run<W: Work>(work: W) -> W::Out {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    {
+        use crate::cpu::Level;
+        let level = if x86::counts() { crate::cpu::level() } else { Level::Plain };
+        match level {
+            Level::Plain => {}
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: level() found AVX2 on this CPU, and counts() the others.
+            Level::Avx2 => return unsafe { x86::avx2(work) },
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: level() found these parts of AVX-512 on this CPU, and counts() the others.
+            Level::Avx512 => return unsafe { x86::avx512(work) },
+        }
+    }
+    work.run(Plain)
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod x86 {
+    use core::arch::x86_64::{
+        _mm512_cmple_epu32_mask, _mm512_loadu_si512, _mm512_mask_reduce_max_epu32, _mm512_mask_reduce_min_epu32,
+        _mm512_set1_epi32,
+    };
+
+    use super::{Lanes, Plain, SET, Work};
+
+    /// Whether the CPU counts bits.
+    pub(super) fn counts() -> bool {
+        std::is_x86_feature_detected!("popcnt")
+            && std::is_x86_feature_detected!("bmi1")
+            && std::is_x86_feature_detected!("bmi2")
+    }
+
+    #[target_feature(enable = "avx2,popcnt,bmi1,bmi2")]
+    pub(super) fn avx2<W: Work>(work: W) -> W::Out {
+        work.run(Plain)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,popcnt,bmi1,bmi2")]
+    pub(super) fn avx512<W: Work>(work: W) -> W::Out {
+        work.run(Avx512(()))
+    }
+
+    /// Lanes of a register; only made where AVX-512 is.
+    #[derive(Clone, Copy)]
+    struct Avx512(());
+
+    impl Lanes for Avx512 {
+        #[inline(always)]
+        fn span(self, codes: &[u32; SET], set: u16) -> (u32, u32) {
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: this is only made where AVX-512 is; 64 bytes are there, and no alignment is asked for.
+            unsafe {
+                let codes = _mm512_loadu_si512(codes.as_ptr().cast());
+                (_mm512_mask_reduce_min_epu32(set, codes), _mm512_mask_reduce_max_epu32(set, codes))
+            }
+        }
+
+        #[inline(always)]
+        fn up_to(self, codes: &[u32; SET], last: u32) -> u16 {
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: this is only made where AVX-512 is; 64 bytes are there, and no alignment is asked for.
+            unsafe {
+                _mm512_cmple_epu32_mask(_mm512_loadu_si512(codes.as_ptr().cast()), _mm512_set1_epi32(last as i32))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    struct Both<'a>(&'a [u32; SET], u16, u32);
+
+    impl Work for Both<'_> {
+        type Out = ((u32, u32), u16);
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Self::Out {
+            (lanes.span(self.0, self.1), lanes.up_to(self.0, self.2))
+        }
+    }
+
+    #[test]
+    fn every_level_does_what_loops_do() {
+        for seed in 0..400u64 {
+            let modulus = [3, 1 << 16, 1 << 32][seed as usize % 3];
+            let draw = |i| corten_core::random::bits(seed, 1, i);
+            let codes: Vec<u32> = (0..SET as u64).map(|i| (draw(i) % modulus) as u32).collect();
+            let codes: &[u32; SET] = codes.first_chunk().unwrap();
+            let set = [0, u16::MAX, draw(20) as u16, 1 << (seed % 16)][seed as usize / 3 % 4];
+            let last = codes[seed as usize % SET];
+            let members = || codes.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1).map(|(_, &c)| c);
+            let span = (members().min().unwrap_or(u32::MAX), members().max().unwrap_or(0));
+            let left = codes.iter().enumerate().fold(0, |s, (i, &c)| s | u16::from(c <= last) << i);
+            assert_eq!(run(Both(codes, set, last)), (span, left));
+            assert_eq!(Both(codes, set, last).run(Plain), (span, left));
+        }
+    }
+}

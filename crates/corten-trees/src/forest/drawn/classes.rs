@@ -1,0 +1,220 @@
+//! Classification of rows that all weigh the same.
+//!
+//! Rows are kept in the order of classes, which splits don't disturb: what lies of each class on the left of a cut is
+//! the number of bits in a stretch of a mask.
+
+use corten_kernels::lanes::Lanes;
+use corten_kernels::splits::SET;
+
+use super::super::finder::Stats;
+use super::super::purity::Purity;
+use super::Target;
+
+/// See the module.
+pub(crate) struct Classes<P: Purity> {
+    purity: P,
+    classes: usize,
+    /// Counts of nodes that wait, the next one last, and how many there are of each.
+    waiting: Vec<(u32, u32)>,
+    lengths: Vec<u32>,
+    /// Of the node at hand.
+    own: Vec<(u32, u32)>,
+    weight: u32,
+    sum: P::Sum,
+    /// Which rows lie on the left of a cut.
+    mask: Vec<u64>,
+    spare: Vec<u32>,
+    /// Few rows: their classes, and the rows of each.
+    few: Vec<(u32, u16)>,
+}
+
+impl<P: Purity> Classes<P> {
+    /// The rows by class, and what is known of them; `codes` holds the class of each row.
+    pub(crate) fn new(purity: P, classes: usize, codes: &[u32], rows: &[u32]) -> Self {
+        let mut counts = vec![0; classes];
+        rows.iter().for_each(|&row| counts[codes[row as usize] as usize] += 1);
+        let waiting: Vec<(u32, u32)> = (0u32..).zip(counts).filter(|(_, n)| *n > 0).collect();
+        Self {
+            purity,
+            classes,
+            lengths: vec![waiting.len() as u32],
+            waiting,
+            own: Vec::new(),
+            weight: 0,
+            sum: P::Sum::default(),
+            mask: Vec::new(),
+            spare: vec![0; rows.len()],
+            few: Vec::new(),
+        }
+    }
+
+    /// Takes the counts of the next node.
+    #[inline(always)]
+    fn next(&mut self) {
+        let length = self.lengths.pop().unwrap_or(0) as usize;
+        self.own.clear();
+        let start = self.waiting.len() - length;
+        self.own.extend_from_slice(&self.waiting[start..]);
+        self.waiting.truncate(start);
+    }
+
+    #[inline(always)]
+    fn stats(&mut self) -> Stats {
+        (self.weight, self.sum) = (0, P::Sum::default());
+        for &(_, count) in &self.own {
+            self.weight += count;
+            self.purity.change(&mut self.sum, 0, count);
+        }
+        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(self.sum, self.weight) }
+    }
+}
+
+/// Rows by class, as [`Classes`] takes them.
+pub(crate) fn sorted(codes: &[u32], classes: usize) -> Vec<u32> {
+    let mut starts = vec![0usize; classes + 1];
+    codes.iter().for_each(|&c| starts[c as usize + 1] += 1);
+    for class in 0..classes {
+        starts[class + 1] += starts[class];
+    }
+    let mut rows = vec![0; codes.len()];
+    for (row, &class) in (0u32..).zip(codes) {
+        let at = &mut starts[class as usize];
+        rows[*at] = row;
+        *at += 1;
+    }
+    rows
+}
+
+/// The number of bits from one place to another.
+#[inline(always)]
+fn ones(mask: &[u64], from: usize, to: usize) -> u32 {
+    let upto = |to: usize| u64::MAX >> (63 - to % 64);
+    let (first, last) = (from / 64, (to - 1) / 64);
+    let head = mask[first] & (u64::MAX << (from % 64));
+    if first == last {
+        return (head & upto(to - 1)).count_ones();
+    }
+    let middle: u32 = mask[first + 1..last].iter().map(|w| w.count_ones()).sum();
+    head.count_ones() + middle + (mask[last] & upto(to - 1)).count_ones()
+}
+
+impl<P: Purity> Target for Classes<P> {
+    #[inline(always)]
+    fn enter(&mut self, _: usize, _: usize) -> Stats {
+        self.next();
+        self.stats()
+    }
+
+    #[inline(always)]
+    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], last: u32) -> (f64, usize) {
+        self.mask.clear();
+        for four in codes.chunks(4) {
+            let mut word = 0;
+            for (at, block) in four.iter().enumerate() {
+                word |= u64::from(lanes.up_to(block, last)) << (SET * at);
+            }
+            self.mask.push(word);
+        }
+        let (mut sums, mut weight, mut start) = ((P::Sum::default(), P::Sum::default()), 0, 0);
+        for &(_, count) in &self.own {
+            let left = ones(&self.mask, start, start + count as usize);
+            start += count as usize;
+            weight += left;
+            self.purity.change(&mut sums.0, 0, left);
+            self.purity.change(&mut sums.1, 0, count - left);
+        }
+        (self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight), weight as usize)
+    }
+
+    #[inline(always)]
+    fn split(&mut self, rows: &mut [u32], _: usize, codes: &[[u32; SET]], last: u32) -> usize {
+        let codes = codes.as_flattened();
+        let (mut at, mut left, mut right) = (0, 0, 0);
+        // The right side's counts come first, so that the left one is the next node; what counts 0 is left out below.
+        let start = self.waiting.len();
+        let length = self.own.len();
+        self.waiting.resize(start + 2 * length, (0, 0));
+        for (i, &(class, count)) in self.own.iter().enumerate() {
+            let before = left;
+            for _ in 0..count {
+                let row = rows[at];
+                let goes_left = usize::from(codes[at] <= last);
+                // Both places are written; the right one counts.
+                rows[left] = row;
+                self.spare[right] = row;
+                left += goes_left;
+                right += 1 - goes_left;
+                at += 1;
+            }
+            let on_left = (left - before) as u32;
+            self.waiting[start + i] = (class, count - on_left);
+            self.waiting[start + length + i] = (class, on_left);
+        }
+        rows[left..].copy_from_slice(&self.spare[..right]);
+        let mut to = start;
+        for half in [start..start + length, start + length..start + 2 * length] {
+            let before = to;
+            for from in half {
+                let counts = self.waiting[from];
+                self.waiting[to] = counts;
+                to += usize::from(counts.1 > 0);
+            }
+            self.lengths.push((to - before) as u32);
+        }
+        self.waiting.truncate(to);
+        left
+    }
+
+    #[inline(always)]
+    fn few_load(&mut self, _: usize, _: usize) {
+        self.next();
+        self.few.clear();
+        let mut start = 0;
+        for &(class, count) in &self.own {
+            let rows = u32::from(u16::MAX) >> (SET as u32 - count) << start;
+            self.few.push((class, rows as u16));
+            start += count;
+        }
+    }
+
+    #[inline(always)]
+    fn few_enter(&mut self, set: u16) -> Stats {
+        self.own.clear();
+        for &(class, rows) in &self.few {
+            self.own.push((class, (set & rows).count_ones()));
+        }
+        self.stats()
+    }
+
+    #[inline(always)]
+    fn few_score(&mut self, left: u16) -> f64 {
+        let (mut sums, mut weight) = ((P::Sum::default(), P::Sum::default()), 0);
+        for (&(_, rows), &(_, count)) in self.few.iter().zip(&self.own) {
+            let l = (left & rows).count_ones();
+            weight += l;
+            self.purity.change(&mut sums.0, 0, l);
+            self.purity.change(&mut sums.1, 0, count - l);
+        }
+        self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight)
+    }
+
+    #[inline(always)]
+    fn is_perfect(&self, score: f64, _: usize) -> bool {
+        score >= self.purity.perfect(f64::from(self.weight))
+    }
+
+    #[inline(always)]
+    fn gain(&self, score: f64) -> f64 {
+        let weight = f64::from(self.weight);
+        weight * self.purity.impurity(self.sum, self.weight) - self.purity.remaining(score, weight)
+    }
+
+    #[inline(always)]
+    fn value(&self, out: &mut Vec<f64>) {
+        let (start, weight) = (out.len(), f64::from(self.weight));
+        out.resize(start + self.classes, 0.0);
+        for &(class, count) in &self.own {
+            out[start + class as usize] = f64::from(count) / weight;
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Subtrees of few rows: a node is a set of bits, and no row moves.
+
+use corten_kernels::lanes::Lanes;
+use corten_kernels::splits::SET;
+
+use super::super::finder::{self, Span};
+use super::super::ranks::Code;
+use super::{Cut, Drawn, Part, Target};
+
+/// Columns whose codes are kept while a subtree is grown.
+const COLUMNS: usize = 64;
+
+/// See the module.
+pub(super) struct Few {
+    /// Codes of the rows by column, and the subtree that they are of; of many columns the last one alone.
+    codes: Vec<[u32; SET]>,
+    made: Vec<u32>,
+    subtree: u32,
+    open: Vec<(Part, u16)>,
+}
+
+impl Few {
+    pub(super) fn new(columns: usize) -> Self {
+        let kept = if columns <= COLUMNS { columns } else { 1 };
+        Self { codes: vec![[0; SET]; kept], made: vec![0; kept], subtree: 0, open: Vec::new() }
+    }
+}
+
+impl<C: Code, T: Target> Drawn<'_, C, T> {
+    /// Grows all that lies below a node of few rows.
+    #[inline(always)]
+    pub(super) fn subtree<L: Lanes>(&mut self, lanes: L, root: Part) {
+        self.target.few_load(root.start, root.end);
+        self.few.subtree += 1;
+        self.few.open.push((root, u16::MAX >> (SET - (root.end - root.start))));
+        while let Some((part, set)) = self.few.open.pop() {
+            let rows = set.count_ones() as usize;
+            let stats = self.target.few_enter(set);
+            let (at, last) = self.write(part, rows, stats);
+            if last {
+                continue;
+            }
+            let Some((cut, left)) = self.search_few(lanes, at, &root, &part, set) else { continue };
+            self.lead(at, cut, 2 * left.count_ones() as usize > rows);
+            let child = |is_left| Part { depth: part.depth + 1, parent: Some((at, is_left)), ..part };
+            self.few.open.extend([(child(false), set & !left), (child(true), left)]);
+        }
+    }
+
+    /// The best of drawn cuts of a set of rows, where it gains enough, and what lies on its left.
+    #[inline(always)]
+    fn search_few<L: Lanes>(&mut self, lanes: L, at: u32, root: &Part, part: &Part, set: u16) -> Option<(Cut, u16)> {
+        self.known.enter(part.depth);
+        let mut stream = self.stream.at(u64::from(at));
+        let (rows, least) = (set.count_ones() as usize, self.rules.min_samples_leaf);
+        let mut best: Option<(Cut, u16)> = None;
+        let (mut visited, mut varied) = (0, 0);
+        while visited < self.rules.max_features || varied == 0 {
+            let Some(feature) = self.draws.next(&mut stream) else { break };
+            visited += 1;
+            if self.known.has(feature) {
+                continue;
+            }
+            let table = self.table;
+            let codes = self.codes_of_few(feature, root, set);
+            let (low, high) = lanes.span(codes, set);
+            if low == high {
+                self.known.add(feature);
+                continue;
+            }
+            varied += 1;
+            let span = Span { low, high, missing: 0 };
+            let (threshold, last) = table.columns[feature].cut_at(&span, stream.uniform());
+            let left = lanes.up_to(codes, last) & set;
+            let on_left = left.count_ones() as usize;
+            if on_left < least || rows - on_left < least {
+                continue;
+            }
+            let score = self.target.few_score(left);
+            if best.is_none_or(|(b, _)| score > b.score) {
+                best = Some((Cut { feature, threshold, last, score }, left));
+                if self.target.is_perfect(score, rows) {
+                    break;
+                }
+            }
+        }
+        self.draws.reset();
+        best.filter(|(cut, _)| self.is_worth(cut.score))
+    }
+
+    /// The codes in a column of a subtree's rows, or at least of those of a set.
+    #[inline(always)]
+    fn codes_of_few(&mut self, feature: usize, root: &Part, set: u16) -> &[u32; SET] {
+        let rows = &self.rows[root.start..root.end];
+        let (codes, stride) = self.table.column(feature, rows.len());
+        let code = |row: u32| codes[row as usize * stride].get();
+        if self.few.made.len() < self.table.columns.len() {
+            let out = &mut self.few.codes[0];
+            finder::members(set).for_each(|lane| out[lane] = code(rows[lane]));
+            return out;
+        }
+        let out = &mut self.few.codes[feature];
+        if self.few.made[feature] != self.few.subtree {
+            self.few.made[feature] = self.few.subtree;
+            out.iter_mut().zip(rows).for_each(|(out, &row)| *out = code(row));
+        }
+        out
+    }
+}

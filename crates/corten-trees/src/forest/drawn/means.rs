@@ -1,0 +1,243 @@
+//! Regression by squared error of one output.
+
+use corten_kernels::lanes::Lanes;
+use corten_kernels::splits::SET;
+use corten_kernels::vector;
+
+use super::super::finder::{self, Stats};
+use super::Target;
+use super::columns::{MOST, by_width};
+
+/// Rows that are summed side by side.
+const LANES: usize = 8;
+
+/// See the module; `WEIGHTED` where rows weigh more or less than 1.
+pub(crate) struct Means<const WEIGHTED: bool> {
+    center: f64,
+    /// Weighted targets less `center`; where they are weighted, weights, and what rows add to the impurity.
+    y: Vec<f64>,
+    weights: Vec<f64>,
+    own: Vec<f64>,
+    spare: Vec<u32>,
+    spares: [Vec<f64>; 3],
+    /// The node at hand.
+    start: usize,
+    end: usize,
+    total: f64,
+    weight: f64,
+    impurity: f64,
+    /// Sums, weights and numbers of rows on the left of one cut a column.
+    columns: ([f64; MOST], [f64; MOST], [u32; MOST]),
+    /// Of few rows: the weighted target, the weight, and what is added to the impurity.
+    few: [[f64; 3]; SET],
+}
+
+impl<const WEIGHTED: bool> Means<WEIGHTED> {
+    /// Targets less `center`, and weights where they are asked for, by row.
+    pub(crate) fn new(y: &[f64], center: f64, weights: Option<&[f64]>, rows: &[u32]) -> Self {
+        let count = rows.len();
+        let weight = |row: u32| weights.map_or(1.0, |w| w[row as usize]);
+        let y = |row: u32| y[row as usize];
+        let extra = if WEIGHTED { rows } else { &[] };
+        let spares = [vec![0.0; count], vec![0.0; extra.len()], vec![0.0; extra.len()]];
+        Self {
+            center,
+            y: rows.iter().map(|&row| weight(row) * y(row)).collect(),
+            weights: extra.iter().map(|&row| weight(row)).collect(),
+            own: extra.iter().map(|&row| weight(row) * (y(row) * y(row))).collect(),
+            spare: vec![0; count],
+            spares,
+            start: 0,
+            end: 0,
+            total: 0.0,
+            weight: 0.0,
+            impurity: 0.0,
+            columns: ([0.0; MOST], [0.0; MOST], [0; MOST]),
+            few: [[0.0; 3]; SET],
+        }
+    }
+
+    #[inline(always)]
+    fn stats(&mut self, total: f64, weight: f64, own: f64) -> Stats {
+        (self.total, self.weight) = (total, weight);
+        self.impurity = ((own - total * total / weight) / weight).max(0.0);
+        Stats { weight, impurity: self.impurity }
+    }
+
+    /// The score of a cut from what lies on its left.
+    #[inline(always)]
+    fn ratio(&self, sum: f64, weight: f64) -> f64 {
+        let rest = self.total - sum;
+        sum * sum / weight + rest * rest / (self.weight - weight)
+    }
+}
+
+/// Adds lanes up in a fixed tree.
+#[inline(always)]
+fn folded(mut lanes: [f64; LANES]) -> f64 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Sums numbers of rows whose codes are at most `last`, eight side by side.
+#[inline(always)]
+fn summed(codes: &[[u32; SET]], numbers: &[f64], last: u32) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (eights, rest) = numbers.as_chunks::<LANES>();
+    let codes = codes.as_flattened();
+    for (numbers, codes) in eights.iter().zip(codes.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            sums[lane] += if codes[lane] <= last { numbers[lane] } else { 0.0 };
+        }
+    }
+    for ((sum, number), code) in sums.iter_mut().zip(rest).zip(&codes[eights.len() * LANES..]) {
+        *sum += if *code <= last { *number } else { 0.0 };
+    }
+    folded(sums)
+}
+
+impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
+    #[inline(always)]
+    fn enter(&mut self, start: usize, end: usize) -> Stats {
+        (self.start, self.end) = (start, end);
+        let y = &self.y[start..end];
+        let (weight, own) = if WEIGHTED {
+            (vector::sum(&self.weights[start..end]), vector::sum(&self.own[start..end]))
+        } else {
+            (y.len() as f64, vector::dot(y, y))
+        };
+        self.stats(vector::sum(y), weight, own)
+    }
+
+    #[inline(always)]
+    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], last: u32) -> (f64, usize) {
+        let rows = self.end - self.start;
+        let mut left = 0;
+        for (at, block) in codes.iter().enumerate() {
+            let there = (rows - SET * at).min(SET);
+            left += (lanes.up_to(block, last) & (u16::MAX >> (SET - there))).count_ones() as usize;
+        }
+        let sum = summed(codes, &self.y[self.start..self.end], last);
+        let weight = if WEIGHTED { summed(codes, &self.weights[self.start..self.end], last) } else { left as f64 };
+        (self.ratio(sum, weight), left)
+    }
+
+    #[inline(always)]
+    fn sums_columns(&self, width: usize) -> bool {
+        [8, 16, 32, MOST].contains(&width)
+    }
+
+    #[inline(always)]
+    fn sum_columns(&mut self, records: &[u32], width: usize, rows: &[u32], last: &[u32]) {
+        let (y, weights) = (&self.y[self.start..self.end], &self.weights);
+        let weights = if WEIGHTED { &weights[self.start..self.end] } else { y };
+        let (sums, others, counts) = &mut self.columns;
+        by_width!(width, W => {
+            let Some(last) = last.first_chunk::<W>() else { return };
+            let records = records.as_chunks::<W>().0;
+            let (mut sum, mut weight, mut count) = ([0.0; W], [0.0; W], [0u32; W]);
+            for ((&row, &y), &w) in rows.iter().zip(y).zip(weights) {
+                let record = &records[row as usize];
+                for lane in 0..W {
+                    let left = record[lane] <= last[lane];
+                    sum[lane] += if left { y } else { 0.0 };
+                    count[lane] += u32::from(left);
+                    if WEIGHTED {
+                        weight[lane] += if left { w } else { 0.0 };
+                    }
+                }
+            }
+            sums[..W].copy_from_slice(&sum);
+            others[..W].copy_from_slice(&weight);
+            counts[..W].copy_from_slice(&count);
+        });
+    }
+
+    #[inline(always)]
+    fn column(&mut self, column: usize) -> (f64, usize) {
+        let left = self.columns.2[column] as usize;
+        let weight = if WEIGHTED { self.columns.1[column] } else { left as f64 };
+        (self.ratio(self.columns.0[column], weight), left)
+    }
+
+    #[inline(always)]
+    fn split(&mut self, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize {
+        let codes = codes.as_flattened();
+        let end = start + rows.len();
+        let (mut left, mut right) = (0, 0);
+        let [y_spare, weight_spare, own_spare] = &mut self.spares;
+        let y = &mut self.y[start..end];
+        for at in 0..rows.len() {
+            let (row, target) = (rows[at], y[at]);
+            let goes_left = usize::from(codes[at] <= last);
+            // Both places are written; the right one counts.
+            (rows[left], y[left]) = (row, target);
+            (self.spare[right], y_spare[right]) = (row, target);
+            if WEIGHTED {
+                let (weight, own) = (self.weights[start + at], self.own[start + at]);
+                (self.weights[start + left], self.own[start + left]) = (weight, own);
+                (weight_spare[right], own_spare[right]) = (weight, own);
+            }
+            left += goes_left;
+            right += 1 - goes_left;
+        }
+        rows[left..].copy_from_slice(&self.spare[..right]);
+        y[left..].copy_from_slice(&y_spare[..right]);
+        if WEIGHTED {
+            self.weights[start + left..end].copy_from_slice(&weight_spare[..right]);
+            self.own[start + left..end].copy_from_slice(&own_spare[..right]);
+        }
+        left
+    }
+
+    #[inline(always)]
+    fn few_load(&mut self, start: usize, end: usize) {
+        for (few, at) in self.few.iter_mut().zip(start..end) {
+            let y = self.y[at];
+            *few = if WEIGHTED { [y, self.weights[at], self.own[at]] } else { [y, 1.0, y * y] };
+        }
+    }
+
+    #[inline(always)]
+    fn few_enter(&mut self, set: u16) -> Stats {
+        let [mut total, mut weight, mut own] = [0.0; 3];
+        for at in finder::members(set) {
+            let [y, w, o] = self.few[at];
+            total += y;
+            weight += w;
+            own += o;
+        }
+        self.stats(total, weight, own)
+    }
+
+    #[inline(always)]
+    fn few_score(&mut self, left: u16) -> f64 {
+        let [mut sum, mut weight] = [0.0; 2];
+        for at in finder::members(left) {
+            sum += self.few[at][0];
+            weight += self.few[at][1];
+        }
+        self.ratio(sum, weight)
+    }
+
+    #[inline(always)]
+    fn is_perfect(&self, _: f64, rows: usize) -> bool {
+        rows == 2
+    }
+
+    #[inline(always)]
+    fn gain(&self, score: f64) -> f64 {
+        score - self.total * self.total / self.weight
+    }
+
+    #[inline(always)]
+    fn value(&self, out: &mut Vec<f64>) {
+        out.push(self.total / self.weight + self.center);
+    }
+}

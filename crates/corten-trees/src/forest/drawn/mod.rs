@@ -1,0 +1,313 @@
+//! Growing a tree whose cuts are drawn: nothing is sorted.
+//!
+//! A node needs the least and the greatest value of each column that is drawn for it (Geurts, Ernst & Wehenkel,
+//! "Extremely randomized trees", 2006), and what lies left of one threshold. Trees are those of
+//! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: missing values, limits on more
+//! than numbers of rows, several outputs, other losses.
+
+pub(super) mod classes;
+mod columns;
+mod few;
+mod means;
+#[cfg(test)]
+mod tests;
+
+use corten_core::random::Stream;
+use corten_core::{CancelToken, Result};
+use corten_kernels::lanes::{self, Lanes, Work};
+use corten_kernels::splits::SET;
+
+use super::draws::{Draws, Known};
+use super::finder::{Span, Stats};
+use super::grower::{PURE, Rules};
+use super::ranks::{Code, NO_MISSING, Table};
+use super::tree::{GrownTree, Node};
+
+pub(crate) use classes::Classes;
+pub(crate) use means::Means;
+
+/// Columns a drawn one up to which all are looked at in one pass.
+const SHARE: usize = 4;
+
+/// What a tree is grown for: keeps what goes with each row, in the order of rows.
+pub(crate) trait Target {
+    /// Turns to the rows of a node, one that [`Target::split`] made or the root; nodes come depth first, left ones first.
+    fn enter(&mut self, start: usize, end: usize) -> Stats;
+    /// The score of a cut of the node, and the number of rows on its left. Codes of rows stand in sixteens, and whatever
+    /// stands behind the last one.
+    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], last: u32) -> (f64, usize);
+    /// Whether records of so many codes are summed column beside column.
+    fn sums_columns(&self, _width: usize) -> bool {
+        false
+    }
+    /// Sums the left sides of one cut a column.
+    fn sum_columns(&mut self, _records: &[u32], _width: usize, _rows: &[u32], _last: &[u32]) {}
+    /// The score of the cut of a column that was summed, and the number of rows on its left.
+    fn column(&mut self, _column: usize) -> (f64, usize) {
+        (f64::NAN, 0)
+    }
+    /// Moves the rows of a node to its sides, in order; gives the number on the left.
+    fn split(&mut self, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize;
+    /// Reads what goes with the rows of a node that are at most [`SET`]; the node counts as entered.
+    fn few_load(&mut self, start: usize, end: usize);
+    /// Turns to a node: a set of the few rows.
+    fn few_enter(&mut self, set: u16) -> Stats;
+    /// The score of a cut of the set, from what lies on its left.
+    fn few_score(&mut self, left: u16) -> f64;
+    /// Whether no cut of the node, which has so many rows, can be better than one of this score.
+    fn is_perfect(&self, score: f64, rows: usize) -> bool;
+    /// By how much a cut of this score lowers the weighted impurity of the node.
+    fn gain(&self, score: f64) -> f64;
+    /// Appends the value of the node.
+    fn value(&self, out: &mut Vec<f64>);
+}
+
+/// A part of the rows that becomes a node.
+#[derive(Clone, Copy)]
+struct Part {
+    start: usize,
+    end: usize,
+    depth: usize,
+    /// The parent's place, and whether this is its left child.
+    parent: Option<(u32, bool)>,
+}
+
+/// A cut of a node.
+#[derive(Clone, Copy)]
+struct Cut {
+    feature: usize,
+    threshold: f64,
+    /// Greatest code that goes left.
+    last: u32,
+    score: f64,
+}
+
+/// See the module.
+pub(crate) struct Drawn<'a, C: Code, T: Target> {
+    table: &'a Table<C>,
+    rules: &'a Rules,
+    /// What nodes draw from, each from a sequence of its own.
+    stream: Stream,
+    target: T,
+    rows: Vec<u32>,
+    draws: Draws,
+    known: Known,
+    /// Codes of a node's rows in the column at hand, and in that of the best cut.
+    codes: [Vec<[u32; SET]>; 2],
+    /// Whether all columns are looked at in one pass.
+    at_once: bool,
+    /// Cuts that are weighed together.
+    cuts: Vec<Cut>,
+    few: few::Few,
+    open: Vec<Part>,
+    /// Weight of all rows.
+    weight: f64,
+    tree: GrownTree,
+}
+
+/// Whether trees of such rules, on this table, are grown here.
+pub(crate) fn suits<C: Code>(table: &Table<C>, rules: &Rules) -> bool {
+    rules.random
+        && rules.max_leaf_nodes.is_none()
+        && rules.monotonic.is_empty()
+        && rules.min_weight_leaf <= 0.0
+        && table.columns.iter().all(|c| c.missing == NO_MISSING)
+}
+
+impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
+    /// For rows in the order in which the target has what goes with them; `width` is that of a node's value.
+    pub(crate) fn new(
+        table: &'a Table<C>,
+        rules: &'a Rules,
+        stream: Stream,
+        rows: Vec<u32>,
+        target: T,
+        width: usize,
+    ) -> Self {
+        let columns = table.columns.len();
+        Self {
+            table,
+            rules,
+            stream,
+            rows,
+            draws: Draws::new(columns),
+            known: Known::new(columns),
+            codes: Default::default(),
+            at_once: columns <= SHARE * rules.max_features
+                && target.sums_columns(table.stride)
+                && C::words(&table.by_row).is_some(),
+            cuts: Vec::new(),
+            few: few::Few::new(columns),
+            target,
+            open: Vec::new(),
+            weight: 0.0,
+            tree: GrownTree { width, ..GrownTree::default() },
+        }
+    }
+
+    /// # Errors
+    /// [`corten_core::Error::Cancelled`].
+    pub(crate) fn grow(mut self, cancel: &CancelToken) -> Result<GrownTree> {
+        lanes::run(Growth { grower: &mut self, cancel })?;
+        Ok(self.tree)
+    }
+
+    #[inline(always)]
+    fn all<L: Lanes>(&mut self, lanes: L, cancel: &CancelToken) -> Result<()> {
+        self.open.push(Part { start: 0, end: self.rows.len(), depth: 0, parent: None });
+        while let Some(part) = self.open.pop() {
+            if part.end - part.start <= SET {
+                self.subtree(lanes, part);
+                continue;
+            }
+            cancel.check()?;
+            self.node(lanes, part);
+        }
+        Ok(())
+    }
+
+    /// Writes a node and splits it, where it can be.
+    #[inline(always)]
+    fn node<L: Lanes>(&mut self, lanes: L, part: Part) {
+        let Part { start, end, depth, .. } = part;
+        let stats = self.target.enter(start, end);
+        let (at, last) = self.write(part, end - start, stats);
+        if last {
+            return;
+        }
+        self.known.enter(depth);
+        let mut stream = self.stream.at(u64::from(at));
+        let best = if self.at_once {
+            self.search_at_once(lanes, part, &mut stream)
+        } else {
+            self.search(lanes, part, &mut stream)
+        };
+        self.draws.reset();
+        let Some(cut) = best.filter(|cut| self.is_worth(cut.score)) else { return };
+        let left = self.target.split(&mut self.rows[start..end], start, &self.codes[1], cut.last);
+        self.lead(at, cut, 2 * left > end - start);
+        let child = |is_left, start, end| Part { start, end, depth: depth + 1, parent: Some((at, is_left)) };
+        self.open.extend([child(false, start + left, end), child(true, start, start + left)]);
+    }
+
+    /// The best of drawn cuts, column by column; leaves the codes of its column.
+    #[inline(always)]
+    fn search<L: Lanes>(&mut self, lanes: L, part: Part, stream: &mut Stream) -> Option<Cut> {
+        let rows = part.end - part.start;
+        let least = self.rules.min_samples_leaf;
+        let mut best: Option<Cut> = None;
+        let (mut visited, mut varied) = (0, 0);
+        while visited < self.rules.max_features || varied == 0 {
+            let Some(feature) = self.draws.next(stream) else { break };
+            visited += 1;
+            if self.known.has(feature) {
+                continue;
+            }
+            let (low, high) =
+                columns::gather(lanes, self.table, feature, &self.rows[part.start..part.end], &mut self.codes[0]);
+            if low == high {
+                self.known.add(feature);
+                continue;
+            }
+            varied += 1;
+            let span = Span { low, high, missing: 0 };
+            let (threshold, last) = self.table.columns[feature].cut_at(&span, stream.uniform());
+            let (score, left) = self.target.score(lanes, &self.codes[0], last);
+            if left >= least && rows - left >= least && best.is_none_or(|b| score > b.score) {
+                best = Some(Cut { feature, threshold, last, score });
+                self.codes.swap(0, 1);
+                if self.target.is_perfect(score, rows) {
+                    break;
+                }
+            }
+        }
+        best
+    }
+
+    /// The same where records are short: all columns are looked at, and all cuts weighed, in one pass over the rows each.
+    #[inline(always)]
+    fn search_at_once<L: Lanes>(&mut self, lanes: L, part: Part, stream: &mut Stream) -> Option<Cut> {
+        let rows = &self.rows[part.start..part.end];
+        let width = self.table.stride;
+        let records = C::words(&self.table.by_row)?;
+        let (low, high) = columns::spans(records, width, rows);
+        let mut lasts = [0; columns::MOST];
+        self.cuts.clear();
+        let mut visited = 0;
+        while visited < self.rules.max_features || self.cuts.is_empty() {
+            let Some(feature) = self.draws.next(stream) else { break };
+            visited += 1;
+            if low[feature] == high[feature] {
+                continue;
+            }
+            let span = Span { low: low[feature], high: high[feature], missing: 0 };
+            let (threshold, last) = self.table.columns[feature].cut_at(&span, stream.uniform());
+            lasts[feature] = last;
+            self.cuts.push(Cut { feature, threshold, last, score: f64::NAN });
+        }
+        self.target.sum_columns(records, width, rows, &lasts);
+        let least = self.rules.min_samples_leaf;
+        let mut best: Option<Cut> = None;
+        for cut in &self.cuts {
+            let (score, left) = self.target.column(cut.feature);
+            if left >= least && rows.len() - left >= least && best.is_none_or(|b| score > b.score) {
+                best = Some(Cut { score, ..*cut });
+            }
+        }
+        if let Some(cut) = best {
+            columns::gather(lanes, self.table, cut.feature, rows, &mut self.codes[1]);
+        }
+        best
+    }
+
+    /// Writes a node as a leaf, of so many rows; says whether it stays one.
+    #[inline(always)]
+    fn write(&mut self, part: Part, samples: usize, stats: Stats) -> (u32, bool) {
+        let (rules, nodes) = (self.rules, &mut self.tree.nodes);
+        let at = nodes.len() as u32;
+        if let Some((parent, is_left)) = part.parent {
+            let parent = &mut nodes[parent as usize];
+            *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
+        } else {
+            self.weight = stats.weight;
+        }
+        let Stats { weight, impurity } = stats;
+        let (left, right, samples32) = (at, at, samples as u32);
+        let leaf =
+            Node { left, right, feature: 0, threshold: 0.0, missing_left: false, samples: samples32, weight, impurity };
+        nodes.push(leaf);
+        self.target.value(&mut self.tree.values);
+        let last = part.depth >= rules.max_depth
+            || samples < rules.min_samples_split
+            || samples < 2 * rules.min_samples_leaf
+            || impurity <= PURE;
+        (at, last)
+    }
+
+    /// Whether a cut gains enough.
+    #[inline(always)]
+    fn is_worth(&self, score: f64) -> bool {
+        self.target.gain(score) / self.weight + PURE >= self.rules.min_impurity_decrease
+    }
+
+    /// Makes a leaf an inner node.
+    #[inline(always)]
+    fn lead(&mut self, at: u32, cut: Cut, missing_left: bool) {
+        let node = &mut self.tree.nodes[at as usize];
+        (node.feature, node.threshold, node.missing_left) = (cut.feature as u32, cut.threshold, missing_left);
+    }
+}
+
+struct Growth<'w, 'a, C: Code, T: Target> {
+    grower: &'w mut Drawn<'a, C, T>,
+    cancel: &'w CancelToken,
+}
+
+impl<C: Code, T: Target> Work for Growth<'_, '_, C, T> {
+    type Out = Result<()>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Result<()> {
+        self.grower.all(lanes, self.cancel)
+    }
+}

@@ -1,0 +1,148 @@
+//! Trees against those of the grower that moves rows column by column.
+
+use corten_core::random::Stream;
+use corten_core::{CancelToken, Column, Data, Table as Rows};
+
+use super::*;
+use crate::forest::counts::Counts;
+use crate::forest::finder::{Entry, Finder};
+use crate::forest::grower::Grower;
+use crate::forest::means::{self, Squared};
+use crate::forest::purity::{Entropy, Gini, Purity};
+use crate::forest::ranks::{self, Ranks};
+
+const N: usize = 500;
+
+/// Columns of few and of many values, some of one.
+fn data(columns: usize) -> Data<'static> {
+    let mut stream = Stream::new(7, columns as u64);
+    let values = |at: usize| [30, 6, 200, 1, 5000][at % 5];
+    let mut column =
+        |at| Column::f64(at, (0..N).map(|_| stream.below(values(at)) as f64 / 8.0 - 1.0).collect::<Vec<_>>());
+    Data::Table(Rows::named((0..columns).map(&mut column).collect()).unwrap())
+}
+
+fn rules(max_features: usize, min_samples_leaf: usize) -> Rules {
+    Rules {
+        random: true,
+        max_depth: usize::MAX,
+        min_samples_split: 2,
+        min_samples_leaf,
+        min_weight_leaf: 0.0,
+        max_features,
+        max_leaf_nodes: None,
+        min_impurity_decrease: 0.0,
+        monotonic: Vec::new(),
+        bounds: (f64::NEG_INFINITY, f64::INFINITY),
+    }
+}
+
+fn expected<C: Code>(
+    table: &Table<C>,
+    rules: &Rules,
+    finder: &mut dyn Finder,
+    rows: Vec<Entry>,
+    width: usize,
+) -> GrownTree {
+    Grower::new(table, rules, finder, Stream::new(3, 4), rows, width).grow(&CancelToken::new()).unwrap()
+}
+
+fn drawn<C: Code>(table: &Table<C>, rules: &Rules, target: impl Target, rows: Vec<u32>, width: usize) -> GrownTree {
+    assert!(suits(table, rules));
+    Drawn::new(table, rules, Stream::new(3, 4), rows, target, width).grow(&CancelToken::new()).unwrap()
+}
+
+fn same_classes<C: Code>(table: &Table<C>, rules: &Rules) {
+    let mut stream = Stream::new(1, 0);
+    for classes in [1, 2, 5, 70] {
+        let codes: Vec<u32> = (0..N).map(|_| stream.below(classes as u64) as u32).collect();
+        let rows = classes::sorted(&codes, classes);
+        let entry = |row: u32| Entry::new(row, Counts::<Gini>::payload(codes[row as usize], 1).unwrap());
+        let entries = || (0..N as u32).map(entry).collect();
+        let want = expected(table, rules, &mut Counts::new(Gini, classes), entries(), classes);
+        let got = drawn(table, rules, Classes::new(Gini, classes, &codes, &rows), rows.clone(), classes);
+        assert!(got == want, "{classes} {rules:?}");
+        // Terms of entropies add up in another order; that of two classes doesn't matter.
+        if classes == 2 {
+            let entropy = Entropy::up_to(N);
+            let want = expected(table, rules, &mut Counts::new(entropy.clone(), 2), entries(), 2);
+            assert!(drawn(table, rules, Classes::new(entropy, 2, &codes, &rows), rows, 2) == want);
+        }
+    }
+}
+
+fn same_means<C: Code>(table: &Table<C>, rules: &Rules) {
+    let mut stream = Stream::new(2, 0);
+    // Whole numbers, whose sums don't depend on their order.
+    let y: Vec<f64> = (0..N).map(|_| stream.below(50) as f64 - 25.0).collect();
+    for weighted in [false, true] {
+        let weights: Vec<f64> = (0..N).map(|_| if weighted { stream.below(4) as f64 } else { 1.0 }).collect();
+        let rows: Vec<u32> = (0..N as u32).filter(|&row| weights[row as usize] > 0.0).collect();
+        let entries = rows.iter().map(|&row| Entry::new(row, 1)).collect();
+        let mut finder = means::Means::<Squared>::new(&y, 1, &[0.5], Some(&weights));
+        let want = expected(table, rules, &mut finder, entries, 1);
+        let got = if weighted {
+            drawn(table, rules, Means::<true>::new(&y, 0.5, Some(&weights), &rows), rows, 1)
+        } else {
+            drawn(table, rules, Means::<false>::new(&y, 0.5, None, &rows), rows, 1)
+        };
+        assert!(got == want, "{weighted} {rules:?}");
+    }
+}
+
+#[test]
+fn trees_are_those_of_the_other_grower() {
+    for columns in [5, 20, 70] {
+        let data = data(columns);
+        for (max_features, leaf) in [(1, 1), (2, 3), (columns / 2, 1), (columns, 1), (columns, 7)] {
+            let rules = rules(max_features, leaf);
+            let Ranks::Narrow(ranks) = ranks::rank(&data, 1).unwrap() else { panic!("many values") };
+            same_classes(&ranks, &rules);
+            same_means(&ranks, &rules);
+            if let Some(Ranks::Wide(floats)) = ranks::floats(&data, 1, max_features).unwrap() {
+                same_classes(&floats, &rules);
+                same_means(&floats, &rules);
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_of_depth_and_gain_hold() {
+    let data = data(5);
+    let Ranks::Narrow(table) = ranks::rank(&data, 1).unwrap() else { panic!("many values") };
+    let rules = Rules { max_depth: 4, min_samples_split: 12, min_impurity_decrease: 1e-3, ..rules(2, 2) };
+    same_classes(&table, &rules);
+    same_means(&table, &rules);
+}
+
+/// The kernels of sums against sums one by one.
+#[test]
+fn sums_are_those_of_single_rows() {
+    fn plain<P: Purity>(purity: P, left: &[u32], all: &[u32]) -> f64 {
+        let mut sums = (P::Sum::default(), P::Sum::default());
+        for (&l, &a) in left.iter().zip(all) {
+            purity.change(&mut sums.0, 0, l);
+            purity.change(&mut sums.1, 0, a - l);
+        }
+        let (l, a) = (left.iter().sum::<u32>(), all.iter().sum::<u32>());
+        purity.side(sums.0, l) + purity.side(sums.1, a - l)
+    }
+    let mut stream = Stream::new(5, 5);
+    for n in [17usize, 63, 64, 65, 300] {
+        let mut labels: Vec<u32> = (0..n).map(|_| stream.below(3) as u32).collect();
+        labels.sort_unstable();
+        let rows: Vec<u32> = (0..n as u32).collect();
+        let mut codes = vec![[7u32; SET]; n.div_ceil(SET)];
+        codes.as_flattened_mut()[..n].iter_mut().for_each(|c| *c = stream.below(20) as u32);
+        let mut target = Classes::new(Gini, 3, &labels, &rows);
+        target.enter(0, n);
+        let (mut left, mut all) = ([0; 3], [0; 3]);
+        for (at, &label) in labels.iter().enumerate() {
+            all[label as usize] += 1;
+            left[label as usize] += u32::from(codes.as_flattened()[at] <= 9);
+        }
+        let (score, count) = target.score(lanes::Plain, &codes, 9);
+        assert_eq!((score, count as u32), (plain(Gini, &left, &all), left.iter().sum()));
+    }
+}
