@@ -11,7 +11,16 @@ pub trait Lanes: Copy {
     fn span(self, codes: &[u32; SET], set: u16) -> (u32, u32);
     /// The rows whose code is at most `last`.
     fn up_to(self, codes: &[u32; SET], last: u32) -> u16;
+    /// The codes at some rows times a stride; 0 where that lies beyond the end.
+    fn gather(self, codes: &[u32], stride: u32, rows: &[u32; SET]) -> [u32; SET];
+    /// The members of a set, in order; what stands behind them is any of the others.
+    fn members(self, set: u16, from: &[u32; SET]) -> [u32; SET];
+    /// The same of numbers, by the lower half of the set.
+    fn members_f64(self, set: u16, from: &[f64; HALF]) -> [f64; HALF];
 }
+
+/// Numbers of twice the width in a register.
+pub const HALF: usize = SET / 2;
 
 /// What is compiled for each level.
 pub trait Work {
@@ -45,6 +54,32 @@ impl Lanes for Plain {
         }
         set as u16
     }
+
+    #[inline(always)]
+    fn gather(self, codes: &[u32], stride: u32, rows: &[u32; SET]) -> [u32; SET] {
+        rows.map(|row| codes.get(row as usize * stride as usize).copied().unwrap_or(0))
+    }
+
+    #[inline(always)]
+    fn members(self, set: u16, from: &[u32; SET]) -> [u32; SET] {
+        members(set, from)
+    }
+
+    #[inline(always)]
+    fn members_f64(self, set: u16, from: &[f64; HALF]) -> [f64; HALF] {
+        members(set, from)
+    }
+}
+
+#[inline(always)]
+fn members<T: Copy, const N: usize>(set: u16, from: &[T; N]) -> [T; N] {
+    let (mut out, mut count) = (*from, 0);
+    for (lane, &x) in from.iter().enumerate() {
+        // Written in any case, counted where it is a member: no branch.
+        out[count] = x;
+        count += usize::from(set >> lane & 1);
+    }
+    out
 }
 
 /// Does work by the best instructions that the CPU has and [`level`](crate::cpu::level) allows.
@@ -70,11 +105,13 @@ pub fn run<W: Work>(work: W) -> W::Out {
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod x86 {
     use core::arch::x86_64::{
-        _mm512_cmple_epu32_mask, _mm512_loadu_si512, _mm512_mask_reduce_max_epu32, _mm512_mask_reduce_min_epu32,
-        _mm512_set1_epi32,
+        _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_loadu_pd, _mm512_loadu_si512,
+        _mm512_mask_compress_epi32, _mm512_mask_compress_pd, _mm512_mask_i32gather_epi32, _mm512_mask_reduce_max_epu32,
+        _mm512_mask_reduce_min_epu32, _mm512_mullo_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_pd,
+        _mm512_storeu_si512,
     };
 
-    use super::{Lanes, Plain, SET, Work};
+    use super::{HALF, Lanes, Plain, SET, Work};
 
     /// Whether the CPU counts bits.
     pub(super) fn counts() -> bool {
@@ -116,6 +153,49 @@ mod x86 {
                 _mm512_cmple_epu32_mask(_mm512_loadu_si512(codes.as_ptr().cast()), _mm512_set1_epi32(last as i32))
             }
         }
+
+        #[inline(always)]
+        fn gather(self, codes: &[u32], stride: u32, rows: &[u32; SET]) -> [u32; SET] {
+            let Ok(end) = i32::try_from(codes.len()) else { return Plain.gather(codes, stride, rows) };
+            let mut out = [0; SET];
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: this is only made where AVX-512 is; of the codes only those at places below their number are read,
+            // which 31 bits hold; 64 bytes are at the other ends, and no alignment is asked for.
+            unsafe {
+                let rows = _mm512_loadu_si512(rows.as_ptr().cast());
+                let places = _mm512_mullo_epi32(rows, _mm512_set1_epi32(stride as i32));
+                let there = _mm512_cmplt_epu32_mask(places, _mm512_set1_epi32(end));
+                let zero = _mm512_setzero_si512();
+                let found = _mm512_mask_i32gather_epi32::<4>(zero, there, places, codes.as_ptr().cast());
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), found);
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn members(self, set: u16, from: &[u32; SET]) -> [u32; SET] {
+            let mut out = [0; SET];
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: this is only made where AVX-512 is; 64 bytes are at both ends, and no alignment is asked for.
+            unsafe {
+                let from = _mm512_loadu_si512(from.as_ptr().cast());
+                // Zeroing what is left instead waits for the register's last value on some CPUs.
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_mask_compress_epi32(from, set, from));
+            }
+            out
+        }
+
+        #[inline(always)]
+        fn members_f64(self, set: u16, from: &[f64; HALF]) -> [f64; HALF] {
+            let mut out = [0.0; HALF];
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: this is only made where AVX-512 is; 64 bytes are at both ends, and no alignment is asked for.
+            unsafe {
+                let from = _mm512_loadu_pd(from.as_ptr());
+                _mm512_storeu_pd(out.as_mut_ptr(), _mm512_mask_compress_pd(from, set as u8, from));
+            }
+            out
+        }
     }
 }
 
@@ -127,11 +207,19 @@ mod tests {
     struct Both<'a>(&'a [u32; SET], u16, u32);
 
     impl Work for Both<'_> {
-        type Out = ((u32, u32), u16);
+        type Out = ((u32, u32), u16, [u32; SET], Vec<u32>, Vec<f64>);
 
         #[inline(always)]
         fn run<L: Lanes>(self, lanes: L) -> Self::Out {
-            (lanes.span(self.0, self.1), lanes.up_to(self.0, self.2))
+            let Both(codes, set, last) = self;
+            let table: Vec<u32> = (0..200).map(|i| i * i).collect();
+            let rows = codes.map(|code| code % 80);
+            let members = lanes.members(set, codes);
+            let numbers: [f64; HALF] = core::array::from_fn(|i| f64::from(codes[i]));
+            let half = lanes.members_f64(set, &numbers);
+            let counts = [set, set & 0xff].map(|set| set.count_ones() as usize);
+            let (members, half) = (members[..counts[0]].to_vec(), half[..counts[1]].to_vec());
+            (lanes.span(codes, set), lanes.up_to(codes, last), lanes.gather(&table, 3, &rows), members, half)
         }
     }
 
@@ -147,8 +235,13 @@ mod tests {
             let members = || codes.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1).map(|(_, &c)| c);
             let span = (members().min().unwrap_or(u32::MAX), members().max().unwrap_or(0));
             let left = codes.iter().enumerate().fold(0, |s, (i, &c)| s | u16::from(c <= last) << i);
-            assert_eq!(run(Both(codes, set, last)), (span, left));
-            assert_eq!(Both(codes, set, last).run(Plain), (span, left));
+            let places = codes.map(|code| code % 80 * 3);
+            let found = places.map(|at| if at < 200 { at * at } else { 0 });
+            let all: Vec<u32> = members().collect();
+            let half = members().take((set & 0xff).count_ones() as usize).map(f64::from).collect();
+            let expected = (span, left, found, all, half);
+            assert_eq!(run(Both(codes, set, last)), expected);
+            assert_eq!(Both(codes, set, last).run(Plain), expected);
         }
     }
 }

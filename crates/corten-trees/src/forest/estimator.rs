@@ -1,5 +1,6 @@
 //! The fit of single trees and forests.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ use super::prune::prune;
 use super::purity::{Entropy, Gini};
 use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
-use super::tree::GrownTree;
+use super::tree::{GrownTree, Summary};
 
 /// Tells the stream of a tree's draws of columns apart from that of rows.
 const COLUMNS: u64 = 0x0063_6f6c_756d << 16;
@@ -126,6 +127,14 @@ fn middle(y: &[f64], weights: Option<&[f64]>) -> f64 {
     if y.iter().all(|v| *v == v.trunc()) { mean.round() } else { mean }
 }
 
+/// What a fit adds.
+#[derive(Default)]
+struct Grown {
+    trees: Vec<GrownTree>,
+    summaries: Vec<Summary>,
+    oob: Option<OutOfBag>,
+}
+
 /// All that a tree is grown from.
 struct Plan<'a> {
     forest: &'a Forest<'a>,
@@ -204,15 +213,19 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     let ranks = if forest.random { ranks::floats(input.x, threads, rules.max_features)? } else { None };
     let ranks = ranks.map_or_else(|| ranks::rank(input.x, threads), Ok)?;
     input.context.cancel.check()?;
-    let (trees, oob) = match &ranks {
+    let Grown { trees, summaries, oob } = match &ranks {
         Ranks::Byte(table) => plan.trees(table, earlier.len(), threads)?,
         Ranks::Narrow(table) => plan.trees(table, earlier.len(), threads)?,
         Ranks::Wide(table) => plan.trees(table, earlier.len(), threads)?,
     };
     let added = trees.len();
+    let (mut importances, mut depth) = (vec![0.0; width], 0);
+    let before = earlier.iter().map(|tree| tree.summary(width));
+    for summary in before.chain(summaries) {
+        importances.iter_mut().zip(summary.importances).for_each(|(sum, x)| *sum += x);
+        depth = depth.max(summary.depth);
+    }
     let trees: Vec<GrownTree> = earlier.iter().cloned().chain(trees).collect();
-    let mut importances = vec![0.0; width];
-    trees.iter().for_each(|tree| tree.add_importances(&mut importances));
     let sum: f64 = importances.iter().sum();
     if sum > 0.0 {
         importances.iter_mut().for_each(|x| *x /= sum);
@@ -224,7 +237,8 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         features: width,
         max_features: rules.max_features.min(width),
         single: forest.single,
-        trees,
+        trees: Arc::new(trees),
+        depth,
         added,
         importances,
         oob,
@@ -268,12 +282,7 @@ fn whole(weights: Option<&[f64]>, as_they_are: bool, rows: usize) -> Option<Vec<
 
 impl Plan<'_> {
     /// Grows the trees from number `first` on, and scores each row by the trees that didn't see it.
-    fn trees<C: Code>(
-        &self,
-        table: &Table<C>,
-        first: usize,
-        threads: usize,
-    ) -> Result<(Vec<GrownTree>, Option<OutOfBag>)> {
+    fn trees<C: Code>(&self, table: &Table<C>, first: usize, threads: usize) -> Result<Grown> {
         let total = self.forest.trees - first;
         let done = AtomicUsize::new(0);
         let grown = parallel::map_blocks(threads, total, 1, |i, _| {
@@ -291,11 +300,19 @@ impl Plan<'_> {
             if let Some(progress) = &self.context.progress {
                 progress(&Step { iteration, total: Some(total), loss: None, validation_loss: None });
             }
-            Ok((tree, leaves))
+            let summary = tree.summary(table.columns.len());
+            Ok((tree, leaves, summary))
         });
-        let grown = grown.into_iter().collect::<Result<Vec<_>>>()?;
-        let oob = self.forest.oob.then(|| OutOfBag::of(self.task, &grown));
-        Ok((grown.into_iter().map(|(tree, _)| tree).collect(), oob))
+        let mut out = Grown::default();
+        let mut unseen = Vec::new();
+        for grown in grown {
+            let (tree, leaves, summary) = grown?;
+            out.trees.push(tree);
+            out.summaries.push(summary);
+            unseen.push(leaves);
+        }
+        out.oob = self.forest.oob.then(|| OutOfBag::of(self.task, &out.trees, &unseen));
+        Ok(out)
     }
 
     /// One tree, and how often each row was drawn for it.

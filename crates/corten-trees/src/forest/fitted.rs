@@ -1,6 +1,7 @@
 //! Fitted trees and their lowering.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use corten_core::Result;
 use corten_model::estimator::{Attribute, Fitted};
@@ -9,7 +10,7 @@ use corten_model::{Builder, Labels, Method, Output, Slot};
 use serde_json::{Value, json};
 
 use super::estimator::Task;
-use super::tree::GrownTree;
+use super::tree::{GrownTree, Summary};
 
 /// What the trees that didn't see a row say of it.
 #[derive(Clone, Debug)]
@@ -24,14 +25,14 @@ pub(crate) struct OutOfBag {
 
 impl OutOfBag {
     /// Averages over trees; each has a list of (row, leaf) for the rows that it didn't see.
-    pub(crate) fn of(task: &Task<'_>, trees: &[(GrownTree, Vec<(u32, u32)>)]) -> Self {
+    pub(crate) fn of(task: &Task<'_>, trees: &[GrownTree], unseen: &[Vec<(u32, u32)>]) -> Self {
         let (rows, width) = match task {
             Task::Classes { codes, labels } => (codes.len(), labels.len()),
             Task::Numbers { values, outputs, .. } => (values.len() / outputs, *outputs),
         };
         let mut answers = vec![0.0; rows * width];
         let mut counts = vec![0u32; rows];
-        for (tree, leaves) in trees {
+        for (tree, leaves) in trees.iter().zip(unseen) {
             for &(row, leaf) in leaves {
                 counts[row as usize] += 1;
                 let sums = &mut answers[row as usize * width..][..width];
@@ -74,7 +75,9 @@ pub(crate) struct Grove {
     pub(crate) features: usize,
     pub(crate) max_features: usize,
     pub(crate) single: bool,
-    pub(crate) trees: Vec<GrownTree>,
+    /// Shared with the model, which codes them when it is first run.
+    pub(crate) trees: Arc<Vec<GrownTree>>,
+    pub(crate) depth: usize,
     /// Trees that this fit grew.
     pub(crate) added: usize,
     pub(crate) importances: Vec<f64>,
@@ -141,10 +144,13 @@ impl Fitted for Grove {
     fn lower(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Output>> {
         let checked = builder.add(CheckFinite { allow_nan: true, names: names.to_vec() }, inputs)?;
         let width = self.trees[0].width;
-        let trees = Trees::build(TreesSpec {
+        let (features, outputs) = (self.features as u32, width as u32);
+        let nodes = self.trees.iter().map(|t| t.nodes.len()).sum();
+        let trees = Arc::clone(&self.trees);
+        let trees = Trees::later(features, outputs, nodes, move || TreesSpec {
             average: true,
-            trees: self.trees.iter().map(GrownTree::lowered).collect(),
-            ..TreesSpec::new(self.features as u32, width as u32)
+            trees: trees.iter().map(GrownTree::lowered).collect(),
+            ..TreesSpec::new(features, outputs)
         })?;
         let answers = builder.add(trees, &checked)?;
         let Some(labels) = self.labels.clone() else {
@@ -164,7 +170,7 @@ impl Fitted for Grove {
             "trees": self.trees.len(),
             "added": self.added,
             "leaves": self.trees.iter().map(GrownTree::leaves).sum::<usize>(),
-            "depth": self.trees.iter().map(GrownTree::depth).max(),
+            "depth": self.depth,
             "out_of_bag_score": self.oob.as_ref().map(|o| o.score),
             "rows_without_out_of_bag_score": self.oob.as_ref().map(|o| o.unscored),
             "seconds": self.seconds,
@@ -177,10 +183,19 @@ impl Fitted for Grove {
 
     fn members(&self) -> Vec<Box<dyn Fitted>> {
         let member = |tree: &GrownTree| -> Box<dyn Fitted> {
-            let mut importances = vec![0.0; self.features];
-            tree.add_importances(&mut importances);
-            let (labels, trees) = (self.labels.clone(), vec![tree.clone()]);
-            Box::new(Self { labels, single: true, trees, added: 1, importances, oob: None, seconds: 0.0, ..*self })
+            let Summary { importances, depth } = tree.summary(self.features);
+            let (labels, trees) = (self.labels.clone(), Arc::new(vec![tree.clone()]));
+            Box::new(Self {
+                labels,
+                single: true,
+                trees,
+                depth,
+                added: 1,
+                importances,
+                oob: None,
+                seconds: 0.0,
+                ..*self
+            })
         };
         self.trees.iter().map(member).collect()
     }

@@ -28,6 +28,12 @@ pub(crate) struct GrownTree {
     pub(crate) width: usize,
 }
 
+/// What is told of a tree as a whole.
+pub(crate) struct Summary {
+    pub(crate) importances: Vec<f64>,
+    pub(crate) depth: usize,
+}
+
 impl GrownTree {
     pub(crate) fn is_leaf(&self, at: usize) -> bool {
         self.nodes[at].left as usize == at
@@ -51,13 +57,16 @@ impl GrownTree {
         at
     }
 
-    /// Adds each feature's share of the gain (1 in all, or 0 for a single leaf).
-    pub(crate) fn add_importances(&self, out: &mut [f64]) {
-        let own = self.gains(out.len());
-        let total: f64 = own.iter().sum();
+    /// Each feature's share of the gain (1 in all, or 0 for a single leaf), and the length of the longest path.
+    pub(crate) fn summary(&self, features: usize) -> Summary {
+        let mut importances = self.gains(features);
+        let total: f64 = importances.iter().sum();
         if total > 0.0 {
-            out.iter_mut().zip(&own).for_each(|(o, x)| *o += x / total);
+            importances.iter_mut().for_each(|x| *x /= total);
+        } else {
+            importances.fill(0.0);
         }
+        Summary { importances, depth: self.depth() }
     }
 
     /// By how much each feature lowers the impurity, times the weight of the rows.

@@ -1,6 +1,7 @@
 //! Fitted stages and their lowering.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use corten_core::Result;
 use corten_model::estimator::{Attribute, Fitted};
@@ -13,7 +14,7 @@ use super::loss::Loss;
 use super::stages::Stages;
 use super::start::Start;
 use crate::forest::fitted::Grove;
-use crate::forest::tree::GrownTree;
+use crate::forest::tree::{GrownTree, Summary};
 
 /// What was fitted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -139,8 +140,7 @@ impl Fitted for Boosted {
 
     fn members(&self) -> Vec<Box<dyn Fitted>> {
         let member = |tree: &GrownTree| -> Box<dyn Fitted> {
-            let mut importances = vec![0.0; self.features];
-            tree.add_importances(&mut importances);
+            let Summary { importances, depth } = tree.summary(self.features);
             Box::new(Grove {
                 labels: None,
                 flat: true,
@@ -148,7 +148,8 @@ impl Fitted for Boosted {
                 features: self.features,
                 max_features: self.max_features,
                 single: true,
-                trees: vec![tree.clone()],
+                trees: Arc::new(vec![tree.clone()]),
+                depth,
                 added: 1,
                 importances,
                 oob: None,

@@ -18,7 +18,7 @@ use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS, NEVER, Node, Parts, VECTOR
 use super::cover::Cover;
 use super::linear::LinearLeaves;
 use super::spec::{LeafModel, Tree, TreeNode, TreesSpec};
-use super::{CodeColumn, ColumnRule, Precision, Rules, Trees, bad};
+use super::{CodeColumn, ColumnRule, Inner, Precision, Rules, Trees, bad};
 
 /// Nodes from which a build uses all cores.
 const PARALLEL: usize = 1 << 16;
@@ -37,6 +37,14 @@ fn each<T: Send, R: Send>(parallel: bool, items: Vec<T>, f: impl Fn(T) -> Result
     }
     let _ = parallel;
     items.into_iter().map(f).collect()
+}
+
+/// Whether this is a thread of a pool: one that waits there for others of the pool may be handed what waits for it.
+fn is_inside() -> bool {
+    #[cfg(feature = "parallel")]
+    return rayon::current_thread_index().is_some();
+    #[cfg(not(feature = "parallel"))]
+    false
 }
 
 /// A number node in terms of `<=`: feature, threshold, rule, and whether its children change places.
@@ -356,11 +364,17 @@ impl Trees {
     /// # Errors
     /// [`corten_core::Error::Format`] for indices that don't fit, a NaN threshold, or sizes beyond the limits.
     pub fn build(spec: TreesSpec) -> Result<Self> {
+        Inner::build(spec).map(Self::of)
+    }
+}
+
+impl Inner {
+    pub(super) fn build(spec: TreesSpec) -> Result<Self> {
         let total: usize = spec.trees.iter().map(|t| t.nodes.len()).sum();
         if total > u32::MAX as usize / 2 || spec.trees.iter().any(|t| t.nodes.is_empty()) {
             return Err(bad("a tree without nodes, or too many nodes"));
         }
-        let parallel = total >= PARALLEL;
+        let parallel = total >= PARALLEL && !is_inside();
         let checked = each(parallel, spec.trees.iter().collect(), |tree: &Tree| {
             let all = sizes(tree)?;
             if all[0] as usize == tree.nodes.len() {

@@ -35,7 +35,7 @@ impl Trees {
     /// [`Error::Unsupported`] for linear leaves, and where it isn't known how many rows reached the nodes;
     /// [`Error::Limit`] for trees that are too deep.
     pub(crate) fn game(&self, players: &[u32], count: usize) -> Result<TreesGame<'_>> {
-        let inner = &*self.0;
+        let inner = self.inner();
         if inner.linear.is_some() {
             return Err(Error::Unsupported("Trees whose leaves are linear models can't be explained exactly.".into()));
         }
@@ -59,7 +59,7 @@ impl Trees {
 impl Trees {
     /// Edges from a root to the deepest leaf.
     fn depth(&self) -> u32 {
-        let forest = &self.0.forest;
+        let forest = &self.inner().forest;
         let mut depths = vec![0u32; forest.parts().nodes.len()];
         let mut deepest = 0;
         // Children come after their parents.
@@ -79,18 +79,18 @@ impl Trees {
 
 impl TreesGame<'_> {
     fn game(&self) -> Result<Game<'_>> {
-        let forest = &self.trees.0.forest;
+        let forest = &self.trees.inner().forest;
         Game::new(forest, &self.players, self.count, &self.cover).map_err(|e| Error::Internal(e.into()))
     }
 
     pub(crate) fn outputs(&self) -> usize {
-        self.trees.0.base.len()
+        self.trees.inner().base.len()
     }
 
     /// Number that sums are divided by at the end.
     fn divisor(&self) -> f64 {
         let trees = &self.trees;
-        if trees.0.rules.average && !trees.is_empty() { trees.len() as f64 } else { 1.0 }
+        if trees.inner().rules.average && !trees.is_empty() { trees.len() as f64 } else { 1.0 }
     }
 
     /// The mean answer over the training weight, by output.
@@ -98,7 +98,7 @@ impl TreesGame<'_> {
         let mut mean = vec![0.0; self.outputs()];
         self.game()?.means(&mut mean);
         let divisor = self.divisor();
-        Ok(mean.iter().zip(&self.trees.0.base).map(|(m, base)| (m + base) / divisor).collect())
+        Ok(mean.iter().zip(&self.trees.inner().base).map(|(m, base)| (m + base) / divisor).collect())
     }
 
     /// Shapley values of `stride` rows, a multiple of the kernel's lanes: `values[(output * count + player) * stride + row]`;
@@ -111,7 +111,7 @@ impl TreesGame<'_> {
         values: &mut [f64],
         pairs: Option<&mut [f64]>,
     ) -> Result<()> {
-        let (inner, level, game) = (&*self.trees.0, cpu::level(), self.game()?);
+        let (inner, level, game) = (self.trees.inner(), cpu::level(), self.game()?);
         scratch.codes.clear();
         scratch.codes.resize(inner.coder.columns() * stride, 0);
         inner.coder.block(level, stride, column, &mut scratch.codes);

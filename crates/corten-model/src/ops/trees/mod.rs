@@ -9,6 +9,7 @@
 mod build;
 mod cover;
 mod game;
+mod lazy;
 mod linear;
 mod restore;
 mod score;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 
 use cover::Cover;
 pub(crate) use game::{GameScratch, TreesGame};
+use lazy::Lazy;
 use linear::LinearLeaves;
 pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
 pub use table::{CodeNode, CodeRule, TreesTable};
@@ -120,7 +122,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// An ensemble of trees: `n` numbers in, `outputs` numbers out. Clones share their memory.
 #[derive(Clone, Debug)]
-pub struct Trees(Arc<Inner>);
+pub struct Trees {
+    features: u32,
+    outputs: u32,
+    inner: Arc<Lazy>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -148,16 +154,26 @@ fn bad(what: &str) -> Error {
 }
 
 impl Trees {
+    fn of(inner: Inner) -> Self {
+        Self { features: inner.features, outputs: inner.base.len() as u32, inner: Arc::new(Lazy::of(inner)) }
+    }
+
+    fn inner(&self) -> &Inner {
+        self.inner.get()
+    }
+
     /// Number of trees.
     pub fn len(&self) -> usize {
-        self.0.forest.trees()
+        self.inner().forest.trees()
     }
 
     /// Whether there are no trees.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
+impl Inner {
     /// Checks everything, so that scoring needs no checks.
     fn checked(
         features: u32,
@@ -186,7 +202,7 @@ impl Trees {
         let average = rules.average && !parts.targets.is_empty();
         let divisors = (0..base.len()).filter(|_| average).map(|k| adds(k).max(1) as f64).collect();
         let forest = Forest::new(parts, &coder).map_err(bad)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self {
             features,
             rules,
             base,
@@ -202,18 +218,18 @@ impl Trees {
             lanes: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]
             planes: std::sync::OnceLock::new(),
-        })))
+        })
     }
 }
 
 impl Operator for Trees {
     fn check(&self, inputs: &[Slot]) -> Result<Shape> {
-        numbers_only("trees", inputs, Some(self.0.features as usize))?;
-        Ok(Shape::numbers(self.0.base.len()))
+        numbers_only("trees", inputs, Some(self.features as usize))?;
+        Ok(Shape::numbers(self.outputs as usize))
     }
 
     fn write(&self, tensors: &mut TensorWriter) -> Value {
-        let Inner { features, rules, base, columns, coder, forest, linear, cover, .. } = &*self.0;
+        let Inner { features, rules, base, columns, coder, forest, linear, cover, .. } = self.inner();
         let parts = forest.parts();
         let mut thresholds = Vec::new();
         for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.rule != ColumnRule::Category) {
@@ -274,7 +290,8 @@ impl Operator for Trees {
         let linear = LinearLeaves::read(tensors)?;
         let cover = Cover::read(tensors)?;
         let thresholds = tensors.f64("thresholds")?;
-        Self::checked(d.features, d.rules, tensors.f64("base")?, d.columns, &thresholds, parts, linear, cover)
+        let base = tensors.f64("base")?;
+        Inner::checked(d.features, d.rules, base, d.columns, &thresholds, parts, linear, cover).map(Self::of)
     }
 
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {
@@ -283,7 +300,7 @@ impl Operator for Trees {
     }
 
     fn bytes(&self) -> usize {
-        let parts = self.0.forest.parts();
+        let parts = self.inner().forest.parts();
         size_of_val(&*parts.nodes) + size_of_val(&*parts.payload) + size_of_val(&*parts.leaves)
     }
 }

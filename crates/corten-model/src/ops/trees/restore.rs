@@ -12,7 +12,7 @@ impl Trees {
     /// The ensemble over raw values. It scores as this one does, bit by bit; weights of trees are in their leaves, and
     /// every threshold is one of `<=`.
     pub fn spec(&self) -> TreesSpec {
-        let inner = &*self.0;
+        let inner = self.inner();
         let parts = inner.forest.parts();
         let cover = inner.cover.weights().unwrap_or_default();
         TreesSpec {

@@ -22,7 +22,7 @@ impl Trees {
     pub(crate) fn prepare(&self, rows: usize) {
         #[cfg(feature = "std")]
         {
-            let inner = &*self.0;
+            let inner = self.inner();
             if cpu::level() == cpu::Level::Avx512 {
                 inner.lanes.get_or_init(|| Lanes::new(&inner.forest, &inner.coder));
             }
@@ -36,7 +36,7 @@ impl Trees {
 
     /// Scores a block: codes its rows, then finds and adds up leaves.
     pub(super) fn score(&self, flow: &mut Flow<'_, '_>, inputs: &[Slot], first: u32) {
-        let inner = &*self.0;
+        let inner = self.inner();
         let (rows, stride) = (flow.rows, flow.stride);
         let mut scratch = core::mem::take(flow.scratch);
         let (before, after) = flow.split(first);

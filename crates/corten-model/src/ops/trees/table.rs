@@ -1,6 +1,5 @@
 //! An ensemble as plain tables, for what writes it down in another form.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use corten_core::Result;
@@ -98,7 +97,7 @@ impl<'a> TreesTable<'a> {
 impl Trees {
     /// The ensemble's tables.
     pub fn table(&self) -> TreesTable<'_> {
-        let inner = &*self.0;
+        let inner = self.inner();
         let parts = inner.forest.parts();
         let columns = inner.columns.iter().enumerate().map(|(at, c)| {
             let number = |missing_left, zero_missing| CodeRule::Number {
@@ -147,14 +146,14 @@ impl Trees {
     /// # Errors
     /// [`corten_core::Error::Format`] when there are not as many.
     pub fn with_leaves(&self, base: Vec<f64>, leaves: Vec<f64>) -> Result<Self> {
-        let inner = &*self.0;
+        let inner = self.inner();
         let parts = inner.forest.parts();
         if base.len() != inner.base.len() || leaves.len() != parts.leaves.len() {
             return Err(super::bad("other leaves must be as many as there are"));
         }
         let mut parts = parts.clone();
         parts.leaves = leaves;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::of(Inner {
             features: inner.features,
             rules: inner.rules,
             base,
@@ -170,6 +169,6 @@ impl Trees {
             lanes: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]
             planes: std::sync::OnceLock::new(),
-        })))
+        }))
     }
 }

@@ -8,7 +8,7 @@ use corten_kernels::splits::SET;
 
 use super::super::finder::Stats;
 use super::super::purity::Purity;
-use super::Target;
+use super::{Target, columns};
 
 /// See the module.
 pub(crate) struct Classes<P: Purity> {
@@ -43,7 +43,7 @@ impl<P: Purity> Classes<P> {
             weight: 0,
             sum: P::Sum::default(),
             mask: Vec::new(),
-            spare: vec![0; rows.len()],
+            spare: vec![0; rows.len() + SET],
             few: Vec::new(),
         }
     }
@@ -107,14 +107,7 @@ impl<P: Purity> Target for Classes<P> {
 
     #[inline(always)]
     fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], last: u32) -> (f64, usize) {
-        self.mask.clear();
-        for four in codes.chunks(4) {
-            let mut word = 0;
-            for (at, block) in four.iter().enumerate() {
-                word |= u64::from(lanes.up_to(block, last)) << (SET * at);
-            }
-            self.mask.push(word);
-        }
+        columns::mask(lanes, codes, last, &mut self.mask);
         let (mut sums, mut weight, mut start) = ((P::Sum::default(), P::Sum::default()), 0, 0);
         for &(_, count) in &self.own {
             let left = ones(&self.mask, start, start + count as usize);
@@ -127,30 +120,18 @@ impl<P: Purity> Target for Classes<P> {
     }
 
     #[inline(always)]
-    fn split(&mut self, rows: &mut [u32], _: usize, codes: &[[u32; SET]], last: u32) -> usize {
-        let codes = codes.as_flattened();
-        let (mut at, mut left, mut right) = (0, 0, 0);
+    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], _: usize, codes: &[[u32; SET]], last: u32) -> usize {
+        columns::mask(lanes, codes, last, &mut self.mask);
         // The right side's counts come first, so that the left one is the next node; what counts 0 is left out below.
-        let start = self.waiting.len();
-        let length = self.own.len();
+        let (start, length) = (self.waiting.len(), self.own.len());
         self.waiting.resize(start + 2 * length, (0, 0));
+        let mut at = 0;
         for (i, &(class, count)) in self.own.iter().enumerate() {
-            let before = left;
-            for _ in 0..count {
-                let row = rows[at];
-                let goes_left = usize::from(codes[at] <= last);
-                // Both places are written; the right one counts.
-                rows[left] = row;
-                self.spare[right] = row;
-                left += goes_left;
-                right += 1 - goes_left;
-                at += 1;
-            }
-            let on_left = (left - before) as u32;
+            let on_left = ones(&self.mask, at, at + count as usize);
+            at += count as usize;
             self.waiting[start + i] = (class, count - on_left);
             self.waiting[start + length + i] = (class, on_left);
         }
-        rows[left..].copy_from_slice(&self.spare[..right]);
         let mut to = start;
         for half in [start..start + length, start + length..start + 2 * length] {
             let before = to;
@@ -162,7 +143,7 @@ impl<P: Purity> Target for Classes<P> {
             self.lengths.push((to - before) as u32);
         }
         self.waiting.truncate(to);
-        left
+        columns::part(lanes, &self.mask, rows, &mut self.spare)
     }
 
     #[inline(always)]

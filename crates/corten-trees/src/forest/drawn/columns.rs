@@ -1,6 +1,6 @@
 //! What columns span in a node.
 
-use corten_kernels::lanes::Lanes;
+use corten_kernels::lanes::{HALF, Lanes};
 use corten_kernels::splits::SET;
 
 use super::super::ranks::{Code, Table};
@@ -32,11 +32,16 @@ pub(super) fn gather<L: Lanes, C: Code>(
         }
     };
     let (full, rest) = rows.as_chunks::<SET>();
-    for (block, rows) in out.iter_mut().zip(full) {
-        for lane in 0..SET {
-            block[lane] = codes[rows[lane] as usize * stride].get();
+    if let Some(words) = C::words(codes) {
+        for (block, rows) in out.iter_mut().zip(full) {
+            *block = lanes.gather(words, stride as u32, rows);
+            look(block);
         }
-        look(block);
+    } else {
+        for (block, rows) in out.iter_mut().zip(full) {
+            *block = rows.map(|row| codes[row as usize * stride].get());
+            look(block);
+        }
     }
     if let (Some(&first), Some(block)) = (rest.first(), out.last_mut()) {
         *block = [codes[first as usize * stride].get(); SET];
@@ -46,6 +51,70 @@ pub(super) fn gather<L: Lanes, C: Code>(
         look(block);
     }
     (lanes.span(&low, u16::MAX).0, lanes.span(&high, u16::MAX).1)
+}
+
+/// Moves the members of a mask to the front, the others behind them, in order; `spare` has room for [`SET`] more. Gives
+/// the number of members.
+#[inline(always)]
+pub(super) fn part<L: Lanes>(lanes: L, mask: &[u64], rows: &mut [u32], spare: &mut [u32]) -> usize {
+    let (mut left, mut right, mut at) = (0, 0, 0);
+    while let Some(block) = rows[at..].first_chunk::<SET>() {
+        let set = sixteen(mask, at);
+        let [ins, outs] = [set, !set].map(|set| lanes.members(set, block));
+        // What stands behind the members is written over, or lies where it was read already.
+        rows[left..left + SET].copy_from_slice(&ins);
+        spare[right..right + SET].copy_from_slice(&outs);
+        let count = set.count_ones() as usize;
+        (left, right, at) = (left + count, right + SET - count, at + SET);
+    }
+    for at in at..rows.len() {
+        let is_in = usize::from(sixteen(mask, at) & 1);
+        let row = rows[at];
+        (rows[left], spare[right]) = (row, row);
+        (left, right) = (left + is_in, right + 1 - is_in);
+    }
+    rows[left..].copy_from_slice(&spare[..right]);
+    left
+}
+
+/// The same for what goes with the rows.
+#[inline(always)]
+pub(super) fn part_f64<L: Lanes>(lanes: L, mask: &[u64], numbers: &mut [f64], spare: &mut [f64]) {
+    let (mut left, mut right, mut at) = (0, 0, 0);
+    while let Some(block) = numbers[at..].first_chunk::<HALF>() {
+        let set = sixteen(mask, at) & 0xff;
+        let [ins, outs] = [set, !set].map(|set| lanes.members_f64(set, block));
+        numbers[left..left + HALF].copy_from_slice(&ins);
+        spare[right..right + HALF].copy_from_slice(&outs);
+        let count = set.count_ones() as usize;
+        (left, right, at) = (left + count, right + HALF - count, at + HALF);
+    }
+    for at in at..numbers.len() {
+        let is_in = usize::from(sixteen(mask, at) & 1);
+        let number = numbers[at];
+        (numbers[left], spare[right]) = (number, number);
+        (left, right) = (left + is_in, right + 1 - is_in);
+    }
+    numbers[left..].copy_from_slice(&spare[..right]);
+}
+
+/// Which rows have codes up to `last`.
+#[inline(always)]
+pub(super) fn mask<L: Lanes>(lanes: L, codes: &[[u32; SET]], last: u32, out: &mut Vec<u64>) {
+    out.clear();
+    for four in codes.chunks(4) {
+        let mut word = 0;
+        for (at, block) in four.iter().enumerate() {
+            word |= u64::from(lanes.up_to(block, last)) << (SET * at);
+        }
+        out.push(word);
+    }
+}
+
+/// Sixteen bits of a mask from a place on that leaves as many in its word, or the rest of it.
+#[inline(always)]
+fn sixteen(mask: &[u64], at: usize) -> u16 {
+    (mask[at / 64] >> (at % 64)) as u16
 }
 
 /// Runs `$body` with the width of records as a constant.

@@ -16,13 +16,15 @@ pub(super) struct Few {
     codes: Vec<[u32; SET]>,
     made: Vec<u32>,
     subtree: u32,
+    /// The subtree's rows, and any behind them.
+    rows: [u32; SET],
     open: Vec<(Part, u16)>,
 }
 
 impl Few {
     pub(super) fn new(columns: usize) -> Self {
         let kept = if columns <= COLUMNS { columns } else { 1 };
-        Self { codes: vec![[0; SET]; kept], made: vec![0; kept], subtree: 0, open: Vec::new() }
+        Self { codes: vec![[0; SET]; kept], made: vec![0; kept], subtree: 0, rows: [0; SET], open: Vec::new() }
     }
 }
 
@@ -32,6 +34,8 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
     pub(super) fn subtree<L: Lanes>(&mut self, lanes: L, root: Part) {
         self.target.few_load(root.start, root.end);
         self.few.subtree += 1;
+        let rows = &self.rows[root.start..root.end];
+        self.few.rows[..rows.len()].copy_from_slice(rows);
         self.few.open.push((root, u16::MAX >> (SET - (root.end - root.start))));
         while let Some((part, set)) = self.few.open.pop() {
             let rows = set.count_ones() as usize;
@@ -62,7 +66,7 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
                 continue;
             }
             let table = self.table;
-            let codes = self.codes_of_few(feature, root, set);
+            let codes = self.codes_of_few(lanes, feature, root, set);
             let (low, high) = lanes.span(codes, set);
             if low == high {
                 self.known.add(feature);
@@ -90,7 +94,7 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
 
     /// The codes in a column of a subtree's rows, or at least of those of a set.
     #[inline(always)]
-    fn codes_of_few(&mut self, feature: usize, root: &Part, set: u16) -> &[u32; SET] {
+    fn codes_of_few<L: Lanes>(&mut self, lanes: L, feature: usize, root: &Part, set: u16) -> &[u32; SET] {
         let rows = &self.rows[root.start..root.end];
         let (codes, stride) = self.table.column(feature, rows.len());
         let code = |row: u32| codes[row as usize * stride].get();
@@ -102,7 +106,10 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
         let out = &mut self.few.codes[feature];
         if self.few.made[feature] != self.few.subtree {
             self.few.made[feature] = self.few.subtree;
-            out.iter_mut().zip(rows).for_each(|(out, &row)| *out = code(row));
+            match C::words(codes) {
+                Some(words) => *out = lanes.gather(words, stride as u32, &self.few.rows),
+                None => out.iter_mut().zip(rows).for_each(|(out, &row)| *out = code(row)),
+            }
         }
         out
     }

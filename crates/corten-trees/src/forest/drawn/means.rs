@@ -6,7 +6,7 @@ use corten_kernels::vector;
 
 use super::super::finder::{self, Stats};
 use super::Target;
-use super::columns::{MOST, by_width};
+use super::columns::{self, MOST, by_width};
 
 /// Rows that are summed side by side.
 const LANES: usize = 8;
@@ -19,7 +19,9 @@ pub(crate) struct Means<const WEIGHTED: bool> {
     weights: Vec<f64>,
     own: Vec<f64>,
     spare: Vec<u32>,
-    spares: [Vec<f64>; 3],
+    spare_f64: Vec<f64>,
+    /// Which rows lie on the left of a cut.
+    mask: Vec<u64>,
     /// The node at hand.
     start: usize,
     end: usize,
@@ -39,14 +41,14 @@ impl<const WEIGHTED: bool> Means<WEIGHTED> {
         let weight = |row: u32| weights.map_or(1.0, |w| w[row as usize]);
         let y = |row: u32| y[row as usize];
         let extra = if WEIGHTED { rows } else { &[] };
-        let spares = [vec![0.0; count], vec![0.0; extra.len()], vec![0.0; extra.len()]];
         Self {
             center,
             y: rows.iter().map(|&row| weight(row) * y(row)).collect(),
             weights: extra.iter().map(|&row| weight(row)).collect(),
             own: extra.iter().map(|&row| weight(row) * (y(row) * y(row))).collect(),
-            spare: vec![0; count],
-            spares,
+            spare: vec![0; count + SET],
+            spare_f64: vec![0.0; count + SET],
+            mask: Vec::new(),
             start: 0,
             end: 0,
             total: 0.0,
@@ -167,33 +169,13 @@ impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
     }
 
     #[inline(always)]
-    fn split(&mut self, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize {
-        let codes = codes.as_flattened();
-        let end = start + rows.len();
-        let (mut left, mut right) = (0, 0);
-        let [y_spare, weight_spare, own_spare] = &mut self.spares;
-        let y = &mut self.y[start..end];
-        for at in 0..rows.len() {
-            let (row, target) = (rows[at], y[at]);
-            let goes_left = usize::from(codes[at] <= last);
-            // Both places are written; the right one counts.
-            (rows[left], y[left]) = (row, target);
-            (self.spare[right], y_spare[right]) = (row, target);
-            if WEIGHTED {
-                let (weight, own) = (self.weights[start + at], self.own[start + at]);
-                (self.weights[start + left], self.own[start + left]) = (weight, own);
-                (weight_spare[right], own_spare[right]) = (weight, own);
-            }
-            left += goes_left;
-            right += 1 - goes_left;
+    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize {
+        columns::mask(lanes, codes, last, &mut self.mask);
+        let all = start..start + rows.len();
+        for numbers in [&mut self.y, &mut self.weights, &mut self.own].into_iter().take(if WEIGHTED { 3 } else { 1 }) {
+            columns::part_f64(lanes, &self.mask, &mut numbers[all.clone()], &mut self.spare_f64);
         }
-        rows[left..].copy_from_slice(&self.spare[..right]);
-        y[left..].copy_from_slice(&y_spare[..right]);
-        if WEIGHTED {
-            self.weights[start + left..end].copy_from_slice(&weight_spare[..right]);
-            self.own[start + left..end].copy_from_slice(&own_spare[..right]);
-        }
-        left
+        columns::part(lanes, &self.mask, rows, &mut self.spare)
     }
 
     #[inline(always)]

@@ -47,7 +47,7 @@ pub(crate) trait Target {
         (f64::NAN, 0)
     }
     /// Moves the rows of a node to its sides, in order; gives the number on the left.
-    fn split(&mut self, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize;
+    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize;
     /// Reads what goes with the rows of a node that are at most [`SET`]; the node counts as entered.
     fn few_load(&mut self, start: usize, end: usize);
     /// Turns to a node: a set of the few rows.
@@ -184,7 +184,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
         };
         self.draws.reset();
         let Some(cut) = best.filter(|cut| self.is_worth(cut.score)) else { return };
-        let left = self.target.split(&mut self.rows[start..end], start, &self.codes[1], cut.last);
+        let left = self.target.split(lanes, &mut self.rows[start..end], start, &self.codes[1], cut.last);
         self.lead(at, cut, 2 * left > end - start);
         let child = |is_left, start, end| Part { start, end, depth: depth + 1, parent: Some((at, is_left)) };
         self.open.extend([child(false, start + left, end), child(true, start, start + left)]);
