@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,3 +89,20 @@ def test_too_few_trees_for_out_of_bag_scores_are_warned_of() -> None:
     X, y = _data("RandomForestRegressor")
     with pytest.warns(UserWarning, match="do not have OOB scores"):
         ensemble.RandomForestRegressor(n_estimators=2, oob_score=True, random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("name", FORESTS)
+def test_a_first_use_from_many_threads_answers_as_a_file_does(name: str) -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(4000, 4))
+    y = rng.integers(3, size=4000)
+    forest = getattr(ensemble, name)
+    expected = forest(n_estimators=20, random_state=0, n_jobs=2).fit(X, y)
+    expected = pickle.loads(pickle.dumps(expected)).predict(X)
+    model = forest(n_estimators=20, random_state=0, n_jobs=2).fit(X, y)
+    # Coded in parallel, by the first that comes; rows alone, few and many take different ways there.
+    counts = (4000, 1, 4000, 20, 4000, 1)
+    with ThreadPoolExecutor(len(counts)) as pool:
+        answers = list(pool.map(lambda n: model.predict(X[:n]), counts))
+    for n, answer in zip(counts, answers, strict=True):
+        np.testing.assert_array_equal(answer, expected[:n])

@@ -147,7 +147,9 @@ impl Model {
     /// Rows of each block of a table: no more than there are, and enough blocks for all threads.
     fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
         let short = self.block_rows();
-        let block = if plan.iter().any(|&at| self.graph.nodes[at as usize].op.bytes() > HEAVY) {
+        // All are asked: what is coded when it is first needed is so here, before threads of a pool wait for one another.
+        let heaviest = plan.iter().map(|&at| self.graph.nodes[at as usize].op.bytes()).max();
+        let block = if heaviest > Some(HEAVY) {
             let long = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
             long.min(rows.div_ceil(threads.max(1)).next_multiple_of(short)).max(short)
         } else {
