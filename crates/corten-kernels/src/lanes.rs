@@ -9,8 +9,8 @@ use crate::splits::SET;
 pub trait Lanes: Copy {
     /// Least and greatest code of the rows of a set; `(u32::MAX, 0)` of an empty one.
     fn span(self, codes: &[u32; SET], set: u16) -> (u32, u32);
-    /// The rows whose code is at most `last`.
-    fn up_to(self, codes: &[u32; SET], last: u32) -> u16;
+    /// The rows whose code is at most `last`, once `shift` is added to both: codes that wrap around then come first.
+    fn up_to(self, codes: &[u32; SET], last: u32, shift: u32) -> u16;
     /// The codes at some rows times a stride; 0 where that lies beyond the end.
     fn gather(self, codes: &[u32], stride: u32, rows: &[u32; SET]) -> [u32; SET];
     /// The members of a set, in order; what stands behind them is any of the others.
@@ -47,10 +47,10 @@ impl Lanes for Plain {
     }
 
     #[inline(always)]
-    fn up_to(self, codes: &[u32; SET], last: u32) -> u16 {
+    fn up_to(self, codes: &[u32; SET], last: u32, shift: u32) -> u16 {
         let mut set = 0u32;
         for lane in 0..SET {
-            set |= u32::from(codes[lane] <= last) << lane;
+            set |= u32::from(codes[lane].wrapping_add(shift) <= last.wrapping_add(shift)) << lane;
         }
         set as u16
     }
@@ -105,7 +105,7 @@ pub fn run<W: Work>(work: W) -> W::Out {
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod x86 {
     use core::arch::x86_64::{
-        _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_loadu_pd, _mm512_loadu_si512,
+        _mm512_add_epi32, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_loadu_pd, _mm512_loadu_si512,
         _mm512_mask_compress_epi32, _mm512_mask_compress_pd, _mm512_mask_i32gather_epi32, _mm512_mask_reduce_max_epu32,
         _mm512_mask_reduce_min_epu32, _mm512_mullo_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_pd,
         _mm512_storeu_si512,
@@ -146,11 +146,13 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn up_to(self, codes: &[u32; SET], last: u32) -> u16 {
+        fn up_to(self, codes: &[u32; SET], last: u32, shift: u32) -> u16 {
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
             // SAFETY: this is only made where AVX-512 is; 64 bytes are there, and no alignment is asked for.
             unsafe {
-                _mm512_cmple_epu32_mask(_mm512_loadu_si512(codes.as_ptr().cast()), _mm512_set1_epi32(last as i32))
+                let codes =
+                    _mm512_add_epi32(_mm512_loadu_si512(codes.as_ptr().cast()), _mm512_set1_epi32(shift as i32));
+                _mm512_cmple_epu32_mask(codes, _mm512_set1_epi32(last.wrapping_add(shift) as i32))
             }
         }
 
@@ -204,14 +206,14 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    struct Both<'a>(&'a [u32; SET], u16, u32);
+    struct Both<'a>(&'a [u32; SET], u16, u32, u32);
 
     impl Work for Both<'_> {
         type Out = ((u32, u32), u16, [u32; SET], Vec<u32>, Vec<f64>);
 
         #[inline(always)]
         fn run<L: Lanes>(self, lanes: L) -> Self::Out {
-            let Both(codes, set, last) = self;
+            let Both(codes, set, last, shift) = self;
             let table: Vec<u32> = (0..200).map(|i| i * i).collect();
             let rows = codes.map(|code| code % 80);
             let members = lanes.members(set, codes);
@@ -219,7 +221,7 @@ mod tests {
             let half = lanes.members_f64(set, &numbers);
             let counts = [set, set & 0xff].map(|set| set.count_ones() as usize);
             let (members, half) = (members[..counts[0]].to_vec(), half[..counts[1]].to_vec());
-            (lanes.span(codes, set), lanes.up_to(codes, last), lanes.gather(&table, 3, &rows), members, half)
+            (lanes.span(codes, set), lanes.up_to(codes, last, shift), lanes.gather(&table, 3, &rows), members, half)
         }
     }
 
@@ -232,16 +234,20 @@ mod tests {
             let codes: &[u32; SET] = codes.first_chunk().unwrap();
             let set = [0, u16::MAX, draw(20) as u16, 1 << (seed % 16)][seed as usize / 3 % 4];
             let last = codes[seed as usize % SET];
+            let shift = [0, codes[3].wrapping_neg()][seed as usize / 5 % 2];
             let members = || codes.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1).map(|(_, &c)| c);
             let span = (members().min().unwrap_or(u32::MAX), members().max().unwrap_or(0));
-            let left = codes.iter().enumerate().fold(0, |s, (i, &c)| s | u16::from(c <= last) << i);
+            let left = codes
+                .iter()
+                .enumerate()
+                .fold(0, |s, (i, &c)| s | u16::from(c.wrapping_add(shift) <= last.wrapping_add(shift)) << i);
             let places = codes.map(|code| code % 80 * 3);
             let found = places.map(|at| if at < 200 { at * at } else { 0 });
             let all: Vec<u32> = members().collect();
             let half = members().take((set & 0xff).count_ones() as usize).map(f64::from).collect();
             let expected = (span, left, found, all, half);
-            assert_eq!(run(Both(codes, set, last)), expected);
-            assert_eq!(Both(codes, set, last).run(Plain), expected);
+            assert_eq!(run(Both(codes, set, last, shift)), expected);
+            assert_eq!(Both(codes, set, last, shift).run(Plain), expected);
         }
     }
 }

@@ -359,7 +359,7 @@ impl Plan<'_> {
 
     /// A tree whose cuts are drawn, where it is a simple one.
     fn drawn<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
-        if !drawn::suits(table, self.rules) {
+        if !drawn::suits(self.rules) {
             return None;
         }
         match self.task {

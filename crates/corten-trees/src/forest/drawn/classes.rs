@@ -8,7 +8,7 @@ use corten_kernels::splits::SET;
 
 use super::super::finder::Stats;
 use super::super::purity::Purity;
-use super::{Target, columns};
+use super::{Side, Target, columns};
 
 /// See the module.
 pub(crate) struct Classes<P: Purity> {
@@ -106,8 +106,8 @@ impl<P: Purity> Target for Classes<P> {
     }
 
     #[inline(always)]
-    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], last: u32) -> (f64, usize) {
-        columns::mask(lanes, codes, last, &mut self.mask);
+    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], side: Side) -> (f64, usize) {
+        columns::mask(lanes, codes, side, &mut self.mask);
         let (mut sums, mut weight, mut start) = ((P::Sum::default(), P::Sum::default()), 0, 0);
         for &(_, count) in &self.own {
             let left = ones(&self.mask, start, start + count as usize);
@@ -120,8 +120,8 @@ impl<P: Purity> Target for Classes<P> {
     }
 
     #[inline(always)]
-    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], _: usize, codes: &[[u32; SET]], last: u32) -> usize {
-        columns::mask(lanes, codes, last, &mut self.mask);
+    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], _: usize, codes: &[[u32; SET]], side: Side) -> usize {
+        columns::mask(lanes, codes, side, &mut self.mask);
         // The right side's counts come first, so that the left one is the next node; what counts 0 is left out below.
         let (start, length) = (self.waiting.len(), self.own.len());
         self.waiting.resize(start + 2 * length, (0, 0));

@@ -1,12 +1,63 @@
 //! What columns span in a node.
 
+use corten_core::random::Stream;
 use corten_kernels::lanes::{HALF, Lanes};
 use corten_kernels::splits::SET;
 
-use super::super::ranks::{Code, Table};
+use super::super::finder::Span;
+use super::super::ranks::{Code, Ranked, Table};
 
 /// Most codes of a record whose columns are looked at in one pass.
 pub(super) const MOST: usize = 64;
+
+/// What lies on the left of a cut.
+#[derive(Clone, Copy)]
+pub(crate) struct Side {
+    /// Greatest code.
+    pub(crate) last: u32,
+    /// What is added to codes before they are compared: the code of missing values becomes 0 where they go left.
+    pub(crate) shift: u32,
+}
+
+impl Side {
+    #[inline(always)]
+    pub(super) fn of<L: Lanes>(self, lanes: L, codes: &[u32; SET]) -> u16 {
+        lanes.up_to(codes, self.last, self.shift)
+    }
+
+    #[inline(always)]
+    pub(super) fn has(self, code: u32) -> bool {
+        code.wrapping_add(self.shift) <= self.last.wrapping_add(self.shift)
+    }
+}
+
+/// Draws a cut of a column evenly between what it spans: the threshold, what lies on the left, and where values are
+/// missing, whether they do.
+#[inline(always)]
+pub(super) fn draw<C: Code>(column: &Ranked<C>, span: &Span, stream: &mut Stream) -> (f64, Side, Option<bool>) {
+    let (threshold, last) = column.cut_at(span, stream.uniform());
+    let side = Side { last, shift: 0 };
+    if span.missing == 0 {
+        return (threshold, side, None);
+    }
+    let missing_left = stream.below(2) == 1;
+    if span.low == span.high {
+        return (f64::INFINITY, side, Some(false));
+    }
+    let shift = if missing_left { column.missing.wrapping_neg() } else { 0 };
+    (threshold, Side { shift, ..side }, Some(missing_left))
+}
+
+/// What a column spans, from its least and its greatest code; codes of all rows where values are missing.
+#[inline(always)]
+pub(super) fn span(low: u32, high: u32, missing: u32, codes: &[[u32; SET]]) -> Span {
+    if high != missing {
+        return Span { low, high, missing: 0 };
+    }
+    let there = codes.as_flattened().iter().filter(|&&code| code != missing);
+    let high = there.fold(0, |high, &code| high.max(code));
+    if low == missing { Span { missing: 1, ..Span::EMPTY } } else { Span { low, high, missing: 1 } }
+}
 
 /// Reads the codes of rows in a column in sixteens, the last one filled up with codes of its own; gives the least and the
 /// greatest code.
@@ -98,14 +149,14 @@ pub(super) fn part_f64<L: Lanes>(lanes: L, mask: &[u64], numbers: &mut [f64], sp
     numbers[left..].copy_from_slice(&spare[..right]);
 }
 
-/// Which rows have codes up to `last`.
+/// Which rows lie on the left.
 #[inline(always)]
-pub(super) fn mask<L: Lanes>(lanes: L, codes: &[[u32; SET]], last: u32, out: &mut Vec<u64>) {
+pub(super) fn mask<L: Lanes>(lanes: L, codes: &[[u32; SET]], side: Side, out: &mut Vec<u64>) {
     out.clear();
     for four in codes.chunks(4) {
         let mut word = 0;
         for (at, block) in four.iter().enumerate() {
-            word |= u64::from(lanes.up_to(block, last)) << (SET * at);
+            word |= u64::from(side.of(lanes, block)) << (SET * at);
         }
         out.push(word);
     }

@@ -4,8 +4,8 @@ use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 
 use super::super::finder::{self, Span};
-use super::super::ranks::Code;
-use super::{Cut, Drawn, Part, Target};
+use super::super::ranks::{Code, NO_MISSING};
+use super::{Cut, Drawn, Part, Target, columns};
 
 /// Columns whose codes are kept while a subtree is grown.
 const COLUMNS: usize = 64;
@@ -67,22 +67,25 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
             }
             let table = self.table;
             let codes = self.codes_of_few(lanes, feature, root, set);
-            let (low, high) = lanes.span(codes, set);
-            if low == high {
+            let column = &table.columns[feature];
+            let there =
+                if column.missing == NO_MISSING { set } else { lanes.up_to(codes, column.missing - 1, 0) & set };
+            let (low, high) = lanes.span(codes, there);
+            let span = Span { low, high, missing: (set & !there).count_ones() as usize };
+            if span.is_constant() {
                 self.known.add(feature);
                 continue;
             }
             varied += 1;
-            let span = Span { low, high, missing: 0 };
-            let (threshold, last) = table.columns[feature].cut_at(&span, stream.uniform());
-            let left = lanes.up_to(codes, last) & set;
+            let (threshold, side, missing_left) = columns::draw(column, &span, &mut stream);
+            let left = side.of(lanes, codes) & set;
             let on_left = left.count_ones() as usize;
             if on_left < least || rows - on_left < least {
                 continue;
             }
             let score = self.target.few_score(left);
             if best.is_none_or(|(b, _)| score > b.score) {
-                best = Some((Cut { feature, threshold, last, score }, left));
+                best = Some((Cut { feature, threshold, side, missing_left, score }, left));
                 if self.target.is_perfect(score, rows) {
                     break;
                 }

@@ -5,8 +5,8 @@ use corten_kernels::splits::SET;
 use corten_kernels::vector;
 
 use super::super::finder::{self, Stats};
-use super::Target;
 use super::columns::{self, MOST, by_width};
+use super::{Side, Target};
 
 /// Rows that are summed side by side.
 const LANES: usize = 8;
@@ -87,19 +87,19 @@ fn folded(mut lanes: [f64; LANES]) -> f64 {
     lanes[0]
 }
 
-/// Sums numbers of rows whose codes are at most `last`, eight side by side.
+/// Sums numbers of the rows on the left, eight side by side.
 #[inline(always)]
-fn summed(codes: &[[u32; SET]], numbers: &[f64], last: u32) -> f64 {
+fn summed(codes: &[[u32; SET]], numbers: &[f64], side: Side) -> f64 {
     let mut sums = [0.0; LANES];
     let (eights, rest) = numbers.as_chunks::<LANES>();
     let codes = codes.as_flattened();
     for (numbers, codes) in eights.iter().zip(codes.as_chunks::<LANES>().0) {
         for lane in 0..LANES {
-            sums[lane] += if codes[lane] <= last { numbers[lane] } else { 0.0 };
+            sums[lane] += if side.has(codes[lane]) { numbers[lane] } else { 0.0 };
         }
     }
     for ((sum, number), code) in sums.iter_mut().zip(rest).zip(&codes[eights.len() * LANES..]) {
-        *sum += if *code <= last { *number } else { 0.0 };
+        *sum += if side.has(*code) { *number } else { 0.0 };
     }
     folded(sums)
 }
@@ -118,15 +118,15 @@ impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
     }
 
     #[inline(always)]
-    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], last: u32) -> (f64, usize) {
+    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], side: Side) -> (f64, usize) {
         let rows = self.end - self.start;
         let mut left = 0;
         for (at, block) in codes.iter().enumerate() {
             let there = (rows - SET * at).min(SET);
-            left += (lanes.up_to(block, last) & (u16::MAX >> (SET - there))).count_ones() as usize;
+            left += (side.of(lanes, block) & (u16::MAX >> (SET - there))).count_ones() as usize;
         }
-        let sum = summed(codes, &self.y[self.start..self.end], last);
-        let weight = if WEIGHTED { summed(codes, &self.weights[self.start..self.end], last) } else { left as f64 };
+        let sum = summed(codes, &self.y[self.start..self.end], side);
+        let weight = if WEIGHTED { summed(codes, &self.weights[self.start..self.end], side) } else { left as f64 };
         (self.ratio(sum, weight), left)
     }
 
@@ -136,18 +136,23 @@ impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
     }
 
     #[inline(always)]
-    fn sum_columns(&mut self, records: &[u32], width: usize, rows: &[u32], last: &[u32]) {
+    fn sum_columns(&mut self, records: &[u32], width: usize, rows: &[u32], sides: &[[u32; MOST]; 2]) {
         let (y, weights) = (&self.y[self.start..self.end], &self.weights);
         let weights = if WEIGHTED { &weights[self.start..self.end] } else { y };
         let (sums, others, counts) = &mut self.columns;
         by_width!(width, W => {
-            let Some(last) = last.first_chunk::<W>() else { return };
+            let [lasts, shifts] = sides;
+            let (mut last, mut shift) = ([0; W], [0; W]);
+            shift.copy_from_slice(&shifts[..W]);
+            for lane in 0..W {
+                last[lane] = lasts[lane].wrapping_add(shift[lane]);
+            }
             let records = records.as_chunks::<W>().0;
             let (mut sum, mut weight, mut count) = ([0.0; W], [0.0; W], [0u32; W]);
             for ((&row, &y), &w) in rows.iter().zip(y).zip(weights) {
                 let record = &records[row as usize];
                 for lane in 0..W {
-                    let left = record[lane] <= last[lane];
+                    let left = record[lane].wrapping_add(shift[lane]) <= last[lane];
                     sum[lane] += if left { y } else { 0.0 };
                     count[lane] += u32::from(left);
                     if WEIGHTED {
@@ -169,8 +174,8 @@ impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
     }
 
     #[inline(always)]
-    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize {
-        columns::mask(lanes, codes, last, &mut self.mask);
+    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], start: usize, codes: &[[u32; SET]], side: Side) -> usize {
+        columns::mask(lanes, codes, side, &mut self.mask);
         let all = start..start + rows.len();
         for numbers in [&mut self.y, &mut self.weights, &mut self.own].into_iter().take(if WEIGHTED { 3 } else { 1 }) {
             columns::part_f64(lanes, &self.mask, &mut numbers[all.clone()], &mut self.spare_f64);

@@ -2,8 +2,8 @@
 //!
 //! A node needs the least and the greatest value of each column that is drawn for it (Geurts, Ernst & Wehenkel,
 //! "Extremely randomized trees", 2006), and what lies left of one threshold. Trees are those of
-//! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: missing values, limits on more
-//! than numbers of rows, several outputs, other losses.
+//! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: limits on more than
+//! numbers of rows, several outputs, other losses.
 
 pub(super) mod classes;
 mod columns;
@@ -18,12 +18,13 @@ use corten_kernels::lanes::{self, Lanes, Work};
 use corten_kernels::splits::SET;
 
 use super::draws::{Draws, Known};
-use super::finder::{Span, Stats};
+use super::finder::Stats;
 use super::grower::{PURE, Rules};
-use super::ranks::{Code, NO_MISSING, Table};
+use super::ranks::{Code, Table};
 use super::tree::{GrownTree, Node};
 
 pub(crate) use classes::Classes;
+pub(crate) use columns::Side;
 pub(crate) use means::Means;
 
 /// Columns a drawn one up to which all are looked at in one pass.
@@ -35,19 +36,19 @@ pub(crate) trait Target {
     fn enter(&mut self, start: usize, end: usize) -> Stats;
     /// The score of a cut of the node, and the number of rows on its left. Codes of rows stand in sixteens, and whatever
     /// stands behind the last one.
-    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], last: u32) -> (f64, usize);
+    fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], side: Side) -> (f64, usize);
     /// Whether records of so many codes are summed column beside column.
     fn sums_columns(&self, _width: usize) -> bool {
         false
     }
     /// Sums the left sides of one cut a column.
-    fn sum_columns(&mut self, _records: &[u32], _width: usize, _rows: &[u32], _last: &[u32]) {}
+    fn sum_columns(&mut self, _records: &[u32], _width: usize, _rows: &[u32], _sides: &[[u32; columns::MOST]; 2]) {}
     /// The score of the cut of a column that was summed, and the number of rows on its left.
     fn column(&mut self, _column: usize) -> (f64, usize) {
         (f64::NAN, 0)
     }
     /// Moves the rows of a node to its sides, in order; gives the number on the left.
-    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], start: usize, codes: &[[u32; SET]], last: u32) -> usize;
+    fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], start: usize, codes: &[[u32; SET]], side: Side) -> usize;
     /// Reads what goes with the rows of a node that are at most [`SET`]; the node counts as entered.
     fn few_load(&mut self, start: usize, end: usize);
     /// Turns to a node: a set of the few rows.
@@ -77,8 +78,9 @@ struct Part {
 struct Cut {
     feature: usize,
     threshold: f64,
-    /// Greatest code that goes left.
-    last: u32,
+    side: Side,
+    /// Where values are missing, whether they go left.
+    missing_left: Option<bool>,
     score: f64,
 }
 
@@ -105,13 +107,9 @@ pub(crate) struct Drawn<'a, C: Code, T: Target> {
     tree: GrownTree,
 }
 
-/// Whether trees of such rules, on this table, are grown here.
-pub(crate) fn suits<C: Code>(table: &Table<C>, rules: &Rules) -> bool {
-    rules.random
-        && rules.max_leaf_nodes.is_none()
-        && rules.monotonic.is_empty()
-        && rules.min_weight_leaf <= 0.0
-        && table.columns.iter().all(|c| c.missing == NO_MISSING)
+/// Whether trees of such rules are grown here.
+pub(crate) fn suits(rules: &Rules) -> bool {
+    rules.random && rules.max_leaf_nodes.is_none() && rules.monotonic.is_empty() && rules.min_weight_leaf <= 0.0
 }
 
 impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
@@ -184,7 +182,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
         };
         self.draws.reset();
         let Some(cut) = best.filter(|cut| self.is_worth(cut.score)) else { return };
-        let left = self.target.split(lanes, &mut self.rows[start..end], start, &self.codes[1], cut.last);
+        let left = self.target.split(lanes, &mut self.rows[start..end], start, &self.codes[1], cut.side);
         self.lead(at, cut, 2 * left > end - start);
         let child = |is_left, start, end| Part { start, end, depth: depth + 1, parent: Some((at, is_left)) };
         self.open.extend([child(false, start + left, end), child(true, start, start + left)]);
@@ -205,16 +203,17 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
             }
             let (low, high) =
                 columns::gather(lanes, self.table, feature, &self.rows[part.start..part.end], &mut self.codes[0]);
-            if low == high {
+            let column = &self.table.columns[feature];
+            let span = columns::span(low, high, column.missing, &self.codes[0]);
+            if span.is_constant() {
                 self.known.add(feature);
                 continue;
             }
             varied += 1;
-            let span = Span { low, high, missing: 0 };
-            let (threshold, last) = self.table.columns[feature].cut_at(&span, stream.uniform());
-            let (score, left) = self.target.score(lanes, &self.codes[0], last);
+            let (threshold, side, missing_left) = columns::draw(column, &span, stream);
+            let (score, left) = self.target.score(lanes, &self.codes[0], side);
             if left >= least && rows - left >= least && best.is_none_or(|b| score > b.score) {
-                best = Some(Cut { feature, threshold, last, score });
+                best = Some(Cut { feature, threshold, side, missing_left, score });
                 self.codes.swap(0, 1);
                 if self.target.is_perfect(score, rows) {
                     break;
@@ -231,21 +230,25 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
         let width = self.table.stride;
         let records = C::words(&self.table.by_row)?;
         let (low, high) = columns::spans(records, width, rows);
-        let mut lasts = [0; columns::MOST];
+        let mut sides = [[0; columns::MOST]; 2];
         self.cuts.clear();
         let mut visited = 0;
         while visited < self.rules.max_features || self.cuts.is_empty() {
             let Some(feature) = self.draws.next(stream) else { break };
             visited += 1;
-            if low[feature] == high[feature] {
+            let column = &self.table.columns[feature];
+            if high[feature] == column.missing {
+                columns::gather(lanes, self.table, feature, rows, &mut self.codes[0]);
+            }
+            let span = columns::span(low[feature], high[feature], column.missing, &self.codes[0]);
+            if span.is_constant() {
                 continue;
             }
-            let span = Span { low: low[feature], high: high[feature], missing: 0 };
-            let (threshold, last) = self.table.columns[feature].cut_at(&span, stream.uniform());
-            lasts[feature] = last;
-            self.cuts.push(Cut { feature, threshold, last, score: f64::NAN });
+            let (threshold, side, missing_left) = columns::draw(column, &span, stream);
+            (sides[0][feature], sides[1][feature]) = (side.last, side.shift);
+            self.cuts.push(Cut { feature, threshold, side, missing_left, score: f64::NAN });
         }
-        self.target.sum_columns(records, width, rows, &lasts);
+        self.target.sum_columns(records, width, rows, &sides);
         let least = self.rules.min_samples_leaf;
         let mut best: Option<Cut> = None;
         for cut in &self.cuts {
@@ -292,9 +295,11 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
 
     /// Makes a leaf an inner node.
     #[inline(always)]
-    fn lead(&mut self, at: u32, cut: Cut, missing_left: bool) {
+    fn lead(&mut self, at: u32, cut: Cut, most_left: bool) {
         let node = &mut self.tree.nodes[at as usize];
-        (node.feature, node.threshold, node.missing_left) = (cut.feature as u32, cut.threshold, missing_left);
+        (node.feature, node.threshold) = (cut.feature as u32, cut.threshold);
+        // Where the node had no missing value, later ones go where most rows go.
+        node.missing_left = cut.missing_left.unwrap_or(most_left);
     }
 }
 
