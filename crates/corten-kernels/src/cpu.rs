@@ -93,6 +93,22 @@ pub fn gfni() -> bool {
     false
 }
 
+/// Whether a CPU of [`Level::Avx512`] counts leading zeros (CD).
+#[cfg(feature = "std")]
+pub fn counts_zeros() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if available() == Level::Avx512 {
+        return std::is_x86_feature_detected!("avx512cd");
+    }
+    false
+}
+
+/// The answer of targets without detection.
+#[cfg(not(feature = "std"))]
+pub fn counts_zeros() -> bool {
+    false
+}
+
 /// The answer of targets without detection.
 #[cfg(not(feature = "std"))]
 pub fn gfni() -> bool {

@@ -262,6 +262,11 @@ fn every_kind_of_ensemble_has_the_bits_of_a_plain_walk() {
         Shape { linear: true, outputs: 2, ..PLAIN },
         Shape { trees: 0, ..PLAIN },
         Shape { inner: 0, ..PLAIN },
+        // Few columns.
+        Shape { features: 3, inner: 63, trees: 50, ..PLAIN },
+        Shape { features: 2, narrow: true, strict: true, ..PLAIN },
+        Shape { features: 3, categories: true, outputs: 3, average: true, ..PLAIN },
+        Shape { features: 2, outputs: 2, vectors: true, zeros: true, ..PLAIN },
     ];
     for (shape, seed) in shapes.into_iter().flat_map(|s| (0..3).map(move |seed| (s, seed))) {
         check(shape, 300, seed);

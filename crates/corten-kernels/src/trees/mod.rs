@@ -7,7 +7,9 @@
 pub mod codes;
 mod lanes;
 mod levels;
+mod one;
 mod planes;
+mod sieve;
 mod walk;
 
 use alloc::vec::Vec;
@@ -17,7 +19,9 @@ use crate::aligned::Aligned;
 pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
 pub use lanes::{LaneScratch, Lanes};
 use levels::Levels;
+pub use one::OneRow;
 pub use planes::{PlaneScratch, Planes};
+pub use sieve::Sieve;
 
 /// A node's column is one of categories when this bit is set.
 pub const CATEGORY: u16 = 1 << 15;

@@ -144,7 +144,7 @@ struct Inner {
     #[cfg(feature = "std")]
     walked: core::sync::atomic::AtomicU32,
     #[cfg(feature = "std")]
-    lanes: std::sync::OnceLock<Option<corten_kernels::trees::Lanes>>,
+    one_row: std::sync::OnceLock<Option<corten_kernels::trees::OneRow>>,
     #[cfg(feature = "std")]
     planes: std::sync::OnceLock<Option<corten_kernels::trees::Planes>>,
 }
@@ -215,7 +215,7 @@ impl Inner {
             #[cfg(feature = "std")]
             walked: core::sync::atomic::AtomicU32::new(0),
             #[cfg(feature = "std")]
-            lanes: std::sync::OnceLock::new(),
+            one_row: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]
             planes: std::sync::OnceLock::new(),
         })

@@ -1,7 +1,7 @@
 //! From a block of rows to sums of leaves.
 
 use corten_kernels::cpu;
-use corten_kernels::trees::{Lanes, Planes, VECTOR};
+use corten_kernels::trees::{OneRow, Planes, VECTOR};
 
 use super::super::Flow;
 use super::{Inner, Precision, Trees};
@@ -10,10 +10,10 @@ use crate::graph::Slot;
 /// Rows from which a block is walked tree by tree, and from which small trees take a bit a row.
 const WALK: usize = 8;
 const BITS: usize = 48;
-/// Rows that are walked before the layout in registers, and the one of a bit a row, are made: making them takes as long as
+/// Rows that are walked before the layout for single rows, and the one of a bit a row, are made: making them takes as long as
 /// walking about as many rows, and a process that scores one row should not wait for them.
 #[cfg(feature = "std")]
-const BEFORE_LANES: u32 = 64;
+const BEFORE_ONE_ROW: u32 = 64;
 #[cfg(feature = "std")]
 const BEFORE_PLANES: u32 = 1024;
 
@@ -23,9 +23,7 @@ impl Trees {
         #[cfg(feature = "std")]
         {
             let inner = self.inner();
-            if cpu::level() == cpu::Level::Avx512 {
-                inner.lanes.get_or_init(|| Lanes::new(&inner.forest, &inner.coder));
-            }
+            inner.one_row.get_or_init(|| OneRow::new(&inner.forest, &inner.coder));
             if rows >= BITS {
                 inner.planes.get_or_init(|| Planes::new(&inner.forest, &inner.coder));
             }
@@ -37,21 +35,20 @@ impl Trees {
     /// Scores a block: codes its rows, then finds and adds up leaves.
     pub(super) fn score(&self, flow: &mut Flow<'_, '_>, inputs: &[Slot], first: u32) {
         let inner = self.inner();
-        let (rows, stride) = (flow.rows, flow.stride);
-        let mut scratch = core::mem::take(flow.scratch);
-        let (before, after) = flow.split(first);
+        let &mut Flow { rows, stride, ref mut numbers, ref mut scratch, .. } = flow;
+        let (before, after) = numbers.split_at_mut(first as usize * stride);
+        let before = &*before;
         for (k, &base) in inner.base.iter().enumerate() {
             after[k * stride..][..rows].fill(base);
         }
-        if inner.linear.is_some() || rows < WALK || (rows < BITS && inner.lanes(rows).is_some()) {
-            inner.score_rows(before, after, rows, stride, inputs, &mut scratch);
+        if inner.linear.is_some() || rows < WALK || (rows < BITS && inner.one_row(rows).is_some()) {
+            inner.score_rows(before, after, rows, stride, inputs, scratch);
         } else {
-            inner.score_block(before, after, rows, stride, inputs, &mut scratch);
+            inner.score_block(before, after, rows, stride, inputs, scratch);
         }
         for (k, &count) in inner.divisors.iter().enumerate() {
             after[k * stride..][..rows].iter_mut().for_each(|y| *y /= count);
         }
-        *flow.scratch = scratch;
     }
 }
 
@@ -62,20 +59,20 @@ fn place(slot: Slot) -> usize {
 }
 
 impl Inner {
-    /// The layout in registers, made when enough rows were walked.
+    /// The layout for single rows, made when enough rows were walked.
     #[cfg(feature = "std")]
-    fn lanes(&self, rows: usize) -> Option<&Lanes> {
-        if let Some(made) = self.lanes.get() {
+    fn one_row(&self, rows: usize) -> Option<&OneRow> {
+        if let Some(made) = self.one_row.get() {
             return made.as_ref();
         }
-        if cpu::level() != cpu::Level::Avx512 || !self.walked(rows, BEFORE_LANES) {
+        if !self.walked(rows, BEFORE_ONE_ROW) {
             return None;
         }
-        self.lanes.get_or_init(|| Lanes::new(&self.forest, &self.coder)).as_ref()
+        self.one_row.get_or_init(|| OneRow::new(&self.forest, &self.coder)).as_ref()
     }
 
     #[cfg(not(feature = "std"))]
-    fn lanes(&self, _: usize) -> Option<&Lanes> {
+    fn one_row(&self, _: usize) -> Option<&OneRow> {
         None
     }
 
@@ -116,7 +113,7 @@ impl Inner {
         scratch: &mut super::super::Scratch,
     ) {
         let columns = self.coder.columns().max(1);
-        let lanes = if self.linear.is_none() { self.lanes(rows) } else { None };
+        let one_row = if self.linear.is_none() { self.one_row(rows) } else { None };
         let level = cpu::level();
         scratch.codes.resize(columns.max(scratch.codes.len()), 0);
         scratch.found.resize(self.forest.trees().max(scratch.found.len()), 0);
@@ -127,9 +124,9 @@ impl Inner {
                 *x = before[place(slot) * stride + r];
             }
             self.coder.row(level, &scratch.row, &mut scratch.codes);
-            if let Some(lanes) = lanes {
+            if let Some(one_row) = one_row {
                 let (codes, out) = (&scratch.codes, &mut after[r..]);
-                lanes.row(&self.forest, codes, &mut scratch.lanes, &mut scratch.found, out, stride);
+                one_row.row(&self.forest, codes, &mut scratch.lanes, &mut scratch.found, out, stride);
                 continue;
             }
             self.forest.walk_row(&scratch.codes, &mut scratch.found);

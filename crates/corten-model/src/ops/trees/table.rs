@@ -166,7 +166,7 @@ impl Trees {
             #[cfg(feature = "std")]
             walked: core::sync::atomic::AtomicU32::new(0),
             #[cfg(feature = "std")]
-            lanes: std::sync::OnceLock::new(),
+            one_row: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]
             planes: std::sync::OnceLock::new(),
         }))

@@ -1,0 +1,43 @@
+//! The layout for single rows: which one an ensemble gets on this CPU.
+
+use super::{Coder, Forest, LaneScratch, Lanes, Sieve};
+use crate::cpu::{self, Level};
+
+/// The quickest layout for one row.
+#[derive(Clone, Debug)]
+pub enum OneRow {
+    /// Leaves struck out: few columns.
+    Sieve(Sieve),
+    /// A tree in registers: AVX-512 with VBMI.
+    Lanes(Lanes),
+}
+
+impl OneRow {
+    /// `None` where a walk is the quickest.
+    pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
+        let registers = cpu::level() == Level::Avx512 && cpu::vbmi();
+        if let Some(sieve) = Sieve::new(forest, coder, registers) {
+            return Some(Self::Sieve(sieve));
+        }
+        if registers { Lanes::new(forest, coder).map(Self::Lanes) } else { None }
+    }
+
+    /// Adds all trees to a row's sums.
+    ///
+    /// Shapes: `codes` of the coder that the ensemble was laid out with; `found` a place a tree; `out[k * stride]` is
+    /// output `k`.
+    pub fn row(
+        &self,
+        forest: &Forest,
+        codes: &[u16],
+        scratch: &mut LaneScratch,
+        found: &mut [u32],
+        out: &mut [f64],
+        stride: usize,
+    ) {
+        match self {
+            Self::Sieve(sieve) => sieve.row(forest, codes, found, out, stride),
+            Self::Lanes(lanes) => lanes.row(forest, codes, scratch, found, out, stride),
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! One row against small trees that read few columns: leaves are struck out.
+//!
+//! A node that goes right strikes out the leaves of its left subtree; of the leaves that stay, the leftmost one is
+//! where the row arrives (QuickScorer, SIGIR 2015). What all nodes of a column leave of a tree depends on the code
+//! alone, so it is kept for every code: a word a tree, a bit a leaf, eight trees in a line. A row takes one line a column
+//! and eight trees, and counts zeros. Codes between which no node of the eight trees tells share a line.
+//!
+//! This reads a line for each column and eight trees, where [`super::Lanes`] reads three for each tree, and needs no
+//! instruction that some CPU lacks.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
+use crate::aligned::Aligned;
+use crate::cpu;
+
+/// Trees of a line, and leaves of a tree.
+const TREES: usize = 8;
+const LEAVES: usize = 64;
+/// Groups of trees whose lines are read side by side.
+const SIDE: usize = 4;
+/// Most columns, and most lines: a row reads a line a column and eight trees, and lines should stay in a second-level cache,
+/// or near it.
+const MAX_COLUMNS: usize = 32;
+const MAX_LINES: usize = 1 << 15;
+/// The same where trees could be followed in registers, which takes three lines a tree whatever the columns.
+const FEW_COLUMNS: usize = 6;
+const FEW_LINES: usize = 20_000;
+/// Most places of lines.
+const MAX_PLACES: usize = 1 << 18;
+/// Most lines that columns of categories may be looked through for.
+const MAX_LOOKS: usize = 1 << 16;
+
+/// What is left of eight trees.
+type Line = [u64; TREES];
+
+/// An ensemble of small trees over few columns.
+#[derive(Clone, Debug)]
+pub struct Sieve {
+    /// First row of `places` and the highest code of each column that tells something.
+    columns: Vec<(u32, u16)>,
+    /// The line of each group of trees, a multiple of [`SIDE`] groups a code.
+    places: Vec<u16>,
+    groups: usize,
+    lines: Aligned<u64>,
+    /// The leaves' places in the forest's leaves, [`LEAVES`] a tree from left to right.
+    leaves: Vec<u32>,
+    /// Their values instead, where each is one number and there is one output.
+    values: Vec<f64>,
+}
+
+/// An inner node while lines are made.
+struct Inner {
+    column: u16,
+    threshold: u16,
+    at: u32,
+    lane: usize,
+    /// All leaves but those below its left child.
+    keeps: u64,
+}
+
+/// Lists a tree's inner nodes and leaves from left to right; `None` where there are too many leaves.
+fn walk(forest: &Forest, root: u32, lane: usize, inner: &mut Vec<Inner>, leaves: &mut [u32]) -> Option<()> {
+    // A right child is met when all leaves to the left of it are listed: then its parent knows what it strikes out.
+    let mut open = vec![(root, None)];
+    let mut count = 0;
+    while let Some((at, parent)) = open.pop() {
+        if let Some((index, first)) = parent {
+            let below: u64 = (u64::MAX >> first) & !(u64::MAX.checked_shr(count as u32).unwrap_or(0));
+            let node: &mut Inner = &mut inner[index];
+            node.keeps = !below;
+        }
+        let node = forest.node(at as usize);
+        if node.left == at {
+            *leaves.get_mut(count)? = forest.parts().payload[at as usize];
+            count += 1;
+            continue;
+        }
+        open.extend([(node.left + 1, Some((inner.len(), count as u32))), (node.left, None)]);
+        inner.push(Inner { column: node.column, threshold: node.threshold, at, lane, keeps: u64::MAX });
+    }
+    Some(())
+}
+
+impl Sieve {
+    /// `None` where trees are too large, or columns or codes too many: sooner where `registers` could follow the trees.
+    pub fn new(forest: &Forest, coder: &Coder, registers: bool) -> Option<Self> {
+        let (most_columns, most_lines) = if registers { (FEW_COLUMNS, FEW_LINES) } else { (MAX_COLUMNS, MAX_LINES) };
+        let parts = forest.parts();
+        let (trees, columns) = (forest.trees(), coder.columns());
+        if trees == 0 || columns > most_columns || parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * LEAVES) {
+            return None;
+        }
+        let groups = trees.div_ceil(TREES).next_multiple_of(SIDE);
+        let mut out = Self {
+            columns: Vec::with_capacity(columns),
+            places: Vec::new(),
+            groups,
+            lines: Aligned::default(),
+            leaves: vec![0; groups * TREES * LEAVES],
+            values: Vec::new(),
+        };
+        let mut rows = 0;
+        for column in 0..columns {
+            let codes = match coder.reads(column) {
+                Reads::Category { levels } => levels as usize + 2,
+                Reads::Number { .. } => coder.thresholds(column).len() + 1,
+            };
+            out.columns.push((rows, u16::try_from(codes - 1).ok()?));
+            rows += codes as u32;
+            if rows as usize * groups > MAX_PLACES {
+                return None;
+            }
+        }
+        out.places = vec![0; rows as usize * groups];
+        // The line of which nothing was struck out is the first one.
+        let mut lines = vec![[u64::MAX; TREES]];
+        let (mut inner, mut looks) = (Vec::new(), 0);
+        for (group, roots) in parts.roots[..trees].chunks(TREES).enumerate() {
+            inner.clear();
+            for (lane, &root) in roots.iter().enumerate() {
+                let leaves = &mut out.leaves[(group * TREES + lane) * LEAVES..][..LEAVES];
+                walk(forest, root, lane, &mut inner, leaves)?;
+            }
+            inner.sort_unstable_by_key(|node: &Inner| (node.column & !CATEGORY, node.threshold));
+            let mut rest = &inner[..];
+            for column in 0..columns {
+                let count = rest.partition_point(|node| usize::from(node.column & !CATEGORY) == column);
+                let of_column;
+                (of_column, rest) = rest.split_at(count);
+                if let Reads::Category { levels } = coder.reads(column) {
+                    looks += (levels as usize + 2) * of_column.len();
+                    if looks > MAX_LOOKS {
+                        return None;
+                    }
+                }
+                out.fill(forest, column, group, of_column, &mut lines);
+                // As few as the nodes of eight trees or a column's codes: numbers of 16 bits hold them until here.
+                if lines.len() > most_lines {
+                    return None;
+                }
+            }
+        }
+        out.lines = Aligned::of(lines.as_flattened());
+        if parts.outputs == 1 && !parts.narrow && !parts.targets.contains(&VECTOR) {
+            let value = |&leaf: &u32| parts.leaves.get(leaf as usize).copied().unwrap_or(0.0);
+            out.values = out.leaves.iter().map(value).collect();
+            out.leaves = Vec::new();
+        }
+        Some(out)
+    }
+
+    /// Makes the lines of a column for a group of trees, whose nodes come by threshold.
+    fn fill(&mut self, forest: &Forest, column: usize, group: usize, nodes: &[Inner], lines: &mut Vec<Line>) {
+        let (first, last) = self.columns[column];
+        let mut put = |code: u16, line: usize| {
+            self.places[(first as usize + usize::from(code)) * self.groups + group] = line as u16;
+        };
+        let mut push = |line: Line| {
+            lines.push(line);
+            lines.len() - 1
+        };
+        let mut line = [u64::MAX; TREES];
+        if let (Some(levels), true) = (&forest.levels, nodes.first().is_some_and(|n| n.column & CATEGORY != 0)) {
+            let mut known = BTreeMap::from([(line, 0)]);
+            for code in 0..=last {
+                line = [u64::MAX; TREES];
+                for node in nodes.iter().filter(|n| levels.right(n.column, n.at as usize, code)) {
+                    line[node.lane] &= node.keeps;
+                }
+                let place = match known.get(&line) {
+                    Some(&place) => place,
+                    None => push(line),
+                };
+                known.insert(line, place);
+                put(code, place);
+            }
+            return;
+        }
+        let (mut next, mut place) = (0, 0);
+        for code in 0..=last {
+            let before = next;
+            while let Some(node) = nodes.get(next).filter(|n| n.threshold < code) {
+                line[node.lane] &= node.keeps;
+                next += 1;
+            }
+            if next > before {
+                place = push(line);
+            }
+            put(code, place);
+        }
+    }
+
+    /// Adds all trees to a row's sums.
+    ///
+    /// Shapes: `codes` of the coder that the ensemble was laid out with; `found` a place a tree; `out[k * stride]` is
+    /// output `k`.
+    pub fn row(&self, forest: &Forest, codes: &[u16], found: &mut [u32], out: &mut [f64], stride: usize) {
+        let mut starts = [0; MAX_COLUMNS];
+        for ((start, &(first, last)), &code) in starts.iter_mut().zip(&self.columns).zip(codes) {
+            *start = (first as usize + usize::from(code.min(last))) * self.groups;
+        }
+        let starts = &starts[..self.columns.len()];
+        #[cfg(target_arch = "x86_64")]
+        if cpu::level() == cpu::Level::Avx512 && cpu::counts_zeros() {
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: the CPU has AVX-512 with its CD part.
+            unsafe {
+                self.row_avx512(forest, starts, found, out, stride);
+            }
+            return;
+        }
+        self.row_of(|side| self.left(starts, side), forest, found, out, stride);
+    }
+
+    /// Adds up what `left` tells of each side of groups.
+    #[inline(always)]
+    fn row_of(
+        &self,
+        left: impl Fn(usize) -> [[u8; TREES]; SIDE],
+        forest: &Forest,
+        found: &mut [u32],
+        out: &mut [f64],
+        stride: usize,
+    ) {
+        const WIDTH: usize = SIDE * TREES;
+        if self.values.is_empty() {
+            let leaves = self.leaves.chunks_exact(WIDTH * LEAVES);
+            for ((side, leaves), found) in leaves.enumerate().zip(found[..forest.trees()].chunks_mut(WIDTH)) {
+                let left = left(side * SIDE);
+                for ((found, leaves), &leaf) in
+                    found.iter_mut().zip(leaves.chunks_exact(LEAVES)).zip(left.as_flattened())
+                {
+                    *found = leaves[usize::from(leaf) % LEAVES];
+                }
+            }
+            forest.add_up(found, out, stride);
+            return;
+        }
+        let mut sum = out[0];
+        let mut sides = self.values.chunks_exact(WIDTH * LEAVES);
+        let rest = forest.trees() % WIDTH;
+        let last = if rest > 0 { sides.next_back() } else { None };
+        let mut at = 0;
+        for values in sides {
+            let left = left(at);
+            for (values, &leaf) in values.chunks_exact(LEAVES).zip(left.as_flattened()) {
+                sum += values[usize::from(leaf) % LEAVES];
+            }
+            at += SIDE;
+        }
+        if let Some(values) = last {
+            let left = left(at);
+            for (values, &leaf) in values.chunks_exact(LEAVES).zip(left.as_flattened()).take(rest) {
+                sum += values[usize::from(leaf) % LEAVES];
+            }
+        }
+        out[0] = sum;
+    }
+
+    /// The number of the leaf that is left in each tree of some groups.
+    #[inline(always)]
+    fn left(&self, starts: &[usize], side: usize) -> [[u8; TREES]; SIDE] {
+        let lines = self.lines.as_chunks::<TREES>().0;
+        let mut all = [[u64::MAX; TREES]; SIDE];
+        for start in starts {
+            for (all, &place) in all.iter_mut().zip(&self.places[start + side..][..SIDE]) {
+                all.iter_mut().zip(&lines[usize::from(place)]).for_each(|(a, l)| *a &= l);
+            }
+        }
+        all.map(|line| line.map(|word| word.leading_zeros() as u8))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512cd")]
+    #[expect(unsafe_code, reason = "the innermost loop; the constructor made the places")]
+    fn row_avx512(&self, forest: &Forest, starts: &[usize], found: &mut [u32], out: &mut [f64], stride: usize) {
+        use core::arch::x86_64::*;
+        let left = |side: usize| {
+            let mut all = [_mm512_set1_epi64(-1); SIDE];
+            for start in starts {
+                for (i, all) in all.iter_mut().enumerate() {
+                    // SAFETY: there are `groups` places, a multiple of SIDE, from each start on, and each is a line.
+                    *all = unsafe {
+                        // Volatile: put together and taken apart again, they would wait for the one port that does so.
+                        let place = self.places.as_ptr().add(start + side + i).read_volatile();
+                        let line = self.lines.as_ptr().add(usize::from(place) * TREES);
+                        _mm512_and_si512(*all, _mm512_load_si512(line.cast()))
+                    };
+                }
+            }
+            all.map(|all| {
+                let mut word = _mm_cvtsi128_si64(_mm512_cvtepi64_epi8(_mm512_lzcnt_epi64(all)));
+                // SAFETY: no instruction at all. Without it the compiler takes each byte from the vector register again,
+                // all through one port, which takes longer than all else here.
+                unsafe {
+                    core::arch::asm!("/* {0} */", inout(reg) word, options(pure, nomem, nostack, preserves_flags))
+                };
+                word.to_le_bytes()
+            })
+        };
+        self.row_of(left, forest, found, out, stride);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Column, NEVER, Node, Parts};
+    use super::*;
+
+    /// Trees of random shapes over two numbers (one with both rules for missing values) and a few categories.
+    fn ensemble(trees: usize, below: impl Fn(u64) -> u64) -> (Forest, Coder) {
+        let thresholds: Vec<f64> = (0..40).map(f64::from).collect();
+        let number = |feature, missing_right, end| {
+            let reads = Reads::Number { missing_right, zero_missing: false };
+            Column { feature, reads, start: 0, end }
+        };
+        let category = Column { feature: 2, reads: Reads::Category { levels: 9 }, start: 9, end: 9 };
+        let columns = [number(0, false, 40), number(0, true, 40), number(1, true, 3), category];
+        let coder = Coder::new(3, &columns, &thresholds, false, 0.0).unwrap();
+        let mut parts = Parts { outputs: 1, roots: vec![0], ..Parts::default() };
+        let mut nodes: Vec<u64> = Vec::new();
+        for tree in 0..trees {
+            let start = nodes.len() as u32;
+            let leaf = |at: u32| Node { left: at, column: 0, threshold: NEVER };
+            let mut of_tree = vec![leaf(start)];
+            // From one leaf to as many as a word has bits.
+            for _ in 0..(tree % LEAVES) {
+                let at = below(of_tree.len() as u64) as usize;
+                if of_tree[at].left != start + at as u32 {
+                    continue;
+                }
+                let left = start + of_tree.len() as u32;
+                let column = below(4) as u16;
+                let threshold = if column == 2 { below(3) } else { below(40) } as u16;
+                of_tree[at] = match column {
+                    3 => Node { left, column: column | CATEGORY, threshold: 0 },
+                    _ => Node { left, column, threshold },
+                };
+                of_tree.extend([leaf(left), leaf(left + 1)]);
+            }
+            for (at, node) in (start..).zip(&of_tree) {
+                nodes.push(Parts::word(*node));
+                parts.payload.push(if node.left == at { parts.leaves.len() as u32 } else { parts.bits.len() as u32 });
+                if node.left == at {
+                    parts.leaves.push(below(1 << 50) as f64 / 7e14 - 0.5);
+                } else {
+                    parts.bits.push(below(1 << 11) as u32);
+                }
+            }
+            parts.roots.push(nodes.len() as u32);
+            parts.targets.push(0);
+        }
+        parts.nodes = Aligned::of(&nodes);
+        (Forest::new(parts, &coder).unwrap(), coder)
+    }
+
+    #[test]
+    fn leaves_are_those_of_a_walk_on_every_way() {
+        let state = core::cell::Cell::new(7u64);
+        let below = |limit: u64| {
+            state.set(state.get().wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407));
+            (state.get() >> 33) % limit
+        };
+        // Whole sides of groups, whole groups, and what is left over.
+        for trees in [1, 7, 8, 32, 64, 131] {
+            let (forest, coder) = ensemble(trees, below);
+            let sieve = Sieve::new(&forest, &coder, true).expect("small trees over few columns");
+            let mut places = sieve.clone();
+            (places.leaves, places.values) = (walked_leaves(&forest), Vec::new());
+            for _ in 0..300 {
+                let mut row = [below(42) as f64 - 1.0, below(5) as f64 - 1.0, below(12) as f64 - 1.0];
+                if below(4) == 0 {
+                    row[below(3) as usize] = f64::NAN;
+                }
+                let mut codes = [0; 4];
+                coder.row(cpu::Level::Plain, &row, &mut codes);
+                let mut want = vec![0; trees];
+                forest.walk_row(&codes, &mut want);
+                let (mut walked, mut summed, mut plain) = ([0.1], [0.1], [0.1]);
+                forest.add_up(&want, &mut walked, 1);
+                sieve.row(&forest, &codes, &mut [], &mut summed, 1);
+                let starts: Vec<usize> = (sieve.columns.iter().zip(codes))
+                    .map(|(&(first, last), code)| (first as usize + usize::from(code.min(last))) * sieve.groups)
+                    .collect();
+                sieve.row_of(|side| sieve.left(&starts, side), &forest, &mut [], &mut plain, 1);
+                let mut found = vec![0; trees];
+                let mut of_places = [0.1];
+                places.row(&forest, &codes, &mut found, &mut of_places, 1);
+                assert_eq!(found, want, "{row:?}");
+                assert_eq!([summed, plain, of_places].map(|x| x[0].to_bits()), [walked[0].to_bits(); 3], "{row:?}");
+            }
+        }
+    }
+
+    /// The leaves of each tree from left to right, as the ways that tell leaves keep them.
+    fn walked_leaves(forest: &Forest) -> Vec<u32> {
+        let groups = forest.trees().div_ceil(TREES).next_multiple_of(SIDE);
+        let mut out = vec![0; groups * TREES * LEAVES];
+        for (&root, leaves) in forest.parts().roots.iter().zip(out.chunks_exact_mut(LEAVES)).take(forest.trees()) {
+            walk(forest, root, 0, &mut Vec::new(), leaves).expect("as many leaves as a word has bits");
+        }
+        out
+    }
+
+    #[test]
+    fn many_columns_and_large_trees_are_left_to_others() {
+        let below = |limit: u64| limit / 2;
+        let (forest, _) = ensemble(3, below);
+        let columns: Vec<Column> =
+            (0..7).map(|_| Column { feature: 0, reads: Reads::Category { levels: 2 }, start: 2, end: 2 }).collect();
+        let wide = Coder::new(1, &columns, &[], false, 0.0).unwrap();
+        assert!(Sieve::new(&forest, &wide, true).is_none());
+    }
+}
