@@ -81,6 +81,7 @@ class Model(Exports, WritesLightGBM):
         if self._named:
             self.feature_names_in_ = np.array([i["name"] for i in schema["inputs"]], dtype=object)
         self._few = core.few
+        self._answers_numbers = "classes_" not in self.__dict__
         self.__class__ = _kind(frozenset(_QUICK - self._methods))
         # The score from which a row is an outlier: of isolation forests that were converted.
         self._offset: float | None = core.metadata().get("offset")
@@ -128,8 +129,10 @@ class Model(Exports, WritesLightGBM):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         few = self._few("predict", X, True)
+        if few is not None and self._answers_numbers:
+            return few  # type: ignore[no-any-return]
         out: np.ndarray = self._core.run("predict", self._read(X).data) if few is None else few
-        if "classes_" in self.__dict__:
+        if not self._answers_numbers:
             return self.classes_[out.ravel().astype(np.intp)]
         return out.ravel() if out.ndim == 2 and out.shape[1] == 1 else out
 
