@@ -109,7 +109,8 @@ def build_runner(host: str, static: str) -> Path:
     options = ["-p", "corten-run", "--profile", "tiny", "--target", target]
     if target == host:
         # The C library alone takes 0.7 MB then, which the executor makes good in part.
-        options += ["--config", 'profile.tiny.package.corten-model.opt-level="s"']
+        for package, level in (("corten-model", '"s"'), ("corten-kernels", "2")):
+            options += ["--config", f"profile.tiny.package.{package}.opt-level={level}"]
     name, version = platform.libc_ver()
     if "musl" in target or (name == "glibc" and tuple(map(int, version.split("."))) >= (2, 36)):
         # A table of 58 kB becomes one of 1 kB, which older C libraries don't read.
