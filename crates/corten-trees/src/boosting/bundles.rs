@@ -8,7 +8,8 @@ use corten_kernels::boost::WIDTH;
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
-use super::binning::{Bins, Columns};
+use super::binning::Bins;
+use super::layout::Columns;
 
 /// Rows from which combinations are worth adding up again in every node.
 const COMBINED: usize = 100_000;

@@ -8,11 +8,12 @@ use corten_kernels::team::Team;
 use corten_model::Labels;
 use corten_model::estimator::{Context, Extras, FitInput, Fitted};
 
-use super::binning::{self, Binned, Features};
+use super::binning::{self, Features};
 use super::categories::Crossed;
 use super::choice::Shape;
 use super::fitted::{Boosted, raw};
 use super::grower::{Grown, GrownTree};
+use super::layout::Binned;
 use super::objective::Objective;
 use super::parameters::{Common, EarlyStopping};
 use super::part::{HeldOut, Part};

@@ -13,10 +13,11 @@ use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
 use corten_kernels::team::Team;
 use serde::{Deserialize, Serialize};
 
-use super::binning::{Binned, Bins};
+use super::binning::Bins;
 use super::choice::{Candidate, Choice, Way, better};
 use super::collective::Collective;
 use super::histogram::{self, Histogram, TileSums, Words};
+use super::layout::Binned;
 use super::leaf_models::LinearLeaf;
 use super::splitter::{FREE, Left, Node, Split};
 

@@ -13,7 +13,7 @@ use corten_kernels::boost::{BLOCK, WIDTH};
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
-use super::binning::Binned;
+use super::layout::Binned;
 
 /// The largest gradient and the largest hessian in units of a packed word.
 pub(crate) const PACKED: (f64, f64) = (32_767.0, 65_535.0);

@@ -6,8 +6,9 @@
 use corten_kernels::team::Team;
 use serde::{Deserialize, Serialize};
 
-use super::binning::{Bins, Layout};
+use super::binning::Bins;
 use super::grower::{Grown, GrownTree};
+use super::layout::Layout;
 use super::part::Raw;
 use super::run::Leaves;
 

@@ -20,6 +20,7 @@ mod fitting;
 pub(crate) mod grower;
 pub(crate) mod histogram;
 mod interactions;
+mod layout;
 mod leaf_models;
 mod metric;
 pub(crate) mod objective;

@@ -3,8 +3,9 @@
 use corten_core::{Numbers, Result};
 use corten_kernels::team::Team;
 
-use super::binning::{Bins, Columns, Features};
+use super::binning::{Bins, Features};
 use super::grower::{Grown, GrownTree};
+use super::layout::Columns;
 use super::run::Rowed;
 use crate::source::Source;
 

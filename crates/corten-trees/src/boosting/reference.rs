@@ -7,12 +7,13 @@ use corten_core::{CancelToken, Error, Result};
 use corten_kernels::boost::partition::Buffers;
 use corten_kernels::team::Team;
 
-use super::binning::{Binned, Bins, Columns, Features};
+use super::binning::{Bins, Features};
 use super::choice::{Choice, Shape};
 use super::collective::Collective;
 use super::grower::{Grower, Grown, GrownTree, LeafRows, Workspace};
 use super::histogram::{Scale, Words};
 use super::interactions::Interactions;
+use super::layout::{Binned, Columns};
 use super::splitter::{Left, Rules, Splitter};
 
 /// A split as both growers see it: feature, last bin on the left, whether missing values go left, gain.

@@ -2,8 +2,8 @@
 
 use corten_core::{Error, Result, parameter};
 
-use super::binning::Binned;
 use super::grower::{Grown, GrownTree};
+use super::layout::Binned;
 use super::objective::quantile;
 use super::part::Part;
 use super::run::Run;

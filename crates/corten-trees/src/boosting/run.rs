@@ -9,12 +9,12 @@ use corten_kernels::boost::partition::Buffers;
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Extras, Slopes};
 
-use super::binning::{Binned, Layout};
 use super::blocks::{BlockGrower, BlockLeaves, Blocks, Desk};
 use super::choice::{Choice, Shape};
 use super::collective::Solo;
 use super::grower::{Grower, Grown, GrownTree, LeafRows, Workspace};
 use super::histogram::Scale;
+use super::layout::{Binned, Layout};
 use super::leaf_models;
 use super::objective::{Objective, quantile};
 use super::part::{Part, add, walk};

@@ -4,9 +4,10 @@ use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::scan::{self, Cut};
 use serde::{Deserialize, Serialize};
 
-use super::binning::{Bins, Layout};
+use super::binning::Bins;
 use super::bundles::Member;
 use super::histogram::{Histogram, Pair, Scale, TileSums, at};
+use super::layout::Layout;
 
 /// Rows, in hessian, that a category needs to take part in a split by itself.
 const CATEGORY_SUPPORT: f64 = 10.0;

@@ -10,10 +10,11 @@ use corten_model::estimator::{BlockInput, Blocks as Reading, Context, Fitted};
 use corten_model::ops::CategoryValues;
 
 use super::store::Filling;
-use crate::boosting::binning::{self, Bins, Columns, Feature, Features, Layout};
+use crate::boosting::binning::{self, Bins, Feature, Features};
 use crate::boosting::bundles;
 use crate::boosting::categories::{self, Census, Crossed, Told};
 use crate::boosting::fitting::{Facts, Setup, boosted, targets, told_by, told_categorical};
+use crate::boosting::layout::{Columns, Layout};
 use crate::boosting::objective::Objective;
 use crate::boosting::parameters::Common;
 use crate::boosting::part::{HeldOut, Part};

@@ -11,8 +11,8 @@ use corten_kernels::boost::histogram::Tile;
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
-use crate::boosting::binning::{Columns, Layout};
 use crate::boosting::grower::{Grown, GrownTree};
+use crate::boosting::layout::{Columns, Layout};
 
 /// Rows of a block: their places in it have 16 bits.
 pub(crate) const ROWS: usize = 1 << 16;

@@ -1,0 +1,158 @@
+//! How bins lie in memory: groups of columns, and tiles of groups.
+
+use std::ops::Deref;
+
+use corten_kernels::boost::TILE;
+use corten_kernels::boost::histogram::Tile;
+use corten_kernels::pages::Pages;
+use corten_kernels::team::Team;
+
+use super::binning::{Bins, Features};
+use super::bundles::{self, Group, Member};
+
+/// Rows that a thread lays out at a time.
+const BLOCK: usize = 8192;
+
+/// Bins, column after column.
+pub(crate) struct Columns {
+    bins: Pages<u8>,
+    rows: usize,
+}
+
+impl Columns {
+    /// From the bins of all columns, one after the other.
+    pub(crate) fn new(bins: Pages<u8>, rows: usize) -> Self {
+        Self { bins, rows }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// One column.
+    #[inline]
+    pub(crate) fn get(&self, column: usize) -> &[u8] {
+        &self.bins[column * self.rows..(column + 1) * self.rows]
+    }
+}
+
+/// Where the sums of a group of columns lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) tile: usize,
+    /// Its column in the tile.
+    pub(crate) column: usize,
+    /// Where its bins start among those of the tile.
+    pub(crate) start: usize,
+    /// Number of its bins.
+    pub(crate) bins: usize,
+}
+
+/// How columns lie as bins, several of few bins in one group.
+pub(crate) struct Layout {
+    pub(crate) features: Vec<Bins>,
+    /// The column of each feature.
+    pub(crate) sources: Vec<usize>,
+    /// Each column's group and how it lies there.
+    pub(crate) members: Vec<(usize, Member)>,
+    /// Of each group.
+    pub(crate) places: Vec<Place>,
+    /// The columns of each tile's groups in ascending order.
+    pub(crate) by_tile: Vec<Vec<usize>>,
+    /// For each group of each tile where its bins start and how many there are, rounded up to eights.
+    pub(crate) widths: Vec<Vec<(usize, usize)>>,
+    /// Bins of each tile.
+    pub(crate) sizes: Vec<usize>,
+}
+
+impl Layout {
+    /// Puts groups into tiles of about equal width.
+    pub(crate) fn new(features: Features, groups: &[Group], members: Vec<(usize, Member)>) -> Self {
+        let count = groups.len();
+        let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
+        let (mut places, mut widths, mut sizes, mut by_tile) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (tile, part) in groups.chunks(per_tile).enumerate() {
+            let (mut start, mut bins) = (0, Vec::new());
+            for (column, group) in part.iter().enumerate() {
+                places.push(Place { tile, column, start, bins: group.bins });
+                let width = group.bins.next_multiple_of(8);
+                bins.push((start, width));
+                start += width;
+            }
+            let mut of_tile: Vec<usize> = part.iter().flat_map(|g| g.features.iter().copied()).collect();
+            of_tile.sort_unstable();
+            by_tile.push(of_tile);
+            widths.push(bins);
+            sizes.push(start);
+        }
+        Self { features: features.bins, sources: features.sources, members, places, by_tile, widths, sizes }
+    }
+
+    /// Number of groups in a tile.
+    pub(crate) fn columns(&self, tile: usize) -> usize {
+        self.widths[tile].len()
+    }
+}
+
+/// The columns of the training rows as bins: row after row in tiles for sums, group after group for parting rows.
+pub(crate) struct Binned {
+    pub(crate) rows: usize,
+    pub(crate) layout: Layout,
+    /// The bytes of groups.
+    pub(crate) groups: Columns,
+    pub(crate) tiles: Vec<Tile>,
+}
+
+impl Deref for Binned {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+impl Binned {
+    /// Lays encoded columns out.
+    pub(crate) fn new(features: Features, columns: Columns, team: Team<'_>) -> Self {
+        let rows = columns.rows();
+        let (groups, members) = bundles::find(&features.bins, &columns, team);
+        let columns = bundles::columns(columns, &groups, &members, team);
+        let layout = Layout::new(features, &groups, members);
+        let mut first = 0;
+        let tiles = (0..layout.sizes.len())
+            .map(|t| {
+                let parts: Vec<&[u8]> = (first..first + layout.columns(t)).map(|c| columns.get(c)).collect();
+                first += parts.len();
+                tile(&parts, rows, team)
+            })
+            .collect();
+        Self { rows, layout, groups: columns, tiles }
+    }
+
+    /// The bin of a row in a column.
+    #[inline]
+    pub(crate) fn bin(&self, feature: usize, row: usize) -> u8 {
+        let (group, member) = self.members[feature];
+        member.bin(self.groups.get(group)[row])
+    }
+}
+
+/// Columns side by side.
+fn tile(columns: &[&[u8]], rows: usize, team: Team<'_>) -> Tile {
+    let n = columns.len();
+    let mut bins = Pages::zeroed(rows * n);
+    let mut blocks: Vec<&mut [u8]> = bins.chunks_mut(BLOCK * n).collect();
+    team.each(&mut blocks, |b, block| {
+        let from = b * BLOCK;
+        for (k, part) in block.chunks_mut(64 * n).enumerate() {
+            let start = from + k * 64;
+            for (j, column) in columns.iter().enumerate() {
+                for (row, &bin) in part.chunks_exact_mut(n).zip(&column[start..]) {
+                    row[j] = bin;
+                }
+            }
+        }
+    });
+    Tile::new(bins, n)
+}
