@@ -94,6 +94,39 @@ def test_what_is_there_is_left_alone_and_another_model_refused(
     assert "take its place" in capsys.readouterr().err
 
 
+def test_results_of_other_inputs_are_refused(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = next((place / "in").glob("*.parquet"))
+    (tmp_path / "in").mkdir()
+    mine, out = tmp_path / "in" / "mine.parquet", tmp_path / "out"
+    mine.write_bytes(source.read_bytes())
+    arguments = ["score", str(place / "m.corten"), str(mine), str(out)]
+    # A file that isn't from here.
+    out.mkdir()
+    (out / "mine.parquet").write_bytes(source.read_bytes())
+    assert main(arguments) == 1
+    assert "mine.parquet: is there, but not made from" in capsys.readouterr().err
+    assert (out / "mine.parquet").read_bytes() == source.read_bytes()
+    (out / "mine.parquet").unlink()
+    assert main(arguments) == 0
+    made = (out / "mine.parquet").read_bytes()
+    # An input that has changed since.
+    pl.read_parquet(mine).head(10).write_parquet(mine)
+    assert main(arguments) == 1
+    assert "as it is now; remove it, or choose an empty folder" in capsys.readouterr().err
+    assert (out / "mine.parquet").read_bytes() == made
+    (out / "mine.parquet").unlink()
+    assert main(arguments) == 0 and pl.read_parquet(out / "mine.parquet").height == 10
+    # More files than before are scored.
+    other = tmp_path / "in" / "other.parquet"
+    other.write_bytes(source.read_bytes())
+    assert main([*arguments[:2], str(tmp_path / "in" / "*.parquet"), str(out)]) == 0
+    assert "1 files were there" in capsys.readouterr().err
+    for broken in ("[]", "garbage", '{"inputs": []}'):
+        (out / ".corten-score.json").write_text(broken)
+        assert main(arguments) == 1
+        assert "is no note of corten score" in capsys.readouterr().err
+
+
 def test_what_stops_it_names_the_file(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = pl.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
     frame.write_parquet(tmp_path / "good.parquet")

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .. import _core
 
@@ -87,20 +88,44 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _same_run(folder: Path, options: argparse.Namespace) -> None:
-    """Refuses to go on with another model than the one that the folder was begun with."""
+def _same_run(folder: Path, options: argparse.Namespace, targets: dict[Path, str]) -> None:
+    """Notes what the folder's results are made of, and refuses those that are made of anything else."""
     digest = hashlib.blake2b(Path(options.model).read_bytes(), digest_size=16).hexdigest()
-    facts = {"model": digest, "proba": options.proba, "format": options.format}
-    note = folder / _NOTE
+    facts: dict[str, Any] = {"model": digest, "proba": options.proba, "format": options.format}
+    inputs = {target.name: _identity(source) for target, source in targets.items()}
+    note, before = folder / _NOTE, {}
     if note.exists():
-        begun = json.loads(note.read_text(encoding="utf-8"))
+        begun = _read_note(note)
         if other := [f"--{k}" if k != "model" else "model" for k in facts if begun.get(k) != facts[k]]:
             raise ValueError(f"{folder}: was begun with another {' and another '.join(other)}; choose an empty folder")
+        before = begun.get("inputs", {})
+    for target, source in targets.items():
+        if target.exists() and before.get(target.name) != inputs[target.name]:
+            raise ValueError(
+                f"{target}: is there, but not made from {source} as it is now; remove it, or choose an empty folder"
+            )
+    if note.exists() and {**before, **inputs} == before:
         return
     part = folder / (_NOTE + _PART)
-    part.write_text(json.dumps(facts), encoding="utf-8")
+    part.write_text(json.dumps({**facts, "inputs": {**before, **inputs}}), encoding="utf-8")
     _sync(part)
     os.replace(part, note)
+
+
+def _identity(source: str) -> list[Any]:
+    """What tells a file from another, and from what it was before."""
+    found = os.stat(source)
+    return [os.path.realpath(source), found.st_size, found.st_mtime_ns]
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    try:
+        begun = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError:
+        begun = None
+    if not isinstance(begun, dict) or not isinstance(begun.get("inputs", {}), dict):
+        raise ValueError(f"{note}: is no note of corten score; choose an empty folder")
+    return begun
 
 
 def run(options: argparse.Namespace) -> int:
@@ -111,7 +136,7 @@ def run(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     rows = skipped = 0
     with _alone(folder):
-        _same_run(folder, options)
+        _same_run(folder, options, targets)
         for left in (*folder.glob(f".*{_PART}"), *folder.glob(f"..*{_PART}.*.part")):
             # What a run that was killed had not finished.
             left.unlink(missing_ok=True)
