@@ -138,7 +138,7 @@ def test_errors_are_one_sentence_and_exit_1(files: Path, tmp_path: Path) -> None
             ("train", files / "all.parquet", "--target", "city", "--estimator", "ridge", "-o", tmp_path / "x.corten"),
             "ridge",
         ),
-        (("inspect", tmp_path / "junk.corten"), "Not a valid Corten model"),
+        (("inspect", tmp_path / "junk.corten"), f"Not a valid Corten model: {tmp_path / 'junk.corten'}: "),
         (("bundle", tmp_path / "junk.corten", "-o", tmp_path / "app"), "Not a valid Corten model"),
         (("serve", tmp_path / "none.corten"), ""),
     ):

@@ -306,7 +306,7 @@ mod disk {
         /// Reads a model file.
         ///
         /// # Errors
-        /// [`Error::Io`] and those of [`Model::from_bytes`].
+        /// [`Error::Io`] and those of [`Model::from_bytes`]; all of them name the file.
         pub fn load(path: &Path) -> Result<Self> {
             let metadata = fs::metadata(path).map_err(|e| io(path, "can't be read", &e))?;
             let size = metadata.len();
@@ -316,13 +316,21 @@ mod disk {
             if !metadata.is_file() {
                 // A pipe doesn't tell its size.
                 let bytes = fs::read(path).map_err(|e| io(path, "can't be read", &e))?;
-                return Self::from_bytes(&bytes);
+                return Self::of_file(path, &bytes);
             }
             // Large pages: fewer of them are to be set up for a large model.
             let mut bytes = Pages::<u8>::zeroed(size as usize);
             let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
             read.map_err(|e| io(path, "can't be read", &e))?;
-            Self::from_bytes(&bytes)
+            Self::of_file(path, &bytes)
+        }
+
+        fn of_file(path: &Path, bytes: &[u8]) -> Result<Self> {
+            Self::from_bytes(bytes).map_err(|e| match e {
+                Error::Format(problem) => Error::Format(format!("{}: {problem}", path.display())),
+                Error::Limit(problem) => Error::Limit(format!("{}: {problem}", path.display())),
+                other => other,
+            })
         }
     }
 }

@@ -52,7 +52,7 @@ impl Served {
     pub(crate) fn load(name: &str, version: u64, path: &Path, latency: Arc<Latency>, window: Duration) -> Result<Self> {
         let start = Instant::now();
         let model = Model::load(path).map_err(|e| match e {
-            Error::Io { .. } => e,
+            Error::Io { .. } | Error::Format(_) | Error::Limit(_) => e,
             other => Error::value(format!("{}: {other}", path.display())),
         })?;
         check_sample(&model).map_err(|e| Error::value(format!("{}: {e}", path.display())))?;

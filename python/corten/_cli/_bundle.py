@@ -56,11 +56,7 @@ def bundle(model: Path, runner: Path, output: Path) -> int:
 def run(options: argparse.Namespace) -> int:
     """Bundles."""
     # Refuses what is no model before anything is written.
-    try:
-        _core.load(options.model)
-    except ValueError as error:
-        error.add_note(options.model)
-        raise
+    _core.load(options.model)
     # What a link leads to is replaced, not the link; what is no file (a device, a folder) never is.
     output = Path(options.output).resolve()
     if output.exists() and not output.is_file():
