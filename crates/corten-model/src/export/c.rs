@@ -108,7 +108,7 @@ pub fn c(model: &Model, options: &Options) -> Result<Export> {
         };
         source.line(1, &line);
     }
-    let stack_bytes = 8 * plan.buffer + 4 * plan.made_texts + source.locals + 12;
+    let stack_bytes = 8 * plan.buffer + 4 * plan.made_texts + source.locals + source.sums + 12;
     let report =
         Report { method, table_bytes: source.flash, stack_bytes, inputs: plan.given, outputs: (numbers, texts) };
     Ok(Export { source: assemble(model, &options.name, &plan, &source, &report), report })

@@ -19,6 +19,8 @@ pub(crate) struct Source {
     pub(crate) flash: usize,
     /// Most bytes of an operator's own variables.
     pub(crate) locals: usize,
+    /// Bytes of the sums that a link keeps beside them.
+    pub(crate) sums: usize,
     /// Makes names of tables differ.
     names: usize,
 }

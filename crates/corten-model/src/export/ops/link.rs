@@ -17,6 +17,11 @@ impl Emit for Link {
             source.line(2, &format!("{} = {value};", at.made("i")));
             source.line(1, "}");
         };
+        source.sums = source.sums.max(match self.kind {
+            LinkKind::Softmax => 16,
+            LinkKind::CenteredLog | LinkKind::Normalize => 8,
+            _ => 0,
+        });
         match self.kind {
             // Its columns are those that it reads.
             LinkKind::Identity => {}
