@@ -3,7 +3,7 @@
 //! A kernel of a few instructions costs more to call than to run. [`run`] compiles what calls it together with it: all
 //! that is marked `#[inline(always)]` below [`Work::run`].
 
-use crate::splits::SET;
+use crate::splits::{SET, span_by_lanes};
 
 /// Instructions on sixteen codes.
 pub trait Lanes: Copy {
@@ -37,13 +37,7 @@ pub struct Plain;
 impl Lanes for Plain {
     #[inline(always)]
     fn span(self, codes: &[u32; SET], set: u16) -> (u32, u32) {
-        let (mut low, mut high) = (u32::MAX, 0);
-        for lane in 0..SET {
-            let is_in = u32::from(set) >> lane & 1 == 1;
-            low = low.min(if is_in { codes[lane] } else { u32::MAX });
-            high = high.max(if is_in { codes[lane] } else { 0 });
-        }
-        (low, high)
+        span_by_lanes(codes, set)
     }
 
     #[inline(always)]

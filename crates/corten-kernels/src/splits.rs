@@ -158,16 +158,22 @@ dispatch! {
 /// Rows that a set of bits tells apart.
 pub const SET: usize = u16::BITS as usize;
 
+/// The loop of [`span_of`].
+#[inline(always)]
+pub(crate) fn span_by_lanes(codes: &[u32; SET], set: u16) -> (u32, u32) {
+    let (mut low, mut high) = (u32::MAX, 0);
+    for lane in 0..SET {
+        let is_in = u32::from(set) >> lane & 1 == 1;
+        low = low.min(if is_in { codes[lane] } else { u32::MAX });
+        high = high.max(if is_in { codes[lane] } else { 0 });
+    }
+    (low, high)
+}
+
 dispatch! {
     /// Least and greatest code of the rows of a set; `(u32::MAX, 0)` of an empty one.
     pub fn span_of(codes: &[u32; SET], set: u16) -> (u32, u32) {
-        let (mut low, mut high) = (u32::MAX, 0);
-        for lane in 0..SET {
-            let is_in = u32::from(set) >> lane & 1 == 1;
-            low = low.min(if is_in { codes[lane] } else { u32::MAX });
-            high = high.max(if is_in { codes[lane] } else { 0 });
-        }
-        (low, high)
+        span_by_lanes(codes, set)
     }
 }
 

@@ -247,13 +247,7 @@ mod tests {
             r#"{"m": {"aliases": {"a": 1, "b": 2}, "traffic": {"a": 90, "b": 10, "3": 0.5}, "shadow": "a"}}"#,
             r#"{"m": {"traffic": {"1": 0, "2": 1e-300}, "sticky": "X-User", "shadow": 4, "shadow_percent": 0.5}, "n": {}}"#,
         ];
-        let mut random = 1u64;
-        let mut next = |below: usize| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random as usize % below
-        };
+        let mut next = drawn();
         let (mut read, mut refused) = ([0; 2], [0; 2]);
         for turn in 0..20_000 {
             let seeds = if turn % 2 == 0 { &EVENTS[..] } else { &ROUTES[..] };
@@ -277,6 +271,17 @@ mod tests {
         assert!(read.iter().chain(&refused).all(|count| *count > 1000), "{read:?} {refused:?}");
     }
 
+    /// Numbers below another, drawn alike in each run.
+    fn drawn() -> impl FnMut(usize) -> usize {
+        let mut random = 1u64;
+        move |below| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random as usize % below
+        }
+    }
+
     /// Names and values of a head's fields.
     type Fields<'b> = Vec<(&'b [u8], &'b [u8])>;
 
@@ -291,13 +296,7 @@ mod tests {
 
     #[test]
     fn heads_damaged_in_many_ways_are_read_as_another_parser_reads_them_or_refused() {
-        let mut random = 1u64;
-        let mut next = |below: usize| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random as usize % below
-        };
+        let mut next = drawn();
         let alphabet = b"\r\n :;,\t0aA\0\x7f\xff/";
         let mut seeds = recorded();
         seeds.retain(|s| s.starts_with(b"POST") || s.starts_with(b"GET"));
