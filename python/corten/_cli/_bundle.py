@@ -22,7 +22,7 @@ EXAMPLES = """examples:
   ./late --socket /run/late.sock
   corten bundle m.corten -o late --arrow && ./late --arrow < rows.arrows > answers.arrows"""
 
-#: Where the model begins is a multiple of this, so that it can be mapped into memory.
+#: Where the model begins is a multiple of this, so that its numbers lie aligned.
 _ALIGN = 4096
 _MAGIC = b"CORTENB1"
 
