@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::grpc_server::free_port;
-use crate::server::{Answer, Server};
+use crate::server::{Answer, Server, free_port};
 
 /// The models that the clients spoke to.
 const SERVED: [&str; 3] = ["logistic_two", "linear_regression", "tree_of_classes"];

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::grpc::{numbers, request};
 use crate::grpc_server::messages::grpc::health::v1::{HealthCheckRequest, HealthCheckResponse};
 use crate::grpc_server::messages::inference as m;
-use crate::grpc_server::{Client, framed, free_port, method, start};
-use crate::server::Server;
+use crate::grpc_server::{Client, framed, method, start};
+use crate::server::{Server, free_port};
 
 fn good() -> m::ModelInferRequest {
     request("linear_regression", vec![numbers("input", &[1, 2], vec![1.0, 2.0])])

@@ -1,6 +1,5 @@
 //! A client of gRPC over HTTP/2 that can also do what no client does.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use h2::client::SendRequest;
@@ -10,7 +9,7 @@ use hyper::{HeaderMap, Request};
 use prost::Message;
 use tokio::runtime::Runtime;
 
-use crate::server::Server;
+use crate::server::{Server, free_port};
 
 #[path = "../../src/grpc/messages/mod.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "made by tools/grpc")]
@@ -19,10 +18,6 @@ pub(crate) mod messages;
 /// The path of a method of the inference service.
 pub(crate) fn method(name: &str) -> String {
     format!("/inference.GRPCInferenceService/{name}")
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 /// A server with gRPC, and a connection to it.

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::folder::{Folder, until};
 use crate::grpc::{numbers, request, typed};
 use crate::grpc_server::messages::inference as m;
-use crate::grpc_server::{Client, Reply, free_port, method};
-use crate::server::{Answer, Server, post};
+use crate::grpc_server::{Client, Reply, method};
+use crate::server::{Answer, Server, free_port, post};
 
 const ROW: &str = "{\"rows\": [{\"width\": 1, \"count\": 2, \"height\": 3, \"city\": \"a\"}]}";
 

@@ -1,10 +1,11 @@
 //! A server in its own process, spoken to byte by byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -18,6 +19,18 @@ pub(crate) fn golden(name: &str) -> PathBuf {
 pub(crate) fn case(name: &str) -> Value {
     let bytes = std::fs::read(golden(name).with_extension("json")).expect("a case");
     serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// A port that nobody listens on and that no other test was given: a server binds it only some time after it was found,
+/// and a test whose server came second would talk to the first one's.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        if GIVEN.lock().expect("ports").insert(port) {
+            return port;
+        }
+    }
 }
 
 pub(crate) struct Server {
@@ -39,7 +52,7 @@ impl Server {
 
     /// Serves files and folders; what the server says goes to `log`.
     pub(crate) fn telling(paths: &[&Path], options: &[&str], log: Stdio) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
             .args(paths)
             .args(["--port", &port.to_string(), "--workers", "2"])
@@ -47,9 +60,11 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("corten-serve starts");
-        let server = Self { child, port };
+        let mut server = Self { child, port };
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = server.child.try_wait().expect("a status");
+            assert!(ended.is_none(), "corten-serve ended before it listened: {ended:?}");
             assert!(start.elapsed() < Duration::from_secs(20), "corten-serve doesn't listen");
             std::thread::sleep(Duration::from_millis(5));
         }
