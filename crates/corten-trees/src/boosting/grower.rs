@@ -162,6 +162,14 @@ pub(crate) struct Workspace {
     spare: Vec<Histogram>,
 }
 
+#[cfg(test)]
+impl Workspace {
+    /// Sums and histograms that wait for the next tree.
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        (self.sums.len(), self.spare.len())
+    }
+}
+
 /// What a tree is grown from.
 pub(crate) struct Grower<'a> {
     pub(crate) choice: Choice<'a>,
@@ -192,8 +200,9 @@ struct Task<'r> {
 }
 
 impl<'r> Task<'r> {
-    fn new(leaf: Box<Leaf<'r>>, tools: &mut Tools<'_>) -> Self {
-        let sums = tools.sums.pop().into_iter().collect();
+    /// Takes what one split needs: a histogram, and sums for each tile.
+    fn new(leaf: Box<Leaf<'r>>, tiles: usize, tools: &mut Tools<'_>) -> Self {
+        let sums = tools.sums.split_off(tools.sums.len().saturating_sub(tiles));
         let spare = tools.spare.pop().into_iter().collect();
         Self {
             at: leaf.at,
@@ -339,15 +348,16 @@ impl Grower<'_> {
                 }
             };
         }
+        let tiles = self.binned.tiles.len();
         let room = (self.choice.shape.max_leaf_nodes - leaves).min(tools.team.threads());
-        let mut tasks = vec![Task::new(leaf, tools)];
+        let mut tasks = vec![Task::new(leaf, tiles, tools)];
         let mut passed = Vec::new();
         while tasks.len() < room
             && passed.len() < tools.team.threads()
             && let Some(candidate) = open.pop()
         {
             match candidate.state {
-                State::Whole(leaf) if small(&leaf) => tasks.push(Task::new(leaf, tools)),
+                State::Whole(leaf) if small(&leaf) => tasks.push(Task::new(leaf, tiles, tools)),
                 state => passed.push(Candidate { state, ..candidate }),
             }
         }

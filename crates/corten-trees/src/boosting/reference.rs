@@ -113,6 +113,28 @@ fn splits(tree: &GrownTree) -> Vec<(Found, bool)> {
     found.into_iter().map(|f| f.1).collect()
 }
 
+fn rules(min_samples_leaf: u32, l2: f64) -> Rules {
+    Rules { l1: 0.0, l2, min_samples_leaf, min_hessian: 0.0, min_gain: 0.0, max_delta: 0.0, monotonic: Vec::new() }
+}
+
+fn shape(max_leaf_nodes: usize) -> Shape {
+    Shape {
+        max_leaf_nodes,
+        max_depth: usize::MAX,
+        features_per_split: 1.0,
+        features_per_tree: 1.0,
+        interactions: Interactions::Any,
+        rows: 1.0,
+    }
+}
+
+/// Columns of some numbers of bins, and their bins one after the other.
+fn binned(counts: &[usize], bins: Vec<u8>, rows: usize) -> Binned {
+    let number = |&count: &usize| Bins::Number { cuts: (1..count).map(|c| c as f64).collect() };
+    let features = Features { bins: counts.iter().map(number).collect(), sources: (0..counts.len()).collect() };
+    Binned::new(features, Columns::new(bins, rows), Team::alone())
+}
+
 #[test]
 fn trees_are_those_of_trying_every_split_of_every_leaf() {
     for seed in 0..12u64 {
@@ -140,29 +162,9 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
         let table = Table { counts, bins, gradients };
         let (least, l2, leaves) = (1 + seed as usize % 9, if seed % 2 == 0 { 0.0 } else { 3.0 }, 12);
 
-        let number = |&count: &usize| Bins::Number { cuts: (1..count).map(|c| c as f64).collect() };
-        let features =
-            Features { bins: table.counts.iter().map(number).collect(), sources: (0..table.counts.len()).collect() };
-        let columns = Columns::new(table.bins.iter().flatten().copied().collect(), rows);
-        let binned = Binned::new(features, columns, Team::alone());
+        let binned = binned(&table.counts, table.bins.iter().flatten().copied().collect(), rows);
         let words = Words::Packed(table.gradients.iter().map(|&g| (g as u32) << 16 | 1).collect());
-        let rules = Rules {
-            l1: 0.0,
-            l2,
-            min_samples_leaf: least as u32,
-            min_hessian: 0.0,
-            min_gain: 0.0,
-            max_delta: 0.0,
-            monotonic: Vec::new(),
-        };
-        let shape = Shape {
-            max_leaf_nodes: leaves,
-            max_depth: usize::MAX,
-            features_per_split: 1.0,
-            features_per_tree: 1.0,
-            interactions: Interactions::Any,
-            rows: 1.0,
-        };
+        let (rules, shape) = (rules(least as u32, l2), shape(leaves));
         let scale = Scale { gradient: 1.0, hessian: 1.0, counts: true, most: 1 };
         let want = grow(&table, (0..rows).collect(), leaves, least, l2);
         assert!(want.len() > 2, "seed {seed}");
@@ -199,5 +201,32 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
                 assert!(all.iter().copied().eq(0..rows as u32));
             });
         }
+    }
+}
+
+#[test]
+fn trees_hand_on_their_memory_and_ask_for_no_more_of_it() {
+    let (rows, columns) = (3000, 40);
+    let bins = (0..columns * rows).map(|i| (bits(1, (i / rows) as u64, (i % rows) as u64) % 250) as u8).collect();
+    let binned = binned(&vec![250; columns], bins, rows);
+    assert!(binned.tiles.len() > 2, "{}", binned.tiles.len());
+    let words = Words::Packed((0..rows as u64).map(|r| ((bits(2, 0, r) % 2000) as u32) << 16 | 1).collect());
+    let scale = Scale { gradient: 1.0, hessian: 1.0, counts: true, most: 1 };
+    let (rules, shape) = (rules(5, 0.0), shape(31));
+    let (cancel, collective) = (CancelToken::new(), Watched::new(false));
+    for threads in [1, 3] {
+        Team::scope(threads, |team| {
+            let mut work = Workspace::default();
+            for seed in 0..20 {
+                let choice =
+                    Choice { splitter: Splitter { binned: &binned.layout, rules: &rules, scale }, shape: &shape, seed };
+                let (binned, words, cancel, collective, work) = (&binned, &words, &cancel, &collective, &mut work);
+                let mut grower = Grower { choice, binned, words, team, cancel, collective, chosen: None, work };
+                grower.grow(&mut Buffers::new(rows)).unwrap();
+            }
+            let (sums, histograms) = work.kept();
+            assert!(sums <= threads * binned.tiles.len(), "{sums} sums on {threads} threads");
+            assert!(histograms <= 31 + threads, "{histograms} histograms on {threads} threads");
+        });
     }
 }
