@@ -5,7 +5,6 @@
 //! `{"inputs": [...]}`, and optionally `"model"`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -58,7 +57,7 @@ pub fn lambda(store: Store, options: &Options) -> Result<()> {
     let address = address()?;
     // Instances that take several invocations at once say so.
     let loops = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok().and_then(|n| n.parse::<usize>().ok());
-    let shared = Arc::new(Shared { store, options: options.clone(), connections: AtomicUsize::new(0) });
+    let shared = Arc::new(Shared::new(store, options));
     std::thread::scope(|scope| {
         let each = (0..loops.unwrap_or(1).clamp(1, MAX_LOOPS)).map(|_| {
             let (shared, address) = (Arc::clone(&shared), &address);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::keys::Keys;
 use crate::notify::notify;
+use crate::pace::Pace;
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::trace::Tracer;
-use crate::{grpc, http1};
+use crate::{http1, http2};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -49,6 +50,8 @@ pub struct Options {
     pub head_timeout: u64,
     /// Longest wait for a whole body, in seconds.
     pub body_timeout: u64,
+    /// Fewest bytes a second of a body that takes more than a few seconds; 0 for any number.
+    pub min_rate: u64,
     /// How long requests are still taken after the word to stop, in seconds: `ready` answers 503 meanwhile.
     pub drain_delay: u64,
     /// Longest wait for open requests at the end, in seconds.
@@ -84,6 +87,7 @@ impl Default for Options {
             max_wait: 100,
             head_timeout: 75,
             body_timeout: 30,
+            min_rate: 1024,
             drain_delay: 0,
             drain_timeout: 10,
             watch: 100,
@@ -103,6 +107,11 @@ impl Options {
         Duration::from_millis(self.max_wait)
     }
 
+    /// How slowly a body may come.
+    pub(crate) fn pace(&self) -> Pace {
+        Pace { whole: Duration::from_secs(self.body_timeout), rate: self.min_rate }
+    }
+
     /// Whether nothing is to be done for a request but to answer it.
     pub(crate) fn is_plain(&self) -> bool {
         !self.log && self.tracer.is_none() && self.cors.is_empty() && self.keys.is_empty()
@@ -114,6 +123,15 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) connections: AtomicUsize,
+    /// What a call of gRPC is told that would wait too long.
+    pub(crate) refusal: OnceLock<Vec<u8>>,
+}
+
+impl Shared {
+    pub(crate) fn new(store: Store, options: &Options) -> Self {
+        let (connections, refusal) = (AtomicUsize::new(0), OnceLock::new());
+        Self { store, options: options.clone(), connections, refusal }
+    }
 }
 
 /// The sockets that a worker accepts from.
@@ -173,7 +191,7 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         http: listen(host, options.port)?,
         grpc: options.grpc_port.map(|port| listen(host, port)).transpose()?,
     };
-    let shared = Arc::new(Shared { store, options: options.clone(), connections: AtomicUsize::new(0) });
+    let shared = Arc::new(Shared::new(store, options));
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
     if options.watch > 0 {
@@ -382,16 +400,20 @@ where
         Protocol::Grpc => Box::pin(async move {
             let open = Counted::new(&shared);
             let full = open.is_none();
-            grpc(stream, Vec::new(), &shared, full, stopped).await;
+            let (mut stream, mut stopped) = (stream, stopped);
+            http2(&mut stream, Vec::new(), &shared, full, &mut stopped).await;
         }),
     }
 }
 
-fn grpc<S>(stream: S, before: Vec<u8>, shared: &Arc<Shared>, full: bool, stopped: watch::Receiver<bool>) -> Talk
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    Box::pin(grpc::connection(stream, before, Arc::clone(shared), full, stopped))
+fn http2<'c>(
+    stream: &'c mut dyn http1::Stream,
+    before: Vec<u8>,
+    shared: &'c Arc<Shared>,
+    full: bool,
+    stopped: &'c mut watch::Receiver<bool>,
+) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>> {
+    Box::pin(http2::serve(stream, before, shared, full, stopped))
 }
 
 /// Answers the requests of a connection; one that speaks HTTP/2 with its first bytes is one of gRPC.
@@ -402,7 +424,7 @@ where
     let open = Counted::new(&shared);
     let full = open.is_none();
     if let http1::End::Http2(before) = http1::serve(&mut stream, &shared, full, &mut stopped).await {
-        grpc(stream, before, &shared, full, stopped).await;
+        http2(&mut stream, before, &shared, full, &mut stopped).await;
     }
 }
 

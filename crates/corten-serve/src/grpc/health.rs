@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use prost::Message;
 use tokio::sync::watch;
 
@@ -12,7 +12,8 @@ use super::messages::grpc::health::v1::health_check_response::ServingStatus;
 use super::messages::grpc::health::v1::{HealthCheckRequest, HealthCheckResponse};
 use super::status::{Code, Status};
 use super::stream;
-use super::wire::{Messages, Reply, framed};
+use super::wire::{Messages, framed};
+use crate::http2::{Part, Reply};
 use crate::serve::{Shared, until};
 use crate::store::Store;
 
@@ -64,7 +65,7 @@ pub(super) async fn watch(
         let mut last = None;
         loop {
             let now = state(&shared.store, &service);
-            if last.replace(now) != Some(now) && sender.send(Frame::data(told(now))).await.is_err() {
+            if last.replace(now) != Some(now) && sender.send(Part::Data(told(now))).await.is_err() {
                 return Ok(());
             }
             if deadline.is_some_and(|d| std::time::Instant::now() >= d) {

@@ -1,8 +1,8 @@
 //! The Open Inference Protocol over gRPC, with what Triton's and KServe's clients call beside it, health checks and
 //! reflection.
 //!
-//! hyper speaks HTTP/2; the messages are prost's, made by `tools/grpc`. A call is read, scored and answered on the thread of
-//! its connection, as over HTTP.
+//! The messages are prost's, made by `tools/grpc`. A call is read, scored and answered on the thread of its connection, as over
+//! HTTP.
 
 mod call;
 mod health;
@@ -10,46 +10,29 @@ pub(crate) mod infer;
 #[allow(unreachable_pub, missing_docs, dead_code, clippy::all, reason = "made by tools/grpc")]
 pub(crate) mod messages;
 mod models;
-mod preface;
 mod reflection;
 pub(crate) mod status;
 mod stream;
 mod wire;
 
-use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::{HeaderMap, Method};
 use tokio::sync::watch;
 
 use self::call::Call;
-pub(crate) use self::preface::PREFACE;
-use self::status::{Code, Status, trailers};
-use self::wire::{ENCODINGS, Messages, Reply};
-use crate::answer::{REQUEST_ID, id_of};
+use self::status::{Code, Status, ended, trailers};
+use self::wire::{ENCODINGS, Messages};
+use crate::answer::{REQUEST_ID, id_of, is_id, new_id};
 use crate::http::{Active, log};
+use crate::http2::{self, Answer, Body, Known, Reply, Request, field};
 use crate::queue;
-use crate::serve::{Shared, until};
-use crate::trace::{Context, Span, TRACEPARENT, Told};
-
-/// Most calls at once on a connection.
-const MAX_STREAMS: u32 = 128;
-/// Most bytes of a call's header fields.
-const MAX_HEADERS: u32 = 16 << 10;
-/// How long a connection may be silent before it is asked whether it is there.
-const SILENCE: Duration = Duration::from_secs(60);
-/// How long its answer to that is waited for.
-const ANSWER: Duration = Duration::from_secs(20);
-/// How long a connection beyond the limit stays, to be told so.
-const FULL: Duration = Duration::from_secs(1);
+use crate::serve::Shared;
+use crate::trace::{Span, TRACEPARENT, Told};
 
 /// How the messages of a method come and go.
 enum Kind {
@@ -86,65 +69,68 @@ const METHODS: [(&str, bool, Kind); 17] = [
     ("/inference.model_repository.ModelRepositoryService/RepositoryIndex", true, Kind::Unary(models::repository_index)),
 ];
 
-/// Speaks gRPC on a connection, of which some bytes may have been read before, until it ends. One that came beyond the
-/// limit is told so and closed.
-pub(crate) async fn connection<S>(
-    stream: S,
-    before: Vec<u8>,
-    shared: Arc<Shared>,
-    full: bool,
-    mut stopped: watch::Receiver<bool>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let patience = Duration::from_secs(shared.options.head_timeout);
-    let Ok(Ok(stream)) = tokio::time::timeout(patience, preface::expect(stream, before)).await else { return };
-    let service = {
-        let stopped = stopped.clone();
-        service_fn(move |request| {
-            let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
-            async move { Ok::<_, Infallible>(answer(request, shared, full, stopped).await) }
-        })
-    };
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        // Nobody asks a call for its date, and it would be coded anew each second.
-        .auto_date_header(false)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADERS)
-        .keep_alive_interval(SILENCE)
-        .keep_alive_timeout(ANSWER)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        // A client that goes away is no error of the server's.
-        _ = connection.as_mut() => return,
-        () = until(&mut stopped) => {}
-        () = tokio::time::sleep(FULL), if full => {}
+/// Whether a type of content is gRPC's.
+fn is_grpc(kind: Option<&[u8]>) -> bool {
+    matches!(kind, Some(b"application/grpc" | b"application/grpc+proto"))
+}
+
+/// Writes the refusal of a call that would wait too long, where its head tells all that there is to know of it.
+pub(crate) fn refused(known: &Known<'_>, shared: &Shared, out: &mut Vec<u8>) -> bool {
+    let (store, options) = (&shared.store, &shared.options);
+    let (path, _, _) = &METHODS[0];
+    let most = options.most_wait();
+    let scores = known.is_posted() && known.path() == path.as_bytes() && is_grpc(known.kind) && options.is_plain();
+    if !scores || !queue::is_full(queue::of_call(), most) {
+        return false;
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+    store.metrics.refused("wait");
+    store.metrics.request(path, Code::ResourceExhausted as u16);
+    let made = || {
+        let status = Status::new(Code::ResourceExhausted, queue::refusal(most));
+        let mut head = begin();
+        ended(Some(&status), &mut head);
+        head
+    };
+    out.extend_from_slice(shared.refusal.get_or_init(made));
+    match known.id.filter(|id| is_id(id)) {
+        Some(id) => field(REQUEST_ID.as_str().as_bytes(), id, out),
+        None => {
+            let mut id = Vec::with_capacity(32);
+            new_id(&mut id);
+            field(REQUEST_ID.as_str().as_bytes(), &id, out);
+        }
+    }
+    true
+}
+
+/// What the head of each answer begins with.
+fn begin() -> Vec<u8> {
+    let mut head = Vec::with_capacity(256);
+    http2::status(200, &mut head);
+    field(b"content-type", b"application/grpc", &mut head);
+    head
 }
 
 /// Answers a call, counts it and logs it.
-async fn answer(
-    request: Request<Incoming>,
+pub(crate) async fn answer(
+    request: Request,
+    body: Body,
     shared: Arc<Shared>,
     full: bool,
     stopped: watch::Receiver<bool>,
-) -> Response<Reply> {
+) -> Answer {
     let begun = Instant::now();
     let (store, options) = (&shared.store, &shared.options);
-    let mut id = id_of(request.headers());
-    let context = options.tracer.as_ref().map(|t| t.context(request.headers())).filter(|c| c.sampled);
-    if request.method() != Method::POST {
-        return plain(StatusCode::METHOD_NOT_ALLOWED);
+    let Request { posted, path, headers } = request;
+    let id = id_of(&headers);
+    let context = options.tracer.as_ref().map(|t| t.context(&headers)).filter(|c| c.sampled);
+    if !posted {
+        return plain(405);
     }
-    let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if !matches!(kind, Some(b"application/grpc" | b"application/grpc+proto")) {
-        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    if !is_grpc(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)) {
+        return plain(415);
     }
-    let method = METHODS.iter().find(|m| m.0 == request.uri().path());
+    let method = METHODS.iter().find(|m| m.0 == path);
     let mut told = None;
     let reply = match method {
         _ if full => {
@@ -153,12 +139,12 @@ async fn answer(
             Err(Status::new(Code::ResourceExhausted, text))
         }
         None => {
-            let path: String = request.uri().path().chars().take(200).collect();
+            let path: String = path.chars().take(200).collect();
             Err(Status::new(Code::Unimplemented, format!("there is no method {path} here")))
         }
         Some((_, keyed, kind)) => {
-            let measured = context.is_some();
-            dispatch(request, kind, Terms { keyed: *keyed, begun, measured }, &shared, stopped, &mut told).await
+            let terms = Terms { keyed: *keyed, begun, measured: context.is_some() };
+            dispatch(&headers, body, kind, terms, &shared, stopped, &mut told).await
         }
     };
     let code = reply.as_ref().map_or_else(|status| status.code as u16, |_| 0);
@@ -168,38 +154,29 @@ async fn answer(
     if options.log {
         log(&id, "POST", route, code, took, told.as_ref(), context.as_ref());
     }
-    let traced = context.as_ref().map(Context::header);
+    let mut head = begin();
+    let reply = reply.unwrap_or_else(|status| {
+        ended(Some(&status), &mut head);
+        if status.code == Code::Unimplemented {
+            field(b"grpc-accept-encoding", ENCODINGS.as_bytes(), &mut head);
+        }
+        Reply::Ended
+    });
+    field(REQUEST_ID.as_str().as_bytes(), id.as_bytes(), &mut head);
     if let (Some(tracer), Some(context)) = (&options.tracer, context) {
+        field(TRACEPARENT.as_bytes(), context.header().as_bytes(), &mut head);
         let id = id.to_str().unwrap_or_default().to_owned();
         let begun = SystemTime::now() - took;
         tracer.take(Span { context, method: Method::POST, route, status: code, id, begun, took, told });
     }
-    let mut response = match reply {
-        Ok(reply) => Response::new(reply),
-        Err(status) => {
-            let mut response = Response::new(Reply::Ended);
-            *response.headers_mut() = trailers(Some(&status));
-            if status.code == Code::Unimplemented {
-                response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static(ENCODINGS));
-            }
-            response
-        }
-    };
-    if let Some(traced) = traced {
-        response.headers_mut().insert(TRACEPARENT, traced);
-    }
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    // An id comes once: the table of fields that come again shouldn't remember it.
-    id.set_sensitive(true);
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
+    Answer { head, reply }
 }
 
 /// An answer to what is no gRPC.
-fn plain(status: StatusCode) -> Response<Reply> {
-    let mut response = Response::new(Reply::Ended);
-    *response.status_mut() = status;
-    response
+fn plain(status: u16) -> Answer {
+    let mut head = Vec::new();
+    http2::status(status, &mut head);
+    Answer { head, reply: Reply::Ended }
 }
 
 /// What is known of a call before its head is read.
@@ -210,7 +187,8 @@ struct Terms {
 }
 
 async fn dispatch(
-    request: Request<Incoming>,
+    headers: &HeaderMap,
+    body: Body,
     kind: &Kind,
     Terms { keyed, begun, measured }: Terms,
     shared: &Arc<Shared>,
@@ -218,12 +196,11 @@ async fn dispatch(
     told: &mut Option<Told>,
 ) -> Result<Reply, Status> {
     let (store, options) = (&shared.store, &shared.options);
-    let (parts, body) = request.into_parts();
-    let timeout = call::timeout(&parts.headers)?;
+    let timeout = call::timeout(headers)?;
     let call = Call {
         store,
         options,
-        headers: &parts.headers,
+        headers,
         begun,
         deadline: timeout.and_then(|t| begun.checked_add(t)),
         measured,
@@ -232,8 +209,8 @@ async fn dispatch(
     if keyed {
         call.known()?;
     }
-    let packing = wire::encoding(&parts.headers)?;
-    let mut messages = Messages::new(body, packing, options.max_body, Duration::from_secs(options.body_timeout));
+    let packing = wire::encoding(headers)?;
+    let mut messages = Messages::new(body, packing, options.max_body, options.pace());
     let answer = match kind {
         Kind::Unary(answer) => Some(answer),
         Kind::Score => None,
@@ -259,7 +236,7 @@ async fn dispatch(
             models::infer(&call, message)
         }
     };
-    let answered = answered.map(Reply::message);
+    let answered = answered.map(|message| Reply::Whole(message, trailers(None)));
     *told = call.told.into_inner();
     answered
 }

@@ -1,6 +1,6 @@
 //! gRPC's reflection: the descriptors of what is served here, for tools such as grpcurl.
 
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use prost::Message;
 use tokio::sync::watch;
 
@@ -13,7 +13,8 @@ use super::messages::grpc::reflection::v1::{
 };
 use super::status::{Code, Status};
 use super::stream;
-use super::wire::{Messages, Reply, framed};
+use super::wire::{Messages, framed};
+use crate::http2::{Part, Reply};
 use crate::serve::until;
 
 /// The files: name, package, service and descriptor.
@@ -87,7 +88,7 @@ pub(super) fn answer(mut messages: Messages, call: &Call<'_>, mut stopped: watch
             let Some(message) = message else { return Ok(()) };
             let request = ServerReflectionRequest::decode(message);
             let request = request.map_err(|e| Status::invalid(format!("no ServerReflectionRequest: {e}")))?;
-            if sender.send(Frame::data(framed(&response(request)))).await.is_err() {
+            if sender.send(Part::Data(framed(&response(request)))).await.is_err() {
                 return Ok(());
             }
         }

@@ -1,13 +1,8 @@
 //! How a call ended.
 
 use corten_core::Error;
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
-
+use crate::http2::field;
 use crate::infer::Fault;
-
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// gRPC's codes that this server gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,20 +61,20 @@ impl From<Fault> for Status {
     }
 }
 
-/// The header fields that end a call.
-pub(crate) fn trailers(status: Option<&Status>) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    match status {
-        None => {
-            trailers.insert(STATUS, HeaderValue::from_static("0"));
-        }
-        Some(status) => {
-            trailers.insert(STATUS, HeaderValue::from(status.code as u16));
-            let text = HeaderValue::try_from(escape(&status.message));
-            trailers.insert(MESSAGE, text.unwrap_or_else(|_| HeaderValue::from_static("")));
-        }
+/// Writes the header fields that end a call.
+pub(crate) fn ended(status: Option<&Status>, out: &mut Vec<u8>) {
+    let code = status.map_or(0, |status| status.code as u16);
+    field(b"grpc-status", code.to_string().as_bytes(), out);
+    if let Some(status) = status {
+        field(b"grpc-message", escape(&status.message).as_bytes(), out);
     }
-    trailers
+}
+
+/// The header fields that end a call.
+pub(crate) fn trailers(status: Option<&Status>) -> Vec<u8> {
+    let mut out = Vec::new();
+    ended(status, &mut out);
+    out
 }
 
 /// Most bytes of a message: header blocks are limited in size by clients too.
@@ -110,7 +105,7 @@ mod tests {
         assert_eq!(escape("100 % of 'Tromsø'\n"), "100 %25 of 'Troms%C3%B8'%0A");
         assert!(escape(&"ø".repeat(MAX_MESSAGE)).len() < MAX_MESSAGE + 6);
         let ended = trailers(Some(&Status::invalid("no\rway")));
-        assert_eq!((&ended[STATUS], &ended[MESSAGE]), (&HeaderValue::from(3), &HeaderValue::from_static("no%0Dway")));
-        assert_eq!(trailers(None)[STATUS], "0");
+        assert_eq!(ended, b"\0\x0bgrpc-status\x013\0\x0cgrpc-message\x08no%0Dway");
+        assert_eq!(trailers(None), b"\0\x0bgrpc-status\x010");
     }
 }

@@ -4,34 +4,35 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::call::Call;
 use super::messages::inference::infer_parameter::ParameterChoice;
 use super::messages::inference::{InferParameter, ModelInferResponse, ModelStreamInferResponse};
 use super::status::{Code, Status, trailers};
-use super::wire::{Messages, Reply, framed};
+use super::wire::{Messages, framed};
 use super::{infer as tensors, models};
 use crate::http::Active;
+use crate::http2::{Part, Reply};
 use crate::serve::{Shared, until};
 
 /// Answers that wait for the client; then its requests wait.
 const AHEAD: usize = 4;
 
-/// Sends frames until a call ends, then how it ended.
-pub(super) fn reply<F>(run: impl FnOnce(mpsc::Sender<Frame<Bytes>>) -> F) -> Reply
+/// Sends messages until a call ends, then how it ended.
+pub(super) fn reply<F>(run: impl FnOnce(mpsc::Sender<Part>) -> F) -> Reply
 where
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    let (sender, frames) = mpsc::channel(AHEAD);
+    let (sender, parts) = mpsc::channel(AHEAD);
     let run = run(sender.clone());
     tokio::spawn(async move {
         let ended = run.await;
         // A client that is gone needs no word.
-        let _ = sender.send(Frame::trailers(trailers(ended.err().as_ref()))).await;
+        let _ = sender.send(Part::End(trailers(ended.err().as_ref()))).await;
     });
-    Reply::Stream(frames)
+    Reply::Stream(parts)
 }
 
 /// The end of a stream that the server ends.
@@ -65,7 +66,7 @@ pub(super) fn infer(
             };
             let Some(message) = message else { return Ok(()) };
             let response = answer(&call(Instant::now()), message).await;
-            if sender.send(Frame::data(framed(&response))).await.is_err() {
+            if sender.send(Part::Data(framed(&response))).await.is_err() {
                 return Ok(());
             }
         }

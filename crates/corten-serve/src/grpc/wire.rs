@@ -1,17 +1,16 @@
 //! Messages in the frames of HTTP/2: five bytes of compression and length before each.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::Instant;
 
-use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use prost::Message;
-use tokio::sync::mpsc;
 
-use super::status::{Code, Status, trailers};
+use super::status::{Code, Status};
+use crate::http2::Body;
+use crate::pace::Pace;
 use crate::packed::{Packing, Unpacked};
 
 /// Bytes before a message.
@@ -39,10 +38,6 @@ fn too_large(limit: usize) -> Status {
     Status::new(Code::ResourceExhausted, format!("a message of more than {limit} bytes"))
 }
 
-fn slow(patience: Duration) -> Status {
-    Status::new(Code::DeadlineExceeded, format!("the message took more than {} s", patience.as_secs()))
-}
-
 /// Unpacks a message within the limit.
 fn unpack(bytes: &[u8], packing: Option<Packing>, limit: usize) -> Result<Bytes, Status> {
     let Some(packing) = packing else {
@@ -57,32 +52,44 @@ fn unpack(bytes: &[u8], packing: Option<Packing>, limit: usize) -> Result<Bytes,
 
 /// The messages that a client sends.
 pub(crate) struct Messages {
-    body: Incoming,
+    body: Body,
     /// What came and isn't read yet, in the order of coming.
     kept: Bytes,
     packing: Option<Packing>,
     limit: usize,
-    /// Longest wait for a message that has begun.
-    patience: Duration,
+    /// How slowly a message may come that has begun, when the one that is read has, and how much of it has come.
+    pace: Pace,
+    begun: Instant,
+    came: usize,
 }
 
 impl Messages {
-    pub(crate) fn new(body: Incoming, packing: Option<Packing>, limit: usize, patience: Duration) -> Self {
-        Self { body, kept: Bytes::new(), packing, limit, patience }
+    pub(crate) fn new(body: Body, packing: Option<Packing>, limit: usize, pace: Pace) -> Self {
+        Self { body, kept: Bytes::new(), packing, limit, pace, begun: Instant::now(), came: 0 }
     }
 
     /// The next bytes that come; none at the end.
     async fn more(&mut self) -> Result<Option<Bytes>, Status> {
-        loop {
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
-            let frame = frame.map_err(|e| Status::new(Code::Unavailable, format!("the request broke off: {e}")))?;
-            // What follows the messages says nothing to a server.
-            if let Ok(data) = frame.into_data()
-                && !data.is_empty()
-            {
-                return Ok(Some(data));
+        let broken = |_| Status::new(Code::Unavailable, "the request broke off");
+        self.body.more().await.map_err(broken)
+    }
+
+    /// The next bytes of a message, if they come in time; none at the end.
+    async fn soon(&mut self) -> Result<Option<Bytes>, Status> {
+        // A clock is set only where there is something to wait for.
+        let mut more = std::pin::pin!(self.body.more());
+        let at_once = std::future::poll_fn(|context| Poll::Ready(more.as_mut().poll(context))).await;
+        let found = match at_once {
+            Poll::Ready(found) => found,
+            Poll::Pending => {
+                let limit = self.pace.limit(self.begun, self.came);
+                let late = |_| Status::new(Code::DeadlineExceeded, self.pace.problem(self.begun, "message"));
+                tokio::time::timeout_at(limit.into(), more).await.map_err(late)?
             }
-        }
+        };
+        let found = found.map_err(|_| Status::new(Code::Unavailable, "the request broke off"))?;
+        self.came += found.as_ref().map_or(0, Bytes::len);
+        Ok(found)
     }
 
     /// The next message; none at the end.
@@ -95,11 +102,8 @@ impl Messages {
             let Some(data) = self.more().await? else { return Ok(None) };
             self.kept = data;
         }
-        let patience = self.patience;
-        match tokio::time::timeout(patience, self.rest()).await {
-            Ok(message) => message.map(Some),
-            Err(_) => Err(slow(patience)),
-        }
+        (self.begun, self.came) = (Instant::now(), self.kept.len());
+        self.rest().await.map(Some)
     }
 
     /// The message that has begun.
@@ -129,7 +133,7 @@ impl Messages {
         let mut whole = Vec::with_capacity(length.min(AHEAD));
         whole.extend_from_slice(&std::mem::take(&mut self.kept));
         while whole.len() < length {
-            let Some(data) = self.more().await? else {
+            let Some(data) = self.soon().await? else {
                 let text = format!("the request ended after {} bytes of {length}", whole.len());
                 return Err(Status::invalid(text));
             };
@@ -144,16 +148,11 @@ impl Messages {
     /// # Errors
     /// Those of [`Messages::next`], and INVALID_ARGUMENT for none and for several.
     pub(crate) async fn only(&mut self) -> Result<Bytes, Status> {
-        let patience = self.patience;
-        tokio::time::timeout(patience, self.one()).await.unwrap_or_else(|_| Err(slow(patience)))
-    }
-
-    async fn one(&mut self) -> Result<Bytes, Status> {
         if self.kept.is_empty() {
-            self.kept = self.more().await?.ok_or_else(|| Status::invalid("no message came"))?;
+            self.kept = self.soon().await?.ok_or_else(|| Status::invalid("no message came"))?;
         }
         let message = self.rest().await?;
-        if self.kept.is_empty() && (self.body.is_end_stream() || self.more().await?.is_none()) {
+        if self.kept.is_empty() && (self.body.is_done() || self.soon().await?.is_none()) {
             return Ok(message);
         }
         Err(Status::invalid("more than one message came"))
@@ -169,47 +168,4 @@ pub(crate) fn framed(message: &impl Message) -> Bytes {
     // A vector takes all that is written.
     let _ = message.encode(&mut out);
     out.into()
-}
-
-/// What a call is answered with.
-pub(crate) enum Reply {
-    /// Nothing: how the call ended stands in the head.
-    Ended,
-    /// One message and the end.
-    Message(Option<Bytes>, Option<HeaderMap>),
-    /// Messages as they become ready, and the end.
-    Stream(mpsc::Receiver<Frame<Bytes>>),
-}
-
-impl Reply {
-    pub(crate) fn message(message: Bytes) -> Self {
-        Self::Message(Some(message), Some(trailers(None)))
-    }
-}
-
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut *self {
-            Self::Ended => Poll::Ready(None),
-            Self::Message(message, trailers) => {
-                let frame = message.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
-                Poll::Ready(frame.map(Ok))
-            }
-            Self::Stream(frames) => frames.poll_recv(context).map(|frame| frame.map(Ok)),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Ended => true,
-            Self::Message(message, trailers) => message.is_none() && trailers.is_none(),
-            Self::Stream(_) => false,
-        }
-    }
 }

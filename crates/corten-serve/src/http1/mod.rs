@@ -26,11 +26,11 @@ pub(crate) use self::head::Head;
 use self::head::{Fault, MAX_HEAD, bad};
 use self::quick::Quick;
 pub(crate) use self::wire::Stream;
-use self::wire::Wire;
+pub(crate) use self::wire::Wire;
 use self::write::After;
 use crate::answer::{Answer, REQUEST_ID, id_of, later, refuse};
-use crate::grpc::PREFACE;
 use crate::http::{self, Active};
+use crate::http2::PREFACE;
 use crate::queue;
 use crate::serve::{Shared, until};
 

@@ -64,6 +64,23 @@ impl<'s> Wire<'s> {
         &self.came[self.at..]
     }
 
+    /// Bytes that were read before.
+    pub(crate) fn begin(&mut self, before: Vec<u8>) {
+        self.came = before;
+    }
+
+    /// What has come and isn't read yet, from a place on, to be read beside the rest of the wire until it is kept again.
+    pub(crate) fn lift(&mut self) -> (Vec<u8>, usize) {
+        (std::mem::take(&mut self.came), std::mem::take(&mut self.at))
+    }
+
+    /// Takes back what was lifted, of which all before a place is read.
+    pub(crate) fn keep(&mut self, came: Vec<u8>, at: usize) {
+        self.came = came;
+        self.at = 0;
+        self.consume(at);
+    }
+
     /// Where answers are written.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         if self.out.capacity() == 0 {
