@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes a target on stable Rust for some seconds, starting from small inputs that are right: fuzz/run.sh [target] [seconds]
 # Targets: model_file (default), rows_json, rows_csv, tables, lightgbm, xgboost, catboost, tree_arrays, states, losses, frames,
-# server_http, server_rest, server_grpc, server_lambda, server_routes.
+# server_http, server_http2, server_rest, server_grpc, server_lambda, server_routes.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${1:-model_file} seconds=${2:-60}
@@ -32,6 +32,18 @@ server_http)
   printf "\\000\\100${head}Content-Length: 2\r\n\r\n{}" >"corpus/$target/length"
   # shellcheck disable=SC2059
   printf "\\000\\003${head}Transfer-Encoding: chunked\r\n\r\n1;a=\"b\"\r\n{\r\n1\r\n}\r\n0\r\nA: b\r\n\r\n" >"corpus/$target/chunks"
+  ;;
+server_http2)
+  features="--features server"
+  path='/inference.GRPCInferenceService/ModelInfer'
+  described='\012\005input\022\004FP64\032\002\001\002' numbers='\000\000\000\000\000\000\360\077\000\000\000\000\000\000\360\277'
+  {
+    # Settings, the fields of a call, its message.
+    printf '\000\020\000\000\000\004\000\000\000\000\000'
+    printf '\000\000\115\001\004\000\000\000\001\203\206\104\052%s\137\020application/grpc\100\002te\010trailers' "$path"
+    # shellcheck disable=SC2059
+    printf "\\000\\000\\075\\000\\001\\000\\000\\000\\001\\000\\000\\000\\000\\070\\012\\021linear_regression\\052\\021$described\\072\\020$numbers"
+  } >"corpus/$target/call"
   ;;
 server_rest)
   features="--features server"

@@ -1,6 +1,7 @@
 //! What the fuzz targets of the server feed: the readers of bodies and messages, without sockets.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine;
@@ -8,10 +9,15 @@ use base64::prelude::BASE64_STANDARD;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue};
 use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use crate::answer::respond;
 use crate::http1::{Framing, Head};
+use crate::http2::{self, PREFACE};
+use crate::serve::{Options, Shared};
 use crate::store::Store;
+use crate::tensor::MAX_INPUTS;
 use crate::{explain, grpc, infer, lambda, predict, quick, routes};
 
 /// Most rows of a request.
@@ -22,7 +28,7 @@ const ROWS: usize = 1000;
 /// # Panics
 /// Where an answer isn't what a request without mistakes is answered with.
 pub fn message(store: &Store, bytes: &[u8]) -> bool {
-    let Ok(request) = grpc::infer::decode(bytes.to_vec().into()) else { return false };
+    let Ok(request) = grpc::infer::decode(bytes.to_vec().into(), |_| MAX_INPUTS) else { return false };
     let Some(served) = store.get(&request.model_name, None) else { return false };
     let Ok((response, rows)) = grpc::infer::infer(&served, &request, ROWS, Instant::now()) else { return false };
     let raw = !request.raw_input_contents.is_empty();
@@ -96,6 +102,57 @@ pub fn request(bytes: &[u8], cut: usize) -> bool {
         assert_eq!(once.len() as u64, length);
     }
     taken.is_ok() && whole.is_done()
+}
+
+/// A server without sockets.
+pub struct Fed(Arc<Shared>);
+
+impl Fed {
+    /// Serves models.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self(Arc::new(Shared::new(store, &Options::default())))
+    }
+
+    /// How many calls were answered on a connection of HTTP/2 with these bytes behind its preface; `cut` is where they come in
+    /// two pieces.
+    ///
+    /// # Panics
+    /// Where what is said isn't frames.
+    #[must_use]
+    pub fn http2(&self, bytes: &[u8], cut: usize) -> usize {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (first, second) = bytes.split_at(cut.min(bytes.len()));
+        let said = runtime.block_on(async {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let (_stop, mut stopped) = watch::channel(false);
+            let serving = async {
+                http2::serve(&mut far, PREFACE.to_vec(), &self.0, false, &mut stopped).await;
+                drop(far);
+            };
+            let ((mut ear, mut mouth), mut came) = (tokio::io::split(near), Vec::new());
+            let asking = async {
+                // The server may have ended the connection already.
+                let _ = mouth.write_all(first).await;
+                tokio::task::yield_now().await;
+                let _ = mouth.write_all(second).await;
+                let _ = mouth.shutdown().await;
+            };
+            let hearing = ear.read_to_end(&mut came);
+            let (_, _, heard) = tokio::join!(serving, asking, hearing);
+            heard.map(|_| came).expect("bytes")
+        });
+        let (mut rest, mut ended) = (said.as_slice(), 0);
+        while let Some(([length @ .., kind, flags, _, _, _, _], after)) = rest.split_first_chunk::<9>() {
+            let [a, b, c] = length;
+            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            assert!(*kind < 10 && length <= 1 << 14);
+            ended += usize::from(*kind == 1 && flags & 1 != 0);
+            rest = &after[length..];
+        }
+        assert!(rest.is_empty());
+        ended
+    }
 }
 
 /// Whether bytes are an event of AWS Lambda that becomes a request; `deadline` and `trace` are what the runtime interface
@@ -280,6 +337,68 @@ mod tests {
             random ^= random << 17;
             random as usize % below
         }
+    }
+
+    /// A frame of HTTP/2.
+    fn frame(kind: u8, flags: u8, id: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        out.extend_from_slice(&[kind, flags, 0, 0, 0, id]);
+        out.extend_from_slice(payload);
+        out
+    }
+
+    #[test]
+    fn frames_damaged_in_many_ways_are_answered_or_end_a_call_or_the_connection() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models/1/linear_regression.corten");
+        let store = Store::load(&[path.display().to_string()], None, std::time::Duration::from_secs(60)).unwrap();
+        let fed = Fed::new(store);
+        let mut block = vec![0x83, 0x86, 0x44, 42];
+        block.extend_from_slice(
+            b"/inference.GRPCInferenceService/ModelInfer\x5f\x10application/grpc\x40\x02te\x08trailers",
+        );
+        // Fields that are in the table by now.
+        let again = [0x83, 0x86, 0xc0, 0xbf, 0xbe];
+        let tensor = b"\x0a\x05input\x12\x04FP64\x1a\x02\x01\x02";
+        let mut message = b"\0\0\0\0\x38\x0a\x11linear_regression\x2a\x11".to_vec();
+        message.extend_from_slice(tensor);
+        message.extend_from_slice(b"\x3a\x10");
+        message.extend([1.0f64, 2.0].iter().flat_map(|x| x.to_le_bytes()));
+        let seed = [
+            frame(4, 0, 0, &[0, 4, 0, 1, 0, 0]),
+            frame(1, 4, 1, &block),
+            frame(0, 1, 1, &message),
+            frame(8, 0, 0, &[0, 0, 1, 0]),
+            frame(1, 0, 3, &again[..2]),
+            frame(9, 4, 3, &again[2..]),
+            frame(0, 8, 3, &[&[2][..], &message[..9], &[0, 0]].concat()),
+            frame(0, 1, 3, &message[9..]),
+            frame(6, 0, 0, &[7; 8]),
+            frame(1, 4 | 32, 5, &[&[0; 5][..], &again].concat()),
+            frame(3, 0, 5, &[0, 0, 0, 8]),
+            frame(1, 4, 7, &again),
+            frame(0, 0, 7, &message),
+            frame(1, 5, 7, &[]),
+        ]
+        .concat();
+        for cut in 0..=seed.len() {
+            assert_eq!(fed.http2(&seed, cut), 3, "{cut}");
+        }
+        let mut next = drawn();
+        let mut answered = [0usize; 4];
+        for turn in 0..6000 {
+            let mut damaged = seed.clone();
+            for _ in 0..1 + turn % 3 {
+                let at = next(damaged.len());
+                match next(4) {
+                    0 => damaged[at] ^= 1 << next(8),
+                    1 => damaged[at] = [0, 1, 4, 9, 127, 128, 255][next(7)],
+                    2 => drop(damaged.remove(at)),
+                    _ => damaged.insert(at, damaged[next(damaged.len())]),
+                }
+            }
+            answered[fed.http2(&damaged, next(damaged.len())).min(3)] += 1;
+        }
+        assert!(answered.iter().all(|count| *count > 100), "{answered:?}");
     }
 
     /// Names and values of a head's fields.

@@ -261,15 +261,25 @@ fn too_large(limit: usize) -> Answer {
 /// Reads a body within its limits of size and time.
 ///
 /// # Errors
-/// With the answer to a body that is too large or broken; none for one that takes too long.
-async fn body(request: Request<Body<'_, '_>>, limit: usize, time: Duration) -> Result<Bytes, Option<Box<Answer>>> {
-    request.into_body().read(limit, time).await.map_err(|unread| match unread {
-        Unread::TooLarge => Some(Box::new(too_large(limit))),
-        Unread::Broken(problem) => {
-            Some(Box::new(refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {problem}"))))
+/// With the answer to a body that isn't read.
+async fn body(
+    request: Request<Body<'_, '_>>,
+    limit: usize,
+    options: &Options,
+    store: &Store,
+    deadline: Option<Instant>,
+) -> Result<Bytes, Box<Answer>> {
+    let read = request.into_body().read(limit, options.pace(), deadline).await;
+    read.map_err(|unread| match unread {
+        Unread::TooLarge => too_large(limit),
+        Unread::Broken(problem) => refuse(StatusCode::BAD_REQUEST, format!("the body broke off: {problem}")),
+        Unread::Late => late(store),
+        Unread::Slow(problem) => {
+            store.metrics.refused("slow");
+            refuse(StatusCode::REQUEST_TIMEOUT, problem)
         }
-        Unread::Slow => None,
     })
+    .map_err(Box::new)
 }
 
 async fn post(
@@ -284,13 +294,9 @@ async fn post(
         Post::Explain(name) => ("/explain", name, None),
         Post::Infer(name, version) => (INFER, name, version),
         Post::Index | Post::Load(_) | Post::Unload(_) => {
-            let limit = Duration::from_secs(options.body_timeout);
-            let body = match body(request, 1 << 16, limit).await {
+            let body = match body(request, 1 << 16, options, store, None).await {
                 Ok(body) => body,
-                Err(answer) => {
-                    let slow = || refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long");
-                    return ("/v2/repository", answer.map_or_else(slow, |a| *a));
-                }
+                Err(answer) => return ("/v2/repository", *answer),
             };
             let answer = match post {
                 Post::Load(name) => repository::load(store, options, name, &body),
@@ -352,17 +358,11 @@ async fn post(
         store.metrics.refused("wait");
         return (route, later(queue::refusal(options.most_wait())));
     }
-    let time = Duration::from_secs(options.body_timeout);
     let watched = request.extensions().get::<Watched>().copied();
-    let body = match body(request, options.max_body, deadline.map_or(time, |d| d.min(time))).await {
+    let until = deadline.and_then(|d| Instant::now().checked_add(d));
+    let body = match body(request, options.max_body, options, store, until).await {
         Ok(body) => body,
-        Err(Some(answer)) => return (route, *answer),
-        Err(None) if deadline.is_some_and(|d| d < time) => return (route, late(store)),
-        Err(None) => {
-            store.metrics.refused("slow");
-            let text = format!("the body took more than {} s", options.body_timeout);
-            return (route, refuse(StatusCode::REQUEST_TIMEOUT, text));
-        }
+        Err(answer) => return (route, *answer),
     };
     let body = match packing.map(|p| p.unpack(&body, options.max_body)) {
         None => body,

@@ -12,7 +12,7 @@ use crate::describe::{MATRIX, datatype_of, is_matrix, is_tensor};
 use crate::quick;
 use crate::request::{self, Request};
 use crate::served::Served;
-use crate::tensor::{Datatype, MAX_INPUTS, Tensor};
+use crate::tensor::{Datatype, MAX_INPUTS, Tensor, most_inputs};
 
 /// An answer, and how many of its bytes are JSON where tensors follow them.
 pub(crate) struct Inferred {
@@ -284,8 +284,9 @@ pub(crate) fn any(
         vec![raw(model, binary)?]
     } else {
         let given = request.inputs.as_ref().ok_or_else(|| Error::value("the body has no 'inputs'"))?;
-        if given.len() > MAX_INPUTS {
-            return Err(Error::Limit(format!("more than {MAX_INPUTS} inputs in one request")).into());
+        let most = most_inputs(model);
+        if given.len() > most {
+            return Err(Error::Limit(format!("more than {most} inputs in one request")).into());
         }
         let tensors = given.iter().map(|t| Tensor::of(t, &mut binary)).collect::<Result<Vec<_>>>()?;
         if !binary.is_empty() {

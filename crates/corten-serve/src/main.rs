@@ -21,8 +21,10 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --max-connections N  most connections at once (default 4096)
   --max-active N       most requests in progress at once (default 4096)
   --max-wait MS        longest wait behind other requests, where many wait (default 100)
-  --head-timeout S     longest wait for the head of a request (default 75)
+  --head-timeout S     longest wait for the head of a request (default 10)
   --body-timeout S     longest wait for the body of a request (default 30)
+  --min-body-rate N    fewest bytes a second of a body that takes more than 5 seconds (default 1024; 0: any)
+  --idle-timeout S     longest wait for the next request of a connection (default 75)
   --drain-delay S      how long requests are taken after SIGTERM (default 0)
   --drain-timeout S    longest wait for open requests after that (default 10)
   --watch MS           milliseconds between looks at the files (default 100; 0: never)
@@ -118,6 +120,8 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
             "--max-active" => options.max_active = number("--max-active", given.next())?,
             "--max-wait" => options.max_wait = number::<u32>("--max-wait", given.next())?.into(),
             "--head-timeout" => options.head_timeout = seconds("--head-timeout", given.next())?,
+            "--min-body-rate" => options.min_rate = number::<u32>("--min-body-rate", given.next())?.into(),
+            "--idle-timeout" => options.idle_timeout = seconds("--idle-timeout", given.next())?,
             "--body-timeout" => options.body_timeout = seconds("--body-timeout", given.next())?,
             "--drain-delay" => options.drain_delay = number::<u32>("--drain-delay", given.next())?.into(),
             "--drain-timeout" => options.drain_timeout = number::<u32>("--drain-timeout", given.next())?.into(),

@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 
 use crate::infer::{Fault, Inferred};
 use crate::served::Served;
+use crate::tensor::most_inputs;
 use crate::{explain, frames, grpc, infer, predict};
 
 /// What is asked of a model.
@@ -44,7 +45,7 @@ pub(crate) fn score(served: &Served, ask: Ask, body: &Bytes, bounds: Bounds) -> 
             frames::predict(served, body.clone(), format, bounds.rows, bounds.body).map(plain).map_err(Fault::Error)
         }
         Ask::Message => {
-            let request = grpc::infer::decode(body.clone())?;
+            let request = grpc::infer::decode(body.clone(), |_| most_inputs(&served.model))?;
             let (response, rows) = grpc::infer::infer(served, &request, bounds.rows, bounds.begun)?;
             Ok(Inferred { bytes: grpc::infer::versionless(response), json: None, rows })
         }

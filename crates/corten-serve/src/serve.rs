@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -46,8 +46,10 @@ pub struct Options {
     pub max_active: usize,
     /// Milliseconds of work before a request from which on it is refused, where more than a few wait.
     pub max_wait: u64,
-    /// Longest wait for the head of a request, and between two of them, in seconds.
+    /// Longest wait for the head of a request that has begun, in seconds.
     pub head_timeout: u64,
+    /// Longest wait for the next request of a connection, in seconds.
+    pub idle_timeout: u64,
     /// Longest wait for a whole body, in seconds.
     pub body_timeout: u64,
     /// Fewest bytes a second of a body that takes more than a few seconds; 0 for any number.
@@ -85,7 +87,8 @@ impl Default for Options {
             max_connections: 4096,
             max_active: 4096,
             max_wait: 100,
-            head_timeout: 75,
+            head_timeout: 10,
+            idle_timeout: 75,
             body_timeout: 30,
             min_rate: 1024,
             drain_delay: 0,

@@ -1,13 +1,18 @@
 //! Tensors of the Open Inference Protocol, as JSON and as bytes (its binary tensor extension).
 
 use corten_core::{Error, Kind, Result};
-use corten_model::Input;
+use corten_model::{Input, Model};
 use serde_json::Value;
 
 use crate::request::{self, Element};
 
-/// Most inputs of a request.
-pub(crate) const MAX_INPUTS: usize = 4096;
+/// Most inputs and outputs of a request to a model of fewer columns.
+pub(crate) const MAX_INPUTS: usize = 256;
+
+/// Most inputs of a request: a model of more columns than others have may be sent each of them.
+pub(crate) fn most_inputs(model: &Model) -> usize {
+    MAX_INPUTS.max(model.schema().inputs.len())
+}
 
 /// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

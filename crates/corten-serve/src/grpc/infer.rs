@@ -8,7 +8,7 @@ use corten_core::{Data, Error, Result};
 use corten_model::{Batch, Labels, Method, Model, Output, Run};
 use hyper::body::Bytes;
 use prost::Message;
-use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::messages::inference::infer_parameter::ParameterChoice;
 use super::messages::inference::model_infer_request::InferInputTensor;
@@ -18,29 +18,36 @@ use crate::clock::{self, Stage};
 use crate::describe::{datatype_of, is_tensor};
 use crate::infer::{self, Fault};
 use crate::served::Served;
-use crate::tensor::{Datatype, MAX_INPUTS, Tensor, unknown};
+use crate::tensor::{Datatype, Tensor, unknown};
 
 type Parameters = BTreeMap<String, InferParameter>;
 
-/// Reads a request. Lists are counted before anything is made of them: an empty tensor is two bytes as it comes, and
-/// hundreds once it is read.
+/// Reads a request, of which the model of that name may have so many inputs and outputs. Lists are counted before anything is
+/// made of them: an empty tensor is two bytes as it comes, and hundreds once it is read.
 ///
 /// # Errors
 /// [`Error::Value`] for what is no such message, [`Error::Limit`] for too many inputs or outputs.
-pub(crate) fn decode(message: Bytes) -> Result<ModelInferRequest> {
+pub(crate) fn decode(message: Bytes, most: impl FnOnce(&str) -> usize) -> Result<ModelInferRequest> {
     let fault = |e: prost::DecodeError| Error::value(format!("the message is no ModelInferRequest: {e}"));
     let mut rest: &[u8] = &message;
-    let mut counts = [0usize; 8];
+    let (mut counts, mut name) = ([0usize; 8], &rest[..0]);
     while !rest.is_empty() {
         let (tag, kind) = decode_key(&mut rest).map_err(fault)?;
         if let Some(count) = counts.get_mut(tag as usize) {
             *count += 1;
         }
+        let field = rest;
         skip_field(kind, tag, &mut rest, DecodeContext::default()).map_err(fault)?;
+        if tag == 1 && kind == WireType::LengthDelimited {
+            name = &field[..field.len() - rest.len()];
+            // What isn't skipped has a length that can be read.
+            decode_varint(&mut name).map_err(fault)?;
+        }
     }
+    let most = most(std::str::from_utf8(name).unwrap_or_default());
     for (tag, what) in [(4, "parameters"), (5, "inputs"), (6, "outputs"), (7, "raw_input_contents")] {
-        if counts[tag] > MAX_INPUTS {
-            return Err(Error::Limit(format!("more than {MAX_INPUTS} {what} in one request")));
+        if counts[tag] > most {
+            return Err(Error::Limit(format!("more than {most} {what} in one request")));
         }
     }
     ModelInferRequest::decode(message).map_err(fault)

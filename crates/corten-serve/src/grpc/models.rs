@@ -20,6 +20,7 @@ use crate::score::{Ask, Bounds};
 use crate::served::Served;
 use crate::shadow::Heard;
 use crate::store::Missing;
+use crate::tensor::{self, MAX_INPUTS};
 use crate::trace::Told;
 use crate::{clock, queue, repository};
 
@@ -69,6 +70,12 @@ fn model(call: &Call<'_>, name: &str, text: &str) -> Result<Arc<Served>, Status>
 fn first_text(message: &[u8]) -> Option<&str> {
     let [0x0a, length @ 0..=127, rest @ ..] = message else { return None };
     std::str::from_utf8(rest.get(..usize::from(*length))?).ok()
+}
+
+/// Most inputs of a request to a model of this name.
+pub(super) fn most_inputs(call: &Call<'_>, name: &str) -> usize {
+    let served = call.store.get(call.store.split(name).0, None);
+    served.map_or(MAX_INPUTS, |served| tensor::most_inputs(&served.model))
 }
 
 /// Waits for the turn of a request.
@@ -141,7 +148,7 @@ pub(crate) fn score(
 }
 
 pub(super) fn infer(call: &Call<'_>, message: Bytes) -> Answered {
-    let request = super::infer::decode(message.clone())?;
+    let request = super::infer::decode(message.clone(), |name| most_inputs(call, name))?;
     Ok(framed(&score(call, &request, &message)?))
 }
 

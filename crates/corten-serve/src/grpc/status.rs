@@ -1,8 +1,8 @@
 //! How a call ended.
 
-use corten_core::Error;
 use crate::http2::field;
 use crate::infer::Fault;
+use corten_core::Error;
 
 /// gRPC's codes that this server gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -84,7 +84,7 @@ async fn answer(call: &Call<'_>, message: Bytes) -> ModelStreamInferResponse {
     } else {
         let turn = models::turn(call, &message).await;
         turn.and_then(|_turn| {
-            let request = tensors::decode(message.clone())?;
+            let request = tensors::decode(message.clone(), |name| models::most_inputs(call, name))?;
             id.clone_from(&request.id);
             let choice = request.parameters.get("triton_enable_empty_final_response");
             flagged = choice.and_then(|p| p.parameter_choice.as_ref()) == Some(&ParameterChoice::BoolParam(true));

@@ -1,11 +1,12 @@
 //! Bodies: as long as their head says, or in chunks.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use hyper::body::Bytes;
 
 use super::head::{is_token, is_value};
 use super::wire::Wire;
+use crate::pace::Pace;
 
 /// Most bytes of a chunk's size with what is told beside it, and of all trailers.
 const MAX_LINE: usize = 1 << 10;
@@ -179,8 +180,10 @@ impl Chunks {
 #[derive(Debug)]
 pub(crate) enum Unread {
     TooLarge,
-    /// It takes too long.
-    Slow,
+    /// Its request isn't waited for any longer.
+    Late,
+    /// It takes too long, for this reason.
+    Slow(String),
     Broken(String),
 }
 
@@ -223,8 +226,9 @@ impl Body<'_, '_> {
     /// Reads the whole body.
     ///
     /// # Errors
-    /// For one of more than `limit` bytes, for one that takes longer than `time`, and for one that breaks off.
-    pub(crate) async fn read(mut self, limit: usize, time: Duration) -> Result<Bytes, Unread> {
+    /// For one of more than `limit` bytes, for one that comes more slowly than its pace, or isn't there at the deadline, and for
+    /// one that breaks off.
+    pub(crate) async fn read(mut self, limit: usize, pace: Pace, deadline: Option<Instant>) -> Result<Bytes, Unread> {
         // A length that is too great is refused before its bytes come.
         let least = self.reading.framing.least();
         if least > limit as u64 {
@@ -232,8 +236,7 @@ impl Body<'_, '_> {
         }
         let mut out = Vec::with_capacity(least.min(AHEAD) as usize);
         let read = match self.take(&mut out, limit) {
-            // A clock is set only where there is something to wait for.
-            Ok(false) => tokio::time::timeout(time, self.rest(&mut out, limit)).await.unwrap_or(Err(Unread::Slow)),
+            Ok(false) => self.rest(&mut out, limit, pace, deadline).await,
             taken => taken.map(drop),
         };
         self.reading.failed = read.is_err();
@@ -247,7 +250,14 @@ impl Body<'_, '_> {
         if out.len() > limit { Err(Unread::TooLarge) } else { Ok(self.reading.framing.is_done()) }
     }
 
-    async fn rest(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<(), Unread> {
+    async fn rest(
+        &mut self,
+        out: &mut Vec<u8>,
+        limit: usize,
+        pace: Pace,
+        deadline: Option<Instant>,
+    ) -> Result<(), Unread> {
+        let begun = Instant::now();
         let broken = |e: std::io::Error| Unread::Broken(e.to_string());
         if std::mem::take(&mut self.reading.waits) && out.is_empty() {
             self.wire.out().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -255,7 +265,13 @@ impl Body<'_, '_> {
         // Answers to earlier requests may wait in the same memory.
         self.wire.flush().await.map_err(broken)?;
         loop {
-            if self.wire.fill().await.map_err(broken)? == 0 {
+            let (due, late) = match (pace.limit(begun, out.len()), deadline) {
+                (due, Some(deadline)) if deadline < due => (deadline, true),
+                (due, _) => (due, false),
+            };
+            let filled = tokio::time::timeout_at(due.into(), self.wire.fill()).await;
+            let slow = |_| if late { Unread::Late } else { Unread::Slow(pace.problem(begun, "body")) };
+            if filled.map_err(slow)?.map_err(broken)? == 0 {
                 return Err(Unread::Broken("the connection has ended".into()));
             }
             if self.take(out, limit)? {

@@ -6,9 +6,9 @@ use hyper::StatusCode;
 use super::body::Framing;
 
 /// Longest head, in bytes.
-pub(crate) const MAX_HEAD: usize = 64 << 10;
+pub(crate) const MAX_HEAD: usize = 16 << 10;
 /// Most fields of a head.
-pub(crate) const MAX_FIELDS: usize = 100;
+pub(crate) const MAX_FIELDS: usize = 64;
 /// Longest method, in bytes.
 const MAX_METHOD: usize = 32;
 
@@ -105,8 +105,8 @@ impl<'b> Head<'b> {
         let read = Reader { bytes, at: 0 }.head();
         match read {
             Err(Stop::Fault(fault)) => Err(fault),
-            Err(Stop::Partial) if bytes.len() > MAX_HEAD => Err(too_long("a head of more than 65536 bytes")),
-            Ok(head) if head.length > MAX_HEAD => Err(too_long("a head of more than 65536 bytes")),
+            Err(Stop::Partial) if bytes.len() > MAX_HEAD => Err(too_long("a head of more than 16384 bytes")),
+            Ok(head) if head.length > MAX_HEAD => Err(too_long("a head of more than 16384 bytes")),
             Err(Stop::Partial) => Ok(None),
             Ok(head) => Ok(Some(head)),
         }
@@ -201,7 +201,7 @@ impl<'b> Reader<'b> {
             }
             count += 1;
             if count > MAX_FIELDS {
-                return Err(too_long("more than 100 fields in a head").into());
+                return Err(too_long("more than 64 fields in a head").into());
             }
             let (name, value) = self.field()?;
             said.take(name, value, old)?;

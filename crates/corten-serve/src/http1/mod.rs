@@ -92,10 +92,11 @@ pub(crate) async fn serve(
     stopped: &mut watch::Receiver<bool>,
 ) -> End {
     let options = &shared.options;
-    let patience = Duration::from_secs(options.head_timeout);
+    let patience = Duration::from_secs(options.idle_timeout);
     // One that is only told to go must not stay for the asking.
     let patience = if full { patience.min(FULL) } else { patience };
-    let mut deadline = Instant::now() + patience;
+    // Also when the head must be whole that has begun.
+    let (mut deadline, mut due) = (Instant::now() + patience, None);
     let mut connection = Connection {
         wire: Wire::new(stream, Duration::from_secs(options.body_timeout)),
         shared,
@@ -116,14 +117,14 @@ pub(crate) async fn serve(
         match connection.turn() {
             Turn::Http2 => return End::Http2(connection.wire.rest().to_vec()),
             Turn::Fault(fault) => {
-                connection.refuse(fault).await;
+                connection.refuse(fault.status, fault.problem).await;
                 break true;
             }
             Turn::Request(request, asked) => {
                 if !connection.boxed(*request, asked).await {
                     break true;
                 }
-                deadline = Instant::now() + patience;
+                (deadline, due) = (Instant::now() + patience, None);
                 connection.rest().await;
             }
             Turn::Wait(cost, begun) => {
@@ -133,13 +134,13 @@ pub(crate) async fn serve(
                 connection.wire.settle();
                 let active = Active::of(&shared.store);
                 connection.turn = queue::turn(cost).await.map(|turn| Waited { begun, _turn: turn, _active: active });
-                deadline = Instant::now() + patience;
+                (deadline, due) = (Instant::now() + patience, None);
             }
             Turn::Flush => {
                 if connection.wire.flush().await.is_err() {
                     break false;
                 }
-                deadline = Instant::now() + patience;
+                (deadline, due) = (Instant::now() + patience, None);
                 connection.rest().await;
             }
             Turn::More => {
@@ -147,14 +148,18 @@ pub(crate) async fn serve(
                     if connection.wire.flush().await.is_err() {
                         break false;
                     }
-                    deadline = Instant::now() + patience;
+                    (deadline, due) = (Instant::now() + patience, None);
+                }
+                if !connection.wire.rest().is_empty() {
+                    let head = || Instant::now() + Duration::from_secs(options.head_timeout);
+                    deadline = deadline.min(*due.get_or_insert_with(head));
                 }
                 match connection.wait(stop.as_mut(), sleep.as_mut(), deadline).await {
                     Came::Bytes => {}
                     Came::Late if !connection.wire.rest().is_empty() => {
-                        let problem = "the head of the request took too long";
+                        let problem = format!("the head of the request took more than {} s", options.head_timeout);
                         shared.store.metrics.refused("slow");
-                        connection.refuse(Fault { status: hyper::StatusCode::REQUEST_TIMEOUT, problem }).await;
+                        connection.refuse(hyper::StatusCode::REQUEST_TIMEOUT, &problem).await;
                         break false;
                     }
                     Came::End | Came::Late => break false,
@@ -316,32 +321,31 @@ impl Connection<'_, '_> {
         if framing.is_done() {
             return true;
         }
-        let limit = Duration::from_secs(self.shared.options.body_timeout);
-        let drained = async {
-            let mut none = Vec::new();
-            loop {
-                none.clear();
-                let Ok(count) = framing.take(self.wire.rest(), &mut none) else { return false };
-                self.wire.consume(count);
-                if framing.is_done() {
-                    return true;
-                }
-                if !matches!(self.wire.fill().await, Ok(1..)) {
-                    return false;
-                }
+        let (pace, begun) = (self.shared.options.pace(), std::time::Instant::now());
+        let (mut none, mut came) = (Vec::new(), 0);
+        loop {
+            none.clear();
+            let Ok(count) = framing.take(self.wire.rest(), &mut none) else { return false };
+            self.wire.consume(count);
+            if framing.is_done() {
+                return true;
             }
-        };
-        tokio::time::timeout(limit, drained).await.unwrap_or(false)
+            came += none.len();
+            let filled = tokio::time::timeout_at(pace.limit(begun, came).into(), self.wire.fill()).await;
+            if !matches!(filled, Ok(Ok(1..))) {
+                return false;
+            }
+        }
     }
 
     /// Says why a request isn't read, which is the end of its connection.
-    async fn refuse(&mut self, fault: Fault) {
-        self.shared.store.metrics.request("other", fault.status.as_u16());
-        let mut answer = refuse(fault.status, fault.problem);
+    async fn refuse(&mut self, status: hyper::StatusCode, problem: &str) {
+        self.shared.store.metrics.request("other", status.as_u16());
+        let mut answer = refuse(status, problem);
         let id = id_of(&HeaderMap::new());
         if self.shared.options.log {
             // What can't be read has neither a method nor a path.
-            http::log(&id, "-", "-", fault.status.as_u16(), Duration::ZERO, None, None);
+            http::log(&id, "-", "-", status.as_u16(), Duration::ZERO, None, None);
         }
         answer.headers_mut().insert(REQUEST_ID, id);
         let head = self.wire.rest().starts_with(b"HEAD ");
@@ -378,7 +382,7 @@ impl Connection<'_, '_> {
             if deadline <= now {
                 return Poll::Ready(Came::Late);
             }
-            if first || self.alarm <= now {
+            if first || self.alarm <= now || deadline < self.alarm {
                 // It was set for an earlier request: setting it for each costs more than looking again.
                 self.alarm = deadline;
                 sleep.as_mut().reset(deadline);

@@ -155,7 +155,9 @@ impl Connection<'_, '_> {
                 self.reading.block = Some(block);
             }
             frame::PRIORITY if head.id == 0 => return Err(protocol("a priority is a call's")),
-            frame::PRIORITY if payload.len() != 5 => return Err(Fault(Code::FrameSize, "a priority must have 5 bytes")),
+            frame::PRIORITY if payload.len() != 5 => {
+                return Err(Fault(Code::FrameSize, "a priority must have 5 bytes"));
+            }
             frame::RESET => {
                 number(payload, "a reset must have 4 bytes")?;
                 self.known(head.id)?;

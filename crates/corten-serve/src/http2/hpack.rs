@@ -133,7 +133,16 @@ impl Decoder {
             begun = true;
             let name = fields.bytes.len();
             let (indexed, kept) = (first & 0x80 != 0, first & 0xc0 == 0x40);
-            let number = number(&mut block, if indexed { 7 } else if kept { 6 } else { 4 })?;
+            let number = number(
+                &mut block,
+                if indexed {
+                    7
+                } else if kept {
+                    6
+                } else {
+                    4
+                },
+            )?;
             let value = if number == 0 {
                 if indexed {
                     return Err(Broken);
@@ -292,7 +301,8 @@ mod tests {
             let got = blocks.map(|block| read(&mut decoder, &bytes(block)).unwrap());
             let most = ":method: GET\n:scheme: http\n:path: /\n:authority: www.example.com\n";
             let last = ":method: GET\n:scheme: https\n:path: /index.html\n:authority: www.example.com\n";
-            let wanted = [most.into(), format!("{most}cache-control: no-cache\n"), format!("{last}custom-key: custom-value\n")];
+            let wanted =
+                [most.into(), format!("{most}cache-control: no-cache\n"), format!("{last}custom-key: custom-value\n")];
             assert_eq!(got, wanted);
             assert_eq!((decoder.size, decoder.earlier.len()), (164, 3));
         }

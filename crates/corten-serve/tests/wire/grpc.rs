@@ -237,8 +237,8 @@ fn requests_that_do_not_fit_are_refused_with_a_sentence() {
     table.inputs.retain(|i| i.name != "width");
     refused(&client, 3, &table, &["width", "missing"]);
     refused(&client, 8, &request("linear_regression", vec![numbers("input", &[11, 2], vec![0.0; 22])]), &["10 rows"]);
-    let many = vec![InferInputTensor::default(); 4097];
-    refused(&client, 8, &request("linear_regression", many), &["4096 inputs"]);
+    let many = vec![InferInputTensor::default(); 257];
+    refused(&client, 8, &request("linear_regression", many), &["256 inputs"]);
     let microseconds = |value| InferParameter { parameter_choice: Some(value) };
     let timeout = |value: ParameterChoice| {
         changed(&|r| {

@@ -40,6 +40,21 @@ fn answers_are_not_waited_for_beyond_their_deadline() {
     assert!(stream.finish().error(4).contains("1 s"));
 }
 
+#[test]
+fn messages_that_trickle_in_are_let_go() {
+    let (_server, client) = start(&["linear_regression"], &[]);
+    let (message, path) = (framed(&good()), method("ModelInfer"));
+    let mut calls = [client.open(&path, &[]), client.open(&method("ModelStreamInfer"), &[])];
+    for at in 0..25 {
+        calls.iter_mut().for_each(|call| call.send(&message[at..=at], false));
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    for call in calls {
+        assert!(call.finish().error(4).contains("less than 1024 bytes a second"));
+    }
+    client.call(&path, &good()).ok::<m::ModelInferResponse>();
+}
+
 fn hash(key: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
         .arg("--hash-key")

@@ -252,7 +252,7 @@ fn clients_that_go_away_in_a_body_leave_nothing_behind() {
 
 #[test]
 fn slow_heads_are_told_and_idle_connections_just_end() {
-    let server = Server::start(&["linear_regression"], &["--head-timeout", "1"]);
+    let server = Server::start(&["linear_regression"], &["--head-timeout", "1", "--idle-timeout", "1"]);
     let (mut idle, mut slow) = (server.connect(), server.connect());
     slow.send(b"GET /healthz HTTP/1.1\r\nHo");
     let start = Instant::now();
@@ -272,7 +272,7 @@ fn slow_heads_are_told_and_idle_connections_just_end() {
 
 #[test]
 fn long_answers_count_as_answers_and_an_empty_line_as_nothing() {
-    let server = Server::start(&["linear_regression"], &["--head-timeout", "1"]);
+    let server = Server::start(&["linear_regression"], &["--head-timeout", "1", "--idle-timeout", "1"]);
     let rows = 6000;
     let data = "0.1,0.7,".repeat(rows);
     let tensor =

@@ -56,7 +56,29 @@ fn slow_clients_are_let_go() {
     let request = post("/predict", ROW);
     body.send(&request[..request.len() - 1]);
     assert!(body.answer().error(408).contains("1 s"));
-    assert!(head.next().is_none_or(|a| a.status == 408));
+    assert!(head.answer().error(408).contains("1 s"));
+}
+
+#[test]
+fn bodies_that_trickle_in_are_let_go_and_slow_ones_are_not() {
+    let (server, patient) = (Server::start(&["ridge"], &[]), Server::start(&["ridge"], &["--min-body-rate", "0"]));
+    let bytes = post("/predict", &format!("{}{ROW}", " ".repeat(20_000)));
+    let [mut trickling, mut slow] = [server.connect(), server.connect()];
+    let mut waited_for = patient.connect();
+    let step = 600;
+    [&mut trickling, &mut slow, &mut waited_for].map(|c| c.send(&bytes[..step]));
+    // 6 seconds, which is more than what a body may take before its pace counts.
+    for at in 1..25 {
+        trickling.send_if_open(&bytes[step + at..][..1]);
+        waited_for.send(&bytes[step + at..][..1]);
+        slow.send(&bytes[at * step..][..step]);
+        std::thread::sleep(std::time::Duration::from_millis(250));
+    }
+    assert!(trickling.answer().error(408).contains("less than 1024 bytes a second"));
+    slow.send(&bytes[25 * step..]);
+    waited_for.send(&bytes[step + 25..]);
+    assert_eq!((slow.answer().status, waited_for.answer().status), (200, 200));
+    assert!(server.get("/metrics").text().contains("corten_refused_total{reason=\"slow\"} 1\n"));
 }
 
 #[test]
@@ -152,15 +174,15 @@ fn what_a_body_may_hold_is_bounded_and_the_number_named() {
     let inputs = |inputs: &[String]| format!("{{\"inputs\":[{}]}}", inputs.join(","));
     let pair = [one("width"), one("count")];
     let long = "x".repeat((1 << 20) + 1);
-    let outputs = vec!["{\"name\":\"predict\"}"; 4097].join(",");
+    let outputs = vec!["{\"name\":\"predict\"}"; 257].join(",");
     let good = inputs(&pair);
     let three = [tensor("width", "[3]", "[1,2,3]"), tensor("count", "[3]", "[1,2,3]")];
     let deep = tensor("width", "[1]", &format!("{}1{}", "[".repeat(9), "]".repeat(9)));
     for (path, body, status, number) in [
         ("/predict".to_owned(), rows(3), 413, "2 rows"),
         (path("infer"), inputs(&three), 413, "2 rows"),
-        (path("infer"), inputs(&vec![one("width"); 4097]), 413, "4096 inputs"),
-        (path("infer"), good.replace("]}]}", &format!("]}}],\"outputs\":[{outputs}]}}")), 413, "4096 outputs"),
+        (path("infer"), inputs(&vec![one("width"); 257]), 413, "256 inputs"),
+        (path("infer"), good.replace("]}]}", &format!("]}}],\"outputs\":[{outputs}]}}")), 413, "256 outputs"),
         (path("infer"), inputs(&[deep, one("count")]), 400, "8"),
         ("/predict".to_owned(), format!("{{\"rows\":[{{\"city\":\"{long}\"}}]}}"), 413, "1048576 bytes"),
         ("/predict".to_owned(), format!("{{\"more\":{}{}}}", "[".repeat(40), "]".repeat(40)), 400, "32"),
@@ -172,6 +194,21 @@ fn what_a_body_may_hold_is_bounded_and_the_number_named() {
     // Up to the limit all is well.
     assert_eq!(server.post("/predict", &rows(2)).status, 200);
     assert_eq!(server.post(&path("infer"), &good).status, 200);
+}
+
+#[test]
+fn what_a_head_may_hold_is_bounded_and_the_number_named() {
+    let server = Server::start(&["ridge"], &[]);
+    let ask = |fields: &str| {
+        let mut connection = server.connect();
+        connection.send(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{fields}\r\n").as_bytes());
+        connection.answer()
+    };
+    let many = |count: usize| "a: b\r\n".repeat(count);
+    let long = |length: usize| format!("a: {}\r\n", "b".repeat(length));
+    assert!(ask(&many(64)).error(431).contains("64 fields"));
+    assert!(ask(&long(16 << 10)).error(431).contains("16384 bytes"));
+    assert_eq!((ask(&many(63)).status, ask(&long(16_000)).status), (200, 200));
 }
 
 #[test]

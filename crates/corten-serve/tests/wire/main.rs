@@ -10,6 +10,7 @@ mod grpc;
 mod grpc_limits;
 mod grpc_server;
 mod http1;
+mod http2;
 mod lambda;
 mod life;
 mod limits;
