@@ -92,7 +92,8 @@ pub(crate) fn refused(known: &Known<'_>, shared: &Shared, out: &mut Vec<u8>) -> 
         head
     };
     out.extend_from_slice(shared.refusal.get_or_init(made));
-    match known.id.filter(|id| is_id(id)) {
+    // Nobody has looked at it yet.
+    match known.id.filter(|id| is_id(id) && HeaderValue::from_bytes(id).is_ok()) {
         Some(id) => field(REQUEST_ID.as_str().as_bytes(), id, out),
         None => {
             let mut id = Vec::with_capacity(32);

@@ -131,7 +131,7 @@ impl Connection<'_, '_> {
             }
             frame::HEADERS => {
                 let (ends, fields) = (head.has(frame::END_STREAM), head.plain(payload)?);
-                if head.id % 2 == 0 {
+                if head.id.is_multiple_of(2) {
                     return Err(protocol("a client's calls have odd numbers"));
                 }
                 if head.has(frame::END_HEADERS) {
@@ -183,7 +183,7 @@ impl Connection<'_, '_> {
 
     /// Checks that a call has begun at some time.
     fn known(&self, id: u32) -> Result<(), Fault> {
-        if id == 0 || id % 2 == 0 || id > self.last {
+        if id.is_multiple_of(2) || id > self.last {
             return Err(protocol("a frame for a call that hasn't begun"));
         }
         Ok(())

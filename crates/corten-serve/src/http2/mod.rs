@@ -241,7 +241,10 @@ impl Connection<'_, '_> {
     fn on_time(&mut self, now: Instant) -> bool {
         let patience = Duration::from_secs(self.shared.options.body_timeout);
         let over = |since: Option<Instant>, limit| since.is_some_and(|since| since + limit <= now);
-        if over(self.stalled, patience) || over(self.reading.since, patience) || over(self.pinged, PATIENCE) {
+        if over(self.pinged, PATIENCE) {
+            return false;
+        }
+        if over(self.stalled, patience) || over(self.reading.since, patience) {
             self.shared.store.metrics.refused("slow");
             return false;
         }

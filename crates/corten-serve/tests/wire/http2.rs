@@ -426,10 +426,9 @@ fn the_client_hears_which_call_is_the_last_when_the_server_stops() {
     assert_eq!(raw.find(GO_AWAY).payload, [0, 0, 0, 3, 0, 0, 0, 0]);
     // One behind it has no answer.
     raw.send(HEADERS, WHOLE, 5, &fields(&[]));
-    for id in [5, 3, 1] {
-        raw.send(DATA, END, id, &message());
-    }
+    raw.send(DATA, END, 5, &message());
     for id in [3, 1] {
+        raw.send(DATA, END, id, &message());
         assert_eq!(raw.answer(id), right);
     }
     assert!(raw.next().is_none());

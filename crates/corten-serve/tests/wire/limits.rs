@@ -62,21 +62,22 @@ fn slow_clients_are_let_go() {
 #[test]
 fn bodies_that_trickle_in_are_let_go_and_slow_ones_are_not() {
     let (server, patient) = (Server::start(&["ridge"], &[]), Server::start(&["ridge"], &["--min-body-rate", "0"]));
-    let bytes = post("/predict", &format!("{}{ROW}", " ".repeat(20_000)));
+    let bytes = post("/predict", &format!("{}{ROW}", " ".repeat(40_000)));
     let [mut trickling, mut slow] = [server.connect(), server.connect()];
     let mut waited_for = patient.connect();
-    let step = 600;
-    [&mut trickling, &mut slow, &mut waited_for].map(|c| c.send(&bytes[..step]));
-    // 6 seconds, which is more than what a body may take before its pace counts.
-    for at in 1..25 {
-        trickling.send_if_open(&bytes[step + at..][..1]);
-        waited_for.send(&bytes[step + at..][..1]);
-        slow.send(&bytes[at * step..][..step]);
+    let (few, many) = (600, 30_000);
+    trickling.send(&bytes[..few]);
+    waited_for.send(&bytes[..few]);
+    slow.send(&bytes[..many]);
+    for at in 0..16 {
+        trickling.send(&bytes[few + at..][..1]);
         std::thread::sleep(std::time::Duration::from_millis(250));
     }
     assert!(trickling.answer().error(408).contains("less than 1024 bytes a second"));
-    slow.send(&bytes[25 * step..]);
-    waited_for.send(&bytes[step + 25..]);
+    // By now the others have taken longer than a body may before its pace counts.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    slow.send(&bytes[many..]);
+    waited_for.send(&bytes[few..]);
     assert_eq!((slow.answer().status, waited_for.answer().status), (200, 200));
     assert!(server.get("/metrics").text().contains("corten_refused_total{reason=\"slow\"} 1\n"));
 }

@@ -175,11 +175,6 @@ impl Connection {
         self.stream.write_all(bytes).expect("bytes are taken");
     }
 
-    /// As [`Connection::send`], to a server that may have ended the connection.
-    pub(crate) fn send_if_open(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
-    }
-
     /// Says that nothing more will come.
     pub(crate) fn finish(&self) {
         self.stream.shutdown(std::net::Shutdown::Write).expect("an end");
