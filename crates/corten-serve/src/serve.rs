@@ -25,6 +25,9 @@ use crate::{http1, http2};
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 
+/// How long nobody else is let in after one that came beyond the limit of connections.
+const FULL: Duration = Duration::from_millis(1);
+
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -335,6 +338,11 @@ async fn accept(
             continue;
         };
         talk(stream, &mut open);
+        // A crowd beyond the limit waits in the listener's queue, to be told so one after the other: each of them costs more than
+        // most requests, and those who are in would wait for all of them.
+        if shared.connections.load(Ordering::Relaxed) >= shared.options.max_connections {
+            tokio::time::sleep(FULL).await;
+        }
     }
     // Those who have connected before they could know.
     while let Some(Ok((stream, _))) = at_once(listener.accept()).await {
