@@ -121,6 +121,12 @@ class Server:
         words = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
+    def scoring_share(self, since: tuple[float, float] = (0.0, 0.0)) -> tuple[float, tuple[float, float]]:
+        """How much of its CPU time its models took, since an earlier look where that is given, and this look."""
+        stats = json.loads(urlopen(f"http://127.0.0.1:{self.port}/v2/models/stats").read())["model_stats"]
+        now = sum(s["inference_stats"]["success"]["ns"] for s in stats) / 1e9, self.cpu_seconds()
+        return (now[0] - since[0]) / max(now[1] - since[1], 1e-9), now
+
     def resident(self) -> float:
         """Its resident MB."""
         return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())[1]) / 1024
