@@ -8,6 +8,8 @@ use super::huffman;
 /// Most bytes of the table of earlier fields, each with 32 bytes beside it.
 const TABLE: usize = 4096;
 const BESIDE: usize = 32;
+/// How many times the size that is taken may come before a block is read no further.
+const MUCH: usize = 4;
 
 /// The fields that have a number from the start, the first of them 1.
 const STATIC: [(&str, &str); 61] = [
@@ -113,10 +115,10 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Reads a block of at most `most` bytes of fields, each with 32 bytes beside it.
+    /// Reads a block of at most `most` bytes of fields, each with 32 bytes beside it; what comes beyond is passed over.
     ///
     /// # Errors
-    /// [`Broken`].
+    /// [`Broken`], also for fields of more than four times as many bytes.
     pub(super) fn read(&mut self, mut block: &[u8], most: usize, fields: &mut Fields) -> Result<(), Broken> {
         fields.clear();
         let mut begun = false;
@@ -165,6 +167,10 @@ impl Decoder {
                 self.keep(whole, value - name);
             }
             fields.size += whole.len() + BESIDE;
+            // A byte may stand for a field of the whole table: whoever sends more than this many of them isn't answered.
+            if fields.size > MUCH * most {
+                return Err(Broken);
+            }
             if fields.size > most {
                 fields.over = true;
                 fields.bytes.truncate(name);
@@ -371,5 +377,9 @@ mod tests {
         assert!(fields.over && fields.iter().eq([(&b"a"[..], &b"b"[..])]));
         decoder.read(&[0xbe], 90, &mut fields).unwrap();
         assert!(!fields.over && fields.iter().count() == 1);
+        // Each of these bytes is a field of 34 bytes.
+        decoder.read(&[0xbe; 10], 90, &mut fields).unwrap();
+        assert!(fields.over && fields.iter().count() == 2);
+        assert_eq!(decoder.read(&[0xbe; 11], 90, &mut fields), Err(Broken));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use corten_core::random::{Stream, bits};
 use corten_core::{CancelToken, Error, Result};
 use corten_kernels::boost::partition::Buffers;
+use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
 use super::binning::{Bins, Features};
@@ -129,7 +130,7 @@ fn shape(max_leaf_nodes: usize) -> Shape {
 }
 
 /// Columns of some numbers of bins, and their bins one after the other.
-fn binned(counts: &[usize], bins: Vec<u8>, rows: usize) -> Binned {
+fn binned(counts: &[usize], bins: Pages<u8>, rows: usize) -> Binned {
     let number = |&count: &usize| Bins::Number { cuts: (1..count).map(|c| c as f64).collect() };
     let features = Features { bins: counts.iter().map(number).collect(), sources: (0..counts.len()).collect() };
     Binned::new(features, Columns::new(bins, rows), Team::alone())
