@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use corten_core::{Data, Kind, Result, Table};
 use corten_model::ops::CategoryValues;
-use corten_model::texts::Texts;
 use corten_model::sketch::{Profile, Sketch, categories, score_of};
+use corten_model::texts::Texts;
 use corten_model::{Batch, Method, Model, Slot};
 use serde_json::{Value, json};
 

@@ -247,8 +247,9 @@ mod tests {
                     for _ in 0..random.below(40) {
                         let (a, b) = (random.below(size as u64 + 1) as usize, random.below(size as u64 + 1) as usize);
                         let (from, count) = (a.min(b), a.abs_diff(b) / 4 * 4);
-                        let read = Numbers::<u32>::new(source, from..from + count).to_vec().expect("numbers");
-                        let wanted = tensors[from..from + count].chunks(4).map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]]));
+                        let read = Numbers::<u32>::new(source, from..from + count).into_vec().expect("numbers");
+                        let wanted =
+                            tensors[from..from + count].chunks(4).map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]]));
                         assert!(read.into_iter().eq(wanted), "{count} bytes from {from} on");
                     }
                 };

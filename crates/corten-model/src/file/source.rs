@@ -94,16 +94,21 @@ impl<'a, T: Number> Numbers<'a, T> {
         (self.end - self.at) / size_of::<T>()
     }
 
+    /// The bytes that lie in one piece from here on, at least one.
+    fn there(&mut self) -> Result<&[u8]> {
+        if self.piece.as_ref().is_none_or(|p| p.from(self.at).is_empty()) {
+            self.piece = Some(self.source.piece(self.at)?);
+        }
+        let there = self.piece.as_ref().map_or(&[][..], |p| p.from(self.at));
+        Ok(&there[..there.len().min(self.end - self.at)])
+    }
+
     /// Reads the next ones; as many must be left.
     pub(crate) fn read(&mut self, numbers: &mut [T]) -> Result<()> {
         debug_assert!(numbers.len() <= self.len(), "no more than there are");
         let mut rest: &mut [u8] = bytemuck::cast_slice_mut(numbers);
         while !rest.is_empty() {
-            let there = self.piece.as_ref().map_or(&[][..], |p| p.from(self.at));
-            if there.is_empty() {
-                self.piece = Some(self.source.piece(self.at)?);
-                continue;
-            }
+            let there = self.there()?;
             let count = there.len().min(rest.len());
             let (now, later) = rest.split_at_mut(count);
             now.copy_from_slice(&there[..count]);
@@ -116,11 +121,19 @@ impl<'a, T: Number> Numbers<'a, T> {
     }
 
     /// All that are left.
-    pub(crate) fn to_vec(mut self) -> Result<Vec<T>> {
+    pub(crate) fn into_vec(mut self) -> Result<Vec<T>> {
         let mut out = aligned::room(self.len());
-        // By way of the first cache, so that memory is written once, and not set to zero before.
         let mut some = [T::default(); SOME];
         while self.len() > 0 {
+            let there = self.there()?;
+            let whole = there.len() / size_of::<T>() * size_of::<T>();
+            // Whole numbers that lie as they do in memory, as they do in a file that Corten wrote.
+            let numbers: &[T] = bytemuck::try_cast_slice(&there[..whole]).unwrap_or_default();
+            if !numbers.is_empty() && cfg!(target_endian = "little") {
+                out.extend_from_slice(numbers);
+                self.at += whole;
+                continue;
+            }
             let count = self.len().min(some.len());
             self.read(&mut some[..count])?;
             out.extend_from_slice(&some[..count]);

@@ -90,11 +90,11 @@ impl<'a> TensorReader<'a> {
     }
 
     pub(crate) fn f64(&self, name: &str) -> Result<Vec<f64>> {
-        self.each(name)?.to_vec()
+        self.each(name)?.into_vec()
     }
 
     pub(crate) fn u32(&self, name: &str) -> Result<Vec<u32>> {
-        self.each(name)?.to_vec()
+        self.each(name)?.into_vec()
     }
 
     /// Whether there is such a tensor, and its numbers are whole.
@@ -108,7 +108,7 @@ impl<'a> TensorReader<'a> {
     }
 
     pub(crate) fn texts(&self, name: &str) -> Result<Texts> {
-        let bytes = self.each(&format!("{name}.bytes"))?.to_vec()?;
+        let bytes = self.each(&format!("{name}.bytes"))?.into_vec()?;
         Texts::of_parts(bytes, self.u32(&format!("{name}.ends"))?)
             .ok_or_else(|| Error::format(format!("tensor '{}.{name}' holds no text", self.node)))
     }

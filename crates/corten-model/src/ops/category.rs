@@ -161,7 +161,7 @@ impl Hashes {
     fn steps(&self, text: &[u8], ends: impl Fn(u32, u32) -> bool) -> Option<(usize, u32)> {
         let hash = hash(text);
         // The lower half as a fraction of all places, the upper one beside the position.
-        let mut at = ((hash & u64::from(u32::MAX)) * self.places.len() as u64 >> 32) as usize;
+        let mut at = (((hash & u64::from(u32::MAX)) * self.places.len() as u64) >> 32) as usize;
         let tag = ((hash >> 32) as u32).checked_shl(self.bits).unwrap_or(0);
         for _ in 0..MAX_STEPS {
             if ends(self.places[at], tag) {
@@ -421,7 +421,7 @@ mod tests {
         let places = 2 * count as u64 + 2;
         let values: Texts = (0u32..)
             .map(|i| format!("{i:08}"))
-            .filter(|t| (hash(t.as_bytes()) & u64::from(u32::MAX)) * places >> 32 == 7)
+            .filter(|t| ((hash(t.as_bytes()) & u64::from(u32::MAX)) * places) >> 32 == 7)
             .take(count)
             .collect();
         let category = column(CategoryValues::Texts(values.clone()));
