@@ -248,7 +248,7 @@ fn distinct(data: &Data<'_>, at: usize, column: &Column<'_>) -> Result<Categorie
         let (mut found, missing) = distinct_text(column.as_text()?);
         found.sort_unstable();
         let values = found.iter().map(|(v, _)| String::from_utf8_lossy(v)).collect();
-        let counts = found.into_iter().map(|(_, n)| n).collect();
+        let counts: Vec<usize> = found.into_iter().map(|(_, n)| n).collect();
         (CategoryValues::Texts(values), counts, missing)
     } else {
         let numbers = column.to_f64()?;
@@ -371,7 +371,7 @@ fn from_list(
         let list: Vec<String> = unknown
             .iter()
             .map(|&i| match &found.values {
-                CategoryValues::Texts(v) if i < v.len() => format!("'{}'", v[i]),
+                CategoryValues::Texts(v) if i < v.len() => format!("'{}'", &v[i]),
                 _ => found.text(i),
             })
             .collect();

@@ -213,8 +213,8 @@ impl Census {
     pub(crate) fn finish(self, name: &str) -> Result<(CategoryValues, Vec<u64>)> {
         Ok(match self {
             Self::Texts(counts) => {
-                let utf8 = |v| std::str::from_utf8(v).map_err(|_| Error::column(name, "holds text that is no UTF-8"));
-                let texts = counts.keys().map(|v| utf8(v)).collect::<Result<_>>()?;
+                let no_text = |_| Error::column(name, "holds text that is no UTF-8");
+                let texts = counts.keys().map(|v| std::str::from_utf8(v).map_err(no_text)).collect::<Result<_>>()?;
                 (CategoryValues::Texts(texts), counts.into_values().collect())
             }
             Self::Numbers(counts) => {
