@@ -22,6 +22,15 @@ mod plain {
 }
 pub use plain::Plain;
 
+/// An empty vector with room for `len` values, on large pages where there is much of it.
+pub fn room<T: Copy>(len: usize) -> Vec<T> {
+    #[cfg_attr(not(feature = "std"), expect(unused_mut, reason = "nobody to be advised"))]
+    let mut out: Vec<T> = Vec::with_capacity(len);
+    #[cfg(feature = "std")]
+    crate::pages::advise_inside(out.as_mut_ptr().cast(), len * size_of::<T>());
+    out
+}
+
 /// A fixed number of values that starts on a cache line. The bytes after its end, up to a whole line, are zero.
 #[derive(Debug)]
 pub struct Aligned<T: Plain> {
@@ -34,11 +43,32 @@ impl<T: Plain> Aligned<T> {
     /// All bytes zero.
     pub fn zeroed(len: usize) -> Self {
         let count = (len * size_of::<T>()).div_ceil(LINE);
-        let mut lines: Vec<Line> = Vec::with_capacity(count);
-        #[cfg(feature = "std")]
-        crate::pages::advise_inside(lines.as_mut_ptr().cast(), count * LINE);
+        let mut lines: Vec<Line> = room(count);
         lines.resize(count, Line([0; LINE]));
         Self { lines, len, of: PhantomData }
+    }
+
+    /// Values that come in pieces of `piece`, which fill whole cache lines: `fill` is handed the places of one after the
+    /// other, and sets all of them. Memory is written once, without zeros before.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn piece_by_piece<E>(
+        len: usize,
+        piece: usize,
+        mut fill: impl FnMut(&mut [T]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        assert!(piece > 0 && (piece * size_of::<T>()).is_multiple_of(LINE), "pieces of whole lines");
+        let mut lines: Vec<Line> = room((len * size_of::<T>()).div_ceil(LINE));
+        let mut some = Self::zeroed(piece.min(len));
+        for start in (0..len).step_by(piece) {
+            if len - start < some.len {
+                some = Self::zeroed(len - start);
+            }
+            fill(&mut some)?;
+            lines.extend_from_slice(&some.lines);
+        }
+        Ok(Self { lines, len, of: PhantomData })
     }
 
     /// A copy.
@@ -97,5 +127,29 @@ mod tests {
         values.resize(20);
         assert_eq!(values[..4], [1.5, -2.0, 3.0, 0.0]);
         assert_eq!((values.len(), Aligned::<u16>::default().len()), (20, 0));
+    }
+
+    #[test]
+    fn pieces_come_in_order_and_what_fails_ends_them() {
+        for len in [0usize, 1, 31, 32, 33, 64, 100] {
+            let mut next = 0;
+            let filled = Aligned::piece_by_piece(len, 32, |some: &mut [u16]| {
+                some.iter_mut().for_each(|v| {
+                    next += 1;
+                    *v = next;
+                });
+                Ok::<(), ()>(())
+            });
+            let filled = filled.expect("nothing fails");
+            assert_eq!(filled.to_vec(), (1..=len as u16).collect::<Vec<_>>());
+            let bytes: usize = filled.lines.iter().flat_map(|l| l.0).map(usize::from).sum();
+            assert_eq!(bytes, filled.iter().map(|&v| usize::from(v)).sum(), "zeros behind the end");
+        }
+        let mut pieces = 0;
+        let failed = Aligned::piece_by_piece(100, 32, |_: &mut [u16]| {
+            pieces += 1;
+            if pieces == 2 { Err("no more") } else { Ok(()) }
+        });
+        assert_eq!((failed.err(), pieces), (Some("no more"), 2));
     }
 }

@@ -30,6 +30,7 @@ mod session;
 #[cfg(feature = "std")]
 pub mod sketch;
 mod stages;
+pub mod texts;
 
 #[cfg(feature = "std")]
 pub use corten_kernels::cpu::check as check_cpu;

@@ -253,12 +253,10 @@ pub(crate) fn plan(graph: &Graph, columns: &[Slot]) -> Vec<u32> {
 #[cfg(feature = "std")]
 mod disk {
     use std::fs;
-    use std::io::{ErrorKind, Read, Write};
+    use std::io::{ErrorKind, Write};
     use std::path::Path;
 
-    use corten_kernels::pages::Pages;
-
-    use super::{Error, Model, Result, format};
+    use super::{Error, Model, Result, file, format};
 
     /// Largest file that is read as a model.
     const MAX_FILE: u64 = 16 << 30;
@@ -316,21 +314,30 @@ mod disk {
             if !metadata.is_file() {
                 // A pipe doesn't tell its size.
                 let bytes = fs::read(path).map_err(|e| io(path, "can't be read", &e))?;
-                return Self::of_file(path, &bytes);
+                return Self::from_bytes(&bytes).map_err(|e| of_file(path, e));
             }
-            // Large pages: fewer of them are to be set up for a large model.
-            let mut bytes = Pages::<u8>::zeroed(size as usize);
-            let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
-            read.map_err(|e| io(path, "can't be read", &e))?;
-            Self::of_file(path, &bytes)
+            let file = fs::File::open(path).map_err(|e| io(path, "can't be read", &e))?;
+            Self::from_file(&file, 0, size, path)
         }
 
-        fn of_file(path: &Path, bytes: &[u8]) -> Result<Self> {
-            Self::from_bytes(bytes).map_err(|e| match e {
-                Error::Format(problem) => Error::Format(format!("{}: {problem}", path.display())),
-                Error::Limit(problem) => Error::Limit(format!("{}: {problem}", path.display())),
-                other => other,
-            })
+        /// Reads a model that lies in `length` bytes of an open file from `start` on; `path` is its name for messages.
+        /// The place in the file moves.
+        ///
+        /// # Errors
+        /// [`Error::Io`] and those of [`Model::from_bytes`]; all of them name the file.
+        pub fn from_file(file: &fs::File, start: u64, length: u64, path: &Path) -> Result<Self> {
+            file::read_file(file, start, length).map_err(|e| of_file(path, e))
+        }
+    }
+
+    /// An error that names its file.
+    fn of_file(path: &Path, error: Error) -> Error {
+        let named = |problem: String| format!("{}: {problem}", path.display());
+        match error {
+            Error::Format(problem) => Error::Format(named(problem)),
+            Error::Limit(problem) => Error::Limit(named(problem)),
+            Error::Io { problem, not_found, .. } => Error::Io { path: path.display().to_string(), problem, not_found },
+            other => other,
         }
     }
 }

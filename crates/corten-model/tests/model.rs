@@ -20,7 +20,7 @@ fn linear_model() -> Model {
         .unwrap();
     let category = Category::new(vec![CategoryColumn {
         name: "city".into(),
-        values: CategoryValues::Texts(vec!["Bergen".into(), "Oslo".into(), "Trondheim".into()]),
+        values: CategoryValues::Texts(vec!["Bergen", "Oslo", "Trondheim"].into()),
         codes: None,
         missing: Rule::Code(f64::NAN),
         unknown: Rule::Error,

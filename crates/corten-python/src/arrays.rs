@@ -53,7 +53,7 @@ pub(crate) fn attribute<'py>(py: Python<'py>, value: &Attribute) -> PyResult<Bou
         Attribute::Values(CategoryValues::Texts(values)) => {
             let kwargs = PyDict::new(py);
             kwargs.set_item("dtype", "object")?;
-            py.import("numpy")?.call_method("array", (values,), Some(&kwargs))?
+            py.import("numpy")?.call_method("array", (values.iter().collect::<Vec<_>>(),), Some(&kwargs))?
         }
         Attribute::List(items) => {
             let list = pyo3::types::PyList::empty(py);

@@ -67,7 +67,7 @@ pub(crate) fn convert_arrays(
     for (column, values) in member::<Vec<(usize, Bound<'_, PyAny>)>>(meaning, "categories")? {
         let values = match values.extract::<Vec<f64>>() {
             Ok(numbers) => CategoryValues::Numbers(numbers),
-            Err(_) => CategoryValues::Texts(values.extract()?),
+            Err(_) => CategoryValues::Texts(values.extract::<Vec<String>>()?.into()),
         };
         categories.push((column, values));
     }

@@ -17,14 +17,14 @@ const PAGE: u64 = 4096;
 /// The model of a path, else the one that this executable carries; `None` where there is neither.
 ///
 /// # Errors
-/// [`Error::Io`] and those of [`Model::from_bytes`].
+/// [`Error::Io`] and those of [`Model::from_file`].
 pub(crate) fn model(path: Option<&str>) -> Result<Option<Model>> {
     if let Some(path) = path {
         return Model::load(Path::new(path)).map(Some);
     }
-    let own = std::env::current_exe().and_then(File::open);
-    let mut file = own.map_err(|e| Error::value(format!("this program can't read itself: {e}")))?;
     let unreadable = |e: std::io::Error| Error::value(format!("this program can't read itself: {e}"));
+    let path = std::env::current_exe().map_err(unreadable)?;
+    let mut file = File::open(&path).map_err(unreadable)?;
     let size = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
     let Some(end) = size.checked_sub(TRAILER) else { return Ok(None) };
     let mut trailer = [0; TRAILER as usize];
@@ -38,8 +38,5 @@ pub(crate) fn model(path: Option<&str>) -> Result<Option<Model>> {
     if !offset.is_multiple_of(PAGE) || offset.checked_add(length).is_none_or(|e| e > end) {
         return Err(Error::format("the model at the end of this program is damaged"));
     }
-    let mut bytes = vec![0; length as usize];
-    file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-    file.read_exact(&mut bytes).map_err(unreadable)?;
-    Model::from_bytes(&bytes).map(Some)
+    Model::from_file(&file, offset, length, &path).map(Some)
 }

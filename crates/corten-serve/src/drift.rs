@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use corten_core::{Data, Kind, Result, Table};
 use corten_model::ops::CategoryValues;
 use corten_model::sketch::{Profile, Sketch, categories, score_of};
+use corten_model::texts::Texts;
 use corten_model::{Batch, Method, Model, Slot};
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ const ACT: f64 = 0.25;
 #[derive(Debug)]
 enum Known {
     Numbers(Vec<f64>),
-    Texts(Vec<String>),
+    Texts(Texts),
 }
 
 impl Known {
@@ -39,9 +40,9 @@ impl Known {
                 Self::Numbers(sorted)
             }
             CategoryValues::Texts(values) => {
-                let mut sorted = values.clone();
-                sorted.sort();
-                Self::Texts(sorted)
+                let mut sorted: Vec<&str> = values.iter().collect();
+                sorted.sort_unstable();
+                Self::Texts(sorted.into())
             }
         }
     }
@@ -52,7 +53,7 @@ impl Known {
     }
 
     fn has_text(&self, text: &[u8]) -> bool {
-        matches!(self, Self::Texts(v) if v.binary_search_by(|k| k.as_bytes().cmp(text)).is_ok())
+        matches!(self, Self::Texts(v) if v.find_sorted(text).is_some())
     }
 }
 

@@ -201,8 +201,8 @@ impl Coder {
             return Err("too many code columns");
         }
         let mut searches: Vec<Search> = Vec::new();
-        // The levels of one column after the other; `shape` is written into the searches at the end.
-        let mut keys: Vec<f64> = Vec::with_capacity(thresholds.len() + thresholds.len() / 8 + 32 * columns.len());
+        // Keys up to here; they are written when their number is known.
+        let mut total = 0;
         for (at, column) in (0u16..).zip(columns) {
             if column.feature as usize >= features {
                 return Err("a code column reads a feature that isn't there");
@@ -245,31 +245,37 @@ impl Coder {
                 }
                 count = count.div_ceil(WIDTH);
             }
-            let mut starts = [0; LEVELS];
-            let base = keys.len();
-            let total: usize = counts[..levels].iter().sum();
-            if base + total > u32::MAX as usize {
-                return Err("too many thresholds");
-            }
             // The root first, the thresholds themselves last.
-            let mut start = base + total;
-            keys.resize(start, f64::INFINITY);
+            let mut starts = [0; LEVELS];
             for level in 0..levels {
-                start -= counts[level];
-                starts[levels - 1 - level] = start as u32;
-                if level == 0 {
-                    keys[start..][..t.len()].copy_from_slice(t);
-                } else {
-                    let (upper, lower) = keys.split_at_mut(start + counts[level]);
-                    let nodes = lower[..counts[level - 1]].chunks_exact(WIDTH);
-                    upper[start..].iter_mut().zip(nodes).for_each(|(key, node)| *key = node[WIDTH - 1]);
-                }
+                starts[level] = total as u32;
+                total += counts[levels - 1 - level];
+            }
+            if total > u32::MAX as usize {
+                return Err("too many thresholds");
             }
             let (count, levels) = (t.len() as u16, levels as u8);
             searches.push(Search { feature: column.feature, first: at, end: at + 1, count, levels, starts });
         }
+        let mut keys = Aligned::zeroed(total);
+        keys.fill(f64::INFINITY);
+        for search in &searches {
+            let Some(last) = usize::from(search.levels).checked_sub(1) else { continue };
+            let mut start = search.starts[last] as usize;
+            let column = columns[usize::from(search.first)];
+            keys[start..][..usize::from(search.count)]
+                .copy_from_slice(&thresholds[column.start as usize..column.end as usize]);
+            // Upwards, the greatest keys of the nodes below.
+            let mut end = start + (usize::from(search.count) + 1).next_multiple_of(WIDTH);
+            for &upper in search.starts[..last].iter().rev() {
+                let (above, below) = keys.split_at_mut(start);
+                let nodes = below[..end - start].chunks_exact(WIDTH);
+                above[upper as usize..].iter_mut().zip(nodes).for_each(|(key, node)| *key = node[WIDTH - 1]);
+                (start, end) = (upper as usize, start);
+            }
+        }
         let reads = columns.iter().map(|c| c.reads).collect();
-        Ok(Self { features, reads, searches, keys: Aligned::of(&keys), narrow, zero })
+        Ok(Self { features, reads, searches, keys, narrow, zero })
     }
 
     /// Number of code columns.

@@ -15,6 +15,7 @@ mod walk;
 use alloc::vec::Vec;
 
 use crate::aligned::Aligned;
+use crate::cpu::dispatch;
 
 pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
 pub use lanes::{LaneScratch, Lanes};
@@ -121,13 +122,13 @@ impl Forest {
         }
         let columns = coder.columns();
         // Words that a node's categories take; numbers have none.
-        const UNKNOWN: usize = usize::MAX;
         let words: Vec<usize> = (0..columns)
             .map(|c| match coder.reads(c) {
                 Reads::Category { levels } => (levels as usize + 2).div_ceil(32),
                 Reads::Number { .. } => 0,
             })
             .collect();
+        let numbers_only = words.iter().all(|&words| words == 0);
         let mut categories = false;
         for (tree, &target) in parts.targets.iter().enumerate() {
             let (start, end) = (parts.roots[tree] as usize, parts.roots[tree + 1] as usize);
@@ -137,20 +138,12 @@ impl Forest {
             let width = if target == VECTOR { outputs } else { 1 };
             // Places below it have a whole leaf.
             let leaves = (parts.leaves.len() + 1).saturating_sub(width);
-            let count = end - start;
-            let mut sound = true;
-            for (at, (&word, &payload)) in parts.nodes[start..end].iter().zip(&parts.payload[start..end]).enumerate() {
-                let node = Node::unpack(word);
-                let (left, payload) = ((node.left as usize).wrapping_sub(start), payload as usize);
-                let category = node.column & CATEGORY != 0;
-                let words = words.get(usize::from(node.column & !CATEGORY)).copied().unwrap_or(UNKNOWN);
-                let inner = (left > at) & (left < count - 1) & (words != UNKNOWN) & (category == (words > 0));
-                let listed = !category | (payload.saturating_add(words) <= parts.bits.len());
-                let leaf = (left == at) & (node.column == 0) & (node.threshold == NEVER) & (payload < leaves);
-                // Without a branch: which nodes are leaves can't be foreseen.
-                sound &= leaf | (inner & listed);
-                categories |= category;
-            }
+            let (nodes, payload) = (&parts.nodes[start..end], &parts.payload[start..end]);
+            let sound = if numbers_only {
+                are_sound(nodes, payload, start as u32, columns as u32, u32::try_from(leaves).unwrap_or(u32::MAX))
+            } else {
+                are_sound_with_categories(nodes, payload, start, &words, parts.bits.len(), leaves, &mut categories)
+            };
             if !sound {
                 return Err("a node leads back, to nothing, or to what its code column isn't");
             }
@@ -235,8 +228,104 @@ impl Forest {
     }
 }
 
+dispatch! {
+    /// Whether the nodes of a tree from node `start` on, of an ensemble without categories, are sound: each is a leaf whose
+    /// value is there, or leads to two nodes after it and reads one of the columns.
+    fn are_sound(nodes: &[u64], payload: &[u32], start: u32, columns: u32, leaves: u32) -> bool {
+        const LEAF: u32 = (NEVER as u32) << 16;
+        let last = (nodes.len() as u32).wrapping_sub(1);
+        let mut bad = 0;
+        for (at, (&word, &payload)) in (0u32..).zip(nodes.iter().zip(payload)) {
+            let (left, reads) = ((word as u32).wrapping_sub(start), (word >> 32) as u32);
+            let inner = (left > at) & (left < last) & (reads & 0xffff < columns);
+            let leaf = (left == at) & (reads == LEAF) & (payload < leaves);
+            bad |= u32::from(!(inner | leaf));
+        }
+        bad == 0
+    }
+}
+
+/// The same where columns may hold categories, in as many `words` of the `bits` as each of them takes; and whether one does.
+fn are_sound_with_categories(
+    nodes: &[u64],
+    payload: &[u32],
+    start: usize,
+    words: &[usize],
+    bits: usize,
+    leaves: usize,
+    categories: &mut bool,
+) -> bool {
+    const UNKNOWN: usize = usize::MAX;
+    let mut sound = true;
+    for (at, (&word, &payload)) in nodes.iter().zip(payload).enumerate() {
+        let node = Node::unpack(word);
+        let (left, payload) = ((node.left as usize).wrapping_sub(start), payload as usize);
+        let category = node.column & CATEGORY != 0;
+        let words = words.get(usize::from(node.column & !CATEGORY)).copied().unwrap_or(UNKNOWN);
+        let inner = (left > at) & (left < nodes.len() - 1) & (words != UNKNOWN) & (category == (words > 0));
+        let listed = !category | (payload.saturating_add(words) <= bits);
+        let leaf = (left == at) & (node.column == 0) & (node.threshold == NEVER) & (payload < leaves);
+        // Without a branch: which nodes are leaves can't be foreseen.
+        sound &= leaf | (inner & listed);
+        *categories |= category;
+    }
+    sound
+}
+
 /// A sum as it is kept: of two `f32`, the `f64` sum rounded once more is the `f32` sum.
 #[inline(always)]
 fn rounded(sum: f64, narrow: bool) -> f64 {
     if narrow { f64::from(sum as f32) } else { sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use corten_core::random::Stream;
+
+    /// Sound nodes of which one or none is changed: both checks find the same ones, and the change is found where it counts.
+    #[test]
+    fn both_checks_find_the_same_nodes_unsound() {
+        let mut random = Stream::new(4, 0);
+        let (mut sound, mut unsound) = (0, 0);
+        for case in 0..4000 {
+            let (inner, start) = (random.below(40) as u32, random.below(100) as u32);
+            let (columns, leaves) = (1 + random.below(5) as u16, 1 + random.below(50) as u32);
+            // A list: the left child of each inner node is a leaf.
+            let mut nodes: Vec<Node> =
+                (0..2 * inner + 1).map(|at| Node { left: start + at, column: 0, threshold: NEVER }).collect();
+            for i in 0..inner {
+                let (column, threshold) = (random.below(u64::from(columns)) as u16, random.below(65_536) as u16);
+                nodes[2 * i as usize] = Node { left: start + 2 * i + 1, column, threshold };
+            }
+            let mut payload: Vec<u32> = nodes.iter().map(|_| random.below(u64::from(leaves)) as u32).collect();
+            let at = random.below(nodes.len() as u64) as usize;
+            match case % 8 {
+                0 => nodes[at].left = start + random.below(2 * u64::from(inner) + 3) as u32,
+                1 => nodes[at].left = start.wrapping_sub(1),
+                2 => nodes[at].column = random.below(u64::from(columns) + 2) as u16,
+                3 => nodes[at].column |= CATEGORY,
+                4 => nodes[at].threshold = NEVER - random.below(2) as u16,
+                5 => payload[at] = leaves - 1 + random.below(2) as u32,
+                6 => nodes[at].left = random.next_bits() as u32,
+                _ => {}
+            }
+            let words: Vec<u64> = nodes.iter().map(|&node| node.pack()).collect();
+            let (numbers, mut categories) = (vec![0; usize::from(columns)], false);
+            let wanted = are_sound_with_categories(
+                &words,
+                &payload,
+                start as usize,
+                &numbers,
+                0,
+                leaves as usize,
+                &mut categories,
+            );
+            assert_eq!(are_sound(&words, &payload, start, u32::from(columns), leaves), wanted, "case {case}");
+            *if wanted { &mut sound } else { &mut unsound } += 1;
+            assert!(wanted || case % 8 < 7, "case {case} was sound");
+        }
+        assert!(sound > 1000 && unsound > 500, "{sound} sound, {unsound} not");
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use corten_core::{Data, Error, Kind, Result, parameter};
 use corten_model::estimator::{Attribute, Estimator, FitInput, Fitted};
 use corten_model::ops::{Category, CategoryColumn, CategoryValues, CheckFinite, Impute, ImputeText, IsMissing, Rule};
+use corten_model::texts::Texts;
 use corten_model::{Builder, Method, Output, Slot};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -347,8 +348,8 @@ impl FittedSimpleImputer {
             return b.add(IsMissing { missing: self.marker.number().unwrap_or(f64::NAN) }, &[slot]);
         }
         let marked = match &self.marker {
-            Marker::Text(text) => vec![text.clone()],
-            _ => Vec::new(),
+            Marker::Text(text) => Texts::from_iter([text]),
+            _ => Texts::default(),
         };
         let column = CategoryColumn {
             name: name.into(),

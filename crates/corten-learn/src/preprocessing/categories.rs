@@ -119,7 +119,7 @@ impl Categories {
     /// A category as scikit-learn writes it into a feature name.
     pub(super) fn text(&self, at: usize) -> String {
         match &self.values {
-            CategoryValues::Texts(v) => v.get(at).cloned().unwrap_or_else(|| "None".into()),
+            CategoryValues::Texts(v) => v.get(at).unwrap_or("None").into(),
             CategoryValues::Numbers(v) => match (v.get(at), self.dtype.as_str()) {
                 (None, _) => "nan".into(),
                 (Some(&x), "bool") => if x == 0.0 { "False" } else { "True" }.into(),
@@ -136,7 +136,7 @@ impl Categories {
         let shape = vec![which.len()];
         match &self.values {
             CategoryValues::Texts(v) => Attribute::List(
-                which.iter().map(|&i| v.get(i).map_or(Attribute::None, |t| Attribute::Text(t.clone()))).collect(),
+                which.iter().map(|&i| v.get(i).map_or(Attribute::None, |t| Attribute::Text(t.into()))).collect(),
             ),
             CategoryValues::Numbers(v) => match self.dtype.as_str() {
                 "bool" if !self.missing => {
@@ -170,7 +170,7 @@ impl Categories {
                 CategoryValues::Texts(_) => None,
             },
             Given1::Text(t) => match &self.values {
-                CategoryValues::Texts(v) => v.iter().position(|c| *c == t),
+                CategoryValues::Texts(v) => v.iter().position(|c| c == t),
                 CategoryValues::Numbers(_) => None,
             },
         })
@@ -247,8 +247,8 @@ fn distinct(data: &Data<'_>, at: usize, column: &Column<'_>) -> Result<Categorie
     let (values, mut counts, missing) = if column.kind() == Some(Kind::Text) {
         let (mut found, missing) = distinct_text(column.as_text()?);
         found.sort_unstable();
-        let (values, counts): (Vec<String>, Vec<usize>) =
-            found.into_iter().map(|(v, n)| (String::from_utf8_lossy(v).into_owned(), n)).unzip();
+        let values = found.iter().map(|(v, _)| String::from_utf8_lossy(v)).collect();
+        let counts: Vec<usize> = found.into_iter().map(|(_, n)| n).collect();
         (CategoryValues::Texts(values), counts, missing)
     } else {
         let numbers = column.to_f64()?;
@@ -342,7 +342,7 @@ fn from_list(
     }
     let values = match kind {
         Kind::Number => CategoryValues::Numbers(numbers),
-        Kind::Text => CategoryValues::Texts(texts),
+        Kind::Text => CategoryValues::Texts(texts.into()),
     };
     let mut counts = vec![0; values.len() + usize::from(missing)];
     let mut unknown = Vec::new();
@@ -352,14 +352,14 @@ fn from_list(
             CategoryValues::Texts(_) => HashMap::new(),
         };
         let by_text: HashMap<&str, usize> = match &values {
-            CategoryValues::Texts(v) => v.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect(),
+            CategoryValues::Texts(v) => v.iter().enumerate().map(|(i, t)| (t, i)).collect(),
             CategoryValues::Numbers(_) => HashMap::new(),
         };
         for i in 0..found.len() {
             let position = match &found.values {
                 _ if i == found.values.len() => missing.then_some(values.len()),
                 CategoryValues::Numbers(v) => by_number.get(&v[i].to_bits()).copied(),
-                CategoryValues::Texts(v) => by_text.get(v[i].as_str()).copied(),
+                CategoryValues::Texts(v) => by_text.get(&v[i]).copied(),
             };
             match position {
                 Some(position) => counts[position] = found.counts[i],
@@ -371,7 +371,7 @@ fn from_list(
         let list: Vec<String> = unknown
             .iter()
             .map(|&i| match &found.values {
-                CategoryValues::Texts(v) if i < v.len() => format!("'{}'", v[i]),
+                CategoryValues::Texts(v) if i < v.len() => format!("'{}'", &v[i]),
                 _ => found.text(i),
             })
             .collect();
@@ -402,7 +402,7 @@ mod tests {
             corten_core::Table::named(vec![Column::text("t", text), Column::f64("n", vec![2.0, f64::NAN, -0.0, 0.0])])
                 .unwrap();
         let found = fit(&Data::Table(table), &Given::Auto("auto".into()), true).unwrap();
-        assert_eq!(found[0].values, CategoryValues::Texts(vec!["a".into(), "b".into()]));
+        assert_eq!(found[0].values, CategoryValues::Texts(vec!["a", "b"].into()));
         assert_eq!(found[0].counts(true), [1, 2, 1]);
         assert_eq!(found[1].values, CategoryValues::Numbers(vec![0.0, 2.0]));
         assert_eq!(found[1].counts(true), [2, 1, 1]);

@@ -151,7 +151,7 @@ impl<'g> History<'g> {
             None => Some(level),
         };
         match (&column.values, place) {
-            (CategoryValues::Texts(v), Some(at)) if at < v.len() => v[at].clone(),
+            (CategoryValues::Texts(v), Some(at)) if at < v.len() => v[at].into(),
             (CategoryValues::Numbers(v), Some(at)) if at < v.len() => v[at].to_string(),
             _ => level.to_string(),
         }

@@ -5,6 +5,10 @@
 //! the tensors start on a cache line. Reading checks everything before anything runs: sizes, digest, every operator's
 //! own rules, every slot. `docs/model-file.md` is the specification.
 
+#[cfg(feature = "std")]
+mod groups;
+mod header;
+mod source;
 mod tensors;
 
 use alloc::borrow::ToOwned;
@@ -14,17 +18,16 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use corten_core::{Error, Result};
-use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
-use serde::{Deserialize, Serialize};
+use header::{Header, NodeHeader};
+use safetensors::tensor::{Metadata, TensorView};
 use serde_json::Value;
-
+pub(crate) use source::SOME;
+use source::Source;
 pub(crate) use tensors::{TensorReader, TensorWriter};
 
-use crate::graph::{Builder, Graph, MAX_NODES, MAX_NUMBERS, MAX_TEXTS, Output, Slot};
+use crate::graph::{Builder, Graph, MAX_NODES, MAX_NUMBERS, MAX_TEXTS};
 use crate::model::Model;
 use crate::ops::Op;
-use crate::schema::Schema;
 
 /// Newest version of the format that can be read, and the one that is written.
 pub const FORMAT_VERSION: u32 = 1;
@@ -37,30 +40,6 @@ const ALIGNMENT: usize = 64;
 const BESIDE: usize = 1 << 20;
 /// Longest JSON header that is read: safetensors' own limit.
 const MAX_HEADER: u64 = 100_000_000;
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    format: u32,
-    digest: String,
-    schema: Schema,
-    nodes: Vec<NodeHeader>,
-    outputs: Vec<Output>,
-    #[serde(default)]
-    metadata: BTreeMap<String, Value>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct NodeHeader {
-    op: String,
-    inputs: Vec<Slot>,
-    #[serde(default)]
-    with: Value,
-}
-
-#[derive(Deserialize)]
-struct VersionOnly {
-    format: u32,
-}
 
 /// The bytes of a model. The same model gives the same bytes.
 ///
@@ -102,7 +81,7 @@ pub(crate) fn write(graph: &Graph, metadata: &BTreeMap<String, Value>) -> Result
     // A digest has a fixed length, so the first pass already has the final header length.
     let mut json = json_of("0".repeat(64))?;
     let bytes = serialize(&json)?;
-    let start = data_start(&bytes)?;
+    let start = header::LENGTH + header::length(&bytes[..header::LENGTH], bytes.len() as u64)?;
     let digest = blake3::hash(&bytes[start..]).to_hex().to_string();
     json = json_of(digest)?;
     json.extend(core::iter::repeat_n(' ', start.next_multiple_of(ALIGNMENT) - start));
@@ -124,63 +103,60 @@ fn clone(h: &Header) -> Header {
     }
 }
 
-fn data_start(bytes: &[u8]) -> Result<usize> {
-    let head: [u8; 8] =
-        bytes.get(..8).and_then(|h| h.try_into().ok()).ok_or_else(|| Error::format("it is too short"))?;
-    let length = u64::from_le_bytes(head);
-    if length > MAX_HEADER {
-        return Err(Error::format("its header is longer than 100 MB"));
-    }
-    let start = length as usize + 8;
-    if start > bytes.len() {
-        return Err(Error::format("it ends within its header"));
-    }
-    Ok(start)
-}
-
 /// Reads and checks a model; bytes from outside.
 ///
 /// # Errors
 /// [`Error::Format`] or [`Error::Version`].
 pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
-    let start = data_start(bytes)?;
-    let digest = || blake3::hash(&bytes[start..]).to_hex().to_string();
+    let (first, rest) = bytes.split_at(bytes.len().min(header::LENGTH));
+    let (text, data) = rest.split_at(header::length(first, bytes.len() as u64)?);
+    let (header, tensors) = header::read(text, data.len())?;
+    let expected = header.digest.clone();
+    let digest = || blake3::hash(data);
+    let model = || model_of(header, &tensors, &Source::Memory(data));
     #[cfg(feature = "std")]
-    if bytes.len() >= BESIDE {
-        // Every check is made either way, so a damaged file may be looked at before its digest is known.
-        return std::thread::scope(|scope| {
-            let digest = scope.spawn(digest);
-            let model = model_of(bytes, None);
-            let digest = digest.join().map_err(|_| Error::Internal("the digest could not be made".into()))?;
-            let (model, expected) = model?;
-            if digest == expected { Ok(model) } else { Err(damaged_numbers()) }
+    if data.len() >= BESIDE {
+        // Every check is made either way, so damaged bytes may be looked at before their digest is known.
+        let (digest, model) = std::thread::scope(|scope| {
+            let beside = std::thread::Builder::new().spawn_scoped(scope, digest);
+            let model = model();
+            (beside.map_or_else(|_| Ok(digest()), |beside| beside.join()), model)
         });
+        let digest = digest.map_err(|_| Error::Internal("the digest could not be made".into()))?;
+        return undamaged(&digest, &expected).and(model);
     }
-    model_of(bytes, Some(&digest)).map(|(model, _)| model)
+    undamaged(&digest(), &expected)?;
+    model()
 }
 
-fn damaged_numbers() -> Error {
-    Error::format("its numbers don't match their digest; the file is damaged")
+/// Reads and checks a model that lies in `length` bytes of a file from `start` on. Little more memory is taken than what
+/// the model keeps.
+///
+/// # Errors
+/// [`Error::Format`], [`Error::Version`], or [`Error::Io`] without a path.
+#[cfg(feature = "std")]
+pub(crate) fn read_file(file: &std::fs::File, start: u64, length: u64) -> Result<Model> {
+    let take = |from: u64, count: usize| groups::read_at(file, start + from, Vec::new(), count);
+    let first = take(0, length.min(header::LENGTH as u64) as usize)?;
+    let text = take(header::LENGTH as u64, header::length(&first, length)?)?;
+    let before = (header::LENGTH + text.len()) as u64;
+    let size = usize::try_from(length - before).map_err(|_| Error::Limit("it is larger than the memory".into()))?;
+    let (header, tensors) = header::read(&text, size)?;
+    drop(text);
+    let expected = header.digest.clone();
+    let (model, digest) = groups::with(file, start + before, size, |source| model_of(header, &tensors, source))?;
+    undamaged(&digest, &expected).and(model)
 }
 
-/// The model, and the digest that its file gives; what `digest` makes is compared with it first.
-fn model_of(bytes: &[u8], digest: Option<&dyn Fn() -> String>) -> Result<(Model, String)> {
-    let broken = |e: safetensors::SafeTensorError| Error::format(format!("{e}"));
-    let (_, information) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-    let json = information
-        .metadata()
-        .as_ref()
-        .and_then(|m| m.get(KEY))
-        .ok_or_else(|| Error::format("it is a safetensors file, but its metadata has no 'corten' entry"))?;
-    let unreadable = |e: serde_json::Error| Error::format(format!("its graph: {e}"));
-    let VersionOnly { format: found } = serde_json::from_str(json).map_err(unreadable)?;
-    if found == 0 || found > FORMAT_VERSION {
-        return Err(Error::Version { found, newest: FORMAT_VERSION });
+fn undamaged(digest: &blake3::Hash, expected: &str) -> Result<()> {
+    if *digest.to_hex() == *expected {
+        return Ok(());
     }
-    let header: Header = serde_json::from_str(json).map_err(unreadable)?;
-    if digest.is_some_and(|digest| digest() != header.digest) {
-        return Err(damaged_numbers());
-    }
+    Err(Error::format("its numbers don't match their digest; the file is damaged"))
+}
+
+/// The model of a header whose tensors come from `source`.
+fn model_of(header: Header, tensors: &Metadata, source: &Source<'_>) -> Result<Model> {
     if header.nodes.len() > MAX_NODES {
         return Err(Error::format(format!("more than {MAX_NODES} operators")));
     }
@@ -192,13 +168,12 @@ fn model_of(bytes: &[u8], digest: Option<&dyn Fn() -> String>) -> Result<(Model,
     if header.schema.named && names.windows(2).any(|w| w[0] == w[1]) {
         return Err(Error::format("two inputs of the same name"));
     }
-    let tensors = SafeTensors::deserialize(bytes).map_err(broken)?;
     let mut builder = Builder::new(header.schema);
     for (i, node) in header.nodes.into_iter().enumerate() {
-        let op = Op::read(&node.op, &node.with, &TensorReader::new(&tensors, i))?;
+        let op = Op::read(&node.op, &node.with, &TensorReader::new(tensors, source, i))?;
         builder.add(op, &node.inputs)?;
     }
     let mut model = builder.finish(header.outputs)?;
     *model.metadata_mut() = header.metadata;
-    Ok((model, header.digest))
+    Ok(model)
 }

@@ -5,7 +5,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use corten_core::{Error, Result};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use super::source::{Number, Numbers, Source};
+use crate::texts::Texts;
 
 /// A tensor to be written.
 pub(crate) struct Tensor {
@@ -52,89 +56,60 @@ impl TensorWriter {
     write_numbers!(u16, u16, Dtype::U16);
 
     /// Text: all bytes, and the end of each.
-    pub(crate) fn texts(&mut self, name: &str, values: &[String]) {
-        let mut bytes = Vec::new();
-        let mut ends = Vec::with_capacity(values.len());
-        for value in values {
-            bytes.extend_from_slice(value.as_bytes());
-            ends.push(bytes.len() as u32);
-        }
-        self.push(&format!("{name}.bytes"), Dtype::U8, bytes.len(), bytes);
-        self.u32(&format!("{name}.ends"), &ends);
+    pub(crate) fn texts(&mut self, name: &str, values: &Texts) {
+        let (bytes, ends) = values.parts();
+        self.push(&format!("{name}.bytes"), Dtype::U8, bytes.len(), bytes.to_vec());
+        self.u32(&format!("{name}.ends"), ends);
     }
 }
 
 /// Finds the tensors of one operator.
 pub(crate) struct TensorReader<'a> {
-    tensors: &'a SafeTensors<'a>,
+    tensors: &'a Metadata,
+    source: &'a Source<'a>,
     node: usize,
 }
 
-macro_rules! read_numbers {
-    ($each:ident, $type:ty, $dtype:expr) => {
-        /// The numbers one by one.
-        pub(crate) fn $each(&self, name: &str) -> Result<impl ExactSizeIterator<Item = $type> + use<'a>> {
-            let parts = self.bytes(name, $dtype)?.chunks_exact(size_of::<$type>());
-            Ok(parts.map(|part| {
-                let mut word = [0; size_of::<$type>()];
-                word.copy_from_slice(part);
-                <$type>::from_le_bytes(word)
-            }))
-        }
-    };
-}
-
 impl<'a> TensorReader<'a> {
-    pub(crate) fn new(tensors: &'a SafeTensors<'a>, node: usize) -> Self {
-        Self { tensors, node }
+    pub(crate) fn new(tensors: &'a Metadata, source: &'a Source<'a>, node: usize) -> Self {
+        Self { tensors, source, node }
     }
 
-    fn bytes(&self, name: &str, dtype: Dtype) -> Result<&'a [u8]> {
-        let name = format!("{}.{name}", self.node);
-        let view = self.tensors.tensor(&name).map_err(|_| Error::format(format!("tensor '{name}' is missing")))?;
-        if view.dtype() != dtype || view.shape().len() != 1 {
-            return Err(Error::format(format!("tensor '{name}' must be a list of {dtype:?}")));
+    fn find(&self, name: &str) -> Option<&'a TensorInfo> {
+        self.tensors.info(&format!("{}.{name}", self.node))
+    }
+
+    /// The numbers one after the other, for what is made of them.
+    pub(crate) fn each<T: Number>(&self, name: &str) -> Result<Numbers<'a, T>> {
+        let bad = |problem: &str| Error::format(format!("tensor '{}.{name}' {problem}", self.node));
+        let found = self.find(name).ok_or_else(|| bad("is missing"))?;
+        if found.dtype != T::DTYPE || found.shape.len() != 1 {
+            return Err(bad(&format!("must be a list of {:?}", T::DTYPE)));
         }
-        Ok(view.data())
+        Ok(Numbers::new(self.source, found.data_offsets.0..found.data_offsets.1))
     }
-
-    read_numbers!(each_f64, f64, Dtype::F64);
-    read_numbers!(each_u32, u32, Dtype::U32);
-    read_numbers!(each_u16, u16, Dtype::U16);
 
     pub(crate) fn f64(&self, name: &str) -> Result<Vec<f64>> {
-        // The exact length is known, so this becomes one copy.
-        Ok(self.each_f64(name)?.collect())
+        self.each(name)?.into_vec()
     }
 
     pub(crate) fn u32(&self, name: &str) -> Result<Vec<u32>> {
-        Ok(self.each_u32(name)?.collect())
+        self.each(name)?.into_vec()
     }
 
     /// Whether there is such a tensor, and its numbers are whole.
     pub(crate) fn is_u32(&self, name: &str) -> bool {
-        self.tensors.tensor(&format!("{}.{name}", self.node)).is_ok_and(|view| view.dtype() == Dtype::U32)
+        self.find(name).is_some_and(|tensor| tensor.dtype == Dtype::U32)
     }
 
     /// The numbers, or `None` where there is no such tensor.
     pub(crate) fn optional_f64(&self, name: &str) -> Result<Option<Vec<f64>>> {
-        match self.tensors.tensor(&format!("{}.{name}", self.node)) {
-            Ok(_) => self.f64(name).map(Some),
-            Err(_) => Ok(None),
-        }
+        self.find(name).map(|_| self.f64(name)).transpose()
     }
 
-    pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>> {
-        let bytes = self.bytes(&format!("{name}.bytes"), Dtype::U8)?;
-        let bad = || Error::format(format!("tensor '{}.{name}' holds no text", self.node));
-        let text = core::str::from_utf8(bytes).map_err(|_| bad())?;
-        let mut start = 0;
-        let mut out = Vec::new();
-        for end in self.u32(&format!("{name}.ends"))? {
-            let end = end as usize;
-            out.push(String::from(text.get(start..end).ok_or_else(bad)?));
-            start = end;
-        }
-        if start == bytes.len() { Ok(out) } else { Err(bad()) }
+    pub(crate) fn texts(&self, name: &str) -> Result<Texts> {
+        let bytes = self.each(&format!("{name}.bytes"))?.into_vec()?;
+        Texts::of_parts(bytes, self.u32(&format!("{name}.ends"))?)
+            .ok_or_else(|| Error::format(format!("tensor '{}.{name}' holds no text", self.node)))
     }
 }

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use corten_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Flow, Operator, Shape, damaged};
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
+use crate::texts::Texts;
 
 /// What to do with a value that has no code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +31,7 @@ pub enum CategoryValues {
     /// Numbers, compared exactly.
     Numbers(Vec<f64>),
     /// Text, compared byte by byte.
-    Texts(Vec<String>),
+    Texts(Texts),
 }
 
 impl CategoryValues {
@@ -72,17 +74,30 @@ pub struct Category {
 /// How a column is looked up.
 #[derive(Clone, Debug)]
 enum Table {
+    /// The numbers ascend.
+    Ascending,
     /// Positions of the numbers in ascending order.
-    Sorted(Vec<(f64, u32)>),
-    /// Open addressing over a hash of the bytes; `u32::MAX` is free.
-    Hashed(Vec<u32>),
+    Sorted(Vec<u32>),
+    /// Open addressing over a hash of the bytes.
+    Hashed(Hashes),
     /// Positions of the texts in ascending order: where texts were chosen so that their hashes collide.
     Searched(Vec<u32>),
 }
 
+/// Places for the positions of texts, each found by the text's hash. A place also holds as many bits of the hash as it has
+/// left, so that other texts on the way to one are hardly ever looked at.
+#[derive(Clone, Debug)]
+struct Hashes {
+    places: Vec<u32>,
+    /// Bits of a position.
+    bits: u32,
+}
+
 const FREE: u32 = u32::MAX;
 /// Most steps to a place in a table of hashes: far beyond what texts that no one chose for it need.
-const MAX_STEPS: usize = 512;
+const MAX_STEPS: usize = 1024;
+/// Texts up to which half of the places stay free; of more texts a quarter, which takes less memory and a few more steps.
+const FEW: usize = 1 << 12;
 
 impl Category {
     /// An operator over these columns.
@@ -108,36 +123,72 @@ impl Category {
 
 impl Table {
     fn of(values: &CategoryValues) -> Self {
+        let order = |compare: &dyn Fn(usize, usize) -> Ordering| {
+            let mut order: Vec<u32> = (0u32..).take(values.len()).collect();
+            // Stable: of equal categories the first comes first, and is the one that is found.
+            order.sort_by(|&a, &b| compare(a as usize, b as usize));
+            order
+        };
         match values {
-            CategoryValues::Numbers(values) => {
-                let mut sorted: Vec<(f64, u32)> = values.iter().copied().zip(0u32..).collect();
-                sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-                Self::Sorted(sorted)
-            }
-            CategoryValues::Texts(values) => Self::hashed(values).unwrap_or_else(|| {
-                let mut order: Vec<u32> = (0u32..).take(values.len()).collect();
-                // Stable: of equal texts the first comes first, and is the one that is found.
-                order.sort_by(|&a, &b| values[a as usize].cmp(&values[b as usize]));
-                Self::Searched(order)
-            }),
+            CategoryValues::Numbers(values) if values.windows(2).all(|w| w[0] < w[1]) => Self::Ascending,
+            CategoryValues::Numbers(values) => Self::Sorted(order(&|a, b| values[a].total_cmp(&values[b]))),
+            CategoryValues::Texts(values) => Hashes::of(values)
+                .map_or_else(|| Self::Searched(order(&|a, b| values.bytes(a).cmp(values.bytes(b)))), Self::Hashed),
         }
     }
+}
 
+impl Hashes {
     /// `None` where some text is more than [`MAX_STEPS`] away from its place.
-    fn hashed(values: &[String]) -> Option<Self> {
-        let size = (values.len() * 2 + 2).next_power_of_two();
-        let mut table = vec![FREE; size];
-        for (i, value) in values.iter().enumerate() {
-            let start = hash(value.as_bytes()) as usize;
-            let at = (0..MAX_STEPS).map(|step| start.wrapping_add(step) & (size - 1)).find(|&at| match table[at] {
-                FREE => true,
-                position => values[position as usize] == *value,
-            })?;
-            if table[at] == FREE {
-                table[at] = i as u32;
+    fn of(values: &Texts) -> Option<Self> {
+        let count = values.len();
+        let size = if count <= FEW { 2 * count + 2 } else { count + count / 3 };
+        let bits = usize::BITS - count.leading_zeros();
+        let mut table = Self { places: vec![FREE; size], bits };
+        for at in 0..count {
+            let text = values.bytes(at);
+            let (place, tag) = table.steps(text, |place, tag| place == FREE || table.is(place, tag, values, text))?;
+            if table.places[place] == FREE {
+                // Positions are below the greatest number of so many bits, so this is not free any more.
+                table.places[place] = tag | at as u32;
             }
         }
-        Some(Self::Hashed(table))
+        Some(table)
+    }
+
+    /// The first of the places that a text may have where `ends` says so, and what a place holds of the text's hash.
+    #[inline]
+    fn steps(&self, text: &[u8], ends: impl Fn(u32, u32) -> bool) -> Option<(usize, u32)> {
+        let hash = hash(text);
+        // The lower half as a fraction of all places, the upper one beside the position.
+        let mut at = (((hash & u64::from(u32::MAX)) * self.places.len() as u64) >> 32) as usize;
+        let tag = ((hash >> 32) as u32).checked_shl(self.bits).unwrap_or(0);
+        for _ in 0..MAX_STEPS {
+            if ends(self.places[at], tag) {
+                return Some((at, tag));
+            }
+            at = if at + 1 == self.places.len() { 0 } else { at + 1 };
+        }
+        None
+    }
+
+    #[inline]
+    fn position(&self, place: u32) -> u32 {
+        place & 1u32.checked_shl(self.bits).unwrap_or(0).wrapping_sub(1)
+    }
+
+    /// Whether a place that isn't free holds a text.
+    #[inline]
+    fn is(&self, place: u32, tag: u32, values: &Texts, text: &[u8]) -> bool {
+        let position = self.position(place);
+        place ^ position == tag && same(values.bytes(position as usize), text)
+    }
+
+    /// The position of a text.
+    #[inline]
+    fn find(&self, values: &Texts, text: &[u8]) -> Option<u32> {
+        let (at, _) = self.steps(text, |place, tag| place == FREE || self.is(place, tag, values, text))?;
+        Some(self.places[at]).filter(|&place| place != FREE).map(|place| self.position(place))
     }
 }
 
@@ -205,40 +256,36 @@ impl CategoryColumn {
         }
     }
 
+    /// The code of a number; `find` looks for it.
     #[inline]
-    fn of_number(&self, table: &[(f64, u32)], x: f64) -> Result<f64> {
+    fn of_number(&self, x: f64, find: impl FnOnce(f64) -> Option<u32>) -> Result<f64> {
         if x.is_nan() {
             return self.missing();
         }
-        let at = table.partition_point(|&(v, _)| v < x);
-        match table.get(at) {
-            Some(&(v, position)) if v == x => Ok(self.code(position)),
-            _ => self.unknown(|| x.to_string()),
-        }
+        find(x).map_or_else(|| self.unknown(|| x.to_string()), |position| Ok(self.code(position)))
     }
 
+    /// The code of a text; `find` looks for it.
     #[inline]
-    fn of_text(&self, table: &[u32], values: &[String], x: Option<&[u8]>) -> Result<f64> {
+    fn of_text(&self, x: Option<&[u8]>, find: impl FnOnce(&[u8]) -> Option<u32>) -> Result<f64> {
         let Some(x) = x else { return self.missing() };
-        let mask = table.len() - 1;
-        let mut at = hash(x) as usize & mask;
-        loop {
-            match table[at] {
-                FREE => return self.unknown(|| format!("'{}'", String::from_utf8_lossy(x))),
-                position if same(values[position as usize].as_bytes(), x) => return Ok(self.code(position)),
-                _ => at = (at + 1) & mask,
-            }
-        }
+        let unknown = || self.unknown(|| format!("'{}'", String::from_utf8_lossy(x)));
+        find(x).map_or_else(unknown, |position| Ok(self.code(position)))
     }
+}
 
-    fn of_text_searched(&self, order: &[u32], values: &[String], x: Option<&[u8]>) -> Result<f64> {
-        let Some(x) = x else { return self.missing() };
-        let at = order.partition_point(|&position| values[position as usize].as_bytes() < x);
-        match order.get(at) {
-            Some(&position) if values[position as usize].as_bytes() == x => Ok(self.code(position)),
-            _ => self.unknown(|| format!("'{}'", String::from_utf8_lossy(x))),
-        }
-    }
+/// The place of a number among ascending ones.
+#[inline]
+fn ascending(values: &[f64], x: f64) -> Option<u32> {
+    let at = values.partition_point(|&v| v < x);
+    values.get(at).filter(|&&v| v == x).map(|_| at as u32)
+}
+
+/// The position of what compares as `compare` says, in an order of positions.
+#[inline]
+fn searched(order: &[u32], compare: impl Fn(usize) -> Option<Ordering>) -> Option<u32> {
+    let at = order.partition_point(|&position| compare(position as usize) == Some(Ordering::Less));
+    order.get(at).copied().filter(|&position| compare(position as usize) == Some(Ordering::Equal))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -323,20 +370,23 @@ impl Operator for Category {
         let (before, after) = flow.numbers.split_at_mut(first as usize * stride);
         for (i, (&slot, (column, table))) in inputs.iter().zip(self.columns.iter().zip(&self.tables)).enumerate() {
             let to = &mut after[i * stride..][..rows];
-            match (slot, table, &column.values) {
-                (Slot::Number(at), Table::Sorted(table), _) => {
-                    for (o, &x) in to.iter_mut().zip(&before[at as usize * stride..][..rows]) {
-                        *o = column.of_number(table, x)?;
+            let stretch = |at: u32| at as usize * stride..at as usize * stride + rows;
+            match (slot, &column.values) {
+                (Slot::Number(at), CategoryValues::Numbers(values)) => {
+                    for (o, &x) in to.iter_mut().zip(&before[stretch(at)]) {
+                        *o = column.of_number(x, |x| match table {
+                            Table::Sorted(order) => searched(order, |at| values[at].partial_cmp(&x)),
+                            _ => ascending(values, x),
+                        })?;
                     }
                 }
-                (Slot::Text(at), Table::Hashed(table), CategoryValues::Texts(values)) => {
-                    for (o, &x) in to.iter_mut().zip(&flow.texts[at as usize * stride..][..rows]) {
-                        *o = column.of_text(table, values, x)?;
-                    }
-                }
-                (Slot::Text(at), Table::Searched(order), CategoryValues::Texts(values)) => {
-                    for (o, &x) in to.iter_mut().zip(&flow.texts[at as usize * stride..][..rows]) {
-                        *o = column.of_text_searched(order, values, x)?;
+                (Slot::Text(at), CategoryValues::Texts(values)) => {
+                    for (o, &x) in to.iter_mut().zip(&flow.texts[stretch(at)]) {
+                        *o = column.of_text(x, |x| match table {
+                            Table::Searched(order) => searched(order, |at| Some(values.bytes(at).cmp(x))),
+                            Table::Hashed(hashes) => hashes.find(values, x),
+                            _ => None,
+                        })?;
                     }
                 }
                 _ => return Err(Error::Internal("operator 'category' was given a column of another kind".into())),
@@ -348,33 +398,72 @@ impl Operator for Category {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Scratch;
     use super::*;
+
+    fn column(values: CategoryValues) -> Category {
+        let (missing, unknown) = (Rule::Code(-2.0), Rule::Code(-1.0));
+        Category::new(vec![CategoryColumn { name: "c".into(), values, codes: None, missing, unknown }])
+    }
+
+    fn code(category: &Category, text: &[u8]) -> f64 {
+        let (mut numbers, mut scratch) = ([f64::NAN], Scratch::default());
+        let (mut texts, scratch) = ([Some(text)], &mut scratch);
+        let mut flow = Flow { rows: 1, stride: 1, numbers: &mut numbers, texts: &mut texts, scratch };
+        category.run(&mut flow, &[Slot::Text(0)], 0).unwrap();
+        numbers[0]
+    }
 
     #[test]
     fn texts_whose_hashes_collide_are_found_all_the_same() {
         // The hash can be turned round, so texts for one place are easy to find; here by trying.
-        let values: Vec<String> = (0u32..)
+        let count = MAX_STEPS + 1;
+        let places = 2 * count as u64 + 2;
+        let values: Texts = (0u32..)
             .map(|i| format!("{i:08}"))
-            .filter(|t| hash(t.as_bytes()).is_multiple_of(2048))
-            .take(MAX_STEPS + 1)
+            .filter(|t| ((hash(t.as_bytes()) & u64::from(u32::MAX)) * places) >> 32 == 7)
+            .take(count)
             .collect();
-        assert!(Table::hashed(&values).is_none());
-        let column = |text: &[u8]| {
-            let column = CategoryColumn {
-                name: "c".into(),
-                values: CategoryValues::Texts(values.clone()),
-                codes: None,
-                missing: Rule::Code(-2.0),
-                unknown: Rule::Code(-1.0),
-            };
-            match Table::of(&column.values) {
-                Table::Searched(order) => column.of_text_searched(&order, &values, Some(text)).unwrap(),
-                _ => panic!("a table of hashes"),
-            }
-        };
+        let category = column(CategoryValues::Texts(values.clone()));
+        assert!(matches!(category.tables[..], [Table::Searched(_)]));
         for at in [0, 1, MAX_STEPS / 2, MAX_STEPS] {
-            assert_eq!(column(values[at].as_bytes()), at as f64);
+            assert_eq!(code(&category, values.bytes(at)), at as f64);
         }
-        assert_eq!(column(b"elsewhere"), -1.0);
+        assert_eq!(code(&category, b"elsewhere"), -1.0);
+    }
+
+    #[test]
+    fn each_text_of_few_and_of_many_is_found_once_and_no_other_is() {
+        for count in [0usize, 1, 2, 3, 4, 1000, FEW, FEW + 1, 100_000] {
+            // The last text is the first one again, which is the one that is found.
+            let texts = (0..count.max(1) - 1).map(|i| format!("{}t", i * 7)).chain((count > 0).then(|| "0t".into()));
+            let values: Texts = texts.collect();
+            let category = column(CategoryValues::Texts(values.clone()));
+            assert!(matches!(category.tables[..], [Table::Hashed(_)]), "{count}");
+            for at in 0..count {
+                let wanted = if at + 1 == count { 0 } else { at };
+                assert_eq!(code(&category, values.bytes(at)), wanted as f64, "{at} of {count}");
+                assert_eq!(code(&category, format!("{}t", at * 7 + 1).as_bytes()), -1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_found_in_any_order_of_the_categories() {
+        let code = |category: &Category, x: f64| {
+            let (mut numbers, mut scratch) = ([x, f64::NAN], Scratch::default());
+            let scratch = &mut scratch;
+            let mut flow = Flow { rows: 1, stride: 1, numbers: &mut numbers, texts: &mut [], scratch };
+            category.run(&mut flow, &[Slot::Number(0)], 1).unwrap();
+            numbers[1]
+        };
+        for values in [vec![-1.0, 0.0, 2.5], vec![2.5, -1.0, 0.0], vec![0.0, -1.0, 0.0, 2.5]] {
+            let category = column(CategoryValues::Numbers(values.clone()));
+            for &x in &values {
+                assert_eq!(code(&category, x), values.iter().position(|&v| v == x).unwrap() as f64);
+            }
+            assert_eq!([1.0, f64::INFINITY, f64::NAN].map(|x| code(&category, x)), [-1.0, -1.0, -2.0]);
+            assert_eq!(code(&category, -0.0), values.iter().position(|&v| v == 0.0).unwrap() as f64);
+        }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Flow, Operator, Shape};
 use crate::file::{TensorReader, TensorWriter};
 use crate::graph::Slot;
+use crate::texts::Texts;
 
 /// Most keys that a state may hold.
 const MAX_KEYS: usize = 10_000_000;
@@ -117,7 +118,7 @@ impl Operator for RunningMoments {
 
     fn write(&self, tensors: &mut TensorWriter) -> Value {
         let hex = |key: &[u8]| key.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let keys: Vec<String> = self.state.keys().map(|k| hex(k)).collect();
+        let keys: Texts = self.state.keys().map(|k| hex(k)).collect();
         let mut moments = Vec::new();
         for m in self.state.values() {
             moments.push(m.rows);

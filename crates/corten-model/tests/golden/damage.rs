@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -218,6 +219,13 @@ fn tried(bytes: &[u8], table: &Data<'_>) -> Outcome {
     }
 }
 
+/// Why a file of these bytes is refused, but for its name.
+fn told_of_file(bytes: &[u8], path: &Path) -> Option<String> {
+    std::fs::write(path, bytes).expect("a file");
+    let told = Model::load(path).err()?.to_string();
+    Some(told.replacen(&format!("{}: ", path.display()), "", 1))
+}
+
 /// Measures nothing beside another test.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -225,13 +233,18 @@ fn damage_is_harmless(damage: fn(&[u8], &mut Stream) -> Vec<u8>, seed: u64) {
     let _alone = ALONE.lock().unwrap();
     std::panic::set_hook(Box::new(|_| {}));
     let files = files::all();
+    let path = std::env::temp_dir().join(format!("corten-damage-{}-{seed}.corten", std::process::id()));
     let (mut cases, mut scored, mut faults) = (0, 0, Vec::new());
     for (nth, golden) in files.iter().enumerate() {
         let mut random = Stream::new(seed, nth as u64);
         let table = golden.table();
         for case in 0..MUTATIONS {
             cases += 1;
-            match tried(&damage(&golden.bytes, &mut random), &table) {
+            let bytes = damage(&golden.bytes, &mut random);
+            if case % 4 == 0 && told_of_file(&bytes, &path) != Model::from_bytes(&bytes).err().map(|e| e.to_string()) {
+                faults.push(format!("{} {case}: told otherwise of a file", golden.name));
+            }
+            match tried(&bytes, &table) {
                 Outcome::Scored => scored += 1,
                 Outcome::Refused => {}
                 Outcome::Fault(what) => faults.push(format!("{} {case}: {what}", golden.name)),
@@ -239,6 +252,7 @@ fn damage_is_harmless(damage: fn(&[u8], &mut Stream) -> Vec<u8>, seed: u64) {
         }
     }
     let _ = std::panic::take_hook();
+    let _ = std::fs::remove_file(path);
     assert!(cases >= 10_000, "only {cases} cases");
     assert!(faults.is_empty(), "{} faults: {:#?}", faults.len(), &faults[..faults.len().min(10)]);
     // Some damage does no harm (a bit of a weight): the checks behind the digest are really reached.

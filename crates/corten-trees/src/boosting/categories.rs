@@ -213,9 +213,9 @@ impl Census {
     pub(crate) fn finish(self, name: &str) -> Result<(CategoryValues, Vec<u64>)> {
         Ok(match self {
             Self::Texts(counts) => {
-                let (texts, counts): (Vec<Vec<u8>>, Vec<u64>) = counts.into_iter().unzip();
-                let utf8 = |v| String::from_utf8(v).map_err(|_| Error::column(name, "holds text that is no UTF-8"));
-                (CategoryValues::Texts(texts.into_iter().map(utf8).collect::<Result<_>>()?), counts)
+                let no_text = |_| Error::column(name, "holds text that is no UTF-8");
+                let texts = counts.keys().map(|v| std::str::from_utf8(v).map_err(no_text)).collect::<Result<_>>()?;
+                (CategoryValues::Texts(texts), counts.into_values().collect())
             }
             Self::Numbers(counts) => {
                 let (numbers, counts): (Vec<u64>, Vec<u64>) = counts.into_iter().unzip();
@@ -233,7 +233,7 @@ pub(crate) fn most_frequent(values: &CategoryValues, counts: &[u64], most: usize
     kept.sort_unstable();
     match values {
         CategoryValues::Numbers(v) => CategoryValues::Numbers(kept.iter().map(|&i| v[i]).collect()),
-        CategoryValues::Texts(v) => CategoryValues::Texts(kept.iter().map(|&i| v[i].clone()).collect()),
+        CategoryValues::Texts(v) => CategoryValues::Texts(kept.iter().map(|&i| &v[i]).collect()),
     }
 }
 
@@ -256,7 +256,7 @@ pub(crate) fn levels(column: &Column<'_>, values: &CategoryValues, rows: &[u32])
         }
         CategoryValues::Texts(known) => {
             let text = column.as_text()?;
-            let find = |value: &[u8]| known.binary_search_by(|k| k.as_bytes().cmp(value)).map_or(NONE, |at| at as u32);
+            let find = |value: &[u8]| known.find_sorted(value).map_or(NONE, |at| at as u32);
             Ok(match text.dictionary() {
                 Some((codes, values)) => {
                     let by_code: Vec<u32> = (0..values.len()).map(|i| values.get(i).map_or(NONE, find)).collect();
@@ -277,8 +277,8 @@ mod tests {
 
     #[test]
     fn the_most_frequent_categories_keep_their_order() {
-        let values = CategoryValues::Texts(["a", "b", "c", "d"].map(String::from).to_vec());
+        let values = CategoryValues::Texts(["a", "b", "c", "d"].iter().collect());
         let kept = most_frequent(&values, &[1, 2, 1, 2], 3);
-        assert_eq!(kept, CategoryValues::Texts(["a", "b", "d"].map(String::from).to_vec()));
+        assert_eq!(kept, CategoryValues::Texts(["a", "b", "d"].iter().collect()));
     }
 }

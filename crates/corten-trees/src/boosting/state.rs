@@ -78,7 +78,7 @@ fn ascends(cuts: &[f64]) -> bool {
 fn are_ordered(values: &CategoryValues) -> bool {
     match values {
         CategoryValues::Numbers(v) => v.iter().all(|x| !x.is_nan()) && v.windows(2).all(|w| w[0] < w[1]),
-        CategoryValues::Texts(v) => v.windows(2).all(|w| w[0] < w[1]),
+        CategoryValues::Texts(v) => v.iter().is_sorted_by(|a, b| a < b),
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
             rows: vec![5, 2, 3],
             models: Vec::new(),
         };
-        let values = CategoryValues::Texts(vec!["a".into(), "b".into()]);
+        let values = CategoryValues::Texts(vec!["a", "b"].into());
         let features = Features {
             bins: vec![Bins::Number { cuts: vec![0.1, 1e300] }, Bins::Category { values }],
             sources: vec![0, 1],

@@ -183,7 +183,7 @@ impl Places {
                     known.len()
                 )));
             }
-            features[at].categories = Some(CategoryValues::Texts(texts));
+            features[at].categories = Some(CategoryValues::Texts(texts.into()));
             categories.insert(feature.feature_index, (at as u32, codes));
         }
         Ok(Self { floats, categories, features, named })

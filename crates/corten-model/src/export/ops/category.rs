@@ -68,7 +68,7 @@ impl Emit for Category {
                         ));
                     }
                     order.sort_by(|&a, &b| values[a].cmp(&values[b]));
-                    let sorted: Vec<&str> = order.iter().map(|&at| &*values[at]).collect();
+                    let sorted: Vec<&str> = order.iter().map(|&at| &values[at]).collect();
                     source.needs(Helper::FindText);
                     let (bytes, starts) = source.texts("values", &sorted);
                     let (x, code) = (text(place), codes(source, column, &order));

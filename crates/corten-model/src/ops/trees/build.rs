@@ -18,7 +18,7 @@ use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS, NEVER, Node, Parts, VECTOR
 use super::cover::Cover;
 use super::linear::LinearLeaves;
 use super::spec::{LeafModel, Tree, TreeNode, TreesSpec};
-use super::{CodeColumn, ColumnRule, Inner, Precision, Rules, Trees, bad};
+use super::{CodeColumn, ColumnRule, Inner, Precision, Rules, Trees, bad, coder};
 
 /// Nodes from which a build uses all cores.
 const PARALLEL: usize = 1 << 16;
@@ -456,7 +456,8 @@ impl Inner {
         let rules =
             Rules { average: spec.average, input: spec.input, sum: spec.sum, zero_threshold: spec.zero_threshold };
         let cover = Cover::of(cover);
-        Self::checked(spec.features, rules, spec.base.clone(), coded.columns, &coded.thresholds, parts, linear, cover)
+        let coder = coder(spec.features, &rules, &coded.columns, &coded.thresholds)?;
+        Self::checked(spec.features, rules, spec.base.clone(), coded.columns, coder, parts, linear, cover)
     }
 }
 

@@ -34,7 +34,7 @@ pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
 pub use table::{CodeNode, CodeRule, TreesTable};
 
 use super::{Flow, Operator, Shape, damaged, numbers_only};
-use crate::file::{TensorReader, TensorWriter};
+use crate::file::{SOME, TensorReader, TensorWriter};
 use crate::graph::Slot;
 
 /// The type in which a model compares its inputs, or adds its leaves.
@@ -173,6 +173,34 @@ impl Trees {
     }
 }
 
+/// The coder of an ensemble's columns.
+fn coder(features: u32, rules: &Rules, columns: &[CodeColumn], thresholds: &[f64]) -> Result<Coder> {
+    let lowered: Vec<Column> = columns.iter().map(|c| c.lowered()).collect();
+    let narrow = rules.input == Precision::F32;
+    Coder::new(features as usize, &lowered, thresholds, narrow, rules.zero_threshold).map_err(bad)
+}
+
+/// Nodes whose parts lie in lists of their own.
+fn read_nodes(tensors: &TensorReader<'_>) -> Result<Aligned<u64>> {
+    let (mut left, mut column) = (tensors.each::<u32>("left")?, tensors.each::<u16>("column")?);
+    let mut threshold = tensors.each::<u16>("threshold")?;
+    if left.len() != column.len() || left.len() != threshold.len() {
+        return Err(bad("the parts of its nodes differ in length"));
+    }
+    let (mut lefts, mut columns, mut thresholds) = ([0; SOME], [0; SOME], [0; SOME]);
+    Aligned::piece_by_piece(left.len(), SOME, |words: &mut [u64]| {
+        let count = words.len();
+        left.read(&mut lefts[..count])?;
+        column.read(&mut columns[..count])?;
+        threshold.read(&mut thresholds[..count])?;
+        let fields = lefts.iter().zip(columns.iter().zip(&thresholds));
+        for (word, (&left, (&column, &threshold))) in words.iter_mut().zip(fields) {
+            *word = Parts::word(Node { left, column, threshold });
+        }
+        Ok(())
+    })
+}
+
 impl Inner {
     /// Checks everything, so that scoring needs no checks.
     fn checked(
@@ -180,7 +208,7 @@ impl Inner {
         rules: Rules,
         base: Vec<f64>,
         columns: Vec<CodeColumn>,
-        thresholds: &[f64],
+        coder: Coder,
         parts: Parts,
         linear: Option<LinearLeaves>,
         cover: Cover,
@@ -192,9 +220,6 @@ impl Inner {
             return Err(bad("zero_threshold must be a number that is not negative"));
         }
         cover.check(parts.nodes.len())?;
-        let lowered: Vec<Column> = columns.iter().map(|c| c.lowered()).collect();
-        let narrow = rules.input == Precision::F32;
-        let coder = Coder::new(features as usize, &lowered, thresholds, narrow, rules.zero_threshold).map_err(bad)?;
         if let Some(linear) = &linear {
             linear.check(features, &parts)?;
         }
@@ -268,30 +293,22 @@ impl Operator for Trees {
             rules: Rules,
         }
         let d = Described::deserialize(value).map_err(|e| damaged("trees", &e))?;
-        let (left, column) = (tensors.each_u32("left")?, tensors.each_u16("column")?);
-        let threshold = tensors.each_u16("threshold")?;
-        if left.len() != column.len() || left.len() != threshold.len() {
-            return Err(bad("the parts of its nodes differ in length"));
-        }
-        let mut parts = Parts {
+        // The coder keeps the thresholds in its own order, so these go before the nodes come.
+        let coder = coder(d.features, &d.rules, &d.columns, &tensors.f64("thresholds")?)?;
+        let parts = Parts {
             outputs: d.outputs,
             roots: tensors.u32("roots")?,
-            nodes: Aligned::zeroed(left.len()),
+            nodes: read_nodes(tensors)?,
             payload: tensors.u32("payload")?,
             bits: tensors.u32("bits")?,
             leaves: tensors.f64("leaves")?,
             targets: tensors.u32("targets")?,
             narrow: d.rules.sum == Precision::F32,
         };
-        let fields = left.zip(column.zip(threshold));
-        for (word, (left, (column, threshold))) in parts.nodes.iter_mut().zip(fields) {
-            *word = Parts::word(Node { left, column, threshold });
-        }
         let linear = LinearLeaves::read(tensors)?;
         let cover = Cover::read(tensors)?;
-        let thresholds = tensors.f64("thresholds")?;
         let base = tensors.f64("base")?;
-        Inner::checked(d.features, d.rules, base, d.columns, &thresholds, parts, linear, cover).map(Self::of)
+        Inner::checked(d.features, d.rules, base, d.columns, coder, parts, linear, cover).map(Self::of)
     }
 
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()> {

@@ -168,7 +168,7 @@ impl Features {
 /// Categories as pandas has them; whole numbers as integers.
 fn list(values: &CategoryValues) -> Value {
     match values {
-        CategoryValues::Texts(texts) => Value::from(texts.clone()),
+        CategoryValues::Texts(texts) => texts.iter().collect(),
         CategoryValues::Numbers(numbers) => {
             let whole = numbers.iter().all(|x| x.abs() < 9e15 && (*x as i64) as f64 == *x);
             if whole { numbers.iter().map(|&x| x as i64).collect() } else { numbers.iter().copied().collect() }

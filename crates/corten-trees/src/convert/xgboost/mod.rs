@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use corten_core::{Error, Result};
 use corten_model::ops::{CategoryValues, Precision, Tree, TreeNode, TreesSpec};
+use corten_model::texts::Texts;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
@@ -329,9 +330,9 @@ impl Encoding {
         let bytes = bytes.ok_or_else(|| bad("the text of a category holds what is no byte"))?;
         let text = |range: &[i64]| {
             let (from, to) = (usize::try_from(range[0]).ok()?, usize::try_from(range[1]).ok()?);
-            std::str::from_utf8(bytes.get(from..to)?).ok().map(str::to_owned)
+            std::str::from_utf8(bytes.get(from..to)?).ok()
         };
-        let texts: Option<Vec<String>> = offsets.windows(2).map(text).collect();
+        let texts: Option<Texts> = offsets.windows(2).map(text).collect();
         texts.map(|t| Some(CategoryValues::Texts(t))).ok_or_else(|| bad("the texts of categories aren't there"))
     }
 }
