@@ -58,7 +58,12 @@ pub fn ratio(left: f64, right: f64, l: f64, r: f64) -> f64 {
 /// The score of [`best_gini`]: from the weight, and that of the second class, left of a cut.
 #[inline(always)]
 pub fn gini(weight: u32, ones: u32, all: [u32; 2]) -> f64 {
-    let (w, one) = (f64::from(weight), f64::from(ones));
+    gini_of(f64::from(weight), f64::from(ones), all)
+}
+
+/// The same from whole numbers.
+#[inline(always)]
+pub fn gini_of(w: f64, one: f64, all: [u32; 2]) -> f64 {
     let zero = w - one;
     let (right_zero, right_one) = (f64::from(all[0]) - zero, f64::from(all[1]) - one);
     let left = zero * zero + one * one;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use corten_core::Result;
 use corten_kernels::lanes::{self, Lanes, Work};
+use corten_kernels::splits::SET;
 
 use super::super::draws::{Draws, Known};
 use super::super::finder::Stats;
@@ -11,6 +12,7 @@ use super::super::grower::{between, child_place};
 use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::super::tree::GrownTree;
+use super::few::Few;
 use super::{Found, Growth, Target, lists, top};
 
 /// Most rows of a block.
@@ -30,16 +32,16 @@ pub(super) struct Root {
 
 /// A part of the rows that becomes a node.
 #[derive(Clone, Copy)]
-struct Part {
-    start: usize,
-    end: usize,
+pub(super) struct Part {
+    pub(super) start: usize,
+    pub(super) end: usize,
     /// Below the root of the block.
-    depth: usize,
-    place: u64,
+    pub(super) depth: usize,
+    pub(super) place: u64,
     /// The parent's place, and whether this is its left child.
     parent: Option<(u32, bool)>,
     /// A column in whose keys the rows lie together, and the split that made the part.
-    by: usize,
+    pub(super) by: usize,
     split: Option<u32>,
 }
 
@@ -53,24 +55,26 @@ struct Split {
 
 /// See the module.
 pub(super) struct Block<'a, C: Code, T: Target> {
-    growth: &'a Growth<'a, C, T>,
+    pub(super) growth: &'a Growth<'a, C, T>,
     /// Depth of the root.
-    depth: usize,
-    weight: f64,
+    pub(super) depth: usize,
+    pub(super) weight: f64,
     /// Rows of the table, and what goes with each.
-    rows: Vec<u32>,
-    items: Vec<T::Item>,
+    pub(super) rows: Vec<u32>,
+    pub(super) items: Vec<T::Item>,
     /// Keys of the rows, column after column.
-    keys: Vec<u32>,
+    pub(super) keys: Vec<u32>,
     buffer: Vec<u32>,
     is_left: Vec<u8>,
     splits: Vec<Split>,
-    draws: Draws,
-    known: Known,
-    node: T::Node,
+    pub(super) draws: Draws,
+    pub(super) known: Known,
+    pub(super) node: T::Node,
     room: T::Room,
+    /// Room for subtrees of few rows.
+    pub(super) few: Few<T>,
     open: Vec<Part>,
-    tree: GrownTree,
+    pub(super) tree: GrownTree,
 }
 
 impl<'a, C: Code, T: Target> Block<'a, C, T> {
@@ -113,6 +117,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             known: Known::of(&root.known),
             node: T::Node::default(),
             room: T::Room::default(),
+            few: Few::new(rows),
             open: vec![first],
             tree: GrownTree { width: growth.soil.width, ..GrownTree::default() },
         }
@@ -139,13 +144,16 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
         let (rows, count) = (self.rows.len(), end - start);
         let keys = &self.keys[part.by * rows..][start..end];
         let stats = growth.target.enter(&mut self.node, keys.iter().map(|key| self.items[key.place()]));
-        let at = self.write(part, stats);
+        let at = self.write(count, part.parent, stats);
         if growth.is_last(self.depth + depth, count, stats) {
             return;
         }
         self.known.enter(depth);
         if let Some(split) = part.split {
             self.finish(split);
+        }
+        if T::FEW && count <= SET {
+            return self.subtree(part, at);
         }
         let Some(found) = self.search(part) else { return };
         let keys = &mut self.keys[found.feature * rows..][start..end];
@@ -175,13 +183,13 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
 
     /// Writes a node as a leaf.
     #[inline(always)]
-    fn write(&mut self, part: Part, stats: Stats) -> u32 {
+    pub(super) fn write(&mut self, samples: usize, parent: Option<(u32, bool)>, stats: Stats) -> u32 {
         let at = self.tree.nodes.len() as u32;
-        if let Some((parent, is_left)) = part.parent {
+        if let Some((parent, is_left)) = parent {
             let parent = &mut self.tree.nodes[parent as usize];
             *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
         }
-        self.tree.nodes.push(Growth::<C, T>::leaf(at, part.end - part.start, stats));
+        self.tree.nodes.push(Growth::<C, T>::leaf(at, samples, stats));
         self.growth.target.value(&self.node, &mut self.tree.values);
         at
     }

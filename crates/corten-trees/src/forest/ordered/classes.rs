@@ -45,6 +45,18 @@ impl Target for Two {
     type Node = [u32; 2];
     type Room = Vec<u64>;
 
+    const FEW: bool = true;
+
+    #[inline(always)]
+    fn terms(&self, item: u64) -> [f64; 2] {
+        [f64::from(item as u32), f64::from((item >> u32::BITS) as u32)]
+    }
+
+    #[inline(always)]
+    fn score(&self, node: &[u32; 2], [weight, ones]: [f64; 2]) -> f64 {
+        splits::gini_of(weight, ones, *node)
+    }
+
     #[inline(always)]
     fn enter(&self, node: &mut [u32; 2], items: impl Iterator<Item = u64>) -> Stats {
         let sum: u64 = items.sum();

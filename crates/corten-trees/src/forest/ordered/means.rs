@@ -48,6 +48,18 @@ impl Target for Even {
     type Node = Node;
     type Room = Vec<f64>;
 
+    const FEW: bool = true;
+
+    #[inline(always)]
+    fn terms(&self, y: f64) -> [f64; 2] {
+        [y, 1.0]
+    }
+
+    #[inline(always)]
+    fn score(&self, node: &Node, [sum, weight]: [f64; 2]) -> f64 {
+        node.ratio(sum, weight)
+    }
+
     #[inline(always)]
     fn enter(&self, node: &mut Node, items: impl Iterator<Item = f64>) -> Stats {
         let (mut total, mut rows, mut own) = (0.0, 0u32, 0.0);
@@ -104,6 +116,18 @@ impl Target for Weighted {
     type Item = [f64; 2];
     type Node = Node;
     type Room = Vec<[f64; 2]>;
+
+    const FEW: bool = true;
+
+    #[inline(always)]
+    fn terms(&self, item: [f64; 2]) -> [f64; 2] {
+        item
+    }
+
+    #[inline(always)]
+    fn score(&self, node: &Node, [sum, weight]: [f64; 2]) -> f64 {
+        node.ratio(sum, weight)
+    }
 
     #[inline(always)]
     fn enter(&self, node: &mut Node, items: impl Iterator<Item = [f64; 2]>) -> Stats {

@@ -7,6 +7,7 @@
 
 mod block;
 mod classes;
+mod few;
 mod lists;
 mod means;
 #[cfg(test)]
@@ -52,6 +53,16 @@ pub(crate) trait Target: Sync {
         min_samples: usize,
         room: &mut Self::Room,
     ) -> Option<(usize, f64)>;
+    /// Whether scores come from sums of two terms a row.
+    const FEW: bool = false;
+    /// The terms of a row.
+    fn terms(&self, _item: Self::Item) -> [f64; 2] {
+        [f64::NAN; 2]
+    }
+    /// The score of a cut from the sums of terms on its left.
+    fn score(&self, _node: &Self::Node, _left: [f64; 2]) -> f64 {
+        f64::NAN
+    }
     /// Whether no cut of the node, which has so many rows, can be better than one of this score.
     fn is_perfect(&self, node: &Self::Node, score: f64, rows: usize) -> bool;
     /// By how much a cut of this score lowers the weighted impurity of the node.
