@@ -260,4 +260,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn places_are_in_the_order_of_numbers() {
+        let kinds: [fn(u64) -> f64; 5] = [
+            |x| (x % 7) as f64 - 3.0,
+            |x| f64::from_bits(x),
+            |x| 1.0 + (x % 1000) as f64 * f64::EPSILON,
+            |x| if x.is_multiple_of(500) { 1e300 } else { (x % 100_000) as f64 / 7.0 },
+            |x| if x.is_multiple_of(3) { f64::NAN } else { -((x % 90) as f64) },
+        ];
+        for (n, kind) in [0, 1, 2, 255, 257, 3000].into_iter().flat_map(|n| kinds.map(|kind| (n, kind))) {
+            let values: Vec<f64> = (0..n).map(|i| kind(corten_core::random::bits(3, n, i))).collect();
+            let mut expected: Vec<u32> = (0..n as u32).filter(|&i| !values[i as usize].is_nan()).collect();
+            expected.sort_by_key(|&i| ordered(values[i as usize]));
+            assert_eq!(order(&values), expected);
+        }
+    }
 }
