@@ -9,6 +9,10 @@ import numpy as np
 
 from .exceptions import warn_conversion
 
+#: Whole numbers that are counted in a table, and those that 64 bits hold with room to spare.
+TABLE = 1 << 16
+LARGE = 1 << 62
+
 
 @dataclass(slots=True)
 class Target:
@@ -86,6 +90,24 @@ def _finite(y: np.ndarray) -> None:
         raise ValueError(f"Input y contains {what}.")
 
 
+def _distinct(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values in ascending order, and each value's place among them: what np.unique finds by sorting all."""
+    if y.dtype.kind == "O":
+        items = y.tolist()
+        ascending = sorted(set(items))
+        place = {value: at for at, value in enumerate(ascending)}
+        return np.array(ascending, dtype=object), np.fromiter(map(place.__getitem__, items), np.uint32, len(items))
+    if y.dtype.kind in "iub" and y.size:
+        low, high = int(y.min()), int(y.max())
+        if high - low < max(2 * y.size, TABLE) and -LARGE < low and high < LARGE:
+            offsets = y.astype(np.int64) - low
+            is_there = np.bincount(offsets) > 0
+            places = np.cumsum(is_there, dtype=np.uint32) - np.uint32(1)
+            return (np.flatnonzero(is_there) + low).astype(y.dtype), places[offsets]
+    found, codes = np.unique(y, return_inverse=True)
+    return found, codes.ravel().astype(np.uint32)
+
+
 def classes(y: Any, rows: int, owner: str, sample_weight: np.ndarray | None = None) -> Target:
     """The target of a classifier.
 
@@ -99,10 +121,11 @@ def classes(y: Any, rows: int, owner: str, sample_weight: np.ndarray | None = No
     y = _ravel(y)
     _finite(y)
     if y.dtype.kind == "O":
-        missing = [v is None or v != v for v in y.tolist()]
-        if any(missing):
+        items = y.tolist()
+        kinds = {str if issubclass(kind, str) else kind for kind in set(map(type, items))}
+        # Text is never missing, nor unequal to itself.
+        if kinds - {str} and any(v is None or v != v for v in items):
             raise ValueError("Input y contains NaN.")
-        kinds = {str if isinstance(v, str) else type(v) for v in y.tolist()}
         if str in kinds and len(kinds) > 1:
             mixed = sorted(k.__name__ for k in kinds)
             raise ValueError(f"Unknown label type: labels must all be strings or all be numbers, got {mixed}.")
@@ -119,8 +142,7 @@ def classes(y: Any, rows: int, owner: str, sample_weight: np.ndarray | None = No
     if y.dtype.kind not in "fiubUO":
         raise ValueError(f"Unknown label type: {y.dtype}. Classes must be numbers, booleans or strings.")
 
-    found, codes = np.unique(y, return_inverse=True)
-    codes = codes.ravel().astype(np.uint32)
+    found, codes = _distinct(y)
     used = found if sample_weight is None else found[np.unique(codes[sample_weight != 0])]
     if len(used) < 2:
         only = f": {used.tolist()[0]!r}" if len(used) else ""

@@ -1,5 +1,8 @@
 //! Sorting: few integers in registers, and floats as integers.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 /// Most integers that a network sorts.
 pub const NETWORK: usize = 256;
 
@@ -31,6 +34,71 @@ pub fn ordered(x: f64) -> u64 {
 #[inline]
 pub fn unordered(key: u64) -> f64 {
     f64::from_bits(key ^ (((!key as i64 >> 63) as u64) | 1 << 63))
+}
+
+/// Numbers from which digits are counted instead of numbers compared.
+const COUNTED: usize = 256;
+/// Bits of a digit.
+const DIGIT: u32 = 11;
+
+/// The places of numbers in ascending order, places ascending among equal ones; NaN is left out, and -0 comes before 0.
+///
+/// Leading bits are sorted by counting digits; numbers that share them are few, as a rule, and are compared.
+pub fn order(values: &[f64]) -> Vec<u32> {
+    let there = || (0u32..).zip(values).filter(|(_, x)| !x.is_nan());
+    let (mut low, mut high) = (u64::MAX, 0);
+    for (_, &x) in there() {
+        let key = ordered(x);
+        (low, high) = (low.min(key), high.max(key));
+    }
+    let bits = u64::BITS - high.saturating_sub(low).leading_zeros();
+    let shift = bits.saturating_sub(u32::BITS);
+    let mut keys: Vec<u64> = Vec::with_capacity(values.len());
+    keys.extend(there().map(|(place, &x)| (ordered(x) - low) >> shift << u32::BITS | u64::from(place)));
+    if keys.len() <= COUNTED {
+        keys.sort_unstable();
+    } else {
+        by_digits(&mut keys, bits - shift);
+    }
+    let mut places: Vec<u32> = keys.iter().map(|&key| key as u32).collect();
+    if shift > 0 {
+        let mut start = 0;
+        for run in keys.chunk_by(|a, b| a >> u32::BITS == b >> u32::BITS) {
+            let run = start..start + run.len();
+            start = run.end;
+            if run.len() > 1 {
+                places[run].sort_unstable_by_key(|&place| (ordered(values[place as usize]), place));
+            }
+        }
+    }
+    places
+}
+
+/// Sorts keys by so many bits above the lower half; equal ones stay in order.
+fn by_digits(keys: &mut Vec<u64>, bits: u32) {
+    let digits = bits.div_ceil(DIGIT).max(1);
+    let digit = |key: u64, at: u32| (key >> (u32::BITS + at * DIGIT)) as usize & ((1 << DIGIT) - 1);
+    let mut counts = vec![0u32; (digits as usize) << DIGIT];
+    for &key in &*keys {
+        for at in 0..digits {
+            counts[(at as usize) << DIGIT | digit(key, at)] += 1;
+        }
+    }
+    let mut scratch = vec![0; keys.len()];
+    for (at, starts) in (0..digits).zip(counts.chunks_exact_mut(1 << DIGIT)) {
+        let mut sum = 0;
+        for start in &mut *starts {
+            let count = *start;
+            *start = sum;
+            sum += count;
+        }
+        for &key in &*keys {
+            let to = &mut starts[digit(key, at)];
+            scratch[*to as usize] = key;
+            *to += 1;
+        }
+        core::mem::swap(keys, &mut scratch);
+    }
 }
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -190,6 +258,23 @@ mod tests {
                 theirs.sort_unstable();
                 assert_eq!(ours, theirs);
             }
+        }
+    }
+
+    #[test]
+    fn places_are_in_the_order_of_numbers() {
+        let kinds: [fn(u64) -> f64; 5] = [
+            |x| (x % 7) as f64 - 3.0,
+            |x| f64::from_bits(x),
+            |x| 1.0 + (x % 1000) as f64 * f64::EPSILON,
+            |x| if x.is_multiple_of(500) { 1e300 } else { (x % 100_000) as f64 / 7.0 },
+            |x| if x.is_multiple_of(3) { f64::NAN } else { -((x % 90) as f64) },
+        ];
+        for (n, kind) in [0, 1, 2, 255, 257, 3000].into_iter().flat_map(|n| kinds.map(|kind| (n, kind))) {
+            let values: Vec<f64> = (0..n).map(|i| kind(corten_core::random::bits(3, n, i))).collect();
+            let mut expected: Vec<u32> = (0..n as u32).filter(|&i| !values[i as usize].is_nan()).collect();
+            expected.sort_by_key(|&i| ordered(values[i as usize]));
+            assert_eq!(order(&values), expected);
         }
     }
 }

@@ -42,6 +42,13 @@ macro_rules! best {
     }};
 }
 
+/// The first greatest of `n` scores, where any is above negative infinity: for work that is compiled as a whole for each
+/// [`Level`](crate::cpu::Level).
+#[inline(always)]
+pub fn first_greatest(n: usize, score: impl Fn(usize) -> f64) -> Option<(usize, f64)> {
+    best!(n, i => score(i))
+}
+
 /// `left / l + right / r`, with one division; NaN where `l` or `r` is 0.
 #[inline(always)]
 pub fn ratio(left: f64, right: f64, l: f64, r: f64) -> f64 {
@@ -51,7 +58,12 @@ pub fn ratio(left: f64, right: f64, l: f64, r: f64) -> f64 {
 /// The score of [`best_gini`]: from the weight, and that of the second class, left of a cut.
 #[inline(always)]
 pub fn gini(weight: u32, ones: u32, all: [u32; 2]) -> f64 {
-    let (w, one) = (f64::from(weight), f64::from(ones));
+    gini_of(f64::from(weight), f64::from(ones), all)
+}
+
+/// The same from whole numbers.
+#[inline(always)]
+pub fn gini_of(w: f64, one: f64, all: [u32; 2]) -> f64 {
     let zero = w - one;
     let (right_zero, right_one) = (f64::from(all[0]) - zero, f64::from(all[1]) - one);
     let left = zero * zero + one * one;
@@ -284,7 +296,7 @@ mod tests {
     }
 
     /// What the kernels promise, one candidate at a time.
-    fn first_greatest(scores: impl Iterator<Item = f64>) -> Option<(usize, f64)> {
+    fn greatest_one_by_one(scores: impl Iterator<Item = f64>) -> Option<(usize, f64)> {
         let mut best = None;
         for (i, s) in scores.enumerate() {
             if !s.is_nan() && s > best.map_or(f64::NEG_INFINITY, |(_, b)| b) {
@@ -298,7 +310,7 @@ mod tests {
     fn the_first_of_the_best_is_found_whatever_the_length() {
         for n in 0..70 {
             let coarse: Vec<f64> = noise(n, 1).iter().map(|x| x % 5.0).collect();
-            assert_eq!(best_score(&coarse), first_greatest(coarse.iter().copied()));
+            assert_eq!(best_score(&coarse), greatest_one_by_one(coarse.iter().copied()));
             let sums: Vec<f64> = noise(n, 2).iter().map(|x| x % 9.0).collect();
             let weights: Vec<f64> = noise(n, 3).iter().map(|x| x % 4.0).collect();
             let (total, weight) = (100.0, 200.0);
@@ -308,7 +320,7 @@ mod tests {
             };
             // A candidate of weight 0 and sum 0 is none.
             let sums: Vec<f64> = sums.iter().zip(&weights).map(|(s, w)| if *w == 0.0 { 0.0 } else { *s }).collect();
-            let expected = first_greatest((0..n).map(|i| if weights[i] == 0.0 { f64::NAN } else { squares(i) }));
+            let expected = greatest_one_by_one((0..n).map(|i| if weights[i] == 0.0 { f64::NAN } else { squares(i) }));
             assert_eq!(best_squares(&sums, &weights, total, weight), expected);
         }
     }

@@ -52,6 +52,11 @@ impl Known {
         Self { words: columns.div_ceil(64), sets: Vec::new(), at: 0 }
     }
 
+    /// What is known of the root's columns, a bit each.
+    pub(crate) fn of(set: &[u64]) -> Self {
+        Self { words: set.len(), sets: set.to_vec(), at: 0 }
+    }
+
     /// Turns to a node; nodes come depth first.
     #[inline(always)]
     pub(crate) fn enter(&mut self, depth: usize) {

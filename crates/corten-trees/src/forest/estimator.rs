@@ -18,6 +18,7 @@ use super::finder::{Entry, Finder};
 use super::fitted::{Grove, OutOfBag};
 use super::grower::{Grower, Rules};
 use super::means::{Means, Poisson, Squared};
+use super::ordered::{self, Orders};
 use super::parameters::Growth;
 use super::prune::prune;
 use super::purity::{Entropy, Gini};
@@ -284,9 +285,12 @@ impl Plan<'_> {
     /// Grows the trees from number `first` on, and scores each row by the trees that didn't see it.
     fn trees<C: Code>(&self, table: &Table<C>, first: usize, threads: usize) -> Result<Grown> {
         let total = self.forest.trees - first;
+        let orders = self.orders(table, threads);
+        // Threads grow trees, or where those are fewer, a tree.
+        let within = if total < threads { threads } else { 1 };
         let done = AtomicUsize::new(0);
         let grown = parallel::map_blocks(threads, total, 1, |i, _| {
-            let (tree, counts) = self.tree(table, first + i)?;
+            let (tree, counts) = self.tree(table, orders.as_ref(), within, first + i)?;
             let tree =
                 if self.forest.growth.ccp_alpha > 0.0 { prune(&tree, self.forest.growth.ccp_alpha) } else { tree };
             let leaves: Vec<(u32, u32)> = match &counts {
@@ -316,7 +320,13 @@ impl Plan<'_> {
     }
 
     /// One tree, and how often each row was drawn for it.
-    fn tree<C: Code>(&self, table: &Table<C>, number: usize) -> Result<(GrownTree, Option<Vec<u32>>)> {
+    fn tree<C: Code>(
+        &self,
+        table: &Table<C>,
+        orders: Option<&Orders>,
+        threads: usize,
+        number: usize,
+    ) -> Result<(GrownTree, Option<Vec<u32>>)> {
         let counts = self.bootstrap.as_ref().map(|b| b.counts(self.task.rows(), self.seed, number));
         let stream = Stream::new(self.seed, COLUMNS ^ number as u64);
         let width = self.task.width();
@@ -324,6 +334,11 @@ impl Plan<'_> {
             Grower::new(table, self.rules, finder, stream.clone(), rows, width).grow(&self.context.cancel)
         };
         if let Some(tree) = self.drawn(table, &stream, counts.as_deref()) {
+            return Ok((tree?, counts));
+        }
+        if let Some(orders) = orders
+            && let Some(tree) = self.ordered(table, orders, &stream, counts.as_deref(), threads)
+        {
             return Ok((tree?, counts));
         }
         let tree = match self.task {
@@ -357,6 +372,78 @@ impl Plan<'_> {
         Ok((tree, counts))
     }
 
+    /// The rows by each column, where trees look at all columns and are simple ones.
+    fn orders<C: Code>(&self, table: &Table<C>, threads: usize) -> Option<Orders> {
+        let is_simple = match self.task {
+            Task::Classes { .. } => {
+                self.entropy.is_none() && !self.forest.balanced && (self.whole.is_some() || self.bootstrap.is_some())
+            }
+            Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
+        };
+        (is_simple && ordered::suits(self.rules, table, self.task.rows())).then(|| Orders::new(table, threads))
+    }
+
+    /// Whether means are judged by squared error.
+    fn is_squared(&self) -> bool {
+        ["squared_error", "friedman_mse"].contains(&self.forest.growth.criterion.as_str())
+    }
+
+    /// A tree that looks at all columns, where weights fit.
+    fn ordered<C: Code>(
+        &self,
+        table: &Table<C>,
+        orders: &Orders,
+        stream: &Stream,
+        counts: Option<&[u32]>,
+        threads: usize,
+    ) -> Option<Result<GrownTree>> {
+        let (count, weights) = (self.task.rows(), if counts.is_some() { None } else { self.weights });
+        let weight = |row: usize| match (counts, weights) {
+            (Some(counts), _) => f64::from(counts[row]),
+            (None, Some(weights)) => weights[row],
+            (None, None) => 1.0,
+        };
+        let rows: Vec<u32> = (0..count as u32).filter(|&row| weight(row as usize) > 0.0).collect();
+        let soil = ordered::Soil {
+            table,
+            orders,
+            rules: self.rules,
+            stream,
+            threads,
+            rows: &rows,
+            width: self.task.width(),
+            cancel: &self.context.cancel,
+        };
+        Some(match self.task {
+            Task::Classes { codes, labels } => {
+                let whole = counts.or(self.whole.as_deref())?;
+                if whole.iter().any(|&w| w > u32::from(u16::MAX)) {
+                    return None;
+                }
+                let item = |&row: &u32| (codes[row as usize], whole[row as usize]);
+                if labels.len() == 2 {
+                    let items: Vec<u64> =
+                        rows.iter().map(item).map(|(class, w)| ordered::Two::item(class, w)).collect();
+                    soil.grow(&ordered::Two, &items)
+                } else {
+                    let items: Vec<(u32, u32)> = rows.iter().map(item).collect();
+                    soil.grow(&ordered::Classes { classes: labels.len() }, &items)
+                }
+            }
+            Task::Numbers { values, center, .. } => {
+                let center = center[0];
+                if rows.iter().all(|&row| weight(row as usize) == 1.0) {
+                    let items: Vec<f64> = rows.iter().map(|&row| values[row as usize]).collect();
+                    soil.grow(&ordered::Even { center }, &items)
+                } else {
+                    let item = |&row: &u32| [weight(row as usize) * values[row as usize], weight(row as usize)];
+                    let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
+                    soil.grow(&ordered::Weighted { center }, &items)
+                }
+            }
+        })
+    }
+
     /// A tree whose cuts are drawn, where it is a simple one.
     fn drawn<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
         if !drawn::suits(self.rules) {
@@ -374,7 +461,7 @@ impl Plan<'_> {
                 })
             }
             Task::Numbers { values, outputs: 1, center, .. } => {
-                if !["squared_error", "friedman_mse"].contains(&self.forest.growth.criterion.as_str()) {
+                if !self.is_squared() {
                     return None;
                 }
                 let repeats = counts.map(|counts| counts.iter().map(|&c| f64::from(c)).collect::<Vec<f64>>());

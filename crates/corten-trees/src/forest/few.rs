@@ -3,7 +3,7 @@
 use corten_kernels::{sort, splits};
 
 use super::finder::{self, Span};
-use super::grower::{Grower, Look, Part, Rules, Scored, between};
+use super::grower::{Grower, Look, Part, Rules, Scored, between, child_place};
 use super::ranks::{Code, NO_MISSING, Table};
 
 /// Columns whose codes are kept while a subtree is grown.
@@ -69,13 +69,20 @@ impl<C: Code> Grower<'_, C> {
             if last {
                 continue;
             }
+            let place = self.draw_place(at, &part);
             let (best, constant) =
-                self.draw_columns(at, part.constant, |grower, feature| grower.look_at_few(feature, root, set));
+                self.draw_columns(place, part.constant, |grower, feature| grower.look_at_few(feature, root, set));
             let Some((feature, cut)) = best.filter(|(_, cut)| self.worth(cut.score).is_some()) else { continue };
             let node = &mut self.tree.nodes[at as usize];
             (node.feature, node.threshold) = (feature as u32, cut.threshold);
             node.missing_left = 2 * cut.left.count_ones() > samples;
-            let child = |is_left| Part { depth: part.depth + 1, parent: Some((at, is_left)), constant, ..part };
+            let child = |is_left| Part {
+                depth: part.depth + 1,
+                parent: Some((at, is_left)),
+                constant,
+                place: child_place(part.place, is_left),
+                ..part
+            };
             open.extend([(child(false), set & !cut.left), (child(true), cut.left)]);
         }
         if let Some(few) = &mut self.few {

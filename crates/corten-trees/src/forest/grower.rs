@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use corten_core::random::Stream;
+use corten_core::random::{Stream, mix};
 use corten_core::{CancelToken, Result};
 
 use corten_kernels::splits;
@@ -52,6 +52,17 @@ pub(super) struct Part {
     /// In lists: a column in which the rows lie together, and the split that made the part.
     pub(super) by: usize,
     pub(super) split: Option<u32>,
+    /// What stands for the path from the root.
+    pub(super) place: u64,
+}
+
+/// The root's place.
+pub(super) const ROOT: u64 = 1;
+
+/// A child's place: it depends on the path to the child alone, whichever node is grown first.
+#[inline]
+pub(super) const fn child_place(place: u64, is_left: bool) -> u64 {
+    mix(place << 1 ^ is_left as u64)
 }
 
 /// What a column offers a node.
@@ -129,7 +140,7 @@ pub(crate) struct Grower<'a, C: Code> {
     /// Room for the rows of a node by a column: values that are there, missing ones, and a copy.
     narrow: [Vec<u32>; 3],
     wide: [Vec<u64>; 3],
-    /// Where cuts are drawn: how columns are.
+    /// Where cuts are drawn, or all columns are looked at: how columns are drawn.
     draws: Option<Draws>,
     /// The columns, in the order in which draws leave them.
     features: Vec<u32>,
@@ -166,7 +177,7 @@ impl<'a, C: Code> Grower<'a, C> {
             codes: Vec::new(),
             narrow: Default::default(),
             wide: Default::default(),
-            draws: rules.random.then(|| Draws::new(table.columns.len())),
+            draws: (rules.random || rules.max_features >= table.columns.len()).then(|| Draws::new(table.columns.len())),
             features,
             constant,
             weight: 0.0,
@@ -179,7 +190,7 @@ impl<'a, C: Code> Grower<'a, C> {
     pub(crate) fn grow(mut self, cancel: &CancelToken) -> Result<GrownTree> {
         let end = self.rows.len();
         let bounds = self.rules.bounds;
-        let root = Part { start: 0, end, depth: 0, parent: None, constant: 0, bounds, by: 0, split: None };
+        let root = Part { start: 0, end, depth: 0, parent: None, constant: 0, bounds, by: 0, split: None, place: ROOT };
         match self.rules.max_leaf_nodes {
             None => self.depth_first(root, cancel)?,
             Some(leaves) => self.best_first(root, leaves, cancel)?,
@@ -314,7 +325,8 @@ impl<'a, C: Code> Grower<'a, C> {
         if let (Some(lists), Some(split)) = (&mut self.lists, part.split) {
             lists.finish(split, &self.features[known..]);
         }
-        let (best, constant) = self.draw_columns(at, known, |grower, feature| grower.look(feature, part));
+        let (best, constant) =
+            self.draw_columns(self.draw_place(at, part), known, |grower, feature| grower.look(feature, part));
         let (feature, (cut, threshold)) = best?;
         let gain = self.worth(cut.score)?;
         Some(Found { feature, cut, threshold, gain, constant })
@@ -332,12 +344,12 @@ impl<'a, C: Code> Grower<'a, C> {
     /// As in scikit-learn, columns that don't vary count as drawn, but drawing goes on until one varies.
     pub(super) fn draw_columns<T: Scored>(
         &mut self,
-        at: u32,
+        place: u64,
         known: usize,
         mut look: impl FnMut(&mut Self, usize) -> Look<T>,
     ) -> (Option<(usize, T)>, usize) {
         if let Some(draws) = self.draws.take() {
-            return (self.draw_afresh(at, draws, look), 0);
+            return (self.draw_afresh(place, draws, look), 0);
         }
         let (mut remaining, mut visited) = (self.features.len(), 0);
         let (mut found_constant, mut drawn_constant) = (0, 0);
@@ -379,15 +391,20 @@ impl<'a, C: Code> Grower<'a, C> {
         (best, constant)
     }
 
-    /// The same where cuts are drawn as well: what a node draws depends on its place alone.
+    /// Where a node draws from, in a sequence of its own.
+    pub(super) fn draw_place(&self, at: u32, part: &Part) -> u64 {
+        if self.rules.random { u64::from(at) } else { part.place }
+    }
+
+    /// The same where cuts are drawn as well, or all columns: what a node draws depends on its place alone.
     fn draw_afresh<T: Scored>(
         &mut self,
-        at: u32,
+        place: u64,
         mut draws: Draws,
         mut look: impl FnMut(&mut Self, usize) -> Look<T>,
     ) -> Option<(usize, T)> {
         let whole = self.stream.clone();
-        self.stream = whole.at(u64::from(at));
+        self.stream = whole.at(place);
         let (mut visited, mut varied) = (0, 0);
         let mut best: Option<(usize, T)> = None;
         while visited < self.rules.max_features || varied == 0 {
@@ -513,6 +530,7 @@ impl<'a, C: Code> Grower<'a, C> {
             bounds,
             by: found.feature,
             split,
+            place: child_place(part.place, is_left),
         };
         [child(true, part.start, place, left_bounds), child(false, place, part.end, right_bounds)]
     }

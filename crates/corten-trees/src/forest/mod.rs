@@ -17,6 +17,7 @@ pub(crate) mod grower;
 mod isolation;
 mod lists;
 pub(crate) mod means;
+mod ordered;
 pub(crate) mod parameters;
 pub(crate) mod prune;
 mod purity;

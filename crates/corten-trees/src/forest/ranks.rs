@@ -3,7 +3,7 @@
 
 use corten_core::{Column, Data, Result};
 use corten_kernels::parallel;
-use corten_kernels::sort::ordered;
+use corten_kernels::sort;
 
 use super::finder::{Entry, Span};
 use crate::source::Source;
@@ -416,12 +416,9 @@ fn by_table(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
 }
 
 fn by_sort(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
-    let mut order: Vec<(u64, u32)> =
-        (0u32..).zip(values).filter(|(_, x)| !x.is_nan()).map(|(row, &x)| (ordered(x), row)).collect();
-    order.sort_unstable();
     let mut distinct: Vec<f64> = Vec::new();
     let mut codes = vec![u32::MAX; values.len()];
-    for &(_, row) in &order {
+    for row in sort::order(values) {
         let x = values[row as usize];
         if distinct.last() != Some(&x) {
             distinct.push(x);

@@ -3,7 +3,7 @@
 use super::finder::{Order, Span};
 
 /// A code above a row's place.
-pub(crate) trait Key: Copy + Ord + Default + Send {
+pub(crate) trait Key: Copy + Ord + Default + Send + Sync {
     fn new(code: u32, place: usize) -> Self;
     fn code(self) -> u32;
     fn place(self) -> usize;

@@ -1,0 +1,195 @@
+//! Classification by Gini impurity where weights are whole numbers.
+
+use corten_kernels::splits;
+
+use super::super::finder::Stats;
+use super::super::purity::{Gini, Purity};
+use super::super::sort::Key;
+use super::{Target, cuts};
+
+/// Two classes: the weight goes with a row, and above it that of the second class.
+pub(crate) struct Two;
+
+impl Two {
+    /// What goes with a row.
+    pub(crate) fn item(class: u32, weight: u32) -> u64 {
+        u64::from(if class == 1 { weight } else { 0 }) << u32::BITS | u64::from(weight)
+    }
+}
+
+/// Weights of the classes of a node.
+#[inline(always)]
+fn stats(totals: &[u32]) -> Stats {
+    let (mut weight, mut sum) = (0, 0);
+    for &total in totals {
+        weight += total;
+        Gini.change(&mut sum, 0, total);
+    }
+    Stats { weight: f64::from(weight), impurity: Gini.impurity(sum, weight) }
+}
+
+#[inline(always)]
+fn gain(totals: &[u32], score: f64) -> f64 {
+    let Stats { weight, impurity } = stats(totals);
+    weight * impurity - Gini.remaining(score, weight)
+}
+
+#[inline(always)]
+fn value(totals: &[u32], out: &mut Vec<f64>) {
+    let weight = f64::from(totals.iter().sum::<u32>());
+    out.extend(totals.iter().map(|&t| f64::from(t) / weight));
+}
+
+impl Target for Two {
+    type Item = u64;
+    type Node = [u32; 2];
+    type Room = Vec<u64>;
+
+    const FEW: bool = true;
+
+    #[inline(always)]
+    fn terms(&self, item: u64) -> [f64; 2] {
+        [f64::from(item as u32), f64::from((item >> u32::BITS) as u32)]
+    }
+
+    #[inline(always)]
+    fn score(&self, node: &[u32; 2], [weight, ones]: [f64; 2]) -> f64 {
+        splits::gini_of(weight, ones, *node)
+    }
+
+    #[inline(always)]
+    fn enter(&self, node: &mut [u32; 2], items: impl Iterator<Item = u64>) -> Stats {
+        let sum: u64 = items.sum();
+        let ones = (sum >> u32::BITS) as u32;
+        *node = [sum as u32 - ones, ones];
+        stats(node)
+    }
+
+    #[inline(always)]
+    fn best<K: Key>(
+        &self,
+        node: &[u32; 2],
+        keys: &[K],
+        items: &[u64],
+        min_samples: usize,
+        room: &mut Vec<u64>,
+    ) -> Option<(usize, f64)> {
+        let all = cuts(keys, min_samples);
+        room.resize(room.len().max(all.end), 0);
+        let mut sum = 0;
+        for (key, upto) in keys[..all.end].iter().zip(&mut *room) {
+            sum += items[key.place()];
+            *upto = sum;
+        }
+        let (sums, keys, next) = (&room[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
+        let (at, score) = splits::first_greatest(all.len(), |i| {
+            let score = splits::gini(sums[i] as u32, (sums[i] >> u32::BITS) as u32, *node);
+            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
+        })?;
+        Some((all.start + at, score))
+    }
+
+    #[inline(always)]
+    fn is_perfect(&self, node: &[u32; 2], score: f64, _: usize) -> bool {
+        score >= f64::from(node[0] + node[1])
+    }
+
+    #[inline(always)]
+    fn gain(&self, node: &[u32; 2], score: f64) -> f64 {
+        gain(node, score)
+    }
+
+    #[inline(always)]
+    fn value(&self, node: &[u32; 2], out: &mut Vec<f64>) {
+        value(node, out);
+    }
+}
+
+/// Any number of classes: the class goes with a row, and its weight.
+pub(crate) struct Classes {
+    pub(crate) classes: usize,
+}
+
+/// Of any number of classes.
+#[derive(Clone, Default)]
+pub(crate) struct Node {
+    totals: Vec<u32>,
+    weight: u32,
+    squares: u64,
+}
+
+/// Room for a search.
+#[derive(Default)]
+pub(crate) struct Room {
+    left: Vec<u32>,
+    /// Weights on the left of each cut, and sums of squares on both sides.
+    upto: Vec<(u32, u64, u64)>,
+}
+
+impl Target for Classes {
+    type Item = (u32, u32);
+    type Node = Node;
+    type Room = Room;
+
+    #[inline(always)]
+    fn enter(&self, node: &mut Node, items: impl Iterator<Item = (u32, u32)>) -> Stats {
+        node.totals.clear();
+        node.totals.resize(self.classes, 0);
+        items.for_each(|(class, weight)| node.totals[class as usize] += weight);
+        (node.weight, node.squares) = (0, 0);
+        for &total in &node.totals {
+            node.weight += total;
+            Gini.change(&mut node.squares, 0, total);
+        }
+        Stats { weight: f64::from(node.weight), impurity: Gini.impurity(node.squares, node.weight) }
+    }
+
+    #[inline(always)]
+    fn best<K: Key>(
+        &self,
+        node: &Node,
+        keys: &[K],
+        items: &[(u32, u32)],
+        min_samples: usize,
+        room: &mut Room,
+    ) -> Option<(usize, f64)> {
+        let all = cuts(keys, min_samples);
+        let Room { left, upto } = room;
+        upto.resize(upto.len().max(all.end), (0, 0, 0));
+        left.clear();
+        left.resize(self.classes, 0);
+        let (mut weight, mut lefts, mut rights) = (0, 0, node.squares);
+        for (key, upto) in keys[..all.end].iter().zip(&mut *upto) {
+            let (class, w) = items[key.place()];
+            let (l, all) = (&mut left[class as usize], node.totals[class as usize]);
+            let (before, after) = (*l, *l + w);
+            *l = after;
+            weight += w;
+            Gini.change(&mut lefts, before, after);
+            Gini.change(&mut rights, all - before, all - after);
+            *upto = (weight, lefts, rights);
+        }
+        let (sums, keys, next) = (&upto[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
+        let (at, score) = splits::first_greatest(all.len(), |i| {
+            let (weight, left, right) = sums[i];
+            let score = splits::ratio(left as f64, right as f64, f64::from(weight), f64::from(node.weight - weight));
+            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
+        })?;
+        Some((all.start + at, score))
+    }
+
+    #[inline(always)]
+    fn is_perfect(&self, node: &Node, score: f64, _: usize) -> bool {
+        score >= f64::from(node.weight)
+    }
+
+    #[inline(always)]
+    fn gain(&self, node: &Node, score: f64) -> f64 {
+        gain(&node.totals, score)
+    }
+
+    #[inline(always)]
+    fn value(&self, node: &Node, out: &mut Vec<f64>) {
+        value(&node.totals, out);
+    }
+}

@@ -1,0 +1,239 @@
+//! Subtrees of few rows: a node is a set of bits, no row moves, and columns are searched side by side.
+
+use corten_kernels::splits::SET;
+
+use super::super::grower::{between, child_place};
+use super::super::ranks::Code;
+use super::super::sort::Key;
+use super::Target;
+use super::block::{Block, Part};
+
+/// Columns in a register.
+const LANES: usize = 8;
+/// The bit of a row before one of another value.
+const END: u64 = 1 << SET;
+
+/// What goes with the rows of eight columns, in the order of each: a bit a row, and the terms that are summed.
+#[derive(Clone)]
+struct Group {
+    bits: [[u64; LANES]; SET],
+    terms: [[[f64; LANES]; SET]; 2],
+    /// The best score of each, and the row after which it is.
+    best: [f64; LANES],
+    at: [u64; LANES],
+}
+
+/// A node: a set of the rows.
+struct Node {
+    set: u64,
+    depth: usize,
+    place: u64,
+    /// The parent's place, and whether this is its left child.
+    parent: Option<(u32, bool)>,
+    /// In which of the columns its rows are summed.
+    by: usize,
+}
+
+/// See the module.
+pub(super) struct Few<T: Target> {
+    /// Columns that vary.
+    columns: Vec<u32>,
+    groups: Vec<Group>,
+    /// The row of the table, and what goes with it.
+    rows: [u32; SET],
+    items: [T::Item; SET],
+    /// Which of the rows stands at a place of the block.
+    lanes: Vec<u8>,
+    open: Vec<Node>,
+}
+
+impl<T: Target> Few<T> {
+    pub(super) fn new(rows: usize) -> Self {
+        Self {
+            columns: Vec::new(),
+            groups: Vec::new(),
+            rows: [0; SET],
+            items: [T::Item::default(); SET],
+            lanes: vec![0; rows],
+            open: Vec::new(),
+        }
+    }
+
+    /// Members of a set in the order of one of the columns.
+    #[inline(always)]
+    fn members(&self, column: usize, set: u64) -> impl Iterator<Item = usize> {
+        let group = &self.groups[column / LANES];
+        group.bits.iter().filter_map(move |bits| {
+            let bit = bits[column % LANES] & set;
+            (bit != 0).then(|| bit.trailing_zeros() as usize)
+        })
+    }
+
+    /// Reads the rows of a node from the keys of columns that vary.
+    #[inline(always)]
+    fn load<'k>(&mut self, target: &T, columns: impl Iterator<Item = (usize, &'k [u32])>, by: usize) -> usize {
+        self.columns.clear();
+        let mut first = 0;
+        for (column, keys) in columns {
+            let at = self.columns.len();
+            first = if column == by { at } else { first };
+            self.columns.push(column as u32);
+            if at / LANES == self.groups.len() {
+                let empty = [[0.0; LANES]; SET];
+                self.groups.push(Group {
+                    bits: [[0; LANES]; SET],
+                    terms: [empty; 2],
+                    best: [0.0; LANES],
+                    at: [0; LANES],
+                });
+            }
+            let (group, lane) = (&mut self.groups[at / LANES], at % LANES);
+            for p in 0..keys.len() {
+                let row = usize::from(self.lanes[keys[p].place()]) % SET;
+                let is_end = keys.get(p + 1).is_some_and(|next| next.code() != keys[p].code());
+                group.bits[p][lane] = 1 << row | if is_end { END } else { 0 };
+                let [a, b] = target.terms(self.items[row]);
+                (group.terms[0][p][lane], group.terms[1][p][lane]) = (a, b);
+            }
+            group.bits[keys.len()..].iter_mut().for_each(|bits| bits[lane] = 0);
+        }
+        // What is left of the last group offers no cut.
+        for at in self.columns.len()..self.columns.len().next_multiple_of(LANES) {
+            self.groups[at / LANES].bits.iter_mut().for_each(|bits| bits[at % LANES] = 0);
+        }
+        first
+    }
+}
+
+impl Group {
+    /// Finds the best cut of a set by each column.
+    #[inline(always)]
+    fn search<T: Target>(&mut self, target: &T, node: &T::Node, set: u64, rows: usize, min_samples: usize) {
+        let (all, least) = (f64::from(set.count_ones()), min_samples.max(1) as f64);
+        let (mut a, mut b, mut count) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let (mut best, mut place) = ([f64::NEG_INFINITY; LANES], [0; LANES]);
+        for at in 0..rows - 1 {
+            let (bits, terms) = (&self.bits[at], [&self.terms[0][at], &self.terms[1][at]]);
+            for lane in 0..LANES {
+                let there = bits[lane] & set != 0;
+                a[lane] += if there { terms[0][lane] } else { 0.0 };
+                b[lane] += if there { terms[1][lane] } else { 0.0 };
+                count[lane] += if there { 1.0 } else { 0.0 };
+                let score = target.score(node, [a[lane], b[lane]]);
+                let may = (bits[lane] & END != 0) & (count[lane] >= least) & (all - count[lane] >= least);
+                let better = may & (score > best[lane]);
+                best[lane] = if better { score } else { best[lane] };
+                place[lane] = if better { at as u64 } else { place[lane] };
+            }
+        }
+        (self.best, self.at) = (best, place);
+    }
+}
+
+impl<C: Code, T: Target> Block<'_, C, T> {
+    /// Grows all that lies below a node of few rows, which is written and entered, and to be searched.
+    #[inline(always)]
+    pub(super) fn subtree(&mut self, root: Part, at: u32) {
+        let growth = self.growth;
+        let (rows, count) = (self.rows.len(), root.end - root.start);
+        let few = &mut self.few;
+        let keys = &self.keys[root.by * rows..][root.start..root.end];
+        for (lane, key) in keys.iter().enumerate() {
+            few.lanes[key.place()] = lane as u8;
+            few.rows[lane] = self.rows[key.place()];
+            few.items[lane] = self.items[key.place()];
+        }
+        let known = &self.known;
+        let columns = self.keys.chunks_exact(rows).enumerate();
+        let columns = columns
+            .filter(|(column, keys)| {
+                let keys = &keys[root.start..root.end];
+                !known.has(*column) && keys[0].code() != keys[count - 1].code()
+            })
+            .map(|(column, keys)| (column, &keys[root.start..root.end]));
+        let by = few.load(growth.target, columns, root.by);
+        let set = u64::from(u16::MAX >> (SET - count));
+        few.open.push(Node { set, depth: root.depth, place: root.place, parent: None, by });
+        while let Some(node) = self.few.open.pop() {
+            let mut at = at;
+            if node.parent.is_some() {
+                let few = &self.few;
+                let stats =
+                    growth.target.enter(&mut self.node, few.members(node.by, node.set).map(|row| few.items[row]));
+                let samples = node.set.count_ones() as usize;
+                at = self.write(samples, node.parent, stats);
+                if growth.is_last(self.depth + node.depth, samples, stats) {
+                    continue;
+                }
+            }
+            let Some((column, place, score)) = self.best_of_few(&node, count) else { continue };
+            if !growth.is_worth(&self.node, score, self.weight) {
+                continue;
+            }
+            self.split_few(&node, at, column, place as usize);
+        }
+    }
+
+    /// The best cut of a set: which of the columns, the row it comes after, and its score.
+    #[inline(always)]
+    fn best_of_few(&mut self, node: &Node, rows: usize) -> Option<(usize, u64, f64)> {
+        let growth = self.growth;
+        let few = &mut self.few;
+        let (used, samples) = (few.columns.len().div_ceil(LANES), node.set.count_ones() as usize);
+        let mut best = f64::NEG_INFINITY;
+        for group in &mut few.groups[..used] {
+            group.search(growth.target, &self.node, node.set, rows, growth.soil.rules.min_samples_leaf);
+            best = group.best.iter().fold(best, |best, &score| if score > best { score } else { best });
+        }
+        if best == f64::NEG_INFINITY {
+            return None;
+        }
+        let perfect = growth.target.is_perfect(&self.node, best, samples);
+        let is_best = |score: f64| {
+            score == best
+                || perfect && score > f64::NEG_INFINITY && growth.target.is_perfect(&self.node, score, samples)
+        };
+        let score = |column: usize| few.groups[column / LANES].best[column % LANES];
+        let mut equal = (0..few.columns.len()).filter(|&column| is_best(score(column)));
+        let mut found = equal.next()?;
+        if equal.next().is_some() {
+            // The first one drawn among equals.
+            let mut stream = growth.soil.stream.at(node.place);
+            while let Some(feature) = self.draws.next(&mut stream) {
+                if let Ok(column) = few.columns.binary_search(&(feature as u32))
+                    && is_best(score(column))
+                {
+                    found = column;
+                    break;
+                }
+            }
+            self.draws.reset();
+        }
+        Some((found, few.groups[found / LANES].at[found % LANES], score(found)))
+    }
+
+    /// Splits a set after a row of one of the columns.
+    #[inline(always)]
+    fn split_few(&mut self, node: &Node, at: u32, column: usize, place: usize) {
+        let few = &mut self.few;
+        let bits = |p: usize| few.groups[column / LANES].bits[p][column % LANES] & node.set;
+        let left = (0..=place).fold(0, |set, p| set | bits(p));
+        let row = |bit: u64| few.rows[bit.trailing_zeros() as usize % SET] as usize;
+        let last = (0..=place).rev().map(bits).find(|&bit| bit != 0).map_or(0, row);
+        let next = (place + 1..SET).map(bits).find(|&bit| bit != 0).map_or(0, row);
+        let feature = few.columns[column];
+        let codes = &self.growth.soil.table.columns[feature as usize];
+        let written = &mut self.tree.nodes[at as usize];
+        written.feature = feature;
+        written.threshold = between(codes, codes.codes[last].get(), Some(codes.codes[next].get()));
+        written.missing_left = 2 * left.count_ones() > node.set.count_ones();
+        let child = |is_left, set| Node {
+            set,
+            depth: node.depth + 1,
+            place: child_place(node.place, is_left),
+            parent: Some((at, is_left)),
+            by: column,
+        };
+        few.open.extend([child(false, node.set & !left), child(true, left)]);
+    }
+}

@@ -1,0 +1,169 @@
+//! Growing a tree that looks at every column in every node: rows are sorted by each column once.
+//!
+//! Each column keeps its rows in order while nodes split them (Mehta, Agrawal & Rissanen, "SLIQ", EDBT 1996). Nodes of
+//! many rows are searched column beside column, in threads; what lies below them are blocks that the caches hold, each
+//! grown by one thread. Trees are those of [`Grower`](super::grower::Grower), which is the oracle and grows what isn't
+//! simple: missing values, limits on more than numbers of rows, several outputs, other losses.
+
+mod block;
+mod classes;
+mod few;
+mod lists;
+mod means;
+#[cfg(test)]
+mod tests;
+mod top;
+
+use corten_core::random::Stream;
+use corten_core::{CancelToken, Result};
+
+use super::finder::Stats;
+use super::grower::{PURE, Rules};
+use super::ranks::{Code, NO_MISSING, Table};
+use super::sort::Key;
+use super::tree::{GrownTree, Node};
+
+pub(crate) use classes::{Classes, Two};
+pub(crate) use lists::Orders;
+pub(crate) use means::{Even, Weighted};
+
+/// Most keys of all columns.
+const KEYS: usize = 1 << 25;
+/// Rows up to which keys are narrow.
+const NARROW: usize = 1 << 16;
+
+/// What a tree is grown for.
+pub(crate) trait Target: Sync {
+    /// What goes with a row.
+    type Item: Copy + Default + Send + Sync;
+    /// What is known of a node.
+    type Node: Clone + Default + Send + Sync;
+    /// Room for a search.
+    type Room: Default + Send;
+
+    /// Sums what goes with the rows of a node.
+    fn enter(&self, node: &mut Self::Node, items: impl Iterator<Item = Self::Item>) -> Stats;
+    /// The best cut between the keys of a node's rows in ascending order: after which one, and its score. Their places
+    /// are those of items.
+    fn best<K: Key>(
+        &self,
+        node: &Self::Node,
+        keys: &[K],
+        items: &[Self::Item],
+        min_samples: usize,
+        room: &mut Self::Room,
+    ) -> Option<(usize, f64)>;
+    /// Whether scores come from sums of two terms a row.
+    const FEW: bool = false;
+    /// The terms of a row.
+    fn terms(&self, _item: Self::Item) -> [f64; 2] {
+        [f64::NAN; 2]
+    }
+    /// The score of a cut from the sums of terms on its left.
+    fn score(&self, _node: &Self::Node, _left: [f64; 2]) -> f64 {
+        f64::NAN
+    }
+    /// Whether no cut of the node, which has so many rows, can be better than one of this score.
+    fn is_perfect(&self, node: &Self::Node, score: f64, rows: usize) -> bool;
+    /// By how much a cut of this score lowers the weighted impurity of the node.
+    fn gain(&self, node: &Self::Node, score: f64) -> f64;
+    /// Appends the value of the node.
+    fn value(&self, node: &Self::Node, out: &mut Vec<f64>);
+}
+
+/// What a tree is grown on.
+#[derive(Clone, Copy)]
+pub(crate) struct Soil<'a, C: Code> {
+    pub(crate) table: &'a Table<C>,
+    pub(crate) orders: &'a Orders,
+    pub(crate) rules: &'a Rules,
+    /// Rows of the table, ascending.
+    pub(crate) rows: &'a [u32],
+    /// What nodes draw from, each from a sequence of its own.
+    pub(crate) stream: &'a Stream,
+    /// Numbers of a node's value.
+    pub(crate) width: usize,
+    pub(crate) threads: usize,
+    pub(crate) cancel: &'a CancelToken,
+}
+
+/// All that a tree is grown from.
+struct Growth<'a, C: Code, T: Target> {
+    soil: Soil<'a, C>,
+    target: &'a T,
+    /// What goes with each row.
+    items: &'a [T::Item],
+}
+
+/// Whether trees of such rules are grown here, each on up to so many rows.
+pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>, rows: usize) -> bool {
+    let columns = table.columns.len();
+    !rules.random
+        && rules.max_features >= columns
+        && rules.max_leaf_nodes.is_none()
+        && rules.monotonic.is_empty()
+        && rules.min_weight_leaf <= 0.0
+        && rows.saturating_mul(columns) <= KEYS
+        && table.columns.iter().all(|c| c.missing == NO_MISSING)
+}
+
+impl<C: Code> Soil<'_, C> {
+    /// Grows a tree for a target; an item goes with each row.
+    ///
+    /// # Errors
+    /// [`corten_core::Error::Cancelled`].
+    pub(crate) fn grow<T: Target>(self, target: &T, items: &[T::Item]) -> Result<GrownTree> {
+        let growth = Growth { soil: self, target, items };
+        if self.rows.len() <= NARROW {
+            top::Top::<u32, C, T>::grow(&growth)
+        } else {
+            top::Top::<u64, C, T>::grow(&growth)
+        }
+    }
+}
+
+impl<C: Code, T: Target> Growth<'_, C, T> {
+    /// A node as a leaf, at a place of its own.
+    fn leaf(at: u32, samples: usize, stats: Stats) -> Node {
+        Node {
+            left: at,
+            right: at,
+            feature: 0,
+            threshold: 0.0,
+            missing_left: false,
+            samples: samples as u32,
+            weight: stats.weight,
+            impurity: stats.impurity,
+        }
+    }
+
+    /// Whether a node stays a leaf whatever its columns hold.
+    fn is_last(&self, depth: usize, samples: usize, stats: Stats) -> bool {
+        let rules = self.soil.rules;
+        depth >= rules.max_depth
+            || samples < rules.min_samples_split
+            || samples < 2 * rules.min_samples_leaf
+            || stats.impurity <= PURE
+    }
+
+    /// Whether a cut gains enough; `weight` is that of all rows.
+    fn is_worth(&self, node: &T::Node, score: f64, weight: f64) -> bool {
+        self.target.gain(node, score) / weight + PURE >= self.soil.rules.min_impurity_decrease
+    }
+}
+
+/// The best cut of a node by one of its columns.
+#[derive(Clone, Copy)]
+struct Found {
+    feature: usize,
+    /// The key it comes after.
+    at: usize,
+    score: f64,
+}
+
+/// Which keys a cut may come after.
+#[inline(always)]
+fn cuts<K>(keys: &[K], min_samples: usize) -> std::ops::Range<usize> {
+    let to = keys.len() - min_samples.clamp(1, keys.len());
+    (min_samples.max(1) - 1).min(to)..to
+}

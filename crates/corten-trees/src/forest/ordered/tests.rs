@@ -1,0 +1,151 @@
+//! Trees against those of the grower that looks at one column after the other.
+
+use corten_core::random::Stream;
+use corten_core::{CancelToken, Column, Data, Table as Rows};
+
+use super::*;
+use crate::forest::counts::Counts;
+use crate::forest::finder::{Entry, Finder};
+use crate::forest::grower::Grower;
+use crate::forest::means::{self, Squared};
+use crate::forest::purity::Gini;
+use crate::forest::ranks::{self, Ranks};
+
+/// Columns of few and of many values, some of one.
+fn table(rows: usize, columns: usize) -> Table<u16> {
+    let mut stream = Stream::new(7, columns as u64);
+    let values = |at: usize| [30, 6, 200, 1, 50_000][at % 5];
+    let mut column =
+        |at| Column::f64(at, (0..rows).map(|_| stream.below(values(at)) as f64 / 8.0 - 1.0).collect::<Vec<_>>());
+    let data = Data::Table(Rows::named((0..columns).map(&mut column).collect()).unwrap());
+    let Ranks::Narrow(table) = ranks::rank(&data, 1).unwrap() else { panic!("many values") };
+    table
+}
+
+fn rules(columns: usize, min_samples_leaf: usize) -> Rules {
+    Rules {
+        random: false,
+        max_depth: usize::MAX,
+        min_samples_split: 2,
+        min_samples_leaf,
+        min_weight_leaf: 0.0,
+        max_features: columns,
+        max_leaf_nodes: None,
+        min_impurity_decrease: 0.0,
+        monotonic: Vec::new(),
+        bounds: (f64::NEG_INFINITY, f64::INFINITY),
+    }
+}
+
+/// A case: its table, rules, and how often each row is taken.
+struct Case {
+    table: Table<u16>,
+    rules: Rules,
+    weights: Vec<u32>,
+}
+
+impl Case {
+    fn new(rows: usize, columns: usize, min_samples_leaf: usize, drawn: bool) -> Self {
+        let mut stream = Stream::new(11, rows as u64);
+        let weights = (0..rows).map(|_| if drawn { stream.below(4) as u32 } else { 1 }).collect();
+        Self { table: table(rows, columns), rules: rules(columns, min_samples_leaf), weights }
+    }
+
+    fn rows(&self) -> Vec<u32> {
+        (0u32..).zip(&self.weights).filter(|(_, w)| **w > 0).map(|(row, _)| row).collect()
+    }
+
+    fn expected(&self, finder: &mut dyn Finder, rows: Vec<Entry>, width: usize) -> GrownTree {
+        let stream = Stream::new(3, 4);
+        Grower::new(&self.table, &self.rules, finder, stream, rows, width).grow(&CancelToken::new()).unwrap()
+    }
+
+    fn grown<T: Target>(&self, target: &T, item: impl Fn(usize) -> T::Item, width: usize, threads: usize) -> GrownTree {
+        assert!(suits(&self.rules, &self.table, self.weights.len()));
+        let rows = self.rows();
+        let items: Vec<T::Item> = rows.iter().map(|&row| item(row as usize)).collect();
+        let soil = Soil {
+            table: &self.table,
+            orders: &Orders::new(&self.table, threads),
+            rules: &self.rules,
+            rows: &rows,
+            stream: &Stream::new(3, 4),
+            width,
+            threads,
+            cancel: &CancelToken::new(),
+        };
+        soil.grow(target, &items).unwrap()
+    }
+
+    fn same_classes(&self, classes: usize, threads: usize) {
+        let mut stream = Stream::new(1, 0);
+        let codes: Vec<u32> = self.weights.iter().map(|_| stream.below(classes as u64) as u32).collect();
+        let payload = |row: u32| Counts::<Gini>::payload(codes[row as usize], self.weights[row as usize]).unwrap();
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, payload(row))).collect();
+        let expected = self.expected(&mut Counts::new(Gini, classes), entries, classes);
+        let got = if classes == 2 {
+            self.grown(&Two, |row| Two::item(codes[row], self.weights[row]), classes, threads)
+        } else {
+            self.grown(&Classes { classes }, |row| (codes[row], self.weights[row]), classes, threads)
+        };
+        assert!(got == expected, "{classes} classes, {} rows", codes.len());
+    }
+
+    fn same_means(&self, threads: usize) {
+        let mut stream = Stream::new(2, 0);
+        // Whole numbers, whose sums don't depend on their order.
+        let y: Vec<f64> = self.weights.iter().map(|_| stream.below(50) as f64 - 25.0).collect();
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, self.weights[row as usize])).collect();
+        let expected = self.expected(&mut means::Means::<Squared>::new(&y, 1, &[0.5], None), entries, 1);
+        let weight = |row: usize| f64::from(self.weights[row]);
+        let got = self.grown(&Weighted { center: 0.5 }, |row| [weight(row) * y[row], weight(row)], 1, threads);
+        assert!(got == expected, "{} rows", y.len());
+        if self.weights.iter().all(|&w| w == 1) {
+            assert!(self.grown(&Even { center: 0.5 }, |row| y[row], 1, threads) == expected);
+        }
+    }
+}
+
+#[test]
+fn trees_are_those_of_the_other_grower() {
+    for (rows, columns) in [(300, 5), (500, 5), (500, 70), (9_000, 5)] {
+        for (leaf, drawn, threads) in [(1, false, 1), (1, true, 2), (7, false, 3), (3, true, 1)] {
+            let case = Case::new(rows, columns, leaf, drawn);
+            for classes in [1, 2, 5] {
+                case.same_classes(classes, threads);
+            }
+            case.same_means(threads);
+        }
+    }
+}
+
+#[test]
+fn limits_of_depth_and_gain_hold() {
+    let mut case = Case::new(9_000, 5, 2, false);
+    for depth in [1, 2, 9] {
+        case.rules = Rules { max_depth: depth, min_samples_split: 12, min_impurity_decrease: 1e-3, ..rules(5, 2) };
+        case.same_classes(2, 2);
+        case.same_means(2);
+    }
+}
+
+#[test]
+fn keys_of_either_width_give_the_same_tree() {
+    let case = Case::new(6_000, 5, 1, false);
+    let rows = case.rows();
+    let items: Vec<f64> = rows.iter().map(|row| f64::from(row % 97) / 7.0).collect();
+    let soil = Soil {
+        table: &case.table,
+        orders: &Orders::new(&case.table, 1),
+        rules: &case.rules,
+        rows: &rows,
+        stream: &Stream::new(3, 4),
+        width: 1,
+        threads: 1,
+        cancel: &CancelToken::new(),
+    };
+    let growth = Growth { soil, target: &Even { center: 0.0 }, items: &items };
+    let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
+    assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
+    assert!(narrow.leaves() > 5_000);
+}

@@ -1,0 +1,309 @@
+//! Nodes of many rows: columns are searched and split side by side.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use corten_core::Result;
+use corten_kernels::parallel;
+
+use super::super::draws::Draws;
+use super::super::finder::Stats;
+use super::super::grower::{ROOT, between, child_place};
+use super::super::ranks::Code;
+use super::super::sort::Key;
+use super::super::tree::{GrownTree, Node};
+use super::block::{self, Block};
+use super::lists;
+use super::{Found, Growth, Target};
+
+/// Keys of a node below which columns aren't spread over threads.
+const SPREAD: usize = 1 << 14;
+
+/// A node whose rows are many.
+struct Part<N> {
+    start: usize,
+    end: usize,
+    depth: usize,
+    place: u64,
+    node: N,
+    /// Its place among nodes.
+    at: usize,
+    /// A bit a column that doesn't vary.
+    known: Vec<u64>,
+    /// What each column offers; nothing of a node that stays a leaf.
+    looks: Vec<Look>,
+}
+
+/// What a column offers.
+#[derive(Clone, Copy)]
+enum Look {
+    Constant,
+    Cut(Option<(usize, f64)>),
+}
+
+/// What follows from a node.
+#[derive(Clone, Copy)]
+enum Child {
+    Node(usize),
+    Block(usize),
+}
+
+/// A column's keys, and room for a copy and a search.
+struct List<K, R> {
+    keys: Vec<K>,
+    buffer: Vec<K>,
+    room: R,
+}
+
+/// See the module.
+pub(super) struct Top<'a, K, C: Code, T: Target> {
+    growth: &'a Growth<'a, C, T>,
+    lists: Vec<Mutex<List<K, T::Room>>>,
+    /// Whether the row at a place goes left.
+    is_left: Vec<u8>,
+    draws: Draws,
+    weight: f64,
+    nodes: Vec<Node>,
+    values: Vec<f64>,
+    children: Vec<Option<[Child; 2]>>,
+    blocks: Vec<block::Root>,
+}
+
+impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
+    pub(super) fn grow(growth: &'a Growth<'a, C, T>) -> Result<GrownTree> {
+        let (rows, columns) = (growth.soil.rows.len(), growth.soil.table.columns.len());
+        let places = growth.soil.orders.places(growth.soil.rows);
+        let lists = parallel::map_blocks(growth.soil.threads, columns, 1, |at, _| {
+            let keys = growth.soil.orders.keys(at, rows, &places);
+            Mutex::new(List { keys, buffer: Vec::new(), room: T::Room::default() })
+        });
+        let mut top = Self {
+            growth,
+            lists,
+            is_left: vec![0; rows],
+            draws: Draws::new(columns),
+            weight: 0.0,
+            nodes: Vec::new(),
+            values: Vec::new(),
+            children: Vec::new(),
+            blocks: Vec::new(),
+        };
+        let mut node = T::Node::default();
+        let stats = top.enter(&mut node, 0, 0, rows);
+        top.weight = stats.weight;
+        let known = vec![0; columns.div_ceil(64)];
+        let mut open = Vec::new();
+        let first = if rows <= block::ROWS {
+            top.block(block::Root { start: 0, end: rows, depth: 0, place: ROOT, by: 0, known })
+        } else {
+            let part = Part { start: 0, end: rows, depth: 0, place: ROOT, node, at: 0, known, looks: Vec::new() };
+            let mut parts = [part];
+            let is_searched = top.write(&mut parts[0], stats);
+            if is_searched {
+                top.look(&mut parts, None);
+            }
+            open.extend(parts);
+            Child::Node(0)
+        };
+        while let Some(part) = open.pop() {
+            growth.soil.cancel.check()?;
+            if let Some(found) = top.choose(&part) {
+                open.extend(top.split(&part, found));
+            }
+        }
+        let blocks = top.grow_blocks()?;
+        Ok(top.joined(first, blocks))
+    }
+
+    /// Sums what goes with rows, in the order of a column.
+    fn enter(&self, node: &mut T::Node, by: usize, start: usize, end: usize) -> Stats {
+        let list = self.lists[by].lock().unwrap_or_else(PoisonError::into_inner);
+        self.growth.target.enter(node, list.keys[start..end].iter().map(|key| self.growth.items[key.place()]))
+    }
+
+    fn block(&mut self, root: block::Root) -> Child {
+        self.blocks.push(root);
+        Child::Block(self.blocks.len() - 1)
+    }
+
+    /// Writes a node as a leaf; says whether it is to be searched.
+    fn write(&mut self, part: &mut Part<T::Node>, stats: Stats) -> bool {
+        part.at = self.nodes.len();
+        let samples = part.end - part.start;
+        self.nodes.push(Growth::<C, T>::leaf(0, samples, stats));
+        self.children.push(None);
+        self.growth.target.value(&part.node, &mut self.values);
+        !self.growth.is_last(part.depth, samples, stats)
+    }
+
+    /// Finds what columns offer nodes, once their parent's split has been done on each; `by` is the column of that split.
+    fn look(&self, parts: &mut [Part<T::Node>], split: Option<(usize, usize, usize, &[u64])>) {
+        let growth = self.growth;
+        let columns = self.lists.len();
+        let all = match split {
+            Some((start, end, ..)) => end - start,
+            None => parts.iter().map(|p| p.end - p.start).sum(),
+        };
+        let threads = if all * columns < SPREAD { 1 } else { growth.soil.threads };
+        let shared: &[Part<T::Node>] = parts;
+        let offered = parallel::map_blocks(threads, columns, 1, |column, _| {
+            let list = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((start, end, by, known)) = split
+                && column != by
+                && known[column / 64] >> (column % 64) & 1 == 0
+            {
+                list.buffer.resize(list.buffer.len().max(end - start), K::default());
+                lists::part(&mut list.keys[start..end], &self.is_left, &mut list.buffer);
+            }
+            shared
+                .iter()
+                .map(|part| {
+                    let keys = &list.keys[part.start..part.end];
+                    let is_known = part.known[column / 64] >> (column % 64) & 1 == 1;
+                    if is_known || keys[0].code() == keys[keys.len() - 1].code() {
+                        return Look::Constant;
+                    }
+                    let min_samples = growth.soil.rules.min_samples_leaf;
+                    Look::Cut(growth.target.best(&part.node, keys, growth.items, min_samples, &mut list.room))
+                })
+                .collect::<Vec<Look>>()
+        });
+        for (at, part) in parts.iter_mut().enumerate() {
+            part.looks = offered.iter().map(|looks| looks[at]).collect();
+            for (column, look) in part.looks.iter().enumerate() {
+                if matches!(look, Look::Constant) {
+                    part.known[column / 64] |= 1 << (column % 64);
+                }
+            }
+        }
+    }
+
+    /// The best of what columns offer, the first one drawn among equals.
+    fn choose(&mut self, part: &Part<T::Node>) -> Option<Found> {
+        let growth = self.growth;
+        let mut stream = growth.soil.stream.at(part.place);
+        let mut best: Option<Found> = None;
+        while !part.looks.is_empty()
+            && let Some(feature) = self.draws.next(&mut stream)
+        {
+            if let Look::Cut(Some((at, score))) = part.looks[feature]
+                && best.is_none_or(|b| score > b.score)
+            {
+                best = Some(Found { feature, at, score });
+                if growth.target.is_perfect(&part.node, score, part.end - part.start) {
+                    break;
+                }
+            }
+        }
+        self.draws.reset();
+        best.filter(|found| growth.is_worth(&part.node, found.score, self.weight))
+    }
+
+    /// Splits a node; gives those of its children that are to be split.
+    fn split(&mut self, part: &Part<T::Node>, found: Found) -> Vec<Part<T::Node>> {
+        let growth = self.growth;
+        let Part { start, end, .. } = *part;
+        let (left, threshold) = {
+            let list = self.lists[found.feature].lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = &list.keys[start..end];
+            for (at, key) in keys.iter().enumerate() {
+                self.is_left[key.place()] = u8::from(at <= found.at);
+            }
+            let column = &growth.soil.table.columns[found.feature];
+            let code = |key: &K| column.codes[growth.soil.rows[key.place()] as usize].get();
+            let ends = [code(&keys[found.at]), code(&keys[found.at + 1])];
+            (found.at + 1, between(column, ends[0], Some(ends[1])))
+        };
+        let node = &mut self.nodes[part.at];
+        (node.feature, node.threshold) = (found.feature as u32, threshold);
+        node.missing_left = 2 * left > end - start;
+        let sides = [(start, start + left, true), (start + left, end, false)];
+        let mut parts = Vec::with_capacity(2);
+        let children = sides.map(|(start, end, is_left)| {
+            let (depth, place) = (part.depth + 1, child_place(part.place, is_left));
+            let known = part.known.clone();
+            if end - start <= block::ROWS {
+                return self.block(block::Root { start, end, depth, place, by: found.feature, known });
+            }
+            let mut node = T::Node::default();
+            let stats = self.enter(&mut node, found.feature, start, end);
+            let mut child = Part { start, end, depth, place, node, at: 0, known, looks: Vec::new() };
+            let is_searched = self.write(&mut child, stats);
+            let at = child.at;
+            if is_searched {
+                parts.push(child);
+            }
+            Child::Node(at)
+        });
+        self.children[part.at] = Some(children);
+        self.look(&mut parts, Some((start, end, found.feature, &part.known)));
+        parts
+    }
+
+    fn grow_blocks(&mut self) -> Result<Vec<GrownTree>> {
+        let growth = self.growth;
+        let lists: Vec<Vec<K>> =
+            self.lists.drain(..).map(|l| l.into_inner().unwrap_or_else(PoisonError::into_inner).keys).collect();
+        let local: Vec<AtomicU16> = (0..growth.soil.rows.len()).map(|_| AtomicU16::new(0)).collect();
+        let threads = if growth.soil.rows.len() * lists.len() < SPREAD { 1 } else { growth.soil.threads };
+        let (blocks, weight) = (&self.blocks, self.weight);
+        let grown = parallel::map_blocks(threads, blocks.len(), 1, |at, _| {
+            Block::new(growth, &blocks[at], weight, &lists, &local).grow()
+        });
+        grown.into_iter().collect()
+    }
+
+    /// All nodes in one tree, depth first.
+    fn joined(self, first: Child, mut blocks: Vec<GrownTree>) -> GrownTree {
+        let width = self.growth.soil.width;
+        let mut tree = GrownTree { width, ..GrownTree::default() };
+        let mut open: Vec<(Child, Option<(u32, bool)>)> = vec![(first, None)];
+        while let Some((child, parent)) = open.pop() {
+            let at = tree.nodes.len() as u32;
+            if let Some((parent, is_left)) = parent {
+                let parent = &mut tree.nodes[parent as usize];
+                *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
+            }
+            match child {
+                Child::Node(place) => {
+                    tree.nodes.push(Node { left: at, right: at, ..self.nodes[place] });
+                    tree.values.extend_from_slice(&self.values[place * width..][..width]);
+                    if let Some([left, right]) = self.children[place] {
+                        open.extend([(right, Some((at, false))), (left, Some((at, true)))]);
+                    }
+                }
+                Child::Block(place) => {
+                    let mut block = std::mem::take(&mut blocks[place]);
+                    if at == 0 {
+                        return block;
+                    }
+                    let moved = |node: &Node| Node { left: node.left + at, right: node.right + at, ..*node };
+                    tree.nodes.extend(block.nodes.iter().map(moved));
+                    tree.values.append(&mut block.values);
+                }
+            }
+        }
+        tree
+    }
+}
+
+/// The places of rows of a block, ascending, and where each stands among them.
+pub(super) fn renumber(places: impl Iterator<Item = usize>, local: &[AtomicU16]) -> Vec<u32> {
+    let mut there = vec![0u64; local.len().div_ceil(64)];
+    let mut count = 0;
+    for place in places {
+        there[place / 64] |= 1 << (place % 64);
+        count += 1;
+    }
+    let mut out = Vec::with_capacity(count);
+    for (start, mut word) in (0u32..).step_by(64).zip(there) {
+        while word != 0 {
+            let place = start + word.trailing_zeros();
+            // Blocks share no row, so that no other thread uses this place.
+            local[place as usize].store(out.len() as u16, Ordering::Relaxed);
+            out.push(place);
+            word &= word - 1;
+        }
+    }
+    out
+}
