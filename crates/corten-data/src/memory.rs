@@ -42,7 +42,7 @@ fn too_large(bounds: Bounds) -> Error {
 pub fn read_bytes(bytes: Bytes, format: Format, bounds: Bounds) -> Result<Frame> {
     // A defect in a format's library must not take the process down: it becomes an error of these bytes.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match format {
-        Format::ArrowIpc => {
+        Format::ArrowIpc | Format::ArrowStream => {
             let stream = stream_part(&bytes);
             let unpacked = unpacked_size(stream)?;
             if unpacked > bounds.bytes as u64 {
