@@ -11,6 +11,7 @@ use corten_core::{Error, Result};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::reader::ipc::Stream;
+use crate::reader::plain;
 use crate::{Format, Frame};
 
 /// What a table in memory may be.
@@ -27,7 +28,7 @@ pub struct Bounds {
 const BATCH: usize = 4096;
 
 fn broken(error: &dyn std::fmt::Display) -> Error {
-    Error::value(format!("the body can't be read: {error}"))
+    Error::value(format!("the body can't be read: {}", plain(error)))
 }
 
 fn too_large(bounds: Bounds) -> Error {
