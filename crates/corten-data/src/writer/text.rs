@@ -80,7 +80,8 @@ fn plain(column: &OutputColumn, row: usize, out: &mut Vec<u8>) {
 
 /// A field of CSV, in quotes where it needs them: an empty one that is alone would be a blank line.
 fn field(text: &str, alone: bool, out: &mut Vec<u8>) {
-    if !text.bytes().any(|b| matches!(b, b',' | b'"' | b'\n' | b'\r')) && !(alone && text.is_empty()) {
+    let is_special = text.bytes().any(|b| matches!(b, b',' | b'"' | b'\n' | b'\r'));
+    if !(is_special || (alone && text.is_empty())) {
         return out.extend_from_slice(text.as_bytes());
     }
     out.push(b'"');
