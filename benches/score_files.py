@@ -3,10 +3,10 @@
 
     python benches/score_files.py [rows] [trees] [format]
 
-The file has 8 columns of numbers and is made by repeating a million rows; it is deleted at the end. Polars sums all columns
-in its streaming engine, which is what reading costs. Both take the better of two runs, in turns; each run is a process of
-its own, and its memory is the peak that the system kept for it (VmHWM). The file is in the page cache where that is large
-enough, for both.
+The format is parquet, csv or ndjson. The file has 8 columns of numbers and is made by repeating a million rows; it is deleted
+at the end. Polars sums all columns in its streaming engine, which is what reading costs, and scores the file with
+`corten.polars.predict` in the same engine. All take the better of two runs, in turns; each run is a process of its own, and its
+memory is the peak that the system kept for it (VmHWM). The file is in the page cache where that is large enough, for all.
 """
 
 from __future__ import annotations
@@ -37,9 +37,18 @@ assert main(["score", *sys.argv[1:]]) == 0
 READ = """
 import sys, time
 import polars as pl
-scan = {"parquet": pl.scan_parquet, "csv": pl.scan_csv}[sys.argv[1].rpartition(".")[2]]
+scan = getattr(pl, "scan_" + sys.argv[1].rpartition(".")[2])
 start = time.perf_counter()
 scan(sys.argv[1]).select(pl.all().sum()).collect(engine="streaming")
+"""
+PREDICT = """
+import sys, time
+import polars as pl
+import corten.polars
+suffix = sys.argv[1].rpartition(".")[2]
+scan, sink = getattr(pl, "scan_" + suffix), getattr(pl.LazyFrame, "sink_" + suffix)
+start = time.perf_counter()
+sink(scan(sys.argv[1]).select(corten.polars.predict(sys.argv[2])), sys.argv[3])
 """
 
 
@@ -67,26 +76,30 @@ def main() -> None:
         boosting.fit(some, some["f0"] * some["f1"] + some["f2"]).save(model)
         frame.write_parquet(part)
         many = pl.concat([pl.scan_parquet(part)] * (rows // len(frame)))
-        many.sink_parquet(data, row_group_size=250_000) if suffix == "parquet" else many.sink_csv(data)
+        options = {"row_group_size": 250_000} if suffix == "parquet" else {}
+        getattr(many, f"sink_{suffix}")(data, **options)
         part.unlink()
         size = data.stat().st_size / 1e6
-        best = [(float("inf"), 0.0), (float("inf"), 0.0)]
+        best = [(float("inf"), 0.0)] * 3
         for turn in range(2):
             out = Path(folder) / f"out{turn}"
-            for at, found in enumerate((figures(SCORE, model, data, out), figures(READ, data))):
-                best[at] = (min(best[at][0], found[0]), max(best[at][1], found[1]))
-            scored = pl.scan_parquet(out / data.name) if suffix == "parquet" else pl.scan_csv(out / data.name)
+            theirs = Path(folder) / f"theirs.{suffix}"
+            found = (figures(SCORE, model, data, out), figures(READ, data), figures(PREDICT, data, model, theirs))
+            best = [(min(b[0], f[0]), max(b[1], f[1])) for b, f in zip(best, found, strict=True)]
+            theirs.unlink()
+            scored = getattr(pl, f"scan_{suffix}")(out / data.name)
             if scored.select(pl.len()).collect().item() != rows // len(frame) * len(frame):
                 raise SystemExit("the result has another number of rows")
             for path in [*out.iterdir()]:
                 path.unlink()
     lines = [
         [name, seconds, rows / seconds / 1e6, peak]
-        for name, (seconds, peak) in zip(("corten score", "Polars reading"), best, strict=True)
+        for name, (seconds, peak) in zip(("corten score", "Polars reading", "Polars scoring"), best, strict=True)
     ]
     print(f"{rows:,} rows of 8 columns, {size:,.0f} MB of {suffix}, {trees} trees")
     table(["", "s", "million rows/s", "peak MB"], lines)
     print(f"corten score takes {best[0][0] / best[1][0]:.2f} times as long as Polars takes to read")
+    print(f"and {best[0][0] / best[2][0]:.2f} times as long as Polars takes to score with the same model")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
  *   cc -std=c99 score.c -I include -L lib -lcorten -o score
  *   ./score m.corten < rows.csv
  *
- * The first line of the input names the columns; an empty field is missing. Fields hold no quotes here: reading CSV is
- * not what this example is about.
+ * The first line of the input names the columns; an empty field is missing, true and false are 1 and 0. Fields hold no
+ * quotes here: reading CSV is not what this example is about.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,19 +57,32 @@ static int find_columns(const corten_model *model, row *r, char **header, size_t
     return 0;
 }
 
+/* A number, or what CSV writes for booleans; answers 0 for anything else. */
+static int read_number(const char *field, double *number) {
+    char *end;
+    if (strcmp(field, "true") == 0 || strcmp(field, "True") == 0 || strcmp(field, "TRUE") == 0) {
+        *number = 1.0;
+        return 1;
+    }
+    if (strcmp(field, "false") == 0 || strcmp(field, "False") == 0 || strcmp(field, "FALSE") == 0) {
+        *number = 0.0;
+        return 1;
+    }
+    *number = field[0] == '\0' ? strtod("nan", NULL) : strtod(field, &end);
+    return field[0] == '\0' || (end != field && *end == '\0');
+}
+
 /* Numbers and texts go in side by side, each kind in the order of the inputs. */
 static int read_row(const corten_model *model, row *r, char **fields) {
     size_t i, number = 0, text = 0;
     for (i = 0; i < r->inputs; i++) {
-        char *field = fields[r->place[i]], *end = field;
-        int missing = field[0] == '\0';
+        const char *field = fields[r->place[i]];
         if (corten_input_kind(model, i) == CORTEN_KIND_TEXT) {
-            r->texts[text].data = missing ? NULL : field;
+            r->texts[text].data = field[0] == '\0' ? NULL : field;
             r->texts[text++].size = strlen(field);
             continue;
         }
-        r->numbers[number++] = missing ? strtod("nan", NULL) : strtod(field, &end);
-        if (!missing && *end != '\0') {
+        if (!read_number(field, &r->numbers[number++])) {
             fprintf(stderr, "column '%s': '%s' is no number\n", corten_input_name(model, i), field);
             return 1;
         }

@@ -2,7 +2,8 @@
 #![no_main]
 
 use corten_core::Kind;
-use corten_data::{Format, open, table_of};
+use corten_core::rows::Inputs;
+use corten_data::{Format, open, open_inputs, table_of};
 use libfuzzer_sys::fuzz_target;
 
 // Defects of the formats' own libraries are caught and become errors of the file: only what gets past that counts.
@@ -13,7 +14,12 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |bytes: &[u8]| {
     std::fs::write(&path, bytes).expect("a temporary file");
     let kinds = [("a".to_owned(), Kind::Number), ("b".to_owned(), Kind::Text)];
     let path = path.to_str().expect("a path");
-    let Ok(reader) = open(path, format, (choice & 4 != 0).then_some(&kinds)) else { return };
+    let opened = match choice >> 2 & 3 {
+        0 => open(path, format, None),
+        1 => open(path, format, Some(&kinds)),
+        _ => open_inputs(path, format, Inputs::new(kinds, choice & 4 != 0), 1),
+    };
+    let Ok(reader) = opened else { return };
     let schema = reader.schema().clone();
     let mut rows = 0;
     for batch in reader {

@@ -32,7 +32,9 @@ def replacing(path: str | os.PathLike[str], permissions: int = 0o666) -> Iterato
             yield device
         return
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        # File systems take names of 255 bytes, this one's included.
+        head = target.name.encode()[:200].decode(errors="ignore")
+        handle, beside = tempfile.mkstemp(prefix=f".{head}.", dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file

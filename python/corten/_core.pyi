@@ -165,4 +165,5 @@ def score_file(
     proba: bool = False,
     progress: Callable[[int], object] | None = None,
     threads: int | None = None,
+    durable: bool = False,
 ) -> int: ...

@@ -89,8 +89,8 @@ class Scorer:
         known = set(present)
         for name in self.columns:
             if name not in known:
-                shown = ", ".join(map(str, present[:20]))
-                raise MissingColumnError(f"Column '{name}' is missing from {where}; it has: {shown}.")
+                shown = f"; it has: {', '.join(map(str, present[:20]))}" if present else ", which has no columns"
+                raise MissingColumnError(f"Column '{name}' is missing from {where}{shown}.")
         return self.columns
 
     def __call__(self, block: Any) -> Any:

@@ -94,6 +94,23 @@ def test_a_program_that_links_the_library_answers_with_the_bits_of_python(
     assert np.array_equal(got.view(np.int64), corten.load(tmp_path / "m.corten").predict_proba(frame).view(np.int64))
 
 
+def test_the_example_reads_booleans_as_data_frames_write_them(tmp_path: Path) -> None:
+    library = _library()
+    frame = pl.DataFrame({"wet": [True, False, None, True] * 20, "size": [0.5, 1.5, 2.5, 3.5] * 20})
+    model = corten.ensemble.HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=1)
+    model.fit(frame, frame["size"] > 1).save(tmp_path / "m.corten")
+    link = ["-L", str(library.parent), "-lcorten", f"-Wl,-rpath,{library.parent}"]
+    program = _compile("score.c", tmp_path / "score", *link)
+    wanted = model.predict_proba(frame).tolist()
+    text = frame.write_csv()
+    for written in (text, text.replace("true", "True").replace("false", "FALSE")):
+        done = _run([program, tmp_path / "m.corten"], written.encode())
+        assert done.returncode == 0, done.stderr
+        assert [[float(x) for x in line.split(b",")] for line in done.stdout.splitlines()[1:]] == wanted
+    done = _run([program, tmp_path / "m.corten"], b"wet,size\ntrue-ish,1\n")
+    assert done.returncode == 1 and b"column 'wet': 'true-ish' is no number" in done.stderr
+
+
 def test_a_program_that_loads_the_library_shares_a_model_among_threads(tmp_path: Path) -> None:
     library = _library()
     rng = np.random.default_rng(4)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,40 @@ def test_what_is_no_stream_of_arrow_is_one_sentence(saved: Path, tmp_path: Path)
         command = [binary("corten-run-arrow"), saved, "--arrow"]
         done = subprocess.run(command, input=given, capture_output=True, timeout=60, text=False)
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_stream_that_was_cut_between_batches_is_an_error(frame: Any, saved: Path, tmp_path: Path) -> None:
+    given, ends = io.BytesIO(), []
+    pa = pytest.importorskip("pyarrow")
+    table = frame.to_arrow()
+    with pa.ipc.new_stream(given, table.schema) as writer:
+        for _ in range(3):
+            writer.write_table(table)
+            ends.append(given.tell())
+    command = [sys.executable, "-m", "corten", "predict", saved, "-", "-o", tmp_path / "out.csv", "--format", "arrow"]
+    commands = [command]
+    with contextlib.suppress(UnsupportedError):
+        commands.append([binary("corten-run-arrow"), saved, "--arrow"])
+    whole = given.getvalue()
+    for run in commands:
+        done = subprocess.run(run, input=whole, capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        for cut in (whole[: ends[1]], whole[: ends[2]], whole[: ends[2] - 100], whole[:-4]):
+            (tmp_path / "out.csv").unlink(missing_ok=True)
+            done = subprocess.run(run, input=cut, capture_output=True, timeout=60)
+            assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+            assert b"standard input" in done.stderr and (b"was cut" in done.stderr or b"ends within" in done.stderr)
+            assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_stream_without_rows_must_have_the_columns_too(frame: Any, saved: Path) -> None:
+    _need("corten-run-arrow")
+    given = io.BytesIO()
+    frame.head(0).drop("x").write_ipc_stream(given)
+    done = subprocess.run(
+        [binary("corten-run-arrow"), saved, "--arrow"], input=given.getvalue(), capture_output=True, timeout=60
+    )
+    assert done.returncode == 1 and b"Column 'x' is missing from the input; it has: kind, n." in done.stderr
 
 
 def test_the_small_runner_says_how_arrow_is_read(saved: Path) -> None:

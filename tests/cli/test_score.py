@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import random
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -152,10 +155,111 @@ def test_columns_that_the_model_does_not_read_may_be_anything(place: Path, tmp_p
     assert np.array_equal(pl.read_parquet(tmp_path / "out" / "more.parquet")["prediction"].to_numpy(), wanted)
 
 
+@pytest.mark.parametrize("suffix", ["arrow", "feather", "ipc"])
+def test_results_in_arrow_are_files_that_are_read_at_random(place: Path, tmp_path: Path, suffix: str) -> None:
+    frame = pl.read_parquet(place / "in" / "00.parquet")
+    wanted = corten.load(place / "m.corten").predict(frame)
+    (tmp_path / "in").mkdir()
+    frame.write_ipc(tmp_path / "in" / f"x.{suffix}")
+    out = tmp_path / "out" / f"x.{suffix}"
+    assert main(["score", str(place / "m.corten"), str(tmp_path / "in" / f"x.{suffix}"), str(out.parent)]) == 0
+    assert np.array_equal(pl.read_ipc(out)["prediction"].to_numpy(), wanted)
+    assert np.array_equal(pl.scan_ipc(out).collect()["prediction"].to_numpy(), wanted)
+    assert np.array_equal(pytest.importorskip("pandas").read_feather(out)["prediction"].to_numpy(), wanted)
+    pa = pytest.importorskip("pyarrow")
+    with pa.OSFile(str(out)) as file, pa.ipc.open_file(file) as reader:
+        last = reader.get_batch(reader.num_record_batches - 1)["prediction"].to_numpy()
+        assert np.array_equal(last, wanted[-len(last) :])
+    # Once more through the command line, which reads what it writes.
+    again = tmp_path / "again.csv"
+    assert main(["predict", str(place / "m.corten"), str(tmp_path / "in" / f"x.{suffix}"), "-o", str(again)]) == 0
+    assert np.array_equal(pl.read_csv(again)["prediction"].to_numpy(), wanted)
+
+
+def test_streams_of_arrow_stay_streams(place: Path, tmp_path: Path) -> None:
+    source, model = place / "in" / "00.parquet", str(place / "m.corten")
+    wanted = corten.load(model).predict(pl.read_parquet(source))
+    pl.read_parquet(source).write_ipc_stream(tmp_path / "x.arrows")
+    assert main(["score", model, str(tmp_path / "x.arrows"), str(tmp_path / "out")]) == 0
+    command = [sys.executable, "-m", "corten", "predict", model, str(source), "-o", "-", "--format", "arrow"]
+    printed = subprocess.run(command, capture_output=True, check=True).stdout
+    for given in (tmp_path / "out" / "x.arrows", io.BytesIO(printed)):
+        assert np.array_equal(pl.read_ipc_stream(given)["prediction"].to_numpy(), wanted)
+
+
+def test_tables_without_rows_must_have_the_columns_too(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacks, has = pl.DataFrame(schema={"a": pl.Float64}), pl.DataFrame(schema={"b": pl.Null, "a": pl.Float64})
+    for suffix, write in {
+        "parquet": pl.DataFrame.write_parquet,
+        "arrow": pl.DataFrame.write_ipc,
+        "arrows": pl.DataFrame.write_ipc_stream,
+        "csv": pl.DataFrame.write_csv,
+    }.items():
+        source, out = tmp_path / f"x.{suffix}", tmp_path / f"out-{suffix}"
+        write(lacks, source)
+        assert main(["score", str(place / "m.corten"), str(source), str(out)]) == 1
+        assert f"x.{suffix}: Column 'b' is missing from the input; it has: a." in capsys.readouterr().err
+        write(has, source)
+        out = tmp_path / f"made-{suffix}"
+        assert main(["score", str(place / "m.corten"), str(source), str(out), "--format", "csv"]) == 0
+        assert (out / "x.csv").read_text() == "prediction\n"
+    pl.DataFrame().write_parquet(tmp_path / "x.parquet")
+    assert main(["score", str(place / "m.corten"), str(tmp_path / "x.parquet"), str(tmp_path / "more")]) == 1
+    assert "Column 'a' is missing from the input, which has no columns." in capsys.readouterr().err
+
+
+def test_names_may_be_as_long_as_file_systems_take(place: Path, tmp_path: Path) -> None:
+    model, source = corten.load(place / "m.corten"), place / "in" / "00.parquet"
+    for name in ("x" * 247 + ".parquet", "ø" * 123 + "x.parquet"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(source.read_bytes())
+        assert main(["score", str(place / "m.corten"), str(tmp_path / "in" / name), str(tmp_path / "out")]) == 0
+        assert pl.read_parquet(tmp_path / "out" / name).height == ROWS
+        target = tmp_path / name
+        assert main(["predict", str(place / "m.corten"), str(source), "-o", str(target)]) == 0
+        assert pl.read_parquet(target).height == ROWS
+        target.unlink()
+        model.save(target)
+        assert corten.load(target).schema == model.schema
+        target.unlink()
+        if shutil.which("gcc"):
+            model.export_c(target)
+            target.unlink()
+
+
+def test_empty_names_are_refused(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(place / "m.corten")
+    for arguments, said in (
+        ([model, "", str(tmp_path / "out")], "'': there is no such file"),
+        ([model, str(place / "in" / "00.parquet"), ""], "'output' argument must be a folder"),
+    ):
+        assert main(["score", *arguments]) == 1
+        assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["score", model, ""])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_fills_names_the_result_and_not_what_it_is_called_meanwhile(place: Path, tmp_path: Path) -> None:
+    for format in ("parquet", "arrow", "csv", "jsonl"):
+        command = [sys.executable, "-m", "corten", "score", str(place / "m.corten"), str(place / "in" / "00.parquet")]
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
+        done = subprocess.run(
+            [*command, str(tmp_path / "out"), "--format", format], capture_output=True, text=True, preexec_fn=limit
+        )
+        assert done.returncode == 1
+        wanted = f"corten: {place}/in/00.parquet: {tmp_path}/out/00.{format}: can't be written: File too large"
+        assert done.stderr.startswith(wanted), done.stderr
+        assert not [p for p in (tmp_path / "out").iterdir() if "00." in p.name]
+        shutil.rmtree(tmp_path / "out")
+
+
 @pytest.mark.parametrize("format", ["csv", "jsonl", "arrow"])
 def test_other_formats_hold_the_same_numbers(place: Path, tmp_path: Path, format: str) -> None:
     source = str(place / "in" / "00.parquet")
     assert main(["score", str(place / "m.corten"), source, str(tmp_path), "--format", format]) == 0
-    read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "arrow": pl.read_ipc_stream}[format]
+    read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "arrow": pl.read_ipc}[format]
     wanted = corten.load(place / "m.corten").predict(pl.read_parquet(source))
     assert np.array_equal(read(tmp_path / f"00.{format}")["prediction"].to_numpy(), wanted)

@@ -73,6 +73,31 @@ def test_the_expression_takes_part_in_queries(path: str, rows: pl.DataFrame, wan
     assert rows.head(0).select(corten.polars.predict(path)).schema == {"prediction": pl.String}
 
 
+def test_a_column_of_type_null_is_all_missing(path: str, rows: pl.DataFrame) -> None:
+    model = corten.load(path)
+    for column, kind in {"distance": pl.Float64, "city": pl.String}.items():
+        null = rows.with_columns(pl.lit(None).alias(column), nested=pl.lit([None]))
+        assert null.schema[column] == pl.Null
+        wanted = model.predict_proba(rows.with_columns(pl.lit(None, kind).alias(column)))
+        assert np.array_equal(model.predict_proba(null), wanted)
+        assert np.array_equal(model.predict_proba(null.to_arrow()), wanted)
+        assert np.array_equal(model.predict_proba(null.to_arrow().combine_chunks().to_batches()[0]), wanted)
+        for engine in ("streaming", "in-memory"):
+            found = null.lazy().select(corten.polars.predict_proba(path)).collect(engine=engine)
+            assert np.array_equal(found["predict_proba"].struct.unnest().to_numpy(), wanted)
+        connection = duckdb.connect()
+        connection.register("flights", null.drop("nested").to_arrow())
+        corten.duckdb.register(connection, "late", path, method="predict_proba")
+        found = connection.sql("select row, late(flights).probability_late q from flights order by row").pl()
+        assert np.array_equal(found["q"].to_numpy(), wanted[:, 1])
+        context = datafusion.SessionContext()
+        context.from_arrow(null.to_arrow(), name="flights")
+        context.register_udf(corten.datafusion.udf(path, "late", method="predict_proba"))
+        query = "select row, late(distance, hour, city)['probability_late'] q from flights order by row"
+        found = pl.from_arrow(context.sql(query).to_arrow_table())
+        assert np.array_equal(found["q"].to_numpy(), wanted[:, 1])
+
+
 def test_columns_may_be_expressions_and_models_without_names_need_them(rows: pl.DataFrame) -> None:
     numbers = np.random.default_rng(1).normal(size=(50, 2))
     model = LinearRegression().fit(numbers, numbers[:, 0] - numbers[:, 1])

@@ -174,6 +174,21 @@ def test_text_missing_and_unknown_categories_follow_the_model(tmp_path: Path) ->
         assert not codes.any() and same_bits(got, model.predict_proba(rows))
 
 
+@pytest.mark.parametrize("missing", [None, "?"])
+def test_an_imputer_of_text_alone_leaves_no_warning(missing: str | None, tmp_path: Path) -> None:
+    column = pl.DataFrame({"colour": ["red", missing, "blé", "red", missing]})
+    options = (
+        {"strategy": "most_frequent"} if missing is None else {"missing_values": missing, "strategy": "most_frequent"}
+    )
+    imputer = SimpleImputer(**options).fit(column)
+    imputer.save(tmp_path / "m.corten")
+    model = corten.load(tmp_path / "m.corten")
+    _, texts, codes = Compiled(tmp_path, model.export_c(tmp_path / "m.c", method="transform")).run(
+        *split(model, column)
+    )
+    assert not codes.any() and texts == executor(model, "transform", column)[1]
+
+
 def test_rows_that_the_model_refuses_give_a_code(tmp_path: Path) -> None:
     model = LinearRegression().fit(np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 5.0]]), [0.0, 1.0, 2.0])
     compiled = Compiled(tmp_path, model.export_c(tmp_path / "m.c"))

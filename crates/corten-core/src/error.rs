@@ -103,6 +103,9 @@ impl fmt::Display for Error {
                 write!(f, "The '{name}' parameter must be {allowed}. Got {given} instead.")
             }
             Self::Column { column, problem } => write!(f, "Column '{column}': {problem}"),
+            Self::MissingColumn { column, present } if present.is_empty() => {
+                write!(f, "Column '{column}' is missing from the input, which has no columns.")
+            }
             Self::MissingColumn { column, present } => {
                 write!(f, "Column '{column}' is missing from the input; it has: {present}.")
             }

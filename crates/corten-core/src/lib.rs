@@ -1,4 +1,4 @@
-//! The vocabulary of Corten: tables, columns, errors, seeds, parameter checks and cancellation.
+//! The vocabulary of Corten: tables, columns, rows of text, errors, seeds, parameter checks and cancellation.
 //!
 //! Floor 0: everything above speaks in these types, and this crate depends on nothing. It is `no_std` + `alloc`, so
 //! that the executor can run where there is no operating system.
@@ -14,6 +14,7 @@ mod numbers;
 mod output;
 pub mod parameter;
 pub mod random;
+pub mod rows;
 mod table;
 mod text;
 

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use corten_core::{Error, Kind, Result, Table};
 
 use crate::convert::table_of;
-use crate::reader::{BATCH, open_columns};
+use crate::reader::{BATCH, open_columns, plain};
 use crate::{Format, open};
 
 /// Most files of a table.
@@ -155,7 +155,10 @@ impl Files {
 pub fn spool(reader: impl RecordBatchReader, path: &str, check: &dyn Fn() -> Result<()>) -> Result<u64> {
     let fault = |e: &dyn std::fmt::Display| Error::Io {
         path: path.to_owned(),
-        problem: format!("can't be written: {e} (the rows of a stream lie there; TMPDIR names another folder)"),
+        problem: format!(
+            "can't be written: {} (the rows of a stream lie there; TMPDIR names another folder)",
+            plain(e)
+        ),
         not_found: false,
     };
     let file = File::create_new(path).map_err(|e| fault(&e))?;
@@ -166,7 +169,7 @@ pub fn spool(reader: impl RecordBatchReader, path: &str, check: &dyn Fn() -> Res
     let mut rows = 0;
     for batch in reader {
         check()?;
-        let batch = batch.map_err(|e| Error::value(format!("the stream can't be read: {e}")))?;
+        let batch = batch.map_err(|e| Error::value(format!("the stream can't be read: {}", plain(&e))))?;
         // Blocks as small as those of files, whatever the stream's are.
         for from in (0..batch.num_rows()).step_by(BATCH) {
             let part = batch.slice(from, BATCH.min(batch.num_rows() - from));

@@ -11,8 +11,10 @@ pub enum Format {
     Csv,
     /// Apache Parquet.
     Parquet,
-    /// Arrow's stream of record batches.
+    /// Arrow IPC: read as a file or as a stream, written as a file with a footer where it becomes one.
     ArrowIpc,
+    /// Arrow IPC, written as a stream wherever it goes.
+    ArrowStream,
     /// One JSON object a line.
     JsonLines,
 }
@@ -28,7 +30,8 @@ impl Format {
         match name.to_ascii_lowercase().as_str() {
             "csv" => Ok(Self::Csv),
             "parquet" | "pq" => Ok(Self::Parquet),
-            "arrow" | "ipc" | "feather" | "arrows" => Ok(Self::ArrowIpc),
+            "arrow" | "ipc" | "feather" => Ok(Self::ArrowIpc),
+            "arrows" => Ok(Self::ArrowStream),
             "jsonl" | "ndjson" | "jsonlines" => Ok(Self::JsonLines),
             _ => Err(Error::parameter("format", ALLOWED, format!("'{name}'"))),
         }

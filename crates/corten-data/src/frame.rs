@@ -5,6 +5,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use corten_core::{Error, OutputColumn, OutputKind, Result, Table};
 
 use crate::convert::table_of;
+use crate::reader::plain;
 use crate::writer::{batch_of, schema_of};
 
 /// A table that owns its columns.
@@ -14,7 +15,7 @@ pub struct Frame {
 }
 
 fn unreadable(error: &ArrowError) -> Error {
-    Error::value(format!("the table can't be read: {error}"))
+    Error::value(format!("the table can't be read: {}", plain(error)))
 }
 
 impl Frame {

@@ -20,5 +20,5 @@ pub use files::{Files, spool};
 pub use format::Format;
 pub use frame::Frame;
 pub use memory::{Bounds, read_bytes};
-pub use reader::{Reader, open, open_columns};
-pub use writer::Writer;
+pub use reader::{Block, Reader, open, open_columns, open_inputs};
+pub use writer::{Encoded, Encoder, Writer};

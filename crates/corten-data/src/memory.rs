@@ -11,6 +11,7 @@ use corten_core::{Error, Result};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::reader::ipc::Stream;
+use crate::reader::plain;
 use crate::{Format, Frame};
 
 /// What a table in memory may be.
@@ -27,7 +28,7 @@ pub struct Bounds {
 const BATCH: usize = 4096;
 
 fn broken(error: &dyn std::fmt::Display) -> Error {
-    Error::value(format!("the body can't be read: {error}"))
+    Error::value(format!("the body can't be read: {}", plain(error)))
 }
 
 fn too_large(bounds: Bounds) -> Error {
@@ -42,7 +43,7 @@ fn too_large(bounds: Bounds) -> Error {
 pub fn read_bytes(bytes: Bytes, format: Format, bounds: Bounds) -> Result<Frame> {
     // A defect in a format's library must not take the process down: it becomes an error of these bytes.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match format {
-        Format::ArrowIpc => {
+        Format::ArrowIpc | Format::ArrowStream => {
             let stream = stream_part(&bytes);
             let unpacked = unpacked_size(stream)?;
             if unpacked > bounds.bytes as u64 {

@@ -10,12 +10,14 @@ mod text;
 #[cfg(feature = "parquet")]
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 #[cfg(feature = "parquet")]
 use arrow_array::RecordBatchReader;
 use arrow_schema::SchemaRef;
+use corten_core::rows::Inputs;
 use corten_core::{Error, Kind, Result};
 #[cfg(feature = "parquet")]
 use parquet::arrow::ProjectionMask;
@@ -25,9 +27,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use crate::Format;
 #[cfg(feature = "parquet")]
 use columns::Columns;
-use text::{CsvRows, JsonRows, TextReader};
+use text::{Chunk, Decode, Opened};
 
-/// Rows of a block.
+/// Rows of a block of Arrow's or Parquet.
 pub(crate) const BATCH: usize = 16_384;
 /// Most columns of a table.
 const MAX_COLUMNS: usize = 100_000;
@@ -37,7 +39,29 @@ pub struct Reader {
     path: String,
     schema: SchemaRef,
     total: Option<u64>,
-    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
+    blocks: Box<dyn Iterator<Item = Result<Block>> + Send>,
+}
+
+/// Rows that were read, in formats of text as they are written there: making columns of them is most of the work and
+/// may be done by many threads at once.
+pub struct Block(Content);
+
+enum Content {
+    Ready(RecordBatch),
+    Text(Arc<dyn Decode>, Chunk),
+}
+
+impl Block {
+    /// Its columns.
+    ///
+    /// # Errors
+    /// [`Error::Value`] and [`Error::Column`] for text that is no row or doesn't fit a column, naming file and line.
+    pub fn batch(self) -> Result<RecordBatch> {
+        match self.0 {
+            Content::Ready(batch) => Ok(batch),
+            Content::Text(decoder, chunk) => decoder.batch(&chunk),
+        }
+    }
 }
 
 impl Reader {
@@ -50,29 +74,69 @@ impl Reader {
     pub fn total_rows(&self) -> Option<u64> {
         self.total
     }
+
+    /// The table in blocks that are not made into columns yet.
+    pub fn blocks(mut self) -> impl Iterator<Item = Result<Block>> + Send {
+        std::iter::from_fn(move || self.block())
+    }
+
+    fn block(&mut self) -> Option<Result<Block>> {
+        // A defect in a format's library must not take the process down: it becomes an error of this file.
+        let next = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.blocks.next()));
+        next.unwrap_or_else(|_| {
+            // What it left behind is not asked again.
+            self.blocks = Box::new(std::iter::empty());
+            Some(Err(broken(&self.path, &"the file is damaged")))
+        })
+    }
 }
 
 impl Iterator for Reader {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A defect in a format's library must not take the process down: it becomes an error of this file.
-        let next = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.batches.next()));
-        next.unwrap_or_else(|_| {
-            // What it left behind is not asked again.
-            self.batches = Box::new(std::iter::empty());
-            Some(Err(broken(&self.path, &"the file is damaged")))
-        })
+        let batch = self.block()?.and_then(Block::batch);
+        if batch.is_err() {
+            self.blocks = Box::new(std::iter::empty());
+        }
+        Some(batch)
     }
 }
 
+/// A path as errors name it.
+fn shown(path: &str) -> &str {
+    if path == "-" { "standard input" } else { path }
+}
+
+/// What a format's library says, without its own names for kinds of errors.
+pub(crate) fn plain(error: &dyn std::fmt::Display) -> String {
+    const KINDS: [&str; 10] = [
+        "External: ",
+        "External error: ",
+        "Io error: ",
+        "IO error: ",
+        "Ipc error: ",
+        "Parquet error: ",
+        "Parquet argument error: ",
+        "Arrow: ",
+        "EOF: ",
+        "C Data interface error: ",
+    ];
+    let text = error.to_string();
+    let mut rest = &text[..];
+    while let Some(behind) = KINDS.iter().find_map(|kind| rest.strip_prefix(kind)) {
+        rest = behind;
+    }
+    rest.to_owned()
+}
+
 fn broken(path: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::value(format!("{path}: can't be read: {error}"))
+    Error::value(format!("{}: can't be read: {}", shown(path), plain(error)))
 }
 
 fn io_error(path: &str, error: &io::Error) -> Error {
     Error::Io {
-        path: path.to_owned(),
+        path: shown(path).to_owned(),
         problem: format!("can't be read: {error}"),
         not_found: error.kind() == io::ErrorKind::NotFound,
     }
@@ -102,9 +166,11 @@ pub fn open_columns(
 ) -> Result<Reader> {
     let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match format {
         Format::Parquet => parquet(path, columns, threads),
-        Format::ArrowIpc => arrow_ipc(path),
-        Format::Csv => CsvRows::new(path, input(path)?).and_then(|rows| lines(path, rows, kinds)),
-        Format::JsonLines => lines(path, JsonRows::new(input(path)?), kinds),
+        Format::ArrowIpc | Format::ArrowStream => arrow_ipc(path),
+        Format::Csv | Format::JsonLines => {
+            let csv = format == Format::Csv;
+            text::table(path, csv, input(path)?, kinds.unwrap_or_default(), columns).map(|o| in_chunks(path, o))
+        }
     }));
     let reader = opened.unwrap_or_else(|_| Err(broken(path, &"the file is damaged")))?;
     if reader.schema.fields().len() > MAX_COLUMNS {
@@ -113,12 +179,35 @@ pub fn open_columns(
     Ok(reader)
 }
 
-fn input(path: &str) -> Result<Box<dyn BufRead + Send>> {
-    if path == "-" {
-        return Ok(Box::new(BufReader::new(io::stdin())));
+/// Opens a table that a model reads. Of formats of text come the model's columns alone, read as the executable and the
+/// server read them: every row of JSON has all of them, or is a list in their order.
+///
+/// # Errors
+/// As [`open`], and [`Error::MissingColumn`] for a header of CSV that lacks a column.
+pub fn open_inputs(path: &str, format: Format, inputs: Inputs, threads: usize) -> Result<Reader> {
+    match format {
+        Format::Csv | Format::JsonLines => {
+            let opened = text::inputs(path, format == Format::Csv, input(path)?, inputs)?;
+            Ok(in_chunks(path, opened))
+        }
+        _ => {
+            let names: Vec<&str> = inputs.columns().map(|c| c.0).collect();
+            open_columns(path, format, None, inputs.is_named().then_some(&names), threads)
+        }
     }
-    let file = File::open(path).map_err(|e| io_error(path, &e))?;
-    Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+}
+
+fn input(path: &str) -> Result<Box<dyn Read + Send>> {
+    if path == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    Ok(Box::new(File::open(path).map_err(|e| io_error(path, &e))?))
+}
+
+fn in_chunks(path: &str, opened: Opened) -> Reader {
+    let Opened { schema, decoder, chunks } = opened;
+    let blocks = chunks.map(move |chunk| Ok(Block(Content::Text(Arc::clone(&decoder), chunk?))));
+    Reader { path: path.to_owned(), schema, total: None, blocks: Box::new(blocks) }
 }
 
 #[cfg(not(feature = "parquet"))]
@@ -149,8 +238,8 @@ fn parquet(path: &str, columns: Option<&[&str]>, threads: usize) -> Result<Reade
     }
     if threads > 1 && wanted.len() > 1 {
         let schema = SchemaRef::new(metadata.schema().project(&wanted).map_err(|e| broken(path, &e))?);
-        let batches = Box::new(Columns::open(path, &metadata, &wanted, SchemaRef::clone(&schema), threads)?);
-        return Ok(Reader { path: path.to_owned(), schema, total, batches });
+        let batches = Columns::open(path, &metadata, &wanted, SchemaRef::clone(&schema), threads)?;
+        return Ok(ready(path, schema, total, batches));
     }
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
@@ -160,7 +249,7 @@ fn parquet(path: &str, columns: Option<&[&str]>, threads: usize) -> Result<Reade
 
 fn arrow_ipc(path: &str) -> Result<Reader> {
     if path == "-" {
-        let reader = ipc::Stream::new(BufReader::new(io::stdin())).map_err(|e| broken(path, &e))?;
+        let reader = ipc::Stream::whole(BufReader::new(io::stdin())).map_err(|e| broken(path, &e))?;
         return Ok(arrow(path, reader.schema(), None, reader));
     }
     let mut file = BufReader::new(File::open(path).map_err(|e| io_error(path, &e))?);
@@ -168,7 +257,7 @@ fn arrow_ipc(path: &str) -> Result<Reader> {
         let reader = ipc::Blocks::new(file).map_err(|e| broken(path, &e))?;
         Ok(arrow(path, reader.schema(), None, reader))
     } else {
-        let reader = ipc::Stream::new(file).map_err(|e| broken(path, &e))?;
+        let reader = ipc::Stream::whole(file).map_err(|e| broken(path, &e))?;
         Ok(arrow(path, reader.schema(), None, reader))
     }
 }
@@ -180,13 +269,17 @@ fn arrow<E: std::fmt::Display>(
     batches: impl Iterator<Item = Result<RecordBatch, E>> + Send + 'static,
 ) -> Reader {
     let name = path.to_owned();
-    let batches = Box::new(batches.map(move |b| b.map_err(|e| broken(&name, &e))));
-    Reader { path: path.to_owned(), schema, total, batches }
+    ready(path, schema, total, batches.map(move |b| b.map_err(|e| broken(&name, &e))))
 }
 
-fn lines(path: &str, rows: impl text::Rows + Send + 'static, kinds: Option<&[(String, Kind)]>) -> Result<Reader> {
-    let reader = TextReader::new(path, rows, kinds)?;
-    Ok(Reader { path: path.to_owned(), schema: reader.schema(), total: None, batches: Box::new(reader) })
+fn ready(
+    path: &str,
+    schema: SchemaRef,
+    total: Option<u64>,
+    batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
+) -> Reader {
+    let blocks = Box::new(batches.map(|b| Ok(Block(Content::Ready(b?)))));
+    Reader { path: path.to_owned(), schema, total, blocks }
 }
 
 #[cfg(test)]
@@ -224,7 +317,7 @@ mod tests {
             let mut writer = Writer::create(path, format, &columns).unwrap();
             for block in 0..3 {
                 writer
-                    .write(&[
+                    .write(vec![
                         OutputColumn::Float(vec![0.1 + f64::from(block), f64::NAN, 1e-300]),
                         OutputColumn::Int(vec![1, -2, i64::MAX]),
                         OutputColumn::Bool(vec![true, false, true]),
@@ -334,15 +427,47 @@ mod tests {
             .and_then(|r| r.collect::<Result<Vec<_>>>())
             .unwrap_err()
             .to_string();
-        assert!(error.contains("'a'") && error.contains("'zwei'") && error.contains("row 2"), "{error}");
+        assert!(error.contains("'a'") && error.contains("'zwei'") && error.contains("line 3"), "{error}");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn tables_of_text_are_told_from_their_first_rows() {
+        let types = |name: &str, text: &str, columns: Option<&[&str]>| {
+            let path = file(name);
+            std::fs::write(&path, text).unwrap();
+            let format = Format::of_path(name).unwrap();
+            let read = open_columns(path.to_str().unwrap(), format, None, columns, 1).and_then(|reader| {
+                let schema = reader.schema().clone();
+                let rows = reader.collect::<Result<Vec<_>>>()?.iter().map(RecordBatch::num_rows).sum::<usize>();
+                let field = |f: &std::sync::Arc<arrow_schema::Field>| format!("{}: {}", f.name(), f.data_type());
+                Ok((rows, schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")))
+            });
+            std::fs::remove_file(&path).unwrap();
+            read.map_err(|e| e.to_string())
+        };
+        let csv = "i,f,b,t,n\n1,1,true,a,\n,2.5,False,1,\n-3,NA,,true,\n";
+        let all = "i: Int64, f: Float64, b: Boolean, t: Utf8, n: Float64".to_owned();
+        assert_eq!(types("told.csv", csv, None), Ok((3, all)));
+        assert_eq!(types("some.csv", csv, Some(&["t", "i"])), Ok((3, "i: Int64, t: Utf8".into())));
+        // What comes up after the rows that were looked at is left out, and what a row lacks is missing.
+        let json = "{\"i\": 1, \"t\": \"x\"}\n{\"f\": 1.0, \"b\": true}\n";
+        let long = format!("{json}{}{{\"late\": [1], \"i\": 2}}\n", "{\"f\": 2}\n".repeat(998));
+        let wanted = "i: Int64, t: Utf8, f: Float64, b: Boolean";
+        assert_eq!(types("told.jsonl", &long, None), Ok((1001, wanted.into())));
+        let late = types("late.jsonl", &long.replace("\"i\": 2", "\"i\": 2.5"), None).unwrap_err();
+        assert!(late.contains("'i'") && late.contains("line 1001: 2.5 is no integer"), "{late}");
+        let twice = types("twice.jsonl", "{\"i\": 1, \"i\": 2}\n", None).unwrap_err();
+        assert!(twice.contains("line 1: comes twice in a row"), "{twice}");
+        assert!(types("list.jsonl", "{\"i\": [1]}\n", None).unwrap_err().contains("must be a number, text"));
+        assert!(types("empty.csv", "", None).unwrap_err().contains("is empty; its first line must name"));
     }
 
     #[test]
     fn a_reader_whose_library_panicked_has_ended() {
         let schema = std::sync::Arc::new(arrow_schema::Schema::empty());
         let batches = std::iter::from_fn(|| -> Option<Result<RecordBatch>> { panic!("a defect") });
-        let mut reader = Reader { path: "x.parquet".into(), schema, total: None, batches: Box::new(batches) };
+        let mut reader = ready("x.parquet", schema, None, batches);
         let error = reader.next().unwrap().unwrap_err().to_string();
         assert!(error.contains("x.parquet") && error.contains("damaged"), "{error}");
         assert!(reader.next().is_none());

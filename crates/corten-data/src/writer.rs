@@ -1,18 +1,25 @@
 //! Writing tables: beside the target first, then renamed.
 
+mod text;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow_ipc::writer::StreamWriter;
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use corten_core::{Error, OutputColumn, OutputKind, Result};
 #[cfg(feature = "parquet")]
 use parquet::arrow::ArrowWriter;
 
 use crate::Format;
+use crate::reader::plain;
+
+/// Most bytes of a file's own name in that of the unfinished one: file systems take 255 in all.
+const MAX_HEAD: usize = 200;
 
 /// The schema of a table of answers.
 pub(crate) fn schema_of(columns: &[(String, OutputKind)]) -> SchemaRef {
@@ -75,45 +82,104 @@ impl Write for Target {
 }
 
 enum Sink {
-    Csv(Box<csv::Writer<Target>>),
-    JsonLines(Target),
+    Text(Target),
     #[cfg(feature = "parquet")]
     Parquet(Box<ArrowWriter<Target>>),
-    ArrowIpc(Box<StreamWriter<Target>>),
+    ArrowIpc(Box<FileWriter<Target>>),
+    ArrowStream(Box<StreamWriter<Target>>),
+}
+
+/// Makes of answers what a table takes; rows of text are written down then, on whichever thread asks.
+#[derive(Clone)]
+pub struct Encoder {
+    format: Format,
+    names: Arc<[String]>,
+}
+
+/// A block of rows for a table.
+pub struct Encoded(Rows);
+
+enum Rows {
+    Text(Vec<u8>),
+    Columns(Vec<OutputColumn>),
+}
+
+impl Encoder {
+    /// Encodes rows: one column of values a column of the table, all of one length.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the columns don't fit the table.
+    pub fn encode(&self, columns: Vec<OutputColumn>) -> Result<Encoded> {
+        let rows = columns.first().map_or(0, OutputColumn::len);
+        if columns.len() != self.names.len() || columns.iter().any(|c| c.len() != rows) {
+            return Err(Error::Internal("a block of output doesn't fit its table".into()));
+        }
+        Ok(Encoded(match self.format {
+            Format::Csv => Rows::Text(text::csv(&columns, rows)),
+            Format::JsonLines => Rows::Text(text::json(&self.names, &columns, rows)),
+            Format::Parquet | Format::ArrowIpc | Format::ArrowStream => Rows::Columns(columns),
+        }))
+    }
 }
 
 /// A table being written. Dropped without [`Writer::finish`], it leaves nothing behind.
 pub struct Writer {
     sink: Option<Sink>,
-    names: Vec<String>,
+    encoder: Encoder,
     schema: SchemaRef,
     path: String,
     /// The unfinished file and its final name.
     files: Option<(PathBuf, PathBuf)>,
+    /// Whether the file must be on the disk before it gets its name.
+    durable: bool,
+}
+
+/// The name of an unfinished file: unlike all others of this process, and no longer than file systems take.
+fn beside(place: &Path, suffix: &str) -> Option<PathBuf> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = place.file_name()?.to_string_lossy();
+    let head = &name[..name.floor_char_boundary(MAX_HEAD)];
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    Some(place.with_file_name(format!(".{head}.{}-{count}.{suffix}", std::process::id())))
 }
 
 impl Writer {
-    /// Starts a table; `-` is standard output.
+    /// Starts a table; `-` is standard output. Arrow IPC is written as a stream there, and into pipes.
     ///
     /// # Errors
     /// [`Error::Io`] when the file can't be made.
     pub fn create(path: &str, format: Format, columns: &[(String, OutputKind)]) -> Result<Self> {
+        Self::begin(path, format, columns, false)
+    }
+
+    /// The same, of a file that outlives a loss of power once it has its name. Until then it is called
+    /// `.NAME.NUMBERS.corten-part`, where a long name is cut.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file can't be made.
+    pub fn create_durable(path: &str, format: Format, columns: &[(String, OutputKind)]) -> Result<Self> {
+        Self::begin(path, format, columns, true)
+    }
+
+    fn begin(path: &str, format: Format, columns: &[(String, OutputKind)], durable: bool) -> Result<Self> {
         let is_device = fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
-        let (target, files) = if path == "-" {
-            (Target { out: Box::new(BufWriter::new(io::stdout())) }, None)
-        } else if is_device {
+        let stream = if format == Format::ArrowIpc { Format::ArrowStream } else { format };
+        if path == "-" {
+            let target = Target { out: Box::new(BufWriter::new(io::stdout())) };
+            return Self::to(target, None, "standard output", stream, columns, false);
+        }
+        if is_device {
             // A device or a pipe is written to where it is.
             let file = File::options().write(true).open(path);
             let file = file.map_err(|e| fault(path, "can't be written", Some(&e)))?;
-            (Target { out: Box::new(BufWriter::new(file)) }, None)
-        } else {
-            let place = Path::new(path);
-            let name = place.file_name().ok_or_else(|| fault(path, "is no name of a file", None))?;
-            let part = place.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-            let file = File::create(&part).map_err(|e| fault(path, "can't be written", Some(&e)))?;
-            (Target { out: Box::new(BufWriter::new(file)) }, Some((part, place.to_path_buf())))
-        };
-        Self::to(target, files, path, format, columns)
+            return Self::to(Target { out: Box::new(BufWriter::new(file)) }, None, path, stream, columns, false);
+        }
+        let place = Path::new(path);
+        let part = beside(place, if durable { "corten-part" } else { "part" });
+        let part = part.ok_or_else(|| fault(path, "is no name of a file", None))?;
+        let file = File::create(&part).map_err(|e| fault(path, "can't be written", Some(&e)))?;
+        let target = Target { out: Box::new(BufWriter::with_capacity(1 << 16, file)) };
+        Self::to(target, Some((part, place.to_path_buf())), path, format, columns, durable)
     }
 
     fn to(
@@ -122,11 +188,12 @@ impl Writer {
         path: &str,
         format: Format,
         columns: &[(String, OutputKind)],
+        durable: bool,
     ) -> Result<Self> {
         let schema = schema_of(columns);
-        let names: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
-        let mut writer = Self { sink: None, names, schema, path: path.to_owned(), files };
-        writer.sink = Some(writer.open(target, format)?);
+        let encoder = Encoder { format, names: columns.iter().map(|c| c.0.clone()).collect() };
+        let mut writer = Self { sink: None, encoder, schema, path: path.to_owned(), files, durable };
+        writer.sink = Some(writer.open(target)?);
         Ok(writer)
     }
 
@@ -136,21 +203,21 @@ impl Writer {
     /// [`Error::Internal`] when the columns don't fit each other.
     pub fn to_bytes(format: Format, columns: &[(String, OutputKind)], values: &[OutputColumn]) -> Result<Vec<u8>> {
         let buffer = Buffer::default();
-        let mut writer = Self::to(Target { out: Box::new(buffer.clone()) }, None, "memory", format, columns)?;
-        writer.write(values)?;
+        let target = Target { out: Box::new(buffer.clone()) };
+        let mut writer = Self::to(target, None, "memory", format, columns, false)?;
+        writer.write(values.to_vec())?;
         writer.finish()?;
         Ok(std::mem::take(&mut *buffer.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn open(&self, target: Target, format: Format) -> Result<Sink> {
+    fn open(&self, mut target: Target) -> Result<Sink> {
         let other = |e: &dyn std::fmt::Display| self.failed(e);
-        Ok(match format {
+        Ok(match self.encoder.format {
             Format::Csv => {
-                let mut sink = csv::Writer::from_writer(target);
-                sink.write_record(&self.names).map_err(|e| other(&e))?;
-                Sink::Csv(Box::new(sink))
+                target.write_all(&text::header(&self.encoder.names)).map_err(|e| other(&e))?;
+                Sink::Text(target)
             }
-            Format::JsonLines => Sink::JsonLines(target),
+            Format::JsonLines => Sink::Text(target),
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => return Err(crate::format::no_parquet()),
             #[cfg(feature = "parquet")]
@@ -158,13 +225,21 @@ impl Writer {
                 ArrowWriter::try_new(target, Arc::clone(&self.schema), None).map_err(|e| other(&e))?,
             )),
             Format::ArrowIpc => {
-                Sink::ArrowIpc(Box::new(StreamWriter::try_new(target, &self.schema).map_err(|e| other(&e))?))
+                Sink::ArrowIpc(Box::new(FileWriter::try_new(target, &self.schema).map_err(|e| other(&e))?))
+            }
+            Format::ArrowStream => {
+                Sink::ArrowStream(Box::new(StreamWriter::try_new(target, &self.schema).map_err(|e| other(&e))?))
             }
         })
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
-        Error::Io { path: self.path.clone(), problem: format!("can't be written: {error}"), not_found: false }
+        Error::Io { path: self.path.clone(), problem: format!("can't be written: {}", plain(error)), not_found: false }
+    }
+
+    /// What makes blocks for this table on other threads.
+    pub fn encoder(&self) -> Encoder {
+        self.encoder.clone()
     }
 
     /// Appends rows: one column of values a column of the table, all of one length.
@@ -172,45 +247,39 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`] when the disk is full or the reader of a pipe is gone; [`Error::Internal`] when the columns don't
     /// fit the table.
-    pub fn write(&mut self, columns: &[OutputColumn]) -> Result<()> {
-        let rows = columns.first().map_or(0, OutputColumn::len);
-        if columns.len() != self.names.len() || columns.iter().any(|c| c.len() != rows) {
-            return Err(Error::Internal("a block of output doesn't fit its table".into()));
-        }
+    pub fn write(&mut self, columns: Vec<OutputColumn>) -> Result<()> {
+        let encoded = self.encoder.encode(columns)?;
+        self.append(encoded)
+    }
+
+    /// Appends rows that this table's [`Encoder`] made.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn append(&mut self, rows: Encoded) -> Result<()> {
         let Some(mut sink) = self.sink.take() else {
             return Err(Error::Internal("a table is written after its end".into()));
         };
-        let written = self.write_to(&mut sink, columns, rows);
+        let written = self.write_to(&mut sink, rows);
         self.sink = Some(sink);
         written
     }
 
-    fn write_to(&self, sink: &mut Sink, columns: &[OutputColumn], rows: usize) -> Result<()> {
-        match sink {
-            Sink::Csv(out) => {
-                let mut field = String::new();
-                for r in 0..rows {
-                    for column in columns {
-                        field.clear();
-                        csv_field(column, r, &mut field);
-                        out.write_field(&field).map_err(|e| self.failed(&e))?;
-                    }
-                    out.write_record(None::<&[u8]>).map_err(|e| self.failed(&e))?;
-                }
-            }
-            Sink::JsonLines(out) => {
-                let mut line = Vec::new();
-                for r in 0..rows {
-                    line.clear();
-                    json_line(&self.names, columns, r, &mut line);
-                    out.write_all(&line).map_err(|e| self.failed(&e))?;
-                }
-            }
+    fn write_to(&self, sink: &mut Sink, Encoded(rows): Encoded) -> Result<()> {
+        match (sink, rows) {
+            (Sink::Text(out), Rows::Text(bytes)) => out.write_all(&bytes).map_err(|e| self.failed(&e)),
             #[cfg(feature = "parquet")]
-            Sink::Parquet(out) => out.write(&batch_of(&self.schema, columns)?).map_err(|e| self.failed(&e))?,
-            Sink::ArrowIpc(out) => out.write(&batch_of(&self.schema, columns)?).map_err(|e| self.failed(&e))?,
+            (Sink::Parquet(out), Rows::Columns(columns)) => {
+                out.write(&batch_of(&self.schema, &columns)?).map_err(|e| self.failed(&e))
+            }
+            (Sink::ArrowIpc(out), Rows::Columns(columns)) => {
+                out.write(&batch_of(&self.schema, &columns)?).map_err(|e| self.failed(&e))
+            }
+            (Sink::ArrowStream(out), Rows::Columns(columns)) => {
+                out.write(&batch_of(&self.schema, &columns)?).map_err(|e| self.failed(&e))
+            }
+            _ => Err(Error::Internal("a block was encoded for another table".into())),
         }
-        Ok(())
     }
 
     /// Hands what was written so far to the system, for a reader of a pipe who waits for it. Parquet keeps its own blocks.
@@ -219,9 +288,9 @@ impl Writer {
     /// [`Error::Io`] when the reader is gone.
     pub fn flush(&mut self) -> Result<()> {
         let done = match &mut self.sink {
-            Some(Sink::Csv(out)) => out.flush().map_err(|e| e.to_string()),
-            Some(Sink::JsonLines(out)) => out.flush().map_err(|e| e.to_string()),
+            Some(Sink::Text(out)) => out.flush().map_err(|e| e.to_string()),
             Some(Sink::ArrowIpc(out)) => out.flush().map_err(|e| e.to_string()),
+            Some(Sink::ArrowStream(out)) => out.flush().map_err(|e| e.to_string()),
             _ => Ok(()),
         };
         done.map_err(|e| self.failed(&e))
@@ -233,22 +302,24 @@ impl Writer {
     /// [`Error::Io`]; nothing is left behind then.
     pub fn finish(mut self) -> Result<()> {
         let done = match self.sink.take() {
-            Some(Sink::Csv(mut out)) => out.flush().map_err(|e| self.failed(&e)),
-            Some(Sink::JsonLines(mut out)) => out.flush().map_err(|e| self.failed(&e)),
+            Some(Sink::Text(out)) => Ok(out),
             #[cfg(feature = "parquet")]
-            Some(Sink::Parquet(out)) => {
-                out.into_inner().map_err(|e| self.failed(&e)).and_then(|mut t| t.flush().map_err(|e| self.failed(&e)))
-            }
-            Some(Sink::ArrowIpc(mut out)) => out
-                .finish()
-                .map_err(|e| self.failed(&e))
-                .and_then(|()| out.into_inner().map_err(|e| self.failed(&e)))
-                .and_then(|mut t| t.flush().map_err(|e| self.failed(&e))),
-            None => Ok(()),
+            Some(Sink::Parquet(out)) => out.into_inner().map_err(|e| self.failed(&e)),
+            Some(Sink::ArrowIpc(out)) => out.into_inner().map_err(|e| self.failed(&e)),
+            Some(Sink::ArrowStream(out)) => out.into_inner().map_err(|e| self.failed(&e)),
+            None => return Ok(()),
         };
-        done?;
+        done?.flush().map_err(|e| self.failed(&e))?;
         if let Some((part, place)) = &self.files {
+            let sync = |path: &Path| File::open(path).and_then(|f| f.sync_all()).map_err(|e| self.failed(&e));
+            if self.durable {
+                sync(part)?;
+            }
             fs::rename(part, place).map_err(|e| self.failed(&e))?;
+            if self.durable {
+                let folder = place.parent().filter(|p| !p.as_os_str().is_empty());
+                sync(folder.unwrap_or(Path::new(".")))?;
+            }
         }
         self.files = None;
         Ok(())
@@ -271,40 +342,4 @@ fn fault(path: &str, problem: &str, error: Option<&io::Error>) -> Error {
         problem: error.map_or_else(|| problem.to_owned(), |e| format!("{problem}: {e}")),
         not_found: error.is_some_and(|e| e.kind() == io::ErrorKind::NotFound),
     }
-}
-
-fn csv_field(column: &OutputColumn, row: usize, out: &mut String) {
-    match column {
-        OutputColumn::Float(v) if v[row].is_nan() => {}
-        OutputColumn::Float(v) => out.push_str(ryu::Buffer::new().format(v[row])),
-        OutputColumn::Int(v) => out.push_str(&v[row].to_string()),
-        OutputColumn::Bool(v) => out.push_str(if v[row] { "true" } else { "false" }),
-        OutputColumn::Text(v) => out.push_str(v[row].as_deref().unwrap_or_default()),
-    }
-}
-
-fn json_line(names: &[String], columns: &[OutputColumn], row: usize, out: &mut Vec<u8>) {
-    for (i, (name, column)) in names.iter().zip(columns).enumerate() {
-        out.push(if i == 0 { b'{' } else { b',' });
-        json_text(name, out);
-        out.push(b':');
-        match column {
-            OutputColumn::Float(v) if !v[row].is_finite() => out.extend_from_slice(b"null"),
-            OutputColumn::Text(v) => match &v[row] {
-                Some(text) => json_text(text, out),
-                None => out.extend_from_slice(b"null"),
-            },
-            _ => {
-                let mut field = String::new();
-                csv_field(column, row, &mut field);
-                out.extend_from_slice(field.as_bytes());
-            }
-        }
-    }
-    out.extend_from_slice(if names.is_empty() { b"{}\n" } else { b"}\n" });
-}
-
-fn json_text(text: &str, out: &mut Vec<u8>) {
-    // Text always has a JSON form.
-    out.extend_from_slice(serde_json::to_string(text).unwrap_or_default().as_bytes());
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use corten_core::random::Stream;
+use corten_core::rows::Inputs;
 use corten_core::{Kind, Result};
-use corten_data::{Format, open, table_of};
+use corten_data::{Format, Reader, open, open_inputs, table_of};
 
 /// Damaged files of each good one.
 const CASES: usize = 500;
@@ -23,7 +24,17 @@ impl Scratch {
     /// Reads these bytes whole: rows and columns.
     fn read(&self, bytes: &[u8], format: Format, kinds: Option<&[(String, Kind)]>) -> Result<(usize, usize)> {
         std::fs::write(&self.0, bytes).unwrap();
-        let reader = open(self.0.to_str().unwrap(), format, kinds)?;
+        Self::count(open(self.0.to_str().unwrap(), format, kinds)?)
+    }
+
+    /// The same for a model of these columns.
+    fn read_for(&self, bytes: &[u8], format: Format, columns: &[(String, Kind)]) -> Result<(usize, usize)> {
+        std::fs::write(&self.0, bytes).unwrap();
+        let inputs = Inputs::new(columns.iter().cloned(), true);
+        Self::count(open_inputs(self.0.to_str().unwrap(), format, inputs, 1)?)
+    }
+
+    fn count(reader: Reader) -> Result<(usize, usize)> {
         let (mut rows, width) = (0, reader.schema().fields().len());
         for batch in reader {
             let batch = batch?;
@@ -70,7 +81,7 @@ fn tables_of_pyarrow_are_read_whole() {
     for (name, format, bytes) in good() {
         let got = scratch.read(&bytes, format, None).unwrap_or_else(|e| panic!("{name}: {e}"));
         let wanted = match format {
-            Format::ArrowIpc => (40, 9),
+            Format::ArrowIpc | Format::ArrowStream => (40, 9),
             Format::Parquet => (40, 7),
             Format::Csv => (4, 3),
             Format::JsonLines => (3, 4),
@@ -128,10 +139,12 @@ fn damaged_tables_are_refused_or_read() {
         let mut random = Stream::new(5, nth as u64);
         for case in 0..CASES {
             let hostile = damaged(&bytes, &mut random);
-            let kinds = (case % 2 == 0).then_some(&kinds[..]);
             let before = Instant::now();
-            let outcome =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scratch.read(&hostile, format, kinds)));
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match case % 3 {
+                0 => scratch.read(&hostile, format, None),
+                1 => scratch.read(&hostile, format, Some(&kinds)),
+                _ => scratch.read_for(&hostile, format, &kinds),
+            }));
             match outcome {
                 Ok(Ok(_)) => read += 1,
                 Ok(Err(error)) => {
@@ -168,6 +181,12 @@ fn what_is_only_claimed_takes_no_memory() {
     // A CSV record without end.
     let open = [&b"a,b\n1,\""[..], &vec![b'x'; 17 << 20]].concat();
     assert!(scratch.read(&open, Format::Csv, None).unwrap_err().to_string().contains("16 MiB"));
+    let one = [("a".to_owned(), Kind::Number)];
+    assert!(scratch.read_for(&open, Format::Csv, &one).unwrap_err().to_string().contains("16 MiB"));
+    let long = [&b"{\"a\": 1}\n{\"z\": \""[..], &vec![b'x'; 17 << 20]].concat();
+    for read in [scratch.read(&long, Format::JsonLines, None), scratch.read_for(&long, Format::JsonLines, &one)] {
+        assert!(read.unwrap_err().to_string().contains("line 2"));
+    }
     // Many columns named by one line, and lines that leave all of them out: blocks get short, and nothing gets slow.
     let names: Vec<String> = (0..20_000).map(|i| format!("\"{i}\":0")).collect();
     let text = format!("{{{}}}\n{}", names.join(","), "{}\n".repeat(300));

@@ -289,7 +289,10 @@ mod disk {
                 let file = fs::File::options().write(true).open(path);
                 return file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| io(path, "can't be written", &e));
             }
-            let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+            // File systems take names of 255 bytes, this one's included.
+            let name = name.to_string_lossy();
+            let head = &name[..name.floor_char_boundary(200)];
+            let temporary = path.with_file_name(format!(".{head}.{}.part", std::process::id()));
             let written = fs::File::create(&temporary).and_then(|mut file| {
                 file.write_all(&bytes)?;
                 file.sync_all()

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use corten_core::rows::Inputs;
 use corten_core::{Data, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,11 @@ impl Schema {
                     .collect(),
             }),
         }
+    }
+
+    /// The columns as readers of text look for them.
+    pub fn in_text(&self) -> Inputs {
+        Inputs::new(self.inputs.iter().map(|i| (i.name.clone(), i.kind)), self.named)
     }
 
     /// How many inputs are numbers, and how many are text.

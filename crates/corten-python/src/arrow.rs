@@ -4,12 +4,14 @@ use std::ffi::CStr;
 
 use corten_core::{Column, Error, Values};
 use corten_data::arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
-use corten_data::arrow_array::ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream};
+use corten_data::arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use corten_data::arrow_array::{RecordBatch, StructArray};
+use corten_data::arrow_schema::DataType;
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyList, PyTuple};
 
+use crate::stream::{Blocks, nulls_without_buffers};
 use crate::{arrays, errors};
 
 const STREAM: &CStr = c"arrow_array_stream";
@@ -42,9 +44,14 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<corten_data::Frame> 
     #[expect(unsafe_code, reason = "Arrow's C interface")]
     // SAFETY: capsules of these names hold a valid schema and array that belong together; from_raw moves the array out
     // and leaves a released one behind, and the schema is only borrowed while its capsule is alive.
-    let data = unsafe { from_ffi(FFI_ArrowArray::from_raw(array_pointer.as_ptr()), schema_pointer.as_ref()) };
+    let (mut array, schema) = unsafe { (FFI_ArrowArray::from_raw(array_pointer.as_ptr()), schema_pointer.as_ref()) };
+    let kind = DataType::try_from(schema).map_err(|e| unreadable(&e))?;
+    nulls_without_buffers(&mut array, &kind);
+    #[expect(unsafe_code, reason = "Arrow's C interface")]
+    // SAFETY: as above.
+    let data = unsafe { from_ffi(array, schema) };
     let data = data.map_err(|e| unreadable(&e))?;
-    if !matches!(data.data_type(), corten_data::arrow_schema::DataType::Struct(_)) {
+    if !matches!(data.data_type(), DataType::Struct(_)) {
         return Err(PyTypeError::new_err("a table is needed: a single Arrow array has no columns"));
     }
     if data.null_count() > 0 {
@@ -54,14 +61,14 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<corten_data::Frame> 
 }
 
 /// The blocks of an object that gives a stream of them.
-pub(crate) fn stream(object: &Bound<'_, PyAny>) -> PyResult<ArrowArrayStreamReader> {
+pub(crate) fn stream(object: &Bound<'_, PyAny>) -> PyResult<Blocks> {
     let capsule = object.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
     let pointer = capsule.pointer_checked(Some(STREAM))?.cast::<FFI_ArrowArrayStream>();
     #[expect(unsafe_code, reason = "Arrow's C interface")]
     // SAFETY: a capsule of this name holds a valid stream (Arrow's PyCapsule interface); from_raw moves it out and
     // leaves a released one behind, which the capsule's destructor accepts.
-    let reader = unsafe { ArrowArrayStreamReader::from_raw(pointer.as_ptr()) };
-    reader.map_err(|e| PyValueError::new_err(format!("the table can't be read: {e}")))
+    let stream = unsafe { FFI_ArrowArrayStream::from_raw(pointer.as_ptr()) };
+    Blocks::new(stream).map_err(|e| PyValueError::new_err(format!("the table can't be read: {e}")))
 }
 
 impl Frame {

@@ -2,7 +2,7 @@
 
 use corten_core::{CancelToken, Error, Result};
 use corten_data::arrow_array::RecordBatch;
-use corten_data::{Format, Writer, open, open_columns, table_of};
+use corten_data::{Block, Format, Writer, open, open_inputs, table_of};
 use corten_kernels::parallel;
 use corten_model::{Run, answers};
 use pyo3::prelude::*;
@@ -19,9 +19,10 @@ fn format_of(path: &str, format: Option<&str>) -> Result<Format> {
     }
 }
 
-/// Scores a file block by block and returns the number of rows. Nothing is left under the target's name on failure.
+/// Scores a file block by block and returns the number of rows. Nothing is left under the target's name on failure;
+/// with `durable`, nor after a loss of power.
 #[pyfunction]
-#[pyo3(signature = (model, source, target, source_format = None, target_format = None, proba = false, progress = None, threads = None))]
+#[pyo3(signature = (model, source, target, source_format = None, target_format = None, proba = false, progress = None, threads = None, durable = false))]
 pub(crate) fn score_file(
     py: Python<'_>,
     model: &Bound<'_, Model>,
@@ -32,6 +33,7 @@ pub(crate) fn score_file(
     proba: bool,
     progress: Option<Py<PyAny>>,
     threads: Option<i64>,
+    durable: bool,
 ) -> PyResult<u64> {
     let model = model.get();
     let threads = parallel::threads(threads);
@@ -42,27 +44,31 @@ pub(crate) fn score_file(
         let model = model.read();
         let from = format_of(source, source_format)?;
         let to = format_of(target, target_format)?;
-        let schema = model.schema();
-        let names: Vec<&str> = schema.inputs.iter().map(|i| i.name.as_str()).collect();
-        let reader = open_columns(source, from, Some(&schema.kinds()), schema.named.then_some(&names), threads)?;
+        let reader = open_inputs(source, from, model.schema().in_text(), threads)?;
         let total = reader.total_rows();
         let methods = model.table_methods(proba)?;
         let outputs: Vec<_> = methods.iter().filter_map(|m| model.output(*m)).collect();
         let columns: Vec<_> = outputs.iter().flat_map(|o| answers::columns(o)).collect();
-        let mut writer = Writer::create(target, to, &columns)?;
-        let score = |batch: Result<RecordBatch>| {
-            let batch = batch?;
-            let data = corten_core::Data::Table(table_of(&batch)?);
+        let answer = |batch: &RecordBatch| {
+            let data = corten_core::Data::Table(table_of(batch)?);
             let batches = model.run_all(&methods, &data, &run)?;
-            let out: Vec<_> = outputs.iter().zip(batches).flat_map(|(o, batch)| answers::values(o, batch)).collect();
-            Ok((out, batch.num_rows()))
+            Ok(outputs.iter().zip(batches).flat_map(|(o, batch)| answers::values(o, batch)).collect::<Vec<_>>())
+        };
+        // A table without rows must have the model's columns too.
+        answer(&RecordBatch::new_empty(reader.schema().clone()))?;
+        let create = if durable { Writer::create_durable } else { Writer::create };
+        let mut writer = create(target, to, &columns)?;
+        let encoder = writer.encoder();
+        let score = |block: Result<Block>| {
+            let batch = block?.batch()?;
+            Ok((encoder.encode(answer(&batch)?)?, batch.num_rows()))
         };
         let mut rows = 0u64;
         // Blocks are read, scored and written at once.
-        parallel::in_order(threads, reader, score, |scored: Result<_>| {
+        parallel::in_order(threads, reader.blocks(), score, |scored: Result<_>| {
             cancel.check()?;
             let (out, count) = scored?;
-            writer.write(&out)?;
+            writer.append(out)?;
             rows += count as u64;
             if let Some(callback) = &progress {
                 Python::attach(|py| callback.call1(py, (rows, total)).map(drop))

@@ -14,6 +14,7 @@ mod json;
 mod model;
 mod outside;
 mod row;
+mod stream;
 
 use pyo3::prelude::*;
 

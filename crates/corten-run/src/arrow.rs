@@ -1,6 +1,7 @@
 //! Tables of Arrow IPC from standard input to standard output, block by block.
 
 use corten_core::Data;
+use corten_data::arrow_array::RecordBatch;
 use corten_data::{Format, Writer, open, table_of};
 use corten_model::{Method, Model, Run, answers};
 
@@ -19,7 +20,13 @@ pub(crate) fn score(mut model: Model) -> Result<u64, Stopped> {
     let outputs: Vec<_> = methods.iter().filter_map(|&m| model.output(m).cloned()).collect();
     let columns: Vec<_> = outputs.iter().flat_map(answers::columns).collect();
     let reader = open("-", Format::ArrowIpc, None)?;
-    let mut writer = Writer::create("-", Format::ArrowIpc, &columns)?;
+    // A stream without rows must have the model's columns too.
+    model.run_all(
+        &methods,
+        &Data::Table(table_of(&RecordBatch::new_empty(reader.schema().clone()))?),
+        &Run::default(),
+    )?;
+    let mut writer = Writer::create("-", Format::ArrowStream, &columns)?;
     for batch in reader {
         let batch = batch?;
         for start in (0..batch.num_rows()).step_by(ROWS) {
@@ -31,7 +38,7 @@ pub(crate) fn score(mut model: Model) -> Result<u64, Stopped> {
                 model.run_all(&methods, &data, &Run::default())?
             };
             let values: Vec<_> = outputs.iter().zip(made).flat_map(|(output, b)| answers::values(output, b)).collect();
-            writer.write(&values)?;
+            writer.write(values)?;
         }
         // Somebody may wait for these answers before they write the next batch.
         writer.flush()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use corten::histogram::Histogram;
 use corten::lines::Lines;
 use corten_core::{Error, Result};
-use corten_model::rows::{CsvReader, Scanner};
+use corten_model::rows::{CsvReader, Scanner, is_blank, without_mark};
 use corten_model::{Method, Model};
 
 /// Most bytes of rows that are kept.
@@ -66,7 +66,7 @@ pub(crate) fn run(model: Model, csv: bool, seconds: f64) -> Result<()> {
         return Ok(());
     }
     let model = RwLock::new(model);
-    let given: Vec<&[u8]> = text.split(|&b| b == b'\n').filter(|l| !blank(l)).collect();
+    let given: Vec<&[u8]> = without_mark(&text).split(|&b| b == b'\n').filter(|l| !is_blank(l)).collect();
     let mut answer = Vec::new();
     let whole = measure(for_each, given.len(), |at| {
         answer.clear();
@@ -75,10 +75,6 @@ pub(crate) fn run(model: Model, csv: bool, seconds: f64) -> Result<()> {
         Ok(before.elapsed())
     })?;
     write!(out, "a line of JSON to a line of JSON, {} calls\n{whole}", whole.count()).map_err(gone)
-}
-
-fn blank(line: &[u8]) -> bool {
-    line.iter().all(u8::is_ascii_whitespace)
 }
 
 /// Calls `f` with every row in turn until the time is over.
@@ -117,8 +113,8 @@ fn read(model: &Model, lines: &mut Lines, text: &[u8], csv: bool) -> Result<Vec<
         }
         return Ok(rows);
     }
-    for (line, bytes) in (1..).zip(text.split(|&b| b == b'\n')) {
-        if !blank(bytes) {
+    for (line, bytes) in (1..).zip(without_mark(text).split(|&b| b == b'\n')) {
+        if !is_blank(bytes) {
             let mut scanner = Scanner::new(bytes);
             let read = lines.rows.read(&mut scanner, &mut lines.session).and_then(|()| scanner.end());
             keep(lines, line, read)?;

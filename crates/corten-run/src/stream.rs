@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use corten::lines::{self, Lines};
 use corten_core::{Error, Result};
 use corten_model::Model;
-use corten_model::rows::{CsvReader, Scanner};
+use corten_model::rows::{CsvReader, Scanner, is_blank, without_mark};
 
 /// Longest line of JSON.
 const MAX_LINE: u64 = 16 << 20;
@@ -82,8 +82,9 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64, Stopped> {
         if text.len() as u64 > MAX_LINE {
             return Err(Error::Limit(format!("line {line} is longer than 16 MiB")).into());
         }
-        if !text.iter().all(u8::is_ascii_whitespace) {
-            let mut scanner = Scanner::new(&text);
+        let text = if line == 1 { without_mark(&text) } else { &text[..] };
+        if !is_blank(text) {
+            let mut scanner = Scanner::new(text);
             let lines = &mut worker.lines;
             let parsed = lines.rows.read(&mut scanner, &mut lines.session).and_then(|()| scanner.end());
             worker.finish(line, parsed);

@@ -20,7 +20,7 @@ pub(crate) const PARQUET: &str = "application/vnd.apache.parquet";
 /// The format of a content type that is a table.
 pub(crate) fn format_of(kind: &str) -> Option<(Format, &'static str)> {
     match kind.to_ascii_lowercase().as_str() {
-        ARROW | "application/vnd.apache.arrow.file" => Some((Format::ArrowIpc, ARROW)),
+        ARROW | "application/vnd.apache.arrow.file" => Some((Format::ArrowStream, ARROW)),
         PARQUET => Some((Format::Parquet, PARQUET)),
         _ => None,
     }

@@ -4,10 +4,9 @@
 //! Whatever is unusual is left to [`infer::any`], of which the answers here have the bytes; so every mistake has one place
 //! that finds words for it.
 
-mod decimal;
-
 use std::cell::RefCell;
 
+use corten_core::rows::decimal;
 use corten_model::{Grid, Joint, Method, Model, Session};
 
 use crate::clock::{self, Stage};
@@ -318,60 +317,9 @@ impl<'b> Scan<'b> {
     /// A number of JSON's grammar, rounded to the nearest as everywhere.
     #[inline]
     fn number(&mut self) -> Option<f64> {
-        let start = self.at;
-        let is_negative = self.bytes.get(start) == Some(&b'-');
-        self.at += usize::from(is_negative);
-        let (mut whole, mut exponent) = (0u64, 0i32);
-        let before = self.digits(&mut whole);
-        if before == 0 || (before > 1 && self.bytes[self.at - before] == b'0') {
-            return None;
-        }
-        let mut count = before;
-        if self.bytes.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            let behind = self.digits(&mut whole);
-            if behind == 0 {
-                return None;
-            }
-            count += behind;
-            exponent = -i32::try_from(behind).ok()?;
-        }
-        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
-            self.at += 1;
-            let down = self.bytes.get(self.at) == Some(&b'-');
-            self.at += usize::from(down || self.bytes.get(self.at) == Some(&b'+'));
-            let mut given = 0;
-            let digits = self.digits(&mut given);
-            if digits == 0 {
-                return None;
-            }
-            // Longer exponents go to the parser that knows what they mean.
-            let given = if digits > 4 { 10_000 } else { given as i32 };
-            exponent = exponent.saturating_add(if down { -given } else { given });
-        }
-        // More digits than 64 bits hold have overflown.
-        if count <= 19
-            && let Some(x) = decimal::nearest(whole, exponent)
-        {
-            return Some(if is_negative { -x } else { x });
-        }
-        let x: f64 = std::str::from_utf8(&self.bytes[start..self.at]).ok()?.parse().ok()?;
+        let (x, size) = decimal::read(&self.bytes[self.at..])?;
+        self.at += size;
         x.is_finite().then_some(x)
-    }
-
-    /// Reads digits behind those of `whole`, which may overflow; returns how many there are.
-    #[inline]
-    fn digits(&mut self, whole: &mut u64) -> usize {
-        let start = self.at;
-        while let Some(eight) = self.bytes[self.at..].first_chunk().and_then(|b| decimal::eight(*b)) {
-            *whole = whole.wrapping_mul(100_000_000).wrapping_add(eight);
-            self.at += 8;
-        }
-        while let Some(digit) = self.bytes.get(self.at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
-            *whole = whole.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
-        }
-        self.at - start
     }
 }
 

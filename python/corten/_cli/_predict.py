@@ -18,7 +18,8 @@ EXAMPLES = """examples:
   cat in.jsonl | corten predict m.corten - -o - --format jsonl | head
 
 Columns are found by their names, in any order; further columns are left alone. Formats follow from the suffixes
-.parquet, .csv, .arrow (.ipc, .feather) and .jsonl (.ndjson)."""
+.parquet, .csv, .arrow (.ipc, .feather; .arrows is a stream) and .jsonl (.ndjson). Arrow IPC is a stream on standard
+streams. Every line of JSON has all columns of the model, null where a value is missing."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,5 +55,5 @@ def run(options: argparse.Namespace) -> int:
 
 def _unknown(path: str) -> bool:
     """Whether the format doesn't follow from the suffix."""
-    suffixes = (".parquet", ".pq", ".csv", ".tsv", ".arrow", ".ipc", ".feather", ".jsonl", ".ndjson")
+    suffixes = (".parquet", ".pq", ".csv", ".tsv", ".arrow", ".arrows", ".ipc", ".feather", ".jsonl", ".ndjson")
     return not path.lower().endswith(suffixes)

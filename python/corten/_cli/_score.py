@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
+from ..exceptions import ParameterError
 
 HELP = "score many files into a folder, and go on after a stop"
 EXAMPLES = """examples:
   corten score m.corten 'in/*.parquet' out/
   corten score m.corten 'in/**/*.csv' out/ --format parquet --proba
 
-Formats follow from the suffixes .parquet, .csv, .arrow (.ipc, .feather) and .jsonl (.ndjson)."""
+Formats follow from the suffixes .parquet, .csv, .arrow (.ipc, .feather; .arrows is a stream) and .jsonl (.ndjson)."""
 
 _SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "arrow": ".arrow", "jsonl": ".jsonl"}
 _NOTE, _LOCK, _PART = ".corten-score.json", ".corten-score.lock", ".corten-part"
@@ -46,7 +47,7 @@ def _inputs(patterns: list[str]) -> list[str]:
     for pattern in patterns:
         named = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
         if not named:
-            raise FileNotFoundError(f"{pattern}: there is no such file")
+            raise FileNotFoundError(f"{pattern or repr(pattern)}: there is no such file")
         for folder in filter(os.path.isdir, named):
             example = os.path.join(folder, "*.parquet")
             raise IsADirectoryError(f"{folder}: is a folder; name the files in it, such as '{example}'")
@@ -131,31 +132,29 @@ def _read_note(note: Path) -> dict[str, Any]:
 def run(options: argparse.Namespace) -> int:
     """Scores all files that have no result yet."""
     model = _core.load(options.model)
+    if not options.output:
+        raise ParameterError("The 'output' argument must be a folder to write into. Got '' instead.")
     folder = Path(options.output)
     targets = _targets(_inputs(options.input), folder, options.format)
     folder.mkdir(parents=True, exist_ok=True)
     rows = skipped = 0
     with _alone(folder):
         _same_run(folder, options, targets)
-        for left in (*folder.glob(f".*{_PART}"), *folder.glob(f"..*{_PART}.*.part")):
+        for left in folder.glob(f".*{_PART}"):
             # What a run that was killed had not finished.
             left.unlink(missing_ok=True)
         for target, source in targets.items():
             if target.exists():
                 skipped += 1
                 continue
-            part = folder / f".{target.name}{_PART}"
             format = options.format or _format(source)
             try:
-                rows += _core.score_file(model, source, str(part), target_format=format, proba=options.proba)
-                _sync(part)
-                os.replace(part, target)
+                rows += _core.score_file(
+                    model, source, str(target), target_format=format, proba=options.proba, durable=True
+                )
             except Exception as error:
                 error.add_note(source)
                 raise
-            finally:
-                part.unlink(missing_ok=True)
-            _sync(folder)
     done = f"{rows:,} rows of {len(targets) - skipped:,} files scored"
     print(f"{done}, {skipped:,} files were there: {options.output}", file=sys.stderr)
     return 0

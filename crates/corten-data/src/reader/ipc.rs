@@ -82,18 +82,32 @@ pub(crate) struct Stream<R> {
     decoder: StreamDecoder,
     waiting: VecDeque<Buffer>,
     ended: bool,
+    /// Whether it must say that it has ended.
+    whole: bool,
 }
 
 impl<R: Read> Stream<R> {
+    /// A stream of which something outside says that it is all there.
     pub(crate) fn new(input: R) -> Result<Self> {
+        Self::begin(input, false)
+    }
+
+    /// A stream that may have been cut: it must end with its mark.
+    pub(crate) fn whole(input: R) -> Result<Self> {
+        Self::begin(input, true)
+    }
+
+    fn begin(input: R, whole: bool) -> Result<Self> {
         let mut stream = Self {
             input,
             schema: Arc::new(arrow_schema::Schema::empty()),
             decoder: StreamDecoder::new(),
             waiting: VecDeque::new(),
             ended: false,
+            whole: false,
         };
         let first = stream.message()?.ok_or_else(|| fault("it is empty"))?;
+        stream.whole = whole;
         let message = root_as_message(&first).map_err(|e| fault(&e.to_string()))?;
         stream.schema = schema_of(message.header_as_schema().ok_or_else(|| fault("it doesn't start with a schema"))?)?;
         Ok(stream)
@@ -107,6 +121,9 @@ impl<R: Read> Stream<R> {
     fn message(&mut self) -> Result<Option<Vec<u8>>> {
         let mut start = Vec::new();
         self.input.by_ref().take(4).read_to_end(&mut start)?;
+        if start.is_empty() && self.whole {
+            return Err(fault("it was cut: the mark that ends a stream is missing"));
+        }
         if start.is_empty() {
             return Ok(None);
         }

@@ -212,6 +212,12 @@ impl Source {
         }
     }
 
+    /// One text with a 0 behind it.
+    pub(crate) fn one_text(&mut self, hint: &str, value: &str) -> String {
+        let bytes: Vec<String> = value.bytes().chain([0]).map(|b| b.to_string()).collect();
+        self.table(hint, "unsigned char", 1, &bytes)
+    }
+
     /// Texts one after the other, each with a 0 behind it, and where each starts.
     pub(crate) fn texts(&mut self, hint: &str, values: &[&str]) -> (String, String) {
         let (mut bytes, mut starts) = (Vec::new(), Vec::new());

@@ -1,28 +1,27 @@
-//! Rows of CSV with a header line (RFC 4180).
+//! Rows of CSV with a header line.
 
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
+use corten_core::rows::{Found, MAX_RECORD, Records, may_be_mark, without_mark};
 use corten_core::{Error, Result};
 
 use super::RowReader;
 use crate::model::Model;
 use crate::session::Session;
 
-/// Longest record.
-const MAX_RECORD: u64 = 16 << 20;
-
 /// Reads CSV for one model; columns are found by the names in the header.
 pub struct CsvReader<R> {
     input: R,
     /// The field of each input.
     places: Vec<usize>,
-    fields: Vec<String>,
     /// Fields of the header.
     width: usize,
+    records: Records,
+    /// What was read, the record at hand, and whether nothing follows.
     bytes: Vec<u8>,
-    /// Lines read so far, and the one on which the record at hand starts.
-    lines: u64,
-    line: u64,
+    record: std::ops::Range<usize>,
+    ended: bool,
+    room: Vec<u8>,
 }
 
 impl<R: BufRead> CsvReader<R> {
@@ -32,29 +31,39 @@ impl<R: BufRead> CsvReader<R> {
     /// [`Error::MissingColumn`] when the header lacks a column, [`Error::Column`] when it has one twice, [`Error::Value`]
     /// for a broken header, [`Error::Io`] when the input can't be read, [`Error::Limit`] for one of more than 16 MiB.
     pub fn new(model: &Model, input: R) -> Result<Self> {
-        let mut reader =
-            Self { input, places: Vec::new(), fields: Vec::new(), width: 0, bytes: Vec::new(), lines: 0, line: 0 };
-        if !reader.record()? {
+        let mut reader = Self {
+            input,
+            places: Vec::new(),
+            width: 0,
+            records: Records::new(1),
+            bytes: Vec::new(),
+            record: 0..0,
+            ended: false,
+            room: Vec::new(),
+        };
+        while may_be_mark(&reader.bytes) && !reader.ended {
+            reader.more()?;
+        }
+        let mark = reader.bytes.len() - without_mark(&reader.bytes).len();
+        reader.record = 0..mark;
+        if !reader.next()? {
             return Err(Error::value("the CSV input is empty; its first line must name the columns"));
         }
-        let header = std::mem::take(&mut reader.fields);
-        reader.width = header.len();
-        for input in &model.schema().inputs {
-            let mut places = (0..header.len()).filter(|&at| header[at] == input.name);
-            reader.places.push(places.next().ok_or_else(|| Error::MissingColumn {
-                column: input.name.clone(),
-                present: header.iter().take(20).cloned().collect::<Vec<_>>().join(", "),
-            })?);
-            if places.next().is_some() {
-                return Err(Error::column(&input.name, "stands in the header twice"));
-            }
-        }
+        reader.width = reader.records.len();
+        let header: Vec<String> = (0..reader.width)
+            .map(|at| {
+                let record = &reader.bytes[reader.record.clone()];
+                // All of a record is UTF-8.
+                String::from_utf8_lossy(reader.records.get(at, record, &mut reader.room)).into_owned()
+            })
+            .collect();
+        reader.places = RowReader::new(model).inputs().places(&header)?;
         Ok(reader)
     }
 
     /// The line, counted from 1, on which the row read last starts.
     pub fn line(&self) -> u64 {
-        self.line
+        self.records.line()
     }
 
     /// Reads a row into a session; `false` at the end.
@@ -63,73 +72,66 @@ impl<R: BufRead> CsvReader<R> {
     /// [`Error::Value`] for a broken record and [`Error::Column`] for text in a column of numbers: the next row can be read
     /// all the same. [`Error::Io`] when the input can't be read, [`Error::Limit`] for a record of more than 16 MiB.
     pub fn read(&mut self, rows: &mut RowReader, session: &mut Session) -> Result<bool> {
-        if !self.record()? {
+        if !self.next()? {
             return Ok(false);
         }
         rows.clear();
-        if self.fields.len() != self.width {
-            let (given, width) = (self.fields.len(), self.width);
-            return Err(Error::value(format!("the record has {given} fields where the header has {width}")));
-        }
+        self.records.check_width(self.width)?;
+        let record = &self.bytes[self.record.clone()];
         for (input, &place) in self.places.iter().enumerate() {
-            rows.set(input, &self.fields[place], session)?;
+            rows.set(input, self.records.get(place, record, &mut self.room), session)?;
         }
         Ok(true)
     }
 
-    /// Splits the next record into fields; `false` at the end.
-    fn record(&mut self) -> Result<bool> {
-        self.fields.clear();
-        self.bytes.clear();
-        self.line = self.lines + 1;
-        let mut quotes = 0;
+    /// Finds the next record; `false` at the end.
+    fn next(&mut self) -> Result<bool> {
+        let mut from = self.record.end;
         loop {
-            let before = self.bytes.len();
-            let room = (MAX_RECORD + 1).saturating_sub(self.bytes.len() as u64);
-            let read = self.input.by_ref().take(room).read_until(b'\n', &mut self.bytes).map_err(|e| Error::Io {
-                path: "CSV".into(),
-                problem: e.to_string(),
-                not_found: false,
-            })?;
-            if self.bytes.len() as u64 > MAX_RECORD {
-                return Err(Error::Limit(format!("line {}: a CSV record of more than 16 MiB", self.line)));
+            if from == self.bytes.len() && self.ended {
+                self.record = from..from;
+                return Ok(false);
             }
-            if read == 0 {
-                if self.bytes.is_empty() {
-                    return Ok(false);
+            let (size, problem) = match self.records.next(&self.bytes[from..], self.ended) {
+                Found::Record(size) => (size, None),
+                Found::Broken(size, problem) => (size, Some(problem)),
+                Found::Blank(size) => {
+                    from += size;
+                    continue;
                 }
-                return Err(Error::value("the CSV input ends within quotes"));
-            }
-            self.lines += 1;
-            if self.bytes.iter().all(|b| matches!(b, b'\r' | b'\n')) {
-                self.bytes.clear();
-                self.line = self.lines + 1;
-                continue;
-            }
-            // Quotes come in pairs in a whole record. Each line is looked at once, however long the record becomes.
-            quotes += self.bytes[before..].iter().filter(|&&b| b == b'"').count();
-            if quotes.is_multiple_of(2) {
-                break;
-            }
-        }
-        let bytes = self.bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.line == 1).unwrap_or(&self.bytes);
-        let text = std::str::from_utf8(bytes).map_err(|_| Error::value("the record is no UTF-8"))?;
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        let (mut field, mut quoted) = (String::new(), false);
-        let mut characters = text.chars().peekable();
-        while let Some(c) = characters.next() {
-            match c {
-                '"' if quoted && characters.peek() == Some(&'"') => {
-                    characters.next();
-                    field.push('"');
+                Found::More => {
+                    self.bytes.drain(..from);
+                    from = 0;
+                    if self.bytes.len() > MAX_RECORD {
+                        let line = self.records.line();
+                        return Err(Error::Limit(format!("line {line}: a CSV record of more than 16 MiB")));
+                    }
+                    self.more()?;
+                    continue;
                 }
-                '"' => quoted = !quoted,
-                ',' if !quoted => self.fields.push(std::mem::take(&mut field)),
-                _ => field.push(c),
+            };
+            self.record = from..from + size;
+            if let Some(problem) = problem {
+                return Err(Error::value(problem));
             }
+            return match std::str::from_utf8(&self.bytes[self.record.clone()]) {
+                Ok(_) => Ok(true),
+                Err(_) => Err(Error::value("the record is no UTF-8")),
+            };
         }
-        self.fields.push(field);
-        Ok(true)
+    }
+
+    /// Takes in what has come.
+    fn more(&mut self) -> Result<()> {
+        let come = self.input.fill_buf().map_err(|e| Error::Io {
+            path: "CSV".into(),
+            problem: e.to_string(),
+            not_found: false,
+        })?;
+        self.ended = come.is_empty();
+        self.bytes.extend_from_slice(come);
+        let size = come.len();
+        self.input.consume(size);
+        Ok(())
     }
 }

@@ -40,7 +40,7 @@ impl Emit for ImputeText {
         let marker = match &self.missing {
             Some(marker) => {
                 source.needs(Helper::Compare);
-                Some(source.texts("missing", &[marker]).0)
+                Some(source.one_text("missing", marker))
             }
             None => None,
         };
@@ -51,7 +51,7 @@ impl Emit for ImputeText {
                 None => format!("!{x}"),
             };
             let fill = match fill {
-                Some(fill) => format!("(const char *){}", source.texts("fill", &[fill]).0),
+                Some(fill) => format!("(const char *){}", source.one_text("fill", fill)),
                 None => "0".into(),
             };
             source.line(1, &format!("t[{}] = {missing} ? {fill} : {x};", at.step.first + i));

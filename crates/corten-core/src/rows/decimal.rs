@@ -1,4 +1,4 @@
-//! Decimal numbers to the nearest `f64`, from digits that are read already.
+//! Decimal numbers to the nearest `f64`.
 
 /// Powers of ten that `f64` has exactly.
 const POWERS: [f64; 23] = [
@@ -32,9 +32,69 @@ const FIFTHS: [u128; 27] = {
 /// Digits of the fraction of an `f64`.
 const FRACTION: u32 = 52;
 
+/// Reads a number of JSON's grammar (RFC 8259, section 6) that begins with the first byte: the nearest `f64`, which is
+/// infinite beyond their range, and its bytes. What comes behind it is not looked at.
+#[inline]
+pub fn read(bytes: &[u8]) -> Option<(f64, usize)> {
+    let is_negative = bytes.first() == Some(&b'-');
+    let start = usize::from(is_negative);
+    let (mut whole, mut exponent) = (0u64, 0i32);
+    let before = digits(&bytes[start..], &mut whole);
+    if before == 0 || (before > 1 && bytes[start] == b'0') {
+        return None;
+    }
+    let (mut at, mut count) = (start + before, before);
+    if bytes.get(at) == Some(&b'.') {
+        at += 1;
+        let behind = digits(&bytes[at..], &mut whole);
+        if behind == 0 {
+            return None;
+        }
+        (at, count) = (at + behind, count + behind);
+        exponent = -i32::try_from(behind).ok()?;
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        at += 1;
+        let down = bytes.get(at) == Some(&b'-');
+        at += usize::from(down || bytes.get(at) == Some(&b'+'));
+        let mut given = 0;
+        let size = digits(&bytes[at..], &mut given);
+        if size == 0 {
+            return None;
+        }
+        at += size;
+        // Longer exponents go to the parser that knows what they mean.
+        let given = if size > 4 { 10_000 } else { given as i32 };
+        exponent = exponent.saturating_add(if down { -given } else { given });
+    }
+    // More digits than 64 bits hold have overflown.
+    if count <= 19
+        && let Some(x) = nearest(whole, exponent)
+    {
+        return Some((if is_negative { -x } else { x }, at));
+    }
+    let x = core::str::from_utf8(&bytes[..at]).ok()?.parse().ok()?;
+    Some((x, at))
+}
+
+/// Reads digits behind those of `whole`, which may overflow; returns how many there are.
+#[inline]
+fn digits(bytes: &[u8], whole: &mut u64) -> usize {
+    let mut at = 0;
+    while let Some(eight) = bytes[at..].first_chunk().and_then(|b| eight(*b)) {
+        *whole = whole.wrapping_mul(100_000_000).wrapping_add(eight);
+        at += 8;
+    }
+    while let Some(digit) = bytes.get(at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
+        *whole = whole.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
+    }
+    at
+}
+
 /// The number nearest to `whole * 10^exponent`; none where that takes more than is done here.
 #[inline]
-pub(super) fn nearest(whole: u64, exponent: i32) -> Option<f64> {
+fn nearest(whole: u64, exponent: i32) -> Option<f64> {
     let size = exponent.unsigned_abs() as usize;
     // Both are numbers of f64, so one operation rounds once.
     if whole <= 1 << (FRACTION + 1) && size < POWERS.len() {
@@ -76,7 +136,7 @@ fn quotient(whole: u64, size: usize) -> f64 {
 
 /// The number that eight digits are; none for other bytes.
 #[inline]
-pub(super) fn eight(bytes: [u8; 8]) -> Option<u64> {
+fn eight(bytes: [u8; 8]) -> Option<u64> {
     let v = u64::from_le_bytes(bytes);
     let above = 0xf0f0_f0f0_f0f0_f0f0;
     let are_digits = (v & above) | ((v.wrapping_add(0x0606_0606_0606_0606) & above) >> 4);
@@ -95,6 +155,7 @@ pub(super) fn eight(bytes: [u8; 8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::{format, vec};
 
     #[test]
     fn eight_digits_are_read_at_once() {
