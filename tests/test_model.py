@@ -92,6 +92,35 @@ def test_one_row_is_a_builtin() -> None:
     assert type(model.predict_one).__name__ == "builtin_function_or_method"
 
 
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+@pytest.mark.parametrize("target", ["number", "text"])
+def test_a_few_rows_of_any_array_answer_as_many_do(method: str, target: str) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32).astype(float)
+    y = X[:, 0] if target == "number" else np.where(X[:, 0] > 0, "up", "down")
+    model = corten.Model((LinearRegression() if target == "number" else LogisticRegression()).fit(X, y)._model)
+    if target == "number" and method != "predict":
+        assert not hasattr(model, method)
+        return
+    want = getattr(model, method)(X)
+    odd = np.frombuffer(b"-" + X.tobytes(), dtype=np.float64, count=X.size, offset=1).reshape(X.shape)
+    assert not odd.flags.aligned
+    arrays = [X, X.astype(np.float32), np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X.astype(">f8"), odd]
+    for array in arrays:
+        for rows in (1, 2, 4, 5):
+            got = getattr(model, method)(array[7 : 7 + rows])
+            assert got.dtype == want.dtype and got.shape == want[:rows].shape
+            assert np.array_equal(got, want[7 : 7 + rows])
+    assert np.array_equal(getattr(model, method)(X=X[:1].tolist()), want[:1])
+    with pytest.raises(ValueError, match="X has 2 features, but Model is expecting 3"):
+        getattr(model, method)(X[:1, :2].copy())
+
+
+def test_one_row_of_an_array_has_no_frame_of_python_before_it() -> None:
+    model = corten.Model(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])._model)
+    assert type(model.predict).__name__ == "builtin_function_or_method"
+    assert "Predicts a class or a number" in str(model.predict.__doc__)
+
+
 def test_batch_size_never_shows(raw: Any, flat: Any, trees: Any) -> None:
     X, y = raw
     for estimator in (clone(flat).fit(X, y), clone(trees).fit(X, y)):

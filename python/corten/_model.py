@@ -20,7 +20,7 @@ def _has(method: str) -> Any:
     return available_if(lambda self: method in self._methods)
 
 
-class Model(Exports, WritesLightGBM):
+class Model(_core.Quick, Exports, WritesLightGBM):
     """A fitted model, usually from `corten.load`.
 
     It has the methods that the fitted estimator had (`predict`, `predict_proba`, `decision_function`, `transform`),
@@ -81,7 +81,6 @@ class Model(Exports, WritesLightGBM):
         if self._named:
             self.feature_names_in_ = np.array([i["name"] for i in schema["inputs"]], dtype=object)
         self._few = core.few
-        self._answers_numbers = "classes_" not in self.__dict__
         self.__class__ = _kind(frozenset(_QUICK - self._methods))
         # The score from which a row is an outlier: of isolation forests that were converted.
         self._offset: float | None = core.metadata().get("offset")
@@ -116,55 +115,12 @@ class Model(Exports, WritesLightGBM):
             raise ValueError(f"X has {inputs.width} features, but Model is expecting {self._width} features as input.")
         return inputs
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predicts a class or a number for each row.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows; columns of a frame are found by name, in any order.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_targets)
-        """
-        few = self._few("predict", X, True)
-        if few is not None and self._answers_numbers:
-            return few  # type: ignore[no-any-return]
-        out: np.ndarray = self._core.run("predict", self._read(X).data) if few is None else few
-        if not self._answers_numbers:
+    def _answer(self, method: str, X: Any) -> np.ndarray:
+        """What `predict`, `predict_proba` and `decision_function` answer to more than a few rows of an array."""
+        out: np.ndarray = self._run(method, X)
+        if method == "predict" and "classes_" in self.__dict__:
             return self.classes_[out.ravel().astype(np.intp)]
-        return out.ravel() if out.ndim == 2 and out.shape[1] == 1 else out
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predicts the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-        """
-        out: np.ndarray = self._run("predict_proba", X)
-        return out
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """The score of each class before it becomes a probability.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-        """
-        out: np.ndarray = self._run("decision_function", X)
-        return out.ravel() if out.shape[1] == 1 else out
+        return out.ravel() if method != "predict_proba" and out.ndim == 2 and out.shape[1] == 1 else out
 
     @available_if(lambda self: self._offset is not None)
     def score_samples(self, X: Any) -> np.ndarray:

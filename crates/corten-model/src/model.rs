@@ -26,13 +26,16 @@ pub struct Model {
     pub(crate) graph: Graph,
     /// Operators that each method needs, in order.
     pub(crate) plans: Vec<(Method, Vec<u32>)>,
+    /// Texts of a row.
+    texts: usize,
     metadata: BTreeMap<String, Value>,
 }
 
 impl Model {
     pub(crate) fn of(graph: Graph) -> Self {
         let plans = graph.outputs.iter().map(|o| (o.method, plan(&graph, &o.columns))).collect();
-        Self { graph, plans, metadata: BTreeMap::new() }
+        let texts = graph.schema.counts().1;
+        Self { graph, plans, texts, metadata: BTreeMap::new() }
     }
 
     /// The graph.
@@ -108,20 +111,21 @@ impl Model {
         mut text: impl FnMut(Option<&[u8]>),
     ) -> Result<&'s [f64]> {
         let (output, plan) = self.answer(method)?;
-        if texts.len() != self.graph.schema.counts_texts() {
-            return Err(Error::value(format!(
-                "a row with {} texts where the model reads {}",
-                texts.len(),
-                self.graph.schema.counts_texts()
-            )));
+        if texts.len() != self.texts {
+            return Err(Error::value(format!("a row with {} texts where the model reads {}", texts.len(), self.texts)));
         }
-        let mut stack = [None; TEXTS_ON_STACK];
-        let mut heap = Vec::new();
-        let all = if self.graph.texts <= TEXTS_ON_STACK {
-            &mut stack[..self.graph.texts]
-        } else {
-            heap.resize(self.graph.texts, None);
-            &mut heap[..]
+        // Written only where there are some: that takes as long as a small model.
+        let (mut stack, mut heap);
+        let all = match self.graph.texts {
+            0 => &mut [][..],
+            count @ 1..=TEXTS_ON_STACK => {
+                stack = [None; TEXTS_ON_STACK];
+                &mut stack[..count]
+            }
+            count => {
+                heap = vec![None; count];
+                &mut heap[..]
+            }
         };
         all[..texts.len()].copy_from_slice(texts);
         let mut flow =
@@ -179,7 +183,7 @@ impl Model {
         let (_, plan) = self.answer(method)?;
         let plan = plan.to_vec();
         let mut all = vec![None; self.graph.texts];
-        if texts.len() != self.graph.schema.counts_texts() {
+        if texts.len() != self.texts {
             return Err(Error::value("a row with another number of texts than the model reads"));
         }
         all[..texts.len()].copy_from_slice(texts);
@@ -208,12 +212,6 @@ impl Model {
             node.op.run(&mut flow, &node.inputs, node.first)?;
         }
         self.run_row(method, session, texts)
-    }
-}
-
-impl Schema {
-    pub(crate) fn counts_texts(&self) -> usize {
-        self.inputs.iter().filter(|i| i.kind == Kind::Text).count()
     }
 }
 

@@ -18,10 +18,11 @@ use crate::schema::Schema;
 const BLOCK: usize = 1024;
 /// Bytes of columns that a block may take: it should stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 20;
-/// The same where an operator reads more than [`HEAVY`] bytes of its own for each block: then those should be read rarely.
+/// The same where an operator takes a while before the first row of each block.
 const LONG_BLOCK: usize = 1 << 14;
 const LONG_BLOCK_BYTES: usize = 1 << 23;
-const HEAVY: usize = 1 << 21;
+/// Rows that long blocks are a multiple of: operators take as many at a time.
+const WHOLE: usize = 64;
 
 /// How a table is run.
 #[derive(Clone, Debug)]
@@ -148,10 +149,12 @@ impl Model {
     fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
         let short = self.block_rows();
         // All are asked: what is coded when it is first needed is so here, before threads of a pool wait for one another.
-        let heaviest = plan.iter().map(|&at| self.graph.nodes[at as usize].op.bytes()).max();
-        let block = if heaviest > Some(HEAVY) {
-            let long = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
-            long.min(rows.div_ceil(threads.max(1)).next_multiple_of(short)).max(short)
+        let long = plan.iter().fold(false, |any, &at| self.graph.nodes[at as usize].op.wants_long_blocks() || any);
+        let block = if long {
+            // As many blocks as make all threads end at the same time.
+            let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
+            let blocks = rows.div_ceil(most).max(1).next_multiple_of(threads.max(1));
+            rows.div_ceil(blocks).next_multiple_of(WHOLE).clamp(short, most.max(short))
         } else {
             short
         };

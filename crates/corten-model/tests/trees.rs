@@ -244,6 +244,9 @@ fn check(shape: Shape, count: usize, seed: u64) {
             }
             assert_eq!(bits(&got), bits(&want), "blocks of {size} on {threads} threads, {shape:?}");
         }
+        let columns = (0..shape.features).map(|f| Column::f64(format!("x{f}"), Vec::new())).collect();
+        let none = model.run(Method::Predict, &Data::Table(Table::matrix(columns).unwrap()), &Run::default()).unwrap();
+        assert!(none.numbers.is_empty());
     }
 }
 
@@ -296,6 +299,11 @@ fn whole_blocks_have_the_bits_of_a_plain_walk() {
         Shape { inner: 250, trees: 6, categories: true, ..PLAIN },
         Shape { inner: 250, trees: 6, outputs: 2, vectors: true, ..PLAIN },
         Shape { inner: 250, trees: 40, features: 12, ..PLAIN },
+        // Few columns.
+        Shape { inner: 62, features: 3, trees: 167, ..PLAIN },
+        Shape { inner: 62, features: 4, trees: 160, outputs: 3, zeros: true, average: true, ..PLAIN },
+        Shape { inner: 62, features: 4, trees: 160, categories: true, strict: true, ..PLAIN },
+        Shape { inner: 62, features: 3, narrow: true, ..PLAIN },
     ];
     for (seed, shape) in shapes.into_iter().enumerate() {
         check(shape, 1500, seed as u64);

@@ -91,7 +91,7 @@ fn elements<T>(buffer: &PyUntypedBuffer, count: usize) -> &[T] {
 }
 
 impl Matrix {
-    /// Looks at an array; one with strides that can't be used in place is copied first.
+    /// Looks at an array; one that can't be used in place, for its strides or where it starts, is copied first.
     fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         match Self::in_place(object)? {
             Some(matrix) => Ok(matrix),
@@ -99,7 +99,9 @@ impl Matrix {
                 let numpy = object.py().import("numpy")?;
                 let kwargs = PyDict::new(object.py());
                 kwargs.set_item("dtype", "float64")?;
-                let copy = numpy.call_method("ascontiguousarray", (object,), Some(&kwargs))?;
+                // Always a copy: what only isn't aligned would be handed back.
+                kwargs.set_item("order", "C")?;
+                let copy = numpy.call_method("array", (object,), Some(&kwargs))?;
                 Self::in_place(&copy)?.ok_or_else(|| PyTypeError::new_err("the array can't be read as numbers"))
             }
         }

@@ -13,6 +13,7 @@ mod inputs;
 mod json;
 mod model;
 mod outside;
+mod quick;
 mod row;
 mod stream;
 
@@ -29,6 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<blocks::Targets>()?;
     module.add_class::<estimator::Fitted>()?;
     module.add_class::<model::Model>()?;
+    module.add_class::<quick::Quick>()?;
     module.add_function(wrap_pyfunction!(estimator::estimators, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::defaults, module)?)?;
     module.add_function(wrap_pyfunction!(estimator::fit, module)?)?;

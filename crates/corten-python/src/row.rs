@@ -3,8 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use corten_core::{Error, Kind};
-use corten_model::{Labels, Method, Model, Session, Slot};
-use numpy::{Element, PyArray2, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use corten_model::{Labels, Method, Model, Output, Session, Slot};
+use numpy::npyffi::NPY_TYPES;
+use numpy::{Element, PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyString};
 
@@ -15,6 +16,10 @@ pub(crate) struct Rows {
     inputs: Vec<(Py<PyString>, Kind)>,
     classes: Vec<Py<PyAny>>,
     keys: Vec<(Method, Vec<Py<PyAny>>)>,
+    /// Columns of the answers that are numbers from rows of numbers, and whether they stand for labels.
+    answers: Vec<(Method, usize, bool)>,
+    /// The session of calls that don't overlap, and those of others.
+    session: Mutex<Option<Session>>,
     sessions: Mutex<Vec<Session>>,
 }
 
@@ -52,7 +57,12 @@ impl Rows {
             };
             keys.push((output.method, objects));
         }
-        Ok(Self { inputs, classes, keys, sessions: Mutex::default() })
+        let plain = model.schema().inputs.iter().all(|i| i.kind == Kind::Number);
+        let numbers = |o: &&Output| plain && o.columns.iter().all(|s| matches!(s, Slot::Number(_)));
+        let labelled = |o: &Output| o.method == Method::Predict && o.labels.is_some();
+        let answers = model.graph().outputs().iter().filter(numbers);
+        let answers = answers.map(|o| (o.method, o.columns.len(), labelled(o))).collect();
+        Ok(Self { inputs, classes, keys, answers, session: Mutex::default(), sessions: Mutex::default() })
     }
 
     /// Reads the row, runs it, and gives the answer's numbers to `f`.
@@ -69,6 +79,9 @@ impl Rows {
 
     /// Lends a session that is free.
     fn borrow<T>(&self, model: &Model, f: impl FnOnce(&mut Session) -> T) -> T {
+        if let Ok(mut session) = self.session.try_lock() {
+            return f(session.get_or_insert_with(|| model.session()));
+        }
         let free = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut session = free.unwrap_or_else(|| model.session());
         let result = f(&mut session);
@@ -77,6 +90,21 @@ impl Rows {
             free.push(session);
         }
         result
+    }
+
+    /// A few rows of an array of floats, as the method of that name answers them: one dimension where an answer has one
+    /// column, except for probabilities. `None` for everything else, labels included.
+    pub(crate) fn answer<'py>(
+        &self,
+        py: Python<'py>,
+        model: &Model,
+        method: Method,
+        x: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.answers.iter().find(|a| a.0 == method) {
+            Some(&(_, width, false)) => self.few_of(py, model, method, x, width, method != Method::PredictProba),
+            _ => Ok(None),
+        }
     }
 
     /// A few rows of an array of floats, one by one. `None` for everything else: the way of tables takes it, and says
@@ -89,48 +117,84 @@ impl Rows {
         x: &Bound<'py, PyAny>,
         flat: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if let Ok(x) = x.cast_exact::<PyArray2<f64>>() {
-            return self.few_of(py, model, method, x, flat);
-        }
-        match x.cast_exact::<PyArray2<f32>>() {
-            Ok(x) => self.few_of(py, model, method, x, flat),
-            Err(_) => Ok(None),
+        match self.answers.iter().find(|a| a.0 == method) {
+            Some(&(_, width, _)) => self.few_of(py, model, method, x, width, flat),
+            None => Ok(None),
         }
     }
 
-    fn few_of<'py, T: Element + Copy + Into<f64>>(
+    fn few_of<'py>(
         &self,
         py: Python<'py>,
         model: &Model,
         method: Method,
-        x: &Bound<'py, PyArray2<T>>,
+        x: &Bound<'py, PyAny>,
+        width: usize,
         flat: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Ok(x) = x.cast_exact::<PyUntypedArray>() else { return Ok(None) };
         let &[rows, columns] = x.shape() else { return Ok(None) };
-        let Some(output) = model.output(method) else { return Ok(None) };
-        let numbers = |slots: &[Slot]| slots.iter().all(|s| matches!(s, Slot::Number(_)));
-        let plain = self.inputs.iter().all(|i| i.1 == Kind::Number) && numbers(&output.columns);
-        if rows == 0 || rows > FEW || columns != self.inputs.len() || !plain || !x.is_c_contiguous() {
+        if rows == 0 || rows > FEW || columns == 0 || columns != self.inputs.len() || !x.is_c_contiguous() {
             return Ok(None);
         }
-        let shape: &[usize] = if flat && output.columns.len() == 1 { &[rows] } else { &[rows, output.columns.len()] };
-        let out = PyArrayDyn::<f64>::zeros(py, shape, false);
-        #[expect(unsafe_code, reason = "counting borrows of arrays takes longer than a small model")]
-        // SAFETY: both are C-ordered and aligned (exact arrays of native floats that numpy says are contiguous); `out`
-        // is new, and the caller keeps other threads from writing into an array that is being scored.
-        let (Ok(values), Ok(answers)) = (unsafe { x.as_slice() }, unsafe { out.as_slice_mut() }) else {
+        let dtype = x.dtype();
+        if dtype.is_native_byteorder() != Some(true) {
             return Ok(None);
+        }
+        if dtype.num() == NPY_TYPES::NPY_DOUBLE as i32 {
+            self.rows_of::<f64>(py, model, method, x, [rows, width], flat)
+        } else if dtype.num() == NPY_TYPES::NPY_FLOAT as i32 {
+            self.rows_of::<f32>(py, model, method, x, [rows, width], flat)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Rows of an array whose numbers are `T`.
+    fn rows_of<'py, T: Element + Copy + Into<f64>>(
+        &self,
+        py: Python<'py>,
+        model: &Model,
+        method: Method,
+        x: &Bound<'py, PyUntypedArray>,
+        [rows, width]: [usize; 2],
+        flat: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        #[expect(unsafe_code, reason = "counting borrows of arrays takes longer than a small model")]
+        // SAFETY: the caller found an array of `T` in two dimensions; `as_slice` finds that it lies in one piece, and here
+        // is found that it is aligned. Who calls from Python keeps other threads from writing into an array that is scored.
+        let values = unsafe {
+            let x = x.cast_unchecked::<PyArray2<T>>();
+            if !x.data().is_aligned() {
+                return Ok(None);
+            }
+            x.as_slice()
         };
-        let done = self.borrow(model, |session| {
-            for (row, answer) in values.chunks_exact(columns.max(1)).zip(answers.chunks_exact_mut(output.columns.len()))
+        let Ok(values) = values else { return Ok(None) };
+        #[expect(unsafe_code, reason = "a new array as a slice, without zeros that would be written over")]
+        // SAFETY: new arrays are C-ordered and nobody else has this one; every number is written below before it is read,
+        // or the array is dropped.
+        let (out, answers) = unsafe {
+            let (out, data) = if flat && width == 1 {
+                let out = PyArray1::<f64>::new(py, [rows], false);
+                let data = out.data();
+                (out.into_any(), data)
+            } else {
+                let out = PyArray2::<f64>::new(py, [rows, width], false);
+                let data = out.data();
+                (out.into_any(), data)
+            };
+            (out, std::slice::from_raw_parts_mut(data, rows * width))
+        };
+        self.borrow(model, |session| {
+            for (row, answer) in values.chunks_exact((values.len() / rows).max(1)).zip(answers.chunks_exact_mut(width))
             {
                 session.numbers_mut().iter_mut().zip(row).for_each(|(to, &from)| *to = from.into());
                 let got = model.run_row(method, session, &[]).map_err(|e| errors::to_py(py, e))?;
                 answer.copy_from_slice(got);
             }
-            Ok(())
-        });
-        done.map(|()| Some(out.into_any()))
+            Ok(Some(out))
+        })
     }
 
     fn run<'py, T>(

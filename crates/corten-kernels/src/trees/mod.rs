@@ -22,7 +22,7 @@ pub use lanes::{LaneScratch, Lanes};
 use levels::Levels;
 pub use one::OneRow;
 pub use planes::{PlaneScratch, Planes};
-pub use sieve::Sieve;
+pub use sieve::{Sieve, SieveScratch};
 
 /// A node's column is one of categories when this bit is set.
 pub const CATEGORY: u16 = 1 << 15;

@@ -22,6 +22,11 @@ impl OneRow {
         if registers { Lanes::new(forest, coder).map(Self::Lanes) } else { None }
     }
 
+    /// The sieve, where it is one.
+    pub fn sieve(&self) -> Option<&Sieve> {
+        if let Self::Sieve(sieve) = self { Some(sieve) } else { None }
+    }
+
     /// Adds all trees to a row's sums.
     ///
     /// Shapes: `codes` of the coder that the ensemble was laid out with; `found` a place a tree; `out[k * stride]` is

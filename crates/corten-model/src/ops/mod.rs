@@ -82,6 +82,8 @@ pub(crate) struct Scratch {
     pub(crate) lanes: corten_kernels::trees::LaneScratch,
     /// Masks of a block of rows.
     pub(crate) planes: corten_kernels::trees::PlaneScratch,
+    /// Lines of a block of rows.
+    pub(crate) sieve: corten_kernels::trees::SieveScratch,
     /// Offsets of columns.
     pub(crate) offsets: Vec<usize>,
     /// A row that does not lie in one piece.
@@ -132,9 +134,9 @@ pub(crate) trait Operator: Sized {
     fn read(value: &Value, tensors: &TensorReader<'_>) -> Result<Self>;
     /// Runs a block of rows: reads `inputs`, writes the columns from `first` on.
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()>;
-    /// Bytes of its own that a block of many rows reads: the larger, the longer blocks should be.
-    fn bytes(&self) -> usize {
-        0
+    /// Whether a block takes a while before its first row: then there should be few blocks.
+    fn wants_long_blocks(&self) -> bool {
+        false
     }
 }
 
@@ -175,8 +177,8 @@ macro_rules! operators {
                 match self { $(Self::$name(op) => op.run(flow, inputs, first),)* }
             }
 
-            pub(crate) fn bytes(&self) -> usize {
-                match self { $(Self::$name(op) => op.bytes(),)* }
+            pub(crate) fn wants_long_blocks(&self) -> bool {
+                match self { $(Self::$name(op) => op.wants_long_blocks(),)* }
             }
         }
     };

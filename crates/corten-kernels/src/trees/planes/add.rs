@@ -99,6 +99,9 @@ pub(super) fn in_register<const W: usize>(table: &[u8], planes: &[u16; PLANES], 
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(in super::super) use x86::turn;
+
+#[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::*;
 
@@ -110,7 +113,7 @@ mod x86 {
     /// Eight words of eight planes as eight planes of eight words.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn turn(x: [__m512i; PLANES]) -> [__m512i; PLANES] {
+    pub(in super::super::super) fn turn(x: [__m512i; PLANES]) -> [__m512i; PLANES] {
         let pair = |i: usize| (_mm512_unpacklo_epi64(x[i], x[i + 1]), _mm512_unpackhi_epi64(x[i], x[i + 1]));
         let ((a, b), (c, d), (e, f), (g, h)) = (pair(0), pair(2), pair(4), pair(6));
         let even_odd = |x, y| (_mm512_shuffle_i64x2::<0x88>(x, y), _mm512_shuffle_i64x2::<0xdd>(x, y));

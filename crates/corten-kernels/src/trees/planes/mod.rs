@@ -20,6 +20,9 @@ use crate::aligned::Aligned;
 use crate::cpu::dispatch;
 use masks::Question;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use add::turn;
+
 /// Rows of a word.
 const WORD: usize = 64;
 /// Most words of a block.

@@ -37,6 +37,9 @@ use super::{Flow, Operator, Shape, damaged, numbers_only};
 use crate::file::{SOME, TensorReader, TensorWriter};
 use crate::graph::Slot;
 
+/// Bytes of an ensemble that should rarely be read: most of them come from beyond the second-level cache.
+const HEAVY: usize = 1 << 21;
+
 /// The type in which a model compares its inputs, or adds its leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,6 +150,9 @@ struct Inner {
     one_row: std::sync::OnceLock<Option<corten_kernels::trees::OneRow>>,
     #[cfg(feature = "std")]
     planes: std::sync::OnceLock<Option<corten_kernels::trees::Planes>>,
+    /// For blocks of rows, where `one_row` is none.
+    #[cfg(feature = "std")]
+    sieve: std::sync::OnceLock<Option<corten_kernels::trees::Sieve>>,
 }
 
 fn bad(what: &str) -> Error {
@@ -243,6 +249,8 @@ impl Inner {
             one_row: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]
             planes: std::sync::OnceLock::new(),
+            #[cfg(feature = "std")]
+            sieve: std::sync::OnceLock::new(),
         })
     }
 }
@@ -316,8 +324,10 @@ impl Operator for Trees {
         Ok(())
     }
 
-    fn bytes(&self) -> usize {
-        let parts = self.inner().forest.parts();
-        size_of_val(&*parts.nodes) + size_of_val(&*parts.payload) + size_of_val(&*parts.leaves)
+    fn wants_long_blocks(&self) -> bool {
+        let (inner, parts) = (self.inner(), self.inner().forest.parts());
+        let bytes = size_of_val(&*parts.nodes) + size_of_val(&*parts.payload) + size_of_val(&*parts.leaves);
+        // Lines are put together anew for each block.
+        bytes > HEAVY || inner.has_sieve()
     }
 }

@@ -1,7 +1,7 @@
 //! From a block of rows to sums of leaves.
 
 use corten_kernels::cpu;
-use corten_kernels::trees::{OneRow, Planes, VECTOR};
+use corten_kernels::trees::{OneRow, Planes, Sieve, VECTOR};
 
 use super::super::Flow;
 use super::{Inner, Precision, Trees};
@@ -25,6 +25,7 @@ impl Trees {
             let inner = self.inner();
             inner.one_row.get_or_init(|| OneRow::new(&inner.forest, &inner.coder));
             if rows >= BITS {
+                inner.sieve.get_or_init(|| inner.make_sieve());
                 inner.planes.get_or_init(|| Planes::new(&inner.forest, &inner.coder));
             }
         }
@@ -74,6 +75,44 @@ impl Inner {
     #[cfg(not(feature = "std"))]
     fn one_row(&self, _: usize) -> Option<&OneRow> {
         None
+    }
+
+    /// The layout for blocks over few columns, made when enough rows were walked.
+    #[cfg(feature = "std")]
+    fn sieve(&self, rows: usize) -> Option<&Sieve> {
+        if !self.has_sieve() && self.sieve.get().is_none() && self.walked(rows, BEFORE_PLANES) {
+            self.sieve.get_or_init(|| self.make_sieve());
+        }
+        self.made_sieve()
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn sieve(&self, _: usize) -> Option<&Sieve> {
+        None
+    }
+
+    /// `None` where that of single rows can be asked, too.
+    #[cfg(feature = "std")]
+    fn make_sieve(&self) -> Option<Sieve> {
+        if self.made_sieve().is_some() { None } else { Sieve::for_blocks(&self.forest, &self.coder) }
+    }
+
+    /// A sieve for blocks that was made.
+    #[cfg(feature = "std")]
+    fn made_sieve(&self) -> Option<&Sieve> {
+        let single = self.one_row.get().and_then(Option::as_ref).and_then(OneRow::sieve);
+        single.filter(|sieve| sieve.runs_blocks()).or_else(|| self.sieve.get()?.as_ref())
+    }
+
+    /// Whether blocks have a sieve.
+    #[cfg(feature = "std")]
+    pub(super) fn has_sieve(&self) -> bool {
+        self.made_sieve().is_some()
+    }
+
+    #[cfg(not(feature = "std"))]
+    pub(super) fn has_sieve(&self) -> bool {
+        false
     }
 
     /// The layout for blocks, made when enough rows were walked.
@@ -168,6 +207,12 @@ impl Inner {
         scratch.codes.resize((2 * rows * width).max(scratch.codes.len()), 0);
         let (by_column, by_row) = scratch.codes.split_at_mut(rows * width);
         self.coder.block(level, rows, |f| &before[place(inputs[f]) * stride..][..rows], by_column);
+        if rows >= BITS
+            && let Some(sieve) = self.sieve(rows)
+            && sieve.block(&self.forest, &by_column[..rows * columns], rows, &mut scratch.sieve, after, stride)
+        {
+            return;
+        }
         if rows >= BITS
             && let Some(planes) = self.planes(rows)
         {

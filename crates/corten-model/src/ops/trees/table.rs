@@ -169,6 +169,8 @@ impl Trees {
             one_row: std::sync::OnceLock::new(),
             #[cfg(feature = "std")]
             planes: std::sync::OnceLock::new(),
+            #[cfg(feature = "std")]
+            sieve: std::sync::OnceLock::new(),
         }))
     }
 }

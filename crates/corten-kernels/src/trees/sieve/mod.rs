@@ -8,6 +8,8 @@
 //! This reads a line for each column and eight trees, where [`super::Lanes`] reads three for each tree, and needs no
 //! instruction that some CPU lacks.
 
+mod block;
+
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,6 +17,8 @@ use alloc::vec::Vec;
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 use crate::cpu;
+
+pub use block::SieveScratch;
 
 /// Trees of a line, and leaves of a tree.
 const TREES: usize = 8;
@@ -28,8 +32,14 @@ const MAX_LINES: usize = 1 << 15;
 /// The same where trees could be followed in registers, which takes three lines a tree whatever the columns.
 const FEW_COLUMNS: usize = 6;
 const FEW_LINES: usize = 20_000;
+/// The same for blocks of rows, which go through the lines of eight trees after those of others: only the width of places
+/// limits how many there are. What counts are the parts that a block's columns are put together to.
+const BLOCK_COLUMNS: usize = 12;
+const BLOCK_LINES: usize = 1 << 16;
+/// Fewest trees of those: putting columns together takes as long as is gained with about as many.
+const BLOCK_TREES: usize = 160;
 /// Most places of lines.
-const MAX_PLACES: usize = 1 << 18;
+const MAX_PLACES: usize = 1 << 19;
 /// Most lines that columns of categories may be looked through for.
 const MAX_LOOKS: usize = 1 << 16;
 
@@ -49,6 +59,10 @@ pub struct Sieve {
     leaves: Vec<u32>,
     /// Their values instead, where each is one number and there is one output.
     values: Vec<f64>,
+    /// The same in words for blocks, where the CPU runs them and each leaf is one number.
+    tables: Aligned<u16>,
+    /// Then also the places, code after code for each group.
+    by_group: Vec<u16>,
 }
 
 /// An inner node while lines are made.
@@ -87,7 +101,24 @@ fn walk(forest: &Forest, root: u32, lane: usize, inner: &mut Vec<Inner>, leaves:
 impl Sieve {
     /// `None` where trees are too large, or columns or codes too many: sooner where `registers` could follow the trees.
     pub fn new(forest: &Forest, coder: &Coder, registers: bool) -> Option<Self> {
-        let (most_columns, most_lines) = if registers { (FEW_COLUMNS, FEW_LINES) } else { (MAX_COLUMNS, MAX_LINES) };
+        let (columns, lines) = if registers { (FEW_COLUMNS, FEW_LINES) } else { (MAX_COLUMNS, MAX_LINES) };
+        Self::within(forest, coder, columns, lines)
+    }
+
+    /// One for [`Sieve::block`]; `None` where that isn't the quickest, or the CPU doesn't run it.
+    pub fn for_blocks(forest: &Forest, coder: &Coder) -> Option<Self> {
+        if !block::runs() {
+            return None;
+        }
+        Self::within(forest, coder, BLOCK_COLUMNS, BLOCK_LINES).filter(Self::runs_blocks)
+    }
+
+    /// Whether [`Sieve::block`] can be the quickest.
+    pub fn runs_blocks(&self) -> bool {
+        !self.tables.is_empty() && self.groups * TREES >= BLOCK_TREES
+    }
+
+    fn within(forest: &Forest, coder: &Coder, most_columns: usize, most_lines: usize) -> Option<Self> {
         let parts = forest.parts();
         let (trees, columns) = (forest.trees(), coder.columns());
         if trees == 0 || columns > most_columns || parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * LEAVES) {
@@ -101,6 +132,8 @@ impl Sieve {
             lines: Aligned::default(),
             leaves: vec![0; groups * TREES * LEAVES],
             values: Vec::new(),
+            tables: Aligned::default(),
+            by_group: Vec::new(),
         };
         let mut rows = 0;
         for column in 0..columns {
@@ -144,10 +177,17 @@ impl Sieve {
             }
         }
         out.lines = Aligned::of(lines.as_flattened());
-        if parts.outputs == 1 && !parts.narrow && !parts.targets.contains(&VECTOR) {
+        if !parts.narrow && !parts.targets.contains(&VECTOR) {
             let value = |&leaf: &u32| parts.leaves.get(leaf as usize).copied().unwrap_or(0.0);
-            out.values = out.leaves.iter().map(value).collect();
-            out.leaves = Vec::new();
+            let values: Vec<f64> = out.leaves.iter().map(value).collect();
+            if block::runs() && columns > 0 {
+                out.tables = block::tables(&values);
+                let of_group = |group: usize| out.places.chunks_exact(groups).map(move |of_code| of_code[group]);
+                out.by_group = (0..groups).flat_map(of_group).collect();
+            }
+            if parts.outputs == 1 {
+                (out.values, out.leaves) = (values, Vec::new());
+            }
         }
         Some(out)
     }
@@ -391,6 +431,65 @@ mod tests {
                 places.row(&forest, &codes, &mut found, &mut of_places, 1);
                 assert_eq!(found, want, "{row:?}");
                 assert_eq!([summed, plain, of_places].map(|x| x[0].to_bits()), [walked[0].to_bits(); 3], "{row:?}");
+            }
+        }
+    }
+
+    /// Blocks of all sizes, of rows that are alike in all columns but few, in few of them, or not at all, with one output
+    /// and with several.
+    #[test]
+    fn blocks_have_the_bits_of_a_walk() {
+        let state = core::cell::Cell::new(11u64);
+        let below = |limit: u64| {
+            state.set(state.get().wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407));
+            (state.get() >> 33) % limit
+        };
+        for (trees, outputs) in [(1, 1), (7, 3), (8, 1), (32, 2), (67, 1)] {
+            let (forest, coder) = ensemble(trees, below);
+            let mut parts = forest.parts().clone();
+            parts.outputs = outputs;
+            parts.targets.iter_mut().for_each(|target| *target = below(u64::from(outputs)) as u32);
+            let (forest, outputs) = (Forest::new(parts, &coder).unwrap(), outputs as usize);
+            let sieve =
+                Sieve::within(&forest, &coder, BLOCK_COLUMNS, BLOCK_LINES).expect("small trees over few columns");
+            assert_eq!(sieve.tables.is_empty(), !block::runs());
+            if !block::runs() {
+                return;
+            }
+            let mut scratch = SieveScratch::default();
+            for (rows, spread) in [(1, 40), (63, 40), (64, 1), (65, 2), (200, 3), (1500, 5), (1500, 40)] {
+                let highest = [below(spread), below(spread), below(4), below(11)];
+                let mut codes = vec![0; 4 * rows];
+                for (codes, &highest) in codes.chunks_exact_mut(rows).zip(&highest) {
+                    codes.iter_mut().for_each(|code| *code = below(highest + 1) as u16);
+                }
+                codes[rows..2 * rows]
+                    .iter_mut()
+                    .filter(|code| **code == 3)
+                    .for_each(|code| *code = super::super::MISSING);
+                let stride = rows + 3;
+                let mut got: Vec<f64> = (0..outputs * stride).map(|i| i as f64 / 7.0 - 0.3).collect();
+                let mut want = got.clone();
+                for row in 0..rows {
+                    let of_row: Vec<u16> = codes.iter().skip(row).step_by(rows).copied().collect();
+                    let mut found = vec![0; trees];
+                    forest.walk_row(&of_row, &mut found);
+                    forest.add_up(&found, &mut want[row..], stride);
+                }
+                let before = got.clone();
+                if !sieve.block(&forest, &codes, rows, &mut scratch, &mut got, stride) {
+                    assert!(
+                        (128..512).contains(&rows),
+                        "four columns are at most four parts: too many for short blocks"
+                    );
+                    want = before;
+                }
+                let bits = |values: &[f64]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(
+                    bits(&got),
+                    bits(&want),
+                    "{trees} trees, {outputs} outputs, {rows} rows, codes to {highest:?}"
+                );
             }
         }
     }
