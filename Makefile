@@ -47,6 +47,7 @@ lint: $(VENV)/.dev $(VENV)/.built  ## check format, lints, types and the floors
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	$(PY) tools/check_layers.py
+	$(PY) tools/check_features.py
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy

@@ -24,7 +24,9 @@ MAY_USE: dict[str, set[str]] = {
     # Tables only with its feature `arrow`, which is off by default: HOMES keeps Arrow out of the small runner.
     "corten-run": {"corten-core", "corten-data", "corten-model"},
     "corten-serve": {"corten-core", "corten-data", "corten-model"},
-    "corten-python": INFERENCE | {"corten-data", "corten-learn", "corten-trees"},
+    "corten-python": INFERENCE | {"corten-data", "corten-learn", "corten-trees", "corten-unified"},
+    # No code: what it reaches, whoever is built has anyway.
+    "corten-unified": {"corten-kernels", "corten-model"},
 }
 
 # Crate from outside -> the workspace crates that may reach it, directly or through others.
@@ -35,7 +37,7 @@ HOMES: dict[str, set[str]] = {
     "rustls": {"corten-serve"},
     "arrow-array": {"corten-data", "corten-serve", "corten-python"},
     "parquet": {"corten-data", "corten-serve", "corten-python"},
-    "faer": {"corten-kernels", "corten-learn", "corten-trees", "corten-python"},
+    "faer": {"corten-kernels", "corten-learn", "corten-trees", "corten-python", "corten-unified"},
     # The runner has one thread and starts in a millisecond.
     "rayon": {
         "corten-kernels",
@@ -44,6 +46,7 @@ HOMES: dict[str, set[str]] = {
         "corten-trees",
         "corten-serve",
         "corten-python",
+        "corten-unified",
     },
 }
 
