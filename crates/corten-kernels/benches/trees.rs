@@ -21,7 +21,7 @@ const ROWS: usize = 1 << 14;
 fn ensemble(columns: usize, stream: &mut Stream) -> (Forest, Coder) {
     let thresholds: Vec<f64> = (0..CODES).map(|i| i as f64).collect();
     let reads = Reads::Number { missing_right: false, zero_missing: false };
-    let end = |feature: usize| if feature % 2 == 0 { CODES } else { FEW } as u32;
+    let end = |feature: usize| if feature.is_multiple_of(2) { CODES } else { FEW } as u32;
     let listed: Vec<Column> =
         (0..columns).map(|feature| Column { feature: feature as u32, reads, start: 0, end: end(feature) }).collect();
     let coder = Coder::new(columns, &listed, &thresholds, false, 0.0).expect("columns fit");

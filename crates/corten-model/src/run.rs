@@ -149,8 +149,8 @@ impl Model {
     fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
         let short = self.block_rows();
         // All are asked: what is coded when it is first needed is so here, before threads of a pool wait for one another.
-        let long = plan.iter().fold(false, |any, &at| self.graph.nodes[at as usize].op.wants_long_blocks() || any);
-        let block = if long {
+        let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks()).max();
+        let block = if long == Some(true) {
             // As many blocks as make all threads end at the same time.
             let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
             let blocks = rows.div_ceil(most).max(1).next_multiple_of(threads.max(1));
