@@ -219,17 +219,18 @@ async fn dispatch(
         Kind::Watch => return health::watch(messages, shared, &call, stopped).await,
         Kind::Reflection => return Ok(reflection::answer(messages, &call, stopped)),
     };
+    if answer.is_none() {
+        // Before its message costs anything.
+        models::refuse(&call, queue::of_call())?;
+    }
+    let message = call.within(messages.only()).await?;
+    // A call is at work once its message is there: heads without one cost a client next to nothing.
     let _active = Active::of(store);
     // Whoever watches the server still gets an answer.
     if keyed && store.metrics.active.load(Ordering::Relaxed) > options.max_active {
         store.metrics.refused("active");
         return Err(Status::new(Code::ResourceExhausted, format!("more than {} requests at once", options.max_active)));
     }
-    if answer.is_none() {
-        // Before its message costs anything.
-        models::refuse(&call, queue::of_call())?;
-    }
-    let message = call.within(messages.only()).await?;
     let answered = match answer {
         Some(answer) => answer(&call, message),
         None => {

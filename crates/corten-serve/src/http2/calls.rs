@@ -73,6 +73,10 @@ impl Drop for Stream {
         if let Some(task) = &self.task {
             task.abort();
         }
+        // A call of many messages waits for the next one, beside the connection.
+        if let Some(inbox) = &self.inbox {
+            inbox.close();
+        }
     }
 }
 

@@ -409,6 +409,43 @@ fn calls_that_are_let_go_at_once_keep_nothing() {
 }
 
 #[test]
+fn calls_of_many_messages_end_with_their_connection() {
+    let server = start();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        for name in ["ModelStreamInfer", "ModelInfer"] {
+            let head = fields_of(name, &[]);
+            let mut connections: Vec<Raw> = (0..20).map(|_| Raw::greeted(&server)).collect();
+            for raw in &mut connections {
+                (0..100).for_each(|call| raw.send(HEADERS, WHOLE, 2 * call + 1, &head));
+                raw.send(PING, 0, 0, b"are here");
+            }
+            for raw in &mut connections {
+                while raw.find(PING).payload != b"are here" {}
+            }
+        }
+        assert!(!right(&server).is_empty());
+        held.push(server.memory());
+    }
+    // A round whose calls stayed would leave about 10 MB.
+    assert!(held[3] < held[0] + 8_000, "{held:?} kB");
+}
+
+#[test]
+fn calls_whose_message_has_not_come_are_not_at_work() {
+    let server = Server::start(&["linear_regression"], &["--max-active", "4"]);
+    let mut raw = Raw::greeted(&server);
+    (0..20).for_each(|call| raw.send(HEADERS, WHOLE, 2 * call + 1, &fields(&[])));
+    raw.send(PING, 0, 0, b"are here");
+    while raw.find(PING).payload != b"are here" {}
+    assert!(!right(&server).is_empty());
+    for call in 0..20 {
+        raw.send(DATA, END, 2 * call + 1, &message());
+        assert!(!raw.answer(2 * call + 1).is_empty());
+    }
+}
+
+#[test]
 fn the_client_hears_which_call_is_the_last_when_the_server_stops() {
     let mut server = start();
     let right = right(&server);
