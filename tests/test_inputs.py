@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
+import warnings
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 
+import corten
+from corten.compose import make_column_transformer
+from corten.ensemble import HistGradientBoostingRegressor
 from corten.linear_model import LinearRegression, LogisticRegression, Ridge
+from corten.pipeline import make_pipeline
 from corten.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
 pl = pytest.importorskip("polars")
@@ -237,3 +245,38 @@ def test_numbers_of_pandas_are_borrowed_from_its_blocks() -> None:
         assert np.array_equal(model.coef_, alike.coef_)
     with pytest.raises(ValueError, match="0 sample"):
         LinearRegression().fit(every[-1], [])
+
+
+def test_columns_of_pandas_that_a_model_does_not_read_may_hold_anything(tmp_path: Path) -> None:
+    known = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [0.5, 3.0, 1.0]})
+    y = [0.0, 1.0, 3.0]
+    more = known.assign(
+        when=[datetime.date(2020, 1, 1)] * 3,
+        lists=[[1], [], [2, 3]],
+        arrays=[np.arange(2), np.arange(0), np.arange(3)],
+        mixed=[1, "a", None],
+        complex=[1j, 2j, 3j],
+        sparse=pd.arrays.SparseArray([0, 1, 0]),
+    )
+    more = more[["when", "b", "lists", "arrays", "a", "mixed", "complex", "sparse"]]
+    estimator = LinearRegression().fit(known, y)
+    pipeline = make_pipeline(StandardScaler(), LinearRegression()).fit(known, y)
+    columns = make_column_transformer((StandardScaler(), ["b"]), remainder="passthrough").fit(known)
+    estimator.save(tmp_path / "m.corten")
+    for model in (estimator, pipeline, corten.load(tmp_path / "m.corten")):
+        np.testing.assert_array_equal(model.predict(more), model.predict(known))
+    np.testing.assert_array_equal(columns.transform(more), columns.transform(known))
+    with pytest.raises(TypeError, match="not 'list'"):
+        estimator.predict(known.assign(a=more["lists"]))
+
+
+def test_decimals_of_pandas_are_numbers() -> None:
+    numbers = [1.5, -2.25, np.nan]
+    decimals = pd.DataFrame(
+        {"a": [Decimal("1.5"), Decimal("-2.25"), None], "b": [Decimal(1), Decimal("NaN"), Decimal(3)]}
+    )
+    model = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=1).fit(np.c_[numbers, numbers], [1.0, 2.0, 3.0])
+    want = model.predict(np.array([[1.5, 1], [-2.25, np.nan], [np.nan, 3]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_array_equal(model.predict(decimals), want)

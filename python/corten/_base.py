@@ -170,6 +170,7 @@ class Estimator(Savable, Parameters, Routing):
         return tags(self)
 
     def _read(self, X: Any, *, reset: bool) -> Input:
+        X = X if reset else _inputs.only(X, getattr(self, "feature_names_in_", None))
         inputs = _inputs.read(X, type(self).__name__, sparse=self._takes_sparse(), text=self._takes_text)
         if not reset:
             return _inputs.check_names(inputs, self)

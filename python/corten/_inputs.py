@@ -168,6 +168,24 @@ def read(X: Any, owner: str, *, sparse: bool = False, text: bool = False) -> Inp
     return _array(X, owner, text)
 
 
+def only(X: Any, names: Any) -> Any:
+    """A pandas frame without the columns that a model doesn't know, whatever they hold; everything else as it is.
+
+    Parameters
+    ----------
+    X : object
+        The data.
+    names : sequence of str or None
+        The columns that the model knows.
+    """
+    if names is None or type(X).__module__.partition(".")[0] != "pandas" or not hasattr(X, "columns"):
+        return X
+    wanted = list(names)
+    if len(wanted) >= len(X.columns) or not X.columns.is_unique or not all(name in X.columns for name in wanted):
+        return X
+    return X[wanted]
+
+
 def _checked(inputs: Input, owner: str, original: Any) -> Input:
     _check_size((inputs.rows, inputs.width), owner)
     inputs.original = original
@@ -247,6 +265,10 @@ def _objects(array: np.ndarray, original: Any) -> Input:
     return Input(("columns", None, columns, None), rows, width, texts=texts, original=original)
 
 
+#: Numbers in columns of objects, beside those of the decimal module.
+_REAL = (bool, int, float, np.floating, np.integer, np.bool_)
+
+
 def object_column(values: Any, name: str | None = None) -> np.ndarray | list[str | None]:
     """One column of objects as numbers or as text.
 
@@ -260,9 +282,12 @@ def object_column(values: Any, name: str | None = None) -> np.ndarray | list[str
         return [str(v) for v in values.tolist()]
     kinds = set()
     for v in values.tolist():
-        if v is None or v != v or type(v).__name__ in ("NAType", "NaTType"):
+        kind = type(v).__name__
+        # What isn't a number may not be comparable with itself.
+        if v is None or kind in ("NAType", "NaTType") or (isinstance(v, _REAL) or kind == "Decimal") and v != v:
             continue
-        kinds.add("text" if isinstance(v, str) else "number" if isinstance(v, (bool, int, float)) else type(v).__name__)
+        is_number = isinstance(v, _REAL) or kind == "Decimal"
+        kinds.add("text" if isinstance(v, str) else "number" if is_number else kind)
     where = "" if name is None else f" in column '{name}'"
     if other := kinds - {"text", "number"}:
         if "complex" in other:
@@ -270,7 +295,7 @@ def object_column(values: Any, name: str | None = None) -> np.ndarray | list[str
         found = sorted(other)
         raise TypeError(f"argument must be a string or a real number{where}, not {', '.join(repr(k) for k in found)}")
     if len(kinds) == 2:
-        found = sorted({type(v).__name__ for v in values.tolist() if v is not None and v == v})
+        found = sorted({type(v).__name__ for v in values.tolist() if isinstance(v, str) or v is not None and v == v})
         raise TypeError(
             f"Encoders require their input argument must be uniformly strings or numbers{where}. Got {found}"
         )

@@ -110,6 +110,7 @@ class Model(_core.Quick, Exports, WritesLightGBM):
         return self._core.run(method, self._read(X).data) if few is None else few
 
     def _read(self, X: Any) -> _inputs.Input:
+        X = _inputs.only(X, self.feature_names_in_ if self._named else None)
         inputs = _inputs.read(X, "Model", sparse=True, text=True)
         if inputs.width != self._width and (inputs.names is None or not self._named):
             raise ValueError(f"X has {inputs.width} features, but Model is expecting {self._width} features as input.")
@@ -240,6 +241,7 @@ class Model(_core.Quick, Exports, WritesLightGBM):
         ValueError
             For a model without state.
         """
+        X = _inputs.only(X, self.feature_names_in_ if self._named else None)
         return np.asarray(self._core.update(_inputs.read(X, "Model", text=True).data))
 
     def _fitted_model(self) -> Any:

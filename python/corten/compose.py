@@ -238,6 +238,7 @@ class ColumnTransformer(TransformerMixin, Estimator):
             )
 
     def _read(self, X: Any, *, reset: bool) -> Input:
+        X = X if reset else _inputs.only(X, getattr(self, "feature_names_in_", None))
         inputs = _inputs.read(X, type(self).__name__, sparse=True, text=True)
         if reset:
             return inputs

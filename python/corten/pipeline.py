@@ -261,6 +261,7 @@ class Pipeline(Savable, Parameters, _output.SetOutput):
 
     def _read(self, X: Any, *, reset: bool) -> Input:
         """Data with the columns that the first step was fitted on."""
+        X = X if reset else _inputs.only(X, getattr(self, "_names", None))
         inputs = _inputs.read(X, type(self).__name__, sparse=True, text=True)
         if reset:
             return inputs
