@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import functools
 import pickle
+import signal
 import threading
 import time
 from typing import Any
@@ -313,9 +314,14 @@ def test_callbacks_see_rounds_and_end_the_fit() -> None:
 def test_ctrl_c_raises_and_keeps_the_rounds_so_far() -> None:
     X, y = _data()
     model = HistGradientBoostingRegressor(max_iter=100_000, early_stopping=False)
-    threading.Thread(target=lambda: (time.sleep(0.5), _thread.interrupt_main())).start()
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(X, y)
+    # A shell that runs tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=lambda: (time.sleep(0.5), _thread.interrupt_main())).start()
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert 0 < model.n_iter_ < 100_000
     assert model.score(X, y) > 0.5
 
