@@ -24,9 +24,12 @@ fn converse(model: &RwLock<Model>, bytes: &[u8], cut: usize) -> (Vec<u8>, bool) 
     let (mut kept, mut out) = (Vec::new(), Vec::new());
     for part in [&bytes[..cut], &bytes[cut..]] {
         kept.extend_from_slice(part);
-        match connection.take(model, &kept, &mut out) {
-            Ok(done) => drop(kept.drain(..done)),
-            Err(_) => return (out, true),
+        loop {
+            match connection.take(model, &kept, &mut out) {
+                Ok(0) => break,
+                Ok(done) => drop(kept.drain(..done)),
+                Err(_) => return (out, true),
+            }
         }
     }
     (out, false)

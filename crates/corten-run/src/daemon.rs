@@ -189,22 +189,25 @@ fn converse(stream: &mut UnixStream, model: &RwLock<Model>) {
             }
             Err(_) => return,
         }
-        let taken = connection.take(model, &bytes[..filled], &mut out);
-        if stream.write_all(&out).is_err() {
-            return;
-        }
-        out.clear();
-        out.shrink_to(CHUNK);
-        match taken {
-            Ok(done) => {
-                bytes.copy_within(done..filled, 0);
-                filled -= done;
-            }
-            Err(error) => {
-                let _ = stream.write_all(&frames::refusal(&error));
+        let mut done = 0;
+        loop {
+            let taken = connection.take(model, &bytes[done..filled], &mut out);
+            if stream.write_all(&out).is_err() {
                 return;
             }
+            out.clear();
+            out.shrink_to(CHUNK);
+            match taken {
+                Ok(0) => break,
+                Ok(more) => done += more,
+                Err(error) => {
+                    let _ = stream.write_all(&frames::refusal(&error));
+                    return;
+                }
+            }
         }
+        bytes.copy_within(done..filled, 0);
+        filled -= done;
         // A frame that is longer than the buffer gets the room it asks for, at most the limit: as it fills, not before.
         if filled == bytes.len() {
             bytes.resize((2 * filled).min(frames::MAX_FRAME + frames::HEAD), 0);

@@ -56,6 +56,15 @@ pub struct Connection {
     inputs: (usize, usize),
 }
 
+/// The size of an answer after its own four bytes.
+///
+/// # Errors
+/// [`Error::Limit`] for more than a frame may have.
+fn size(bytes: usize, rows: usize) -> Result<u32> {
+    let size = u32::try_from(bytes).ok().filter(|_| bytes <= MAX_FRAME);
+    size.ok_or_else(|| Error::Limit(format!("an answer of {rows} rows is longer than {MAX_FRAME} bytes")))
+}
+
 fn word(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|i| bytes[i]))
 }
@@ -73,14 +82,17 @@ impl Connection {
         }
     }
 
-    /// Answers all whole frames at the start of `bytes`; returns how many bytes they take.
+    /// Answers whole frames at the start of `bytes`, until there are none or the answers are as long as a frame may be;
+    /// returns how many bytes they take.
     ///
     /// # Errors
     /// [`Error::Limit`] and [`Error::Value`] for a frame of a size that none may have: what follows can't be told from it.
     /// Everything else is wrong with one request only, and its answer says so.
     pub fn take(&mut self, model: &RwLock<Model>, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize> {
-        let mut done = 0;
-        while let Some(size) = bytes.get(done..done + 4).map(|s| word(s) as usize) {
+        let (mut done, begin) = (0, out.len());
+        while out.len() - begin < MAX_FRAME
+            && let Some(size) = bytes.get(done..done + 4).map(|s| word(s) as usize)
+        {
             if size > MAX_FRAME {
                 return Err(Error::Limit(format!("a frame of {size} bytes; at most {MAX_FRAME} are taken")));
             }
@@ -88,17 +100,18 @@ impl Connection {
                 return Err(Error::value(format!("a frame of {size} bytes; its head alone has {}", HEAD - 4)));
             }
             let Some(frame) = bytes.get(done + 4..done + 4 + size) else { break };
-            self.answer(model, frame, out);
+            self.answer(model, frame, out)?;
             done += 4 + size;
         }
         Ok(done)
     }
 
     /// Answers one frame, given without its size.
-    fn answer(&mut self, model: &RwLock<Model>, frame: &[u8], out: &mut Vec<u8>) {
+    fn answer(&mut self, model: &RwLock<Model>, frame: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         out.resize(start + HEAD, 0);
-        match self.run(model, frame, out) {
+        let done = self.run(model, frame, out, start);
+        match done.and_then(|rows| size(out.len() - start - 4, rows as usize).map(|_| rows)) {
             Ok(rows) => out[start + 8..start + 12].copy_from_slice(&rows.to_le_bytes()),
             Err(error) => {
                 out.truncate(start + HEAD);
@@ -106,11 +119,13 @@ impl Connection {
                 out.extend_from_slice(error.to_string().as_bytes());
             }
         }
-        let size = (out.len() - start - 4) as u32;
+        let size = size(out.len() - start - 4, 0).inspect_err(|_| out.truncate(start))?;
         out[start..start + 4].copy_from_slice(&size.to_le_bytes());
+        Ok(())
     }
 
-    fn run(&mut self, model: &RwLock<Model>, frame: &[u8], out: &mut Vec<u8>) -> Result<u32> {
+    /// Appends the rows of the answer whose frame is at `start`.
+    fn run(&mut self, model: &RwLock<Model>, frame: &[u8], out: &mut Vec<u8>, start: usize) -> Result<u32> {
         let (head, body) = frame.split_at(HEAD - 4);
         let (verb, rows) = (Verb::of(head[0])?, word(&head[4..]));
         if head[2..4] != [0, 0] {
@@ -122,7 +137,7 @@ impl Connection {
                 describe(&model, out)?;
                 return Ok(0);
             }
-            Verb::Json => return Ok(self.json(model, body, out)),
+            Verb::Json => return self.json(model, body, out, start),
             Verb::Doubles | Verb::Floats | Verb::Update => {}
         }
         let method = usize::from(head[1]);
@@ -133,22 +148,27 @@ impl Connection {
             self.update(&mut model, rows as usize, body, out)?;
         } else {
             let model = model.read().unwrap_or_else(PoisonError::into_inner);
-            self.predict(&model, method, rows as usize, body, out)?;
+            self.predict(&model, method, rows as usize, body, out, start)?;
         }
         Ok(rows)
     }
 
     /// Answers lines; a row that can't be answered has an error in its place.
-    fn json(&mut self, model: &RwLock<Model>, body: &[u8], out: &mut Vec<u8>) -> u32 {
+    fn json(&mut self, model: &RwLock<Model>, body: &[u8], out: &mut Vec<u8>, start: usize) -> Result<u32> {
         let mut rows = 0;
-        for line in body.split(|&b| b == b'\n').filter(|l| !l.iter().all(u8::is_ascii_whitespace)) {
+        let mut given = body.split(|&b| b == b'\n').filter(|l| !l.iter().all(u8::is_ascii_whitespace));
+        while let Some(line) = given.next() {
             if let Err(error) = self.lines.json(model, line, out) {
                 lines::fault(&error, out);
             }
             out.push(b'\n');
             rows += 1;
+            // An answer may be a thousand times as long as its row: what doesn't fit is not collected first.
+            if out.len() - start - 4 > MAX_FRAME {
+                size(out.len() - start - 4, rows as usize + given.by_ref().count())?;
+            }
         }
-        rows
+        Ok(rows)
     }
 
     /// Finds the numbers and the texts of a request.
@@ -193,14 +213,19 @@ impl Connection {
         Ok(())
     }
 
-    fn predict(&mut self, model: &Model, method: Method, rows: usize, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    fn predict(
+        &mut self,
+        model: &Model,
+        method: Method,
+        rows: usize,
+        body: &[u8],
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<()> {
         let columns = &model.steps(method)?.0.columns;
         let words = columns.iter().filter(|s| matches!(s, Slot::Text(_))).count();
         let width = columns.len() - words;
-        let size = rows.checked_mul(width.max(words) * 8).filter(|size| *size <= MAX_FRAME - HEAD);
-        if size.is_none() {
-            return Err(Error::Limit(format!("an answer of {rows} rows is longer than {MAX_FRAME} bytes")));
-        }
+        size(rows.saturating_mul(width.max(words) * 8).saturating_add(HEAD - 4), rows)?;
         self.out.clear();
         self.out.resize(rows * width, 0.0);
         let (texts, per_row) = (&self.texts, self.inputs.1);
@@ -210,10 +235,10 @@ impl Connection {
         model.run_rows(method, &mut self.session, rows, &self.numbers, text, &mut self.out, put)?;
         self.out.iter().for_each(|x| out.extend_from_slice(&x.to_le_bytes()));
         for text in made {
-            if out.len() + text.map_or(0, <[u8]>::len) > MAX_FRAME {
-                return Err(Error::Limit(format!("an answer of {rows} rows is longer than {MAX_FRAME} bytes")));
-            }
-            out.extend_from_slice(&text.map_or(MISSING, |t| t.len() as u32).to_le_bytes());
+            let length = size(text.map_or(0, <[u8]>::len), rows)?;
+            // With the four bytes of the text's own size.
+            size(out.len() - start + length as usize, rows)?;
+            out.extend_from_slice(&text.map_or(MISSING, |_| length).to_le_bytes());
             out.extend_from_slice(text.unwrap_or_default());
         }
         Ok(())
@@ -222,9 +247,7 @@ impl Connection {
     fn update(&mut self, model: &mut Model, rows: usize, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let (inputs, text_inputs) = self.inputs;
         let width = model.graph().outputs().first().map_or(0, |o| o.columns.len());
-        if rows.checked_mul(width * 8).is_none_or(|size| size > MAX_FRAME - HEAD) {
-            return Err(Error::Limit(format!("an answer of {rows} rows is longer than {MAX_FRAME} bytes")));
-        }
+        size(rows.saturating_mul(width * 8).saturating_add(HEAD - 4), rows)?;
         for row in 0..rows {
             let numbers = &self.numbers[row * inputs..][..inputs];
             let texts = self.texts[row * text_inputs..][..text_inputs].iter();

@@ -212,6 +212,40 @@ fn a_wrong_request_is_answered_and_the_next_one_too() {
 }
 
 #[test]
+fn an_answer_longer_than_a_frame_may_be_is_refused() {
+    let daemon = Daemon::of("ridge", &[]);
+    let mut stream = daemon.connect();
+    // Each row of three bytes is answered by about ninety.
+    let (status, _, text) = ask(&mut stream, &frame(3, 0, 0, b"{}\n"));
+    assert_eq!(status, 0);
+    let fits = ((16 << 20) - 8) / text.len();
+    let whole = frame(3, 0, 0, &b"{}\n".repeat(fits));
+    let over = frame(3, 0, 0, &b"{}\n".repeat(fits + 1));
+    let far = frame(3, 0, 0, &b"{}\n".repeat(4 * fits));
+    let body = |stream: &mut UnixStream| {
+        let (status, rows, body) = answer(stream);
+        (status, rows as usize, body)
+    };
+    let said = |rows| format!("an answer of {rows} rows is longer than 16777216 bytes").into_bytes();
+    for _ in 0..2 {
+        // Sent together: what is answered in front takes nothing from the room behind it.
+        let mut sender = stream.try_clone().expect("the connection");
+        let requests = [&whole[..], &over, &whole, &far].concat();
+        let sent = std::thread::spawn(move || sender.write_all(&requests));
+        for rows in [fits, fits + 1, fits, 4 * fits] {
+            let (status, answered, lines) = body(&mut stream);
+            if rows == fits {
+                assert_eq!((status, answered, lines.len()), (0, fits, fits * text.len()));
+            } else {
+                assert_eq!((status, answered), (7, 0));
+                assert_eq!(lines, said(rows), "{}", String::from_utf8_lossy(&lines[..lines.len().min(200)]));
+            }
+        }
+        sent.join().expect("a thread").expect("requests");
+    }
+}
+
+#[test]
 fn a_frame_of_an_impossible_size_ends_its_connection_only() {
     let daemon = Daemon::of("ridge", &["--connections", "2"]);
     let mut other = daemon.connect();
