@@ -4,12 +4,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::{PoisonError, RwLock};
 
 use corten::lines::{self, Lines};
+use corten_core::rows::MAX_RECORD;
 use corten_core::{Error, Result};
 use corten_model::Model;
 use corten_model::rows::{CsvReader, Scanner, is_blank, without_mark};
-
-/// Longest line of JSON.
-const MAX_LINE: u64 = 16 << 20;
 
 /// Why rows could not all be scored.
 pub(crate) enum Stopped {
@@ -49,7 +47,8 @@ pub(crate) fn info(model: &Model) -> Result<u64, Stopped> {
 /// Scores all rows; returns how many failed.
 ///
 /// # Errors
-/// [`Stopped`] when input or output break off, for a line without end, and for a header that doesn't fit the model.
+/// [`Stopped`] when input or output break off, for a record of CSV of more than 16 MiB (most of the time a quote that
+/// nothing closes, so that where it ends can't be told), and for a header that doesn't fit the model.
 pub(crate) fn score(model: Model, csv: bool) -> Result<u64, Stopped> {
     let lines = Lines::new(&model);
     let mut worker = Worker { lines, model: RwLock::new(model), out: Vec::new(), failed: 0 };
@@ -74,16 +73,17 @@ pub(crate) fn score(model: Model, csv: bool) -> Result<u64, Stopped> {
     let (mut text, mut line) = (Vec::new(), 0u64);
     loop {
         text.clear();
-        let read = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut text);
-        if read.map_err(|e| Error::value(format!("standard input: {e}")))? == 0 {
+        let unread = |e: io::Error| Error::value(format!("standard input: {e}"));
+        if input.by_ref().take(MAX_RECORD as u64 + 1).read_until(b'\n', &mut text).map_err(unread)? == 0 {
             break;
         }
         line += 1;
-        if text.len() as u64 > MAX_LINE {
-            return Err(Error::Limit(format!("line {line} is longer than 16 MiB")).into());
-        }
+        let whole = text.len() <= MAX_RECORD || text.ends_with(b"\n");
         let text = if line == 1 { without_mark(&text) } else { &text[..] };
-        if !is_blank(text) {
+        if !whole {
+            input.skip_until(b'\n').map_err(unread)?;
+            worker.finish(line, Err(Error::Limit("a line of more than 16 MiB".into())));
+        } else if !is_blank(text) {
             let mut scanner = Scanner::new(text);
             let lines = &mut worker.lines;
             let parsed = lines.rows.read(&mut scanner, &mut lines.session).and_then(|()| scanner.end());

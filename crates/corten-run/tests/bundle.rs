@@ -183,12 +183,12 @@ fn rows_that_do_not_fit_are_told_by_line_and_the_others_answered() {
 #[test]
 fn what_can_not_be_scored_at_all_is_one_sentence() {
     let bundle = Bundle::of("ridge");
-    let long = [&b"{\"width\": 1"[..], &vec![b' '; (16 << 20) + 1], b"}\n"].concat();
+    let long = [&b"width,count\n1,\""[..], &vec![b' '; 17 << 20], b"\n1,2\n"].concat();
     for (arguments, input, wanted) in [
         (&["--csv"][..], &b""[..], "empty"),
         (&["--csv"], b"width\n1\n", "count"),
         (&["--csv"], b"width,count,width\n", "twice"),
-        (&[], &long, "16 MiB"),
+        (&["--csv"], &long, "line 2: a CSV record of more than 16 MiB"),
     ] {
         let run = bundle.run(arguments, input);
         let one = run.errors.lines().count() == 1 && run.errors.contains(wanted);
@@ -196,6 +196,33 @@ fn what_can_not_be_scored_at_all_is_one_sentence() {
     }
     let run = bundle.run(&["--what"], b"");
     assert!(run.code == 2 && run.errors.contains("--what"), "{} {}", run.code, run.errors);
+}
+
+#[test]
+fn a_line_that_is_too_long_costs_one_answer() {
+    let bundle = Bundle::of("ridge");
+    let row = |size: usize| {
+        let text = b"{\"width\": 1, \"count\": 2}";
+        [&text[..], &vec![b' '; size - text.len()], b"\n"].concat()
+    };
+    let (short, most) = (row(30), row(16 << 20));
+    let (more, far) = (row((16 << 20) + 1), row(40 << 20));
+    // As the first line, between others, and as the last one, without an end.
+    for (input, told) in [
+        ([&more[..], &short, &most, &far, &short].concat(), &[1, 4][..]),
+        ([&most[..], &more, &far, &short].concat(), &[2, 3]),
+        ([&short[..], &far[..far.len() - 1]].concat(), &[2]),
+        ([&short[..], &most[..most.len() - 1]].concat(), &[]),
+    ] {
+        let run = bundle.run(&[], &input);
+        let errors: Vec<String> = told.iter().map(|l| format!("line {l}: a line of more than 16 MiB\n")).collect();
+        assert_eq!((run.code, &run.errors), (i32::from(!told.is_empty()), &errors.concat()));
+        assert_eq!(run.lines.len(), input.split_inclusive(|&b| b == b'\n').count());
+        for (at, line) in (1..).zip(&run.lines) {
+            let fails = line["error"] == "a line of more than 16 MiB";
+            assert!(if told.contains(&at) { fails } else { line["prediction"].is_f64() }, "{at}: {line}");
+        }
+    }
 }
 
 #[test]
