@@ -36,7 +36,7 @@ def test_missing_column(raw: Any, flat: Any, tmp_path: Path) -> None:
         model.predict(rows.drop("distance"))
     model.save(tmp_path / "m.corten")
     loaded = corten.load(tmp_path / "m.corten")
-    with pytest.raises(MissingColumnError, match="Column 'distance' is missing from the input; it has: hour, city"):
+    with pytest.raises(MissingColumnError, match="Column 'distance' is missing from the input; it has: 'hour', 'city'"):
         loaded.predict(rows.drop("distance"))
     with pytest.raises(KeyError):
         loaded.predict(rows.drop("distance"))

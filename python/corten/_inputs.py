@@ -468,6 +468,19 @@ def _bullets(names: list[str]) -> str:
     return "".join(f"- {n}\n" for n in names[:5]) + ("- ...\n" if len(names) > 5 else "")
 
 
+def listed(names: Sequence[Any]) -> str:
+    """Names as an error lists them, as the core does: in quotes, which show blanks at their ends, and the first twenty.
+
+    Examples
+    --------
+    >>> from corten._inputs import listed
+    >>> listed(["a", " b"])
+    "'a', ' b'"
+    """
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(f"'{n}'" for n in names[:20]) + more
+
+
 def named(X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any]:
     """Rows, targets and weights where the latter two may be names of columns of a frame.
 
@@ -485,7 +498,7 @@ def named(X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any]:
     present = list(getattr(X, "column_names", columns))
     for name in names:
         if name not in present:
-            raise MissingColumnError(f"Column '{name}' is missing from the input; it has: {', '.join(present[:20])}.")
+            raise MissingColumnError(f"Column '{name}' is missing from the input; it has: {listed(present)}.")
     rest = [c for c in present if c not in names]
     taken = X.select(rest) if hasattr(X, "select") else X[rest]
     return taken, *(X[n] if isinstance(n, str) else n for n in (y, weights))
@@ -572,8 +585,7 @@ def _position(choice: Any, inputs: Input, parameter: str) -> int:
                 f"The '{parameter}' parameter names column '{choice}', but the input is no frame with named columns."
             )
         if choice not in inputs.names:
-            present = ", ".join(inputs.names[:20])
-            raise MissingColumnError(f"Column '{choice}' is missing from the input; it has: {present}.")
+            raise MissingColumnError(f"Column '{choice}' is missing from the input; it has: {listed(inputs.names)}.")
         return inputs.names.index(choice)
     index = int(choice)
     if not -inputs.width <= index < inputs.width:

@@ -89,7 +89,7 @@ class Scorer:
         known = set(present)
         for name in self.columns:
             if name not in known:
-                shown = f"; it has: {', '.join(map(str, present[:20]))}" if present else ", which has no columns"
+                shown = f"; it has: {_inputs.listed(present)}" if present else ", which has no columns"
                 raise MissingColumnError(f"Column '{name}' is missing from {where}{shown}.")
         return self.columns
 

@@ -137,7 +137,7 @@ def test_a_stream_without_rows_must_have_the_columns_too(frame: Any, saved: Path
     done = subprocess.run(
         [binary("corten-run-arrow"), saved, "--arrow"], input=given.getvalue(), capture_output=True, timeout=60
     )
-    assert done.returncode == 1 and b"Column 'x' is missing from the input; it has: kind, n." in done.stderr
+    assert done.returncode == 1 and b"Column 'x' is missing from the input; it has: 'kind', 'n'." in done.stderr
 
 
 def test_the_small_runner_says_how_arrow_is_read(saved: Path) -> None:

@@ -200,7 +200,7 @@ def test_tables_without_rows_must_have_the_columns_too(
         source, out = tmp_path / f"x.{suffix}", tmp_path / f"out-{suffix}"
         write(lacks, source)
         assert main(["score", str(place / "m.corten"), str(source), str(out)]) == 1
-        assert f"x.{suffix}: Column 'b' is missing from the input; it has: a." in capsys.readouterr().err
+        assert f"x.{suffix}: Column 'b' is missing from the input; it has: 'a'." in capsys.readouterr().err
         write(has, source)
         out = tmp_path / f"made-{suffix}"
         assert main(["score", str(place / "m.corten"), str(source), str(out), "--format", "csv"]) == 0

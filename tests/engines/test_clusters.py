@@ -189,7 +189,7 @@ def test_mistakes_are_told_before_anything_runs(place: Place, cluster: Cluster) 
     score, data = corten.distributed.score, cluster.read(place)
     with pytest.raises(UnsupportedError, match="no 'transform'"):
         score(place.model, data, method="transform")
-    with pytest.raises(MissingColumnError, match="Column 'nothing' is missing from the data; it has: city"):
+    with pytest.raises(MissingColumnError, match="Column 'nothing' is missing from the data; it has: 'city'"):
         score(place.model, data, columns=["nothing", "hour", "city"])
     with pytest.raises(ParameterError, match="'keep' parameter names column 'nothing'"):
         score(place.model, data, keep=["nothing"])

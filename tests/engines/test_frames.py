@@ -140,7 +140,7 @@ def test_duckdb_finds_columns_of_a_row_by_name(path: str, rows: pl.DataFrame, wa
     assert np.array_equal(found["q"].to_numpy(), wanted["predict_proba"][:, 1])
     assert connection.sql("select late(null, 9, 'Rome')").fetchall()[0][0] in ("early", "late")
     for query, message in {
-        "select late({'hour': 9}) ": "Column 'distance' is missing from the row given to late; it has: hour",
+        "select late({'hour': 9}) ": "Column 'distance' is missing from the row given to late; it has: 'hour'",
         "select late(1, 2)": "the 3 columns that the model reads .distance, hour, city.. Got 2 arguments",
         "select late(1, 'x', 'y')": "Column 'hour': holds text where the model reads numbers",
     }.items():

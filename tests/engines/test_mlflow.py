@@ -82,7 +82,7 @@ def test_a_pyfunc_answers_with_the_local_bits(mlflow: Any, fitted: Any, folder: 
     assert isinstance(served.get_raw_model(), corten.Model)
     with pytest.raises(mlflow.exceptions.MlflowException, match="missing inputs .*hour"):
         served.predict(frame.drop(columns="hour"))
-    with pytest.raises(MissingColumnError, match="Column 'hour' is missing from the input; it has: distance, city"):
+    with pytest.raises(MissingColumnError, match="Column 'hour' is missing from the input; it has: 'distance', 'city'"):
         corten.mlflow._load_pyfunc(os.path.join(folder, "data", "model.corten")).predict(frame.drop(columns="hour"))
 
 

@@ -197,7 +197,9 @@ def test_what_is_wrong_with_files_is_said_in_one_sentence(frame: pl.DataFrame, t
     with pytest.raises(FileNotFoundError, match=r"nothing/\*\.parquet' names no file"):
         model.fit("nothing/*.parquet", "y")
     files = _written(frame, ["f0", "f1", "number"], tmp_path)
-    with pytest.raises(MissingColumnError, match="Column 'price' is missing from the files; they have: f0, f1, number"):
+    with pytest.raises(
+        MissingColumnError, match="Column 'price' is missing from the files; they have: 'f0', 'f1', 'number'"
+    ):
         model.fit(files, "price")
     with pytest.raises(ParameterError, match="'y' parameter must be the name of a column of the files. Got ndarray"):
         model.fit(files, frame["number"].to_numpy())

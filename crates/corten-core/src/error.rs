@@ -1,6 +1,8 @@
 //! The one error type of everything below the doors.
 
+use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
 /// What can go wrong. Every message says what, where, what is allowed and what came.
@@ -85,6 +87,11 @@ impl Error {
         Self::Value(problem.to_string())
     }
 
+    /// A [`Error::MissingColumn`] of an input with these columns.
+    pub fn missing_column<'n>(column: impl ToString, present: impl IntoIterator<Item = &'n str>) -> Self {
+        Self::MissingColumn { column: column.to_string(), present: names(present) }
+    }
+
     /// Bytes that are no model.
     pub fn format(problem: impl ToString) -> Self {
         Self::Format(problem.to_string())
@@ -94,6 +101,21 @@ impl Error {
     pub fn foreign(problem: impl ToString) -> Self {
         Self::Foreign(problem.to_string())
     }
+}
+
+/// Names that an error lists.
+pub(crate) const MOST_NAMES: usize = 20;
+
+/// Names as an error lists them: in quotes, which show blanks at their ends.
+fn names<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let mut names = names.into_iter();
+    let listed: Vec<String> = names.by_ref().take(MOST_NAMES).map(|name| format!("'{name}'")).collect();
+    let mut text = listed.join(", ");
+    let more = names.count();
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
 }
 
 impl fmt::Display for Error {

@@ -74,10 +74,8 @@ impl<'a> Table<'a> {
     /// # Errors
     /// [`Error::MissingColumn`].
     pub fn column(&self, name: &str) -> Result<&Column<'a>> {
-        self.columns.iter().find(|c| c.name == name).ok_or_else(|| Error::MissingColumn {
-            column: name.into(),
-            present: list(self.columns.iter().map(|c| c.name.as_str())),
-        })
+        let found = self.columns.iter().find(|c| c.name == name);
+        found.ok_or_else(|| Error::missing_column(name, self.columns.iter().map(|c| c.name.as_str())))
     }
 
     /// The columns at some positions, as a table of the same kind.
@@ -93,17 +91,6 @@ impl<'a> Table<'a> {
     pub fn take(&self, rows: &[u32]) -> Table<'static> {
         Table { columns: self.columns.iter().map(|c| c.take(rows)).collect(), rows: rows.len(), named: self.named }
     }
-}
-
-fn list<'s>(names: impl Iterator<Item = &'s str>) -> String {
-    let mut names: Vec<&str> = names.collect();
-    let more = names.len().saturating_sub(20);
-    names.truncate(20);
-    let mut text = names.join(", ");
-    if more > 0 {
-        text += &format!(" and {more} more");
-    }
-    text
 }
 
 /// What estimators are fitted on and models are run on.
@@ -170,7 +157,13 @@ mod tests {
 
     #[test]
     fn a_missing_column_is_named_with_those_present() {
-        let table = Table::named(vec![Column::f64("a", vec![1.0])]).unwrap();
-        assert_eq!(table.column("b").unwrap_err().to_string(), "Column 'b' is missing from the input; it has: a.");
+        let told = |names: &[&str]| {
+            let table = Table::named(names.iter().map(|name| Column::f64(*name, vec![1.0])).collect()).unwrap();
+            table.column("b").unwrap_err().to_string()
+        };
+        assert_eq!(told(&["a", " b"]), "Column 'b' is missing from the input; it has: 'a', ' b'.");
+        let names: Vec<_> = (0..22).map(|i| format!("x{i}")).collect();
+        let many = told(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(many.ends_with(", 'x18', 'x19' and 2 more."), "{many}");
     }
 }

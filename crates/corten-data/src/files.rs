@@ -74,10 +74,9 @@ impl Files {
     }
 
     fn field(&self, name: &str) -> Result<usize> {
-        self.schema.index_of(name).map_err(|_| {
-            let names: Vec<&str> = self.schema.fields().iter().take(20).map(|f| f.name().as_str()).collect();
-            Error::MissingColumn { column: name.to_owned(), present: names.join(", ") }
-        })
+        self.schema
+            .index_of(name)
+            .map_err(|_| Error::missing_column(name, self.schema.fields().iter().map(|f| f.name().as_str())))
     }
 
     /// Calls `each` with the rows of some columns, block after block.

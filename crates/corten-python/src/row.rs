@@ -239,9 +239,8 @@ impl Rows {
     }
 
     fn missing(&self, py: Python<'_>, key: &Py<PyString>, row: &Bound<'_, PyDict>) -> PyErr {
-        let present: Vec<String> = row.keys().iter().take(20).map(|k| k.to_string()).collect();
-        let column = key.bind(py).to_string();
-        errors::to_py(py, Error::MissingColumn { column, present: present.join(", ") })
+        let present: Vec<String> = row.keys().iter().map(|k| k.to_string()).collect();
+        errors::to_py(py, Error::missing_column(key.bind(py), present.iter().map(String::as_str)))
     }
 
     /// The predicted label or number; a list where there are several outputs.

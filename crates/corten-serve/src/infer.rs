@@ -67,10 +67,8 @@ pub(crate) fn table<'v>(
     let mut columns = Vec::with_capacity(schema.inputs.len());
     for input in &schema.inputs {
         let mut named = tensors.iter().filter(|t| t.name == input.name);
-        let found = named.next().ok_or_else(|| Error::MissingColumn {
-            column: input.name.clone(),
-            present: tensors.iter().take(20).map(|t| t.name).collect::<Vec<_>>().join(", "),
-        })?;
+        let missing = || Error::missing_column(&input.name, tensors.iter().map(|t| t.name));
+        let found = named.next().ok_or_else(missing)?;
         if named.next().is_some() {
             return Err(Error::column(&input.name, "comes twice in a request"));
         }

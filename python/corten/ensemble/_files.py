@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import _core
+from .._inputs import listed
 from ..exceptions import MissingColumnError, ParameterError
 
 #: Where nothing else is said: the share of the free memory that binned rows may take, and the share of them that stays in
@@ -89,9 +90,7 @@ def columns(files: Any, what: str, given: Any) -> list[str]:
                 f"The {what!r} parameter must be the name of a column of the files. Got {type(name).__name__} instead."
             )
         if name not in files.names:
-            raise MissingColumnError(
-                f"Column '{name}' is missing from the files; they have: {', '.join(files.names[:20])}."
-            )
+            raise MissingColumnError(f"Column '{name}' is missing from the files; they have: {listed(files.names)}.")
     return names
 
 

@@ -6,10 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Scanner, decimal};
+use crate::error::MOST_NAMES;
 use crate::{Error, Kind, Result};
-
-/// Names that an error lists.
-const MOST_NAMES: usize = 20;
 
 /// Where the values of a row go. Positions count the columns of a kind.
 pub trait Cells {
@@ -110,10 +108,8 @@ impl Inputs {
         let place = |input: &Input| {
             let start = sorted.partition_point(|&at| header[at] < input.name);
             let mut found = sorted[start..].iter().copied().take_while(|&at| header[at] == input.name);
-            let place = found.next().ok_or_else(|| Error::MissingColumn {
-                column: input.name.clone(),
-                present: list(header.iter().map(String::as_str)),
-            })?;
+            let missing = || Error::missing_column(&input.name, header.iter().map(String::as_str));
+            let place = found.next().ok_or_else(missing)?;
             match found.next() {
                 None => Ok(place),
                 Some(_) => Err(Error::column(&input.name, "stands in the header twice")),
@@ -221,10 +217,10 @@ impl Inputs {
         }
         match self.seen.iter().position(|s| !s).filter(|_| count < self.inputs.len()) {
             None => Ok(()),
-            Some(input) => Err(Error::MissingColumn {
-                column: self.inputs[input].name.clone(),
-                present: members(begin).unwrap_or_default(),
-            }),
+            Some(input) => {
+                let present = members(begin).unwrap_or_default();
+                Err(Error::missing_column(&self.inputs[input].name, present.iter().map(String::as_str)))
+            }
         }
     }
 
@@ -249,12 +245,8 @@ impl Inputs {
     }
 }
 
-fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    names.take(MOST_NAMES).collect::<Vec<_>>().join(", ")
-}
-
 /// The members of an object, for an error.
-fn members(mut scanner: Scanner<'_>) -> Result<String> {
+fn members(mut scanner: Scanner<'_>) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     scanner.expect(b'{')?;
     while names.len() < MOST_NAMES && scanner.peek() == Some(b'"') {
@@ -265,7 +257,7 @@ fn members(mut scanner: Scanner<'_>) -> Result<String> {
         scanner.skip()?;
         scanner.take(b',');
     }
-    Ok(list(names.iter().map(String::as_str)))
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -299,7 +291,7 @@ mod tests {
         let inputs = |named| Inputs::new([("b".to_owned(), Kind::Number), ("a".to_owned(), Kind::Text)], named);
         assert_eq!(inputs(true).places(&header(&["a", "c", "b"])).unwrap(), [2, 0]);
         let missing = inputs(true).places(&header(&["a", "c"])).unwrap_err().to_string();
-        assert_eq!(missing, "Column 'b' is missing from the input; it has: a, c.");
+        assert_eq!(missing, "Column 'b' is missing from the input; it has: 'a', 'c'.");
         assert!(inputs(true).places(&header(&["a", "b", "a"])).unwrap_err().to_string().contains("'a': stands in"));
         assert_eq!(inputs(false).places(&header(&["x", "y"])).unwrap(), [0, 1]);
         assert_eq!(inputs(false).places(&header(&["a", "b"])).unwrap(), [1, 0]);
