@@ -223,14 +223,15 @@ async fn dispatch(
         // Before its message costs anything.
         models::refuse(&call, queue::of_call())?;
     }
-    let message = call.within(messages.only()).await?;
-    // A call is at work once its message is there: heads without one cost a client next to nothing.
+    // A call is at work once its message begins: heads without one cost a client next to nothing.
+    call.within(messages.begin()).await?;
     let _active = Active::of(store);
     // Whoever watches the server still gets an answer.
     if keyed && store.metrics.active.load(Ordering::Relaxed) > options.max_active {
         store.metrics.refused("active");
         return Err(Status::new(Code::ResourceExhausted, format!("more than {} requests at once", options.max_active)));
     }
+    let message = call.within(messages.only()).await?;
     let answered = match answer {
         Some(answer) => answer(&call, message),
         None => {

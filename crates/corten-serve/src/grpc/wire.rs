@@ -143,14 +143,23 @@ impl Messages {
         Ok(())
     }
 
+    /// Waits for the first bytes of a call's only message.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT for none.
+    pub(crate) async fn begin(&mut self) -> Result<(), Status> {
+        if self.kept.is_empty() {
+            self.kept = self.soon().await?.ok_or_else(|| Status::invalid("no message came"))?;
+        }
+        Ok(())
+    }
+
     /// The one message of a call that has one.
     ///
     /// # Errors
     /// Those of [`Messages::next`], and INVALID_ARGUMENT for none and for several.
     pub(crate) async fn only(&mut self) -> Result<Bytes, Status> {
-        if self.kept.is_empty() {
-            self.kept = self.soon().await?.ok_or_else(|| Status::invalid("no message came"))?;
-        }
+        self.begin().await?;
         let message = self.rest().await?;
         if self.kept.is_empty() && (self.body.is_done() || self.soon().await?.is_none()) {
             return Ok(message);

@@ -113,6 +113,10 @@ fn more_calls_and_connections_than_allowed_are_told_to_come_later() {
     let client = Client::connect(port);
     let mut first = client.open(&method("ModelInfer"), &[]);
     first.send(&framed(&good())[..9], false);
+    // The request that asks is one of two.
+    while !server.get("/metrics").text().contains("\ncorten_active_requests 2\n") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert!(client.call(&method("ModelInfer"), &good()).error(8).contains("1 requests"));
     let stream = client.call(&method("ModelStreamInfer"), &good());
     assert!(stream.messages::<m::ModelStreamInferResponse>()[0].error_message.contains("1 requests"));

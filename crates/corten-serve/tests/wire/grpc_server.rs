@@ -62,6 +62,7 @@ impl Reply {
     }
 
     /// The sentence of a call that failed with this code.
+    #[track_caller]
     pub(crate) fn error(&self, code: u16) -> &str {
         assert_eq!(self.code, Some(code), "{}", self.message);
         assert!(!self.message.is_empty());
