@@ -1,9 +1,8 @@
 //! Loading takes little more memory than the model, and refuses what is damaged wherever that lies.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use corten_core::random::Stream;
@@ -11,31 +10,10 @@ use corten_core::{Error, Kind, Result};
 use corten_model::ops::{Category, CategoryColumn, CategoryValues, Rule, Tree, TreeNode, Trees, TreesSpec};
 use corten_model::{Builder, Input, Method, Model, Output, Schema};
 
-/// Counts what is held, and the most that was held.
-struct Counting;
+#[path = "golden/counting.rs"]
+mod counting;
 
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator")]
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: as for this call.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as for this call.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::{HELD, PEAK};
 
 /// Measures nothing beside another test.
 fn alone() -> MutexGuard<'static, ()> {

@@ -299,16 +299,7 @@ impl<'a, C: Code> Grower<'a, C> {
         } else {
             self.weight = stats.weight;
         }
-        self.tree.nodes.push(Node {
-            left: at,
-            right: at,
-            feature: 0,
-            threshold: 0.0,
-            missing_left: false,
-            samples: samples as u32,
-            weight: stats.weight,
-            impurity: stats.impurity,
-        });
+        self.tree.nodes.push(Node::leaf(at, samples, stats));
         let bounds = (!rules.monotonic.is_empty()).then_some(part.bounds);
         self.finder.value(bounds, &mut self.tree.values);
         let last = part.depth >= rules.max_depth

@@ -128,11 +128,12 @@ impl Lists {
 }
 
 /// Moves keys of rows on the left to the front; order is kept on both sides. Gives their number.
-fn partition(keys: &mut [u32], is_left: &[bool], buffer: &mut [u32]) -> usize {
+#[inline(always)]
+pub(super) fn partition<K: Key, S: Copy + Into<usize>>(keys: &mut [K], is_left: &[S], buffer: &mut [K]) -> usize {
     let (mut left, mut right) = (0, 0);
     for at in 0..keys.len() {
         let key = keys[at];
-        let goes_left = usize::from(is_left[key.place()]);
+        let goes_left: usize = is_left[key.place()].into();
         // Both places are written; the right one counts.
         keys[left] = key;
         buffer[right] = key;

@@ -3,6 +3,7 @@
 use corten_model::ops::{Tree, TreeNode};
 use serde::{Deserialize, Serialize};
 
+use super::finder::Stats;
 use super::ranks::{Code, NO_MISSING, Table};
 
 /// A node; a leaf has itself as its left child.
@@ -17,6 +18,22 @@ pub(crate) struct Node {
     pub(crate) samples: u32,
     pub(crate) weight: f64,
     pub(crate) impurity: f64,
+}
+
+impl Node {
+    /// A leaf at a place of its own.
+    pub(crate) fn leaf(at: u32, samples: usize, stats: Stats) -> Self {
+        Self {
+            left: at,
+            right: at,
+            feature: 0,
+            threshold: 0.0,
+            missing_left: false,
+            samples: samples as u32,
+            weight: stats.weight,
+            impurity: stats.impurity,
+        }
+    }
 }
 
 /// A tree whose children come after their parents.

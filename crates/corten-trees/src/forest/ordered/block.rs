@@ -9,11 +9,12 @@ use corten_kernels::splits::SET;
 use super::super::draws::{Draws, Known};
 use super::super::finder::Stats;
 use super::super::grower::{between, child_place};
+use super::super::lists::partition;
 use super::super::ranks::Code;
 use super::super::sort::Key;
-use super::super::tree::GrownTree;
+use super::super::tree::{GrownTree, Node};
 use super::few::Few;
-use super::{Found, Growth, Target, lists, top};
+use super::{Found, Growth, Target, top};
 
 /// Most rows of a block.
 pub(super) const ROWS: usize = 2048;
@@ -189,7 +190,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             let parent = &mut self.tree.nodes[parent as usize];
             *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
         }
-        self.tree.nodes.push(Growth::<C, T>::leaf(at, samples, stats));
+        self.tree.nodes.push(Node::leaf(at, samples, stats));
         self.growth.target.value(&self.node, &mut self.tree.values);
         at
     }
@@ -204,7 +205,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
         let rows = self.rows.len();
         for (column, keys) in self.keys.chunks_exact_mut(rows).enumerate() {
             if column != split.by && !self.known.has(column) {
-                lists::part(&mut keys[split.start..split.end], &self.is_left, &mut self.buffer);
+                partition(&mut keys[split.start..split.end], &self.is_left, &mut self.buffer);
             }
         }
     }

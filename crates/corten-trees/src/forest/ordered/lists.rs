@@ -62,20 +62,3 @@ impl Orders {
         keys
     }
 }
-
-/// Moves keys of rows on the left to the front; order is kept on both sides. Gives their number.
-#[inline(always)]
-pub(super) fn part<K: Key>(keys: &mut [K], is_left: &[u8], buffer: &mut [K]) -> usize {
-    let (mut left, mut right) = (0, 0);
-    for at in 0..keys.len() {
-        let key = keys[at];
-        let goes_left = usize::from(is_left[key.place()]);
-        // Both places are written; the right one counts.
-        keys[left] = key;
-        buffer[right] = key;
-        left += goes_left;
-        right += 1 - goes_left;
-    }
-    keys[left..].copy_from_slice(&buffer[..right]);
-    left
-}

@@ -1,5 +1,7 @@
 //! Regression by squared error of one output.
 
+use std::ops::Range;
+
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
@@ -87,13 +89,8 @@ impl Target for Even {
             sum += items[key.place()];
             *upto = sum;
         }
-        let start = all.start;
-        let (sums, keys, next) = (&room[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
-        let (at, score) = splits::first_greatest(all.len(), |i| {
-            let score = node.ratio(sums[i], f64::from((start + i + 1) as u32));
-            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
-        })?;
-        Some((start + at, score))
+        let (start, sums) = (all.start, &room[all.clone()]);
+        greatest(keys, all, |i| node.ratio(sums[i], f64::from((start + i + 1) as u32)))
     }
 
     #[inline(always)]
@@ -110,6 +107,16 @@ impl Target for Even {
     fn value(&self, node: &Node, out: &mut Vec<f64>) {
         out.push(node.total / node.weight + self.center);
     }
+}
+
+/// The first of the best cuts after some keys, none of them between keys that are alike: after which key, and its score.
+#[inline(always)]
+fn greatest<K: Key>(keys: &[K], all: Range<usize>, score: impl Fn(usize) -> f64) -> Option<(usize, f64)> {
+    let (start, count) = (all.start, all.len());
+    let (keys, next) = (&keys[all.clone()], &keys[start + 1..=all.end]);
+    let (at, score) =
+        splits::first_greatest(count, |i| if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score(i) })?;
+    Some((start + at, score))
 }
 
 impl Target for Weighted {
@@ -157,13 +164,8 @@ impl Target for Weighted {
             sums = [sums[0] + y, sums[1] + w];
             *upto = sums;
         }
-        let start = all.start;
-        let (sums, keys, next) = (&room[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
-        let (at, score) = splits::first_greatest(all.len(), |i| {
-            let score = node.ratio(sums[i][0], sums[i][1]);
-            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
-        })?;
-        Some((start + at, score))
+        let sums = &room[all.clone()];
+        greatest(keys, all, |i| node.ratio(sums[i][0], sums[i][1]))
     }
 
     #[inline(always)]

@@ -21,7 +21,7 @@ use super::finder::Stats;
 use super::grower::{PURE, Rules};
 use super::ranks::{Code, NO_MISSING, Table};
 use super::sort::Key;
-use super::tree::{GrownTree, Node};
+use super::tree::GrownTree;
 
 pub(crate) use classes::{Classes, Two};
 pub(crate) use lists::Orders;
@@ -123,20 +123,6 @@ impl<C: Code> Soil<'_, C> {
 }
 
 impl<C: Code, T: Target> Growth<'_, C, T> {
-    /// A node as a leaf, at a place of its own.
-    fn leaf(at: u32, samples: usize, stats: Stats) -> Node {
-        Node {
-            left: at,
-            right: at,
-            feature: 0,
-            threshold: 0.0,
-            missing_left: false,
-            samples: samples as u32,
-            weight: stats.weight,
-            impurity: stats.impurity,
-        }
-    }
-
     /// Whether a node stays a leaf whatever its columns hold.
     fn is_last(&self, depth: usize, samples: usize, stats: Stats) -> bool {
         let rules = self.soil.rules;

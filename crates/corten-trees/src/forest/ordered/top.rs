@@ -9,11 +9,11 @@ use corten_kernels::parallel;
 use super::super::draws::Draws;
 use super::super::finder::Stats;
 use super::super::grower::{ROOT, between, child_place};
+use super::super::lists::partition;
 use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::lists;
 use super::{Found, Growth, Target};
 
 /// Keys of a node below which columns aren't spread over threads.
@@ -130,7 +130,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     fn write(&mut self, part: &mut Part<T::Node>, stats: Stats) -> bool {
         part.at = self.nodes.len();
         let samples = part.end - part.start;
-        self.nodes.push(Growth::<C, T>::leaf(0, samples, stats));
+        self.nodes.push(Node::leaf(0, samples, stats));
         self.children.push(None);
         self.growth.target.value(&part.node, &mut self.values);
         !self.growth.is_last(part.depth, samples, stats)
@@ -153,7 +153,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
                 && known[column / 64] >> (column % 64) & 1 == 0
             {
                 list.buffer.resize(list.buffer.len().max(end - start), K::default());
-                lists::part(&mut list.keys[start..end], &self.is_left, &mut list.buffer);
+                partition(&mut list.keys[start..end], &self.is_left, &mut list.buffer);
             }
             shared
                 .iter()
