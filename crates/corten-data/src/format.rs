@@ -44,7 +44,11 @@ impl Format {
     pub fn of_path(path: &str) -> Result<Self> {
         let suffix = Path::new(path).extension().and_then(|s| s.to_str()).unwrap_or_default();
         Self::parse(suffix).map_err(|_| {
-            Error::parameter("format", format!("{ALLOWED} where the file's name doesn't tell"), format!("'{path}'"))
+            let (where_needed, got) = match path {
+                "-" => ("for standard input and output", "none".to_owned()),
+                _ => ("where the file's name doesn't tell", format!("'{path}'")),
+            };
+            Error::parameter("format", format!("{ALLOWED} {where_needed}"), got)
         })
     }
 }
@@ -53,4 +57,18 @@ impl Format {
 #[cfg(not(feature = "parquet"))]
 pub(crate) fn no_parquet() -> Error {
     Error::Unsupported("Parquet is not read or written here; Arrow IPC is".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Format;
+
+    #[test]
+    fn what_has_no_suffix_needs_a_format() {
+        assert_eq!(Format::of_path("a/b.ndjson").unwrap(), Format::JsonLines);
+        let stream = Format::of_path("-").unwrap_err().to_string();
+        assert!(stream.contains("for standard input and output. Got none"), "{stream}");
+        let file = Format::of_path("a/b.txt").unwrap_err().to_string();
+        assert!(file.contains("where the file's name doesn't tell. Got 'a/b.txt'"), "{file}");
+    }
 }

@@ -197,10 +197,9 @@ pub fn serve(store: Store, options: &Options) -> Result<()> {
         .map_err(|_| Error::parameter("host", "an IP address such as 127.0.0.1", format!("'{}'", options.host)))?;
     let address = format!("{}:{}", options.host, options.port);
     let io = |problem: String| Error::Io { path: address.clone(), problem, not_found: false };
-    let listeners = Listeners {
-        http: listen(host, options.port)?,
-        grpc: options.grpc_port.map(|port| listen(host, port)).transpose()?,
-    };
+    // Whoever finds the server over HTTP finds it over gRPC too.
+    let grpc = options.grpc_port.map(|port| listen(host, port)).transpose()?;
+    let listeners = Listeners { http: listen(host, options.port)?, grpc };
     let shared = Arc::new(Shared::new(store, options));
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// A golden model file.
 pub(crate) fn golden(name: &str) -> PathBuf {
@@ -21,12 +22,17 @@ pub(crate) fn case(name: &str) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-/// A port that nobody listens on and that no other test was given: a server binds it only some time after it was found,
-/// and a test whose server came second would talk to the first one's.
+/// A port that nobody has and that no other test was given. It is never listened on here: a server that another test starts
+/// meanwhile has this socket too until it runs its own program, and would take connections that are meant for ours.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // As the server does, which may have the port then, whoever else still has this socket.
+        socket.set_reuse_address(true).expect("a port for two");
+        socket.bind(&any.into()).expect("a free port");
+        let port = socket.local_addr().ok().and_then(|a| a.as_socket()).expect("an address").port();
         if GIVEN.lock().expect("ports").insert(port) {
             return port;
         }
