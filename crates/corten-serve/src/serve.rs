@@ -413,9 +413,9 @@ where
     match protocol {
         Protocol::Http => Box::pin(connection(stream, shared, stopped)),
         Protocol::Grpc => Box::pin(async move {
+            let (mut stream, mut stopped) = (stream, stopped);
             let open = Counted::new(&shared);
             let full = open.is_none();
-            let (mut stream, mut stopped) = (stream, stopped);
             http2(&mut stream, Vec::new(), &shared, full, &mut stopped).await;
         }),
     }
@@ -443,7 +443,8 @@ where
     }
 }
 
-/// One of the connections, until it ends.
+/// One of the connections, until it ends. It is dropped before the connection is closed: who sees the end of one finds room for
+/// another.
 struct Counted<'c>(&'c AtomicUsize);
 
 impl<'c> Counted<'c> {

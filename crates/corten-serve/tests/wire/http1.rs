@@ -252,27 +252,27 @@ fn clients_that_go_away_in_a_body_leave_nothing_behind() {
 
 #[test]
 fn slow_heads_are_told_and_idle_connections_just_end() {
-    let server = Server::start(&["linear_regression"], &["--head-timeout", "1", "--idle-timeout", "1"]);
+    let server = Server::start(&["linear_regression"], &["--head-timeout", "2", "--idle-timeout", "2"]);
     let (mut idle, mut slow) = (server.connect(), server.connect());
     slow.send(b"GET /healthz HTTP/1.1\r\nHo");
     let start = Instant::now();
     let mut busy = server.connect();
     // The time counts from the last answer.
-    while start.elapsed() < Duration::from_millis(1500) {
+    while start.elapsed() < Duration::from_millis(3000) {
         busy.send(&post(PATH, BODY));
         assert_eq!(busy.answer().status, 200);
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(slow.answer().error(408).contains("head"));
     assert!(idle.next().is_none() && slow.next().is_none());
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(15));
     busy.send(&post(PATH, BODY));
     assert_eq!(busy.answer().status, 200);
 }
 
 #[test]
 fn long_answers_count_as_answers_and_an_empty_line_as_nothing() {
-    let server = Server::start(&["linear_regression"], &["--head-timeout", "1", "--idle-timeout", "1"]);
+    let server = Server::start(&["linear_regression"], &["--head-timeout", "2", "--idle-timeout", "2"]);
     let rows = 6000;
     let data = "0.1,0.7,".repeat(rows);
     let tensor =
@@ -280,7 +280,7 @@ fn long_answers_count_as_answers_and_an_empty_line_as_nothing() {
     let long = post(PATH, &format!(r#"{{"inputs":[{{{tensor}}}]}}"#));
     let mut connection = server.connect();
     let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(2200) {
+    while start.elapsed() < Duration::from_millis(4000) {
         connection.send(&long);
         let answer = connection.answer();
         assert!(answer.status == 200 && answer.body.len() > 1 << 16, "{}", answer.body.len());

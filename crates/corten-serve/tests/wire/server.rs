@@ -68,32 +68,37 @@ impl Server {
             .expect("corten-serve starts");
         let mut server = Self { child, port };
         let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let first = loop {
+            if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+                break stream;
+            }
             let ended = server.child.try_wait().expect("a status");
             assert!(ended.is_none(), "corten-serve ended before it listened: {ended:?}");
             assert!(start.elapsed() < Duration::from_secs(20), "corten-serve doesn't listen");
             std::thread::sleep(Duration::from_millis(5));
-        }
+        };
+        Connection::of(first).end();
         server
     }
 
     pub(crate) fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
-        stream.set_nodelay(true).expect("no delay");
-        Connection { stream, kept: Vec::new() }
+        Connection::of(TcpStream::connect(("127.0.0.1", self.port)).expect("a connection"))
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
         let mut connection = self.connect();
         connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
-        connection.answer()
+        let answer = connection.answer();
+        connection.end();
+        answer
     }
 
     pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         let mut connection = self.connect();
         connection.send(&post(path, body));
-        connection.answer()
+        let answer = connection.answer();
+        connection.end();
+        answer
     }
 
     /// Kilobytes that the server holds.
@@ -184,6 +189,18 @@ impl Answer {
 }
 
 impl Connection {
+    fn of(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+        stream.set_nodelay(true).expect("no delay");
+        Self { stream, kept: Vec::new() }
+    }
+
+    /// Waits until the server counts this connection no more.
+    fn end(mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        while self.more().is_some() {}
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("bytes are taken");
     }
