@@ -412,7 +412,7 @@ fn calls_that_are_let_go_at_once_keep_nothing() {
 fn calls_of_many_messages_end_with_their_connection() {
     let server = start();
     let mut held = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..12 {
         for name in ["ModelStreamInfer", "ModelInfer"] {
             let head = fields_of(name, &[]);
             let mut connections: Vec<Raw> = (0..20).map(|_| Raw::greeted(&server)).collect();
@@ -427,8 +427,8 @@ fn calls_of_many_messages_end_with_their_connection() {
         assert!(!right(&server).is_empty());
         held.push(server.memory());
     }
-    // A round whose calls stayed would leave about 10 MB.
-    assert!(held[3] < held[0] + 8_000, "{held:?} kB");
+    // A round whose calls stayed would leave about 10 MB, and what is freed may stay with the allocator once.
+    assert!(held[11] < held[0] + 50_000, "{held:?} kB");
 }
 
 #[test]
