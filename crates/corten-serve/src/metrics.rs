@@ -144,6 +144,8 @@ pub(crate) struct Metrics {
     loads: [AtomicU64; 2],
     /// Requests in progress.
     pub(crate) active: AtomicUsize,
+    /// Connections that are open, with those that are told of the limit.
+    pub(crate) connections: AtomicUsize,
     start: SystemTime,
 }
 
@@ -155,6 +157,7 @@ impl Default for Metrics {
             refused: Mutex::default(),
             loads: [const { AtomicU64::new(0) }; 2],
             active: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             start: SystemTime::now(),
         }
     }
@@ -192,6 +195,8 @@ impl Metrics {
         }
         head(&mut out, "corten_active_requests", "gauge", "Requests in progress.");
         let _ = writeln!(out, "corten_active_requests {}", self.active.load(Ordering::Relaxed));
+        head(&mut out, "corten_open_connections", "gauge", "Connections that are open.");
+        let _ = writeln!(out, "corten_open_connections {}", self.connections.load(Ordering::Relaxed));
         head(&mut out, "corten_model_loads_total", "counter", "Model files taken or refused while serving.");
         for (result, count) in ["ok", "failed"].iter().zip(&self.loads) {
             let _ = writeln!(out, "corten_model_loads_total{{result=\"{result}\"}} {}", read(count));

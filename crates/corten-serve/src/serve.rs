@@ -132,15 +132,13 @@ impl Options {
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) options: Options,
-    pub(crate) connections: AtomicUsize,
     /// What a call of gRPC is told that would wait too long.
     pub(crate) refusal: OnceLock<Vec<u8>>,
 }
 
 impl Shared {
     pub(crate) fn new(store: Store, options: &Options) -> Self {
-        let (connections, refusal) = (AtomicUsize::new(0), OnceLock::new());
-        Self { store, options: options.clone(), connections, refusal }
+        Self { store, options: options.clone(), refusal: OnceLock::new() }
     }
 }
 
@@ -344,7 +342,7 @@ async fn accept(
         talk(stream, &mut open);
         // A crowd beyond the limit waits in the listener's queue, to be told so one after the other: each of them costs more than
         // most requests, and those who are in would wait for all of them.
-        if shared.connections.load(Ordering::Relaxed) >= shared.options.max_connections {
+        if shared.store.metrics.connections.load(Ordering::Relaxed) >= shared.options.max_connections {
             tokio::time::sleep(FULL).await;
         }
     }
@@ -443,15 +441,15 @@ where
     }
 }
 
-/// One of the connections, until it ends. It is dropped before the connection is closed: who sees the end of one finds room for
-/// another.
+/// One of the connections, until it ends.
 struct Counted<'c>(&'c AtomicUsize);
 
 impl<'c> Counted<'c> {
     /// None where there are as many as there may be: what is only told so doesn't keep others out.
     fn new(shared: &'c Shared) -> Option<Self> {
-        let open = Self(&shared.connections);
-        (shared.connections.fetch_add(1, Ordering::Relaxed) < shared.options.max_connections).then_some(open)
+        let connections = &shared.store.metrics.connections;
+        let open = Self(connections);
+        (connections.fetch_add(1, Ordering::Relaxed) < shared.options.max_connections).then_some(open)
     }
 }
 

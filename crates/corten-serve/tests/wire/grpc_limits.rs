@@ -108,7 +108,7 @@ fn more_calls_and_connections_than_allowed_are_told_to_come_later() {
     let port = free_port();
     let options = ["--max-active", "1", "--max-connections", "3", "--grpc-port", &port.to_string()];
     let server = Server::start(&["linear_regression"], &options);
-    let mut watching = server.connect();
+    let mut watching = server.alone();
     let mut metrics = || {
         watching.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         watching.answer().text()

@@ -295,7 +295,7 @@ fn long_answers_count_as_answers_and_an_empty_line_as_nothing() {
 #[test]
 fn connections_beyond_the_limit_neither_stay_nor_count() {
     let server = Server::start(&["linear_regression"], &["--max-connections", "1"]);
-    let mut first = server.connect();
+    let mut first = server.alone();
     first.send(&post(PATH, BODY));
     assert_eq!(first.answer().status, 200);
     let mut silent: Vec<TcpStream> =

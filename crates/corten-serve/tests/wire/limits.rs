@@ -18,7 +18,7 @@ fn with(server: &Server, path: &str, headers: &str) -> Answer {
 #[test]
 fn more_connections_and_requests_than_allowed_are_told_to_come_later() {
     let server = Server::start(&["ridge"], &["--max-active", "1", "--max-connections", "3"]);
-    let mut first = server.connect();
+    let mut first = server.alone();
     let request = post("/predict", ROW);
     first.send(&request[..request.len() - 1]);
     std::thread::sleep(std::time::Duration::from_millis(100));

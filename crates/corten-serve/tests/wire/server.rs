@@ -68,17 +68,28 @@ impl Server {
             .expect("corten-serve starts");
         let mut server = Self { child, port };
         let start = Instant::now();
-        let first = loop {
-            if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
-                break stream;
-            }
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = server.child.try_wait().expect("a status");
             assert!(ended.is_none(), "corten-serve ended before it listened: {ended:?}");
             assert!(start.elapsed() < Duration::from_secs(20), "corten-serve doesn't listen");
             std::thread::sleep(Duration::from_millis(5));
-        };
-        Connection::of(first).end();
+        }
         server
+    }
+
+    /// The only connection that is open: the one that saw whether the server listens may stay for a moment.
+    pub(crate) fn alone(&self) -> Connection {
+        let start = Instant::now();
+        loop {
+            let mut connection = self.connect();
+            connection.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+            if connection.answer().text().contains("\ncorten_open_connections 1\n") {
+                return connection;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "others stay connected");
+            drop(connection);
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -88,17 +99,13 @@ impl Server {
     pub(crate) fn get(&self, path: &str) -> Answer {
         let mut connection = self.connect();
         connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
-        let answer = connection.answer();
-        connection.end();
-        answer
+        connection.answer()
     }
 
     pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         let mut connection = self.connect();
         connection.send(&post(path, body));
-        let answer = connection.answer();
-        connection.end();
-        answer
+        connection.answer()
     }
 
     /// Kilobytes that the server holds.
@@ -193,12 +200,6 @@ impl Connection {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
         stream.set_nodelay(true).expect("no delay");
         Self { stream, kept: Vec::new() }
-    }
-
-    /// Waits until the server counts this connection no more.
-    fn end(mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
-        while self.more().is_some() {}
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
