@@ -35,7 +35,9 @@ test-rust:
 test-python: $(VENV)/.dev $(VENV)/.built
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -q
 
-test-engines: $(VENV)/.engines $(VENV)/.built  ## install Ray, Dask, Spark and MLflow, and run their tests
+test-engines: $(VENV)/.engines $(VENV)/.built  ## install Ray, Dask, Spark, MLflow and corten-datafusion, and run their tests
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MATURIN_PEP517_ARGS="--profile $(CORTEN_PROFILE)" \
+		$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps extensions/datafusion
 	CORTEN_ENGINES=required $(PY) -m pytest -q tests/engines
 
 wheel: $(VENV)/.tools  ## write dist/corten-*.whl: the package, the extension and both binaries

@@ -70,7 +70,7 @@ def _duckdb(data: str, model: str) -> Queries:
     )
 
 
-def _datafusion(data: str, model: str) -> Queries:
+def _datafusion(data: str, model: str, *, native: bool) -> Queries:
     import datafusion
     import pyarrow as pa
 
@@ -78,7 +78,7 @@ def _datafusion(data: str, model: str) -> Queries:
 
     context = datafusion.SessionContext()
     context.register_parquet("t", data)
-    context.register_udf(corten.datafusion.udf(model))
+    context.register_udf(corten.datafusion.udf(model, native=native))
 
     def first(*columns: Any) -> Any:
         return columns[0]
@@ -182,7 +182,8 @@ ENGINES: dict[str, Callable[[str, str], Queries]] = {
     "polars": lambda data, model: _polars(data, model, engine="in-memory"),
     "polars-streaming": lambda data, model: _polars(data, model, engine="streaming"),
     "duckdb": _duckdb,
-    "datafusion": _datafusion,
+    "datafusion": lambda data, model: _datafusion(data, model, native=False),
+    "datafusion-native": lambda data, model: _datafusion(data, model, native=True),
     "dask": _dask,
     "ray": _ray,
     "spark": _spark,

@@ -1,7 +1,7 @@
 """Models as scalar functions of DataFusion, in SQL and in its data frames.
 
-The functions are Python ones over Arrow's arrays, which are read and handed back where they lie; scoring runs in Rust on all
-cores. A capsule of DataFusion's foreign interface fits one version of DataFusion and can't tell which
+With the package `corten-datafusion` beside this one, DataFusion calls the model in Rust through its foreign interface; else
+a Python function over Arrow's arrays, which are read and handed back where they lie. The answers are the same
 (docs/engines.md).
 
 Examples
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _core
 from ._scoring import Scorer, record_batch
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["udf"]
 
 
-def udf(model: Any, name: str | None = None, *, method: str = "predict") -> datafusion.ScalarUDF:
+def udf(
+    model: Any, name: str | None = None, *, method: str = "predict", native: bool | None = None
+) -> datafusion.ScalarUDF:
     """A scalar function that answers with a model.
 
     Its arguments are the model's columns in the order of the fit (`corten.load(path).schema` lists them): numbers of
@@ -46,6 +49,9 @@ def udf(model: Any, name: str | None = None, *, method: str = "predict") -> data
     method : str, default="predict"
         What it answers. An answer of several columns is a struct with the names that `corten score` writes:
         `name(...)['probability_yes']`.
+    native : bool, optional
+        Whether DataFusion calls the model without Python between the two. By default where `corten-datafusion` is
+        installed and was built for the major version of the DataFusion that is installed.
 
     Returns
     -------
@@ -58,11 +64,21 @@ def udf(model: Any, name: str | None = None, *, method: str = "predict") -> data
         When there is no such file.
     UnsupportedError
         When the model has no such method.
+    ImportError
+        When `native=True` can't be had; it says why not.
     """
     import datafusion
     import pyarrow as pa
 
-    scorer = Scorer(model, method)
+    scorer, name = Scorer(model, method), name or method
+    if native is not False:
+        problem = _missing()
+        if problem is None:
+            import corten_datafusion
+
+            return datafusion.udf(corten_datafusion.Function(scorer.core.to_bytes(), method, name))
+        if native:
+            raise ImportError(problem)
     types = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "text": pa.string()}
     fields = [pa.field(column, types[kind]) for column, kind in scorer.answers]
     inputs = [
@@ -73,6 +89,17 @@ def udf(model: Any, name: str | None = None, *, method: str = "predict") -> data
         out = record_batch(scorer(pa.record_batch(list(arguments), names=scorer.names)))
         return out.column(0) if len(fields) == 1 else out.to_struct_array()
 
-    answer.__name__ = name or method
+    answer.__name__ = name
     returned = fields[0].type if len(fields) == 1 else pa.struct(fields)
-    return datafusion.udf(answer, inputs, returned, "immutable", name or method)
+    return datafusion.udf(answer, inputs, returned, "immutable", name)
+
+
+def _missing() -> str | None:
+    """Why DataFusion can't call models without Python; `None` where it can."""
+    try:
+        import corten_datafusion
+    except ImportError as error:
+        return f"The package corten-datafusion isn't installed, or can't be loaded ({error})."
+    if corten_datafusion.__version__ != _core.__version__:
+        return f"corten-datafusion {corten_datafusion.__version__} doesn't go with Corten {_core.__version__}."
+    return corten_datafusion.mismatch()

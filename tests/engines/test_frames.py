@@ -148,26 +148,6 @@ def test_duckdb_finds_columns_of_a_row_by_name(path: str, rows: pl.DataFrame, wa
             connection.sql(query).fetchall()
 
 
-def test_datafusion_answers_with_the_local_bits(path: str, rows: pl.DataFrame, wanted: dict[str, np.ndarray]) -> None:
-    context = datafusion.SessionContext()
-    context.from_arrow(rows.to_arrow(), name="flights")
-    late = corten.datafusion.udf(path, "late")
-    context.register_udf(late)
-    context.register_udf(corten.datafusion.udf(path, method="predict_proba"))
-    found = pl.from_arrow(
-        context.sql(
-            "select row, late(distance, hour, city) p, predict_proba(distance, hour, city)['probability_late'] q "
-            "from flights order by row"
-        ).to_arrow_table()
-    )
-    assert found["row"].to_list() == rows["row"].to_list()
-    assert found["p"].to_list() == wanted["predict"].tolist()
-    assert np.array_equal(found["q"].to_numpy(), wanted["predict_proba"][:, 1])
-    column = datafusion.col
-    frame = context.table("flights").select(late(column("distance"), column("hour"), column("city")).alias("p"))
-    assert set(frame.to_pydict()["p"]) == set(wanted["predict"])
-
-
 def test_a_pickled_expression_brings_its_model(path: str, rows: pl.DataFrame, tmp_path: Path) -> None:
     copy = tmp_path / "m.corten"
     copy.write_bytes(Path(path).read_bytes())

@@ -21,4 +21,4 @@ pub use format::Format;
 pub use frame::Frame;
 pub use memory::{Bounds, read_bytes};
 pub use reader::{Block, Reader, open, open_columns, open_inputs};
-pub use writer::{Encoded, Encoder, Writer};
+pub use writer::{Encoded, Encoder, Writer, schema_of};

@@ -22,7 +22,7 @@ use crate::reader::plain;
 const MAX_HEAD: usize = 200;
 
 /// The schema of a table of answers.
-pub(crate) fn schema_of(columns: &[(String, OutputKind)]) -> SchemaRef {
+pub fn schema_of(columns: &[(String, OutputKind)]) -> SchemaRef {
     let field = |(name, kind): &(String, OutputKind)| {
         let data_type = match kind {
             OutputKind::Float => DataType::Float64,

@@ -8,8 +8,9 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::Arc;
+use std::mem;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
@@ -22,7 +23,7 @@ use super::source::Source;
 const SMALLEST: usize = 8 << 10;
 const LARGEST: usize = 64 << 10;
 /// Groups of a file where neither limit holds: what is at hand is a small part of it then.
-const MANY: usize = 512;
+const MANY: usize = 192;
 /// Groups at hand: tensors of several types are read side by side, and small ones share a group.
 const KEPT: usize = 4;
 /// Groups that may wait for the thread that hashes.
@@ -35,28 +36,48 @@ const BESIDE: usize = 1 << 20;
 pub(super) struct Group {
     nth: usize,
     start: usize,
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<Bytes>,
 }
 
 impl Group {
     /// The bytes from a place in the tensors on; none where it lies elsewhere.
     pub(super) fn from(&self, at: usize) -> &[u8] {
-        at.checked_sub(self.start).and_then(|at| self.bytes.get(at..)).unwrap_or_default()
+        at.checked_sub(self.start).and_then(|at| self.bytes.bytes.get(at..)).unwrap_or_default()
     }
 
     /// Its hash: the root of the tree where it is `alone`.
     fn hash(&self, alone: bool) -> Hashed {
         let hash = if alone {
-            *blake3::hash(&self.bytes).as_bytes()
+            *blake3::hash(&self.bytes.bytes).as_bytes()
         } else {
             let mut hasher = blake3::Hasher::new();
-            hasher.set_input_offset(self.start as u64).update(&self.bytes).finalize_non_root()
+            hasher.set_input_offset(self.start as u64).update(&self.bytes.bytes).finalize_non_root()
         };
         (self.nth, hash)
     }
 }
 
 type Hashed = (usize, ChainingValue);
+
+/// Memory of groups that nobody needs any more.
+type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
+
+fn of(spare: &Spare) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    spare.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The bytes of a group. Their memory is used again: fresh memory costs a fault a page, and a message to the other cores
+/// where it goes back to the system.
+struct Bytes {
+    bytes: Vec<u8>,
+    spare: Spare,
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        of(&self.spare).push(mem::take(&mut self.bytes));
+    }
+}
 
 /// The tensors of a file.
 pub(crate) struct Groups<'a> {
@@ -67,8 +88,7 @@ pub(crate) struct Groups<'a> {
     group: usize,
     /// The ones that were used last, the last one at the end.
     kept: RefCell<Vec<Group>>,
-    /// Memory of groups that nobody needs any more.
-    spare: RefCell<Vec<Vec<u8>>>,
+    spare: Spare,
     /// Which were read.
     seen: RefCell<Vec<bool>>,
     hashed: RefCell<Vec<Hashed>>,
@@ -104,7 +124,7 @@ fn in_groups<T>(
         size,
         group,
         kept: RefCell::default(),
-        spare: RefCell::default(),
+        spare: Spare::default(),
         seen: RefCell::new(vec![false; count]),
         hashed: RefCell::new(Vec::with_capacity(count)),
         hasher,
@@ -177,10 +197,8 @@ impl Groups<'_> {
         if let Some(place) = kept.iter().position(|g| g.nth == nth) {
             kept[place..].rotate_left(1);
         } else {
-            if kept.len() == KEPT
-                && let Ok(bytes) = Arc::try_unwrap(kept.remove(0).bytes)
-            {
-                self.spare.borrow_mut().push(bytes);
+            if kept.len() == KEPT {
+                kept.remove(0);
             }
             kept.push(self.read(nth)?);
         }
@@ -188,10 +206,10 @@ impl Groups<'_> {
     }
 
     fn read(&self, nth: usize) -> Result<Group> {
-        let (start, spare) = (nth * self.group, self.spare.borrow_mut().pop());
+        let start = nth * self.group;
         let count = self.group.min(self.size - start);
-        let bytes = read_at(self.file, self.start + start as u64, spare.unwrap_or_default(), count)?;
-        let group = Group { nth, start, bytes: Arc::new(bytes) };
+        let bytes = read_at(self.file, self.start + start as u64, of(&self.spare).pop().unwrap_or_default(), count)?;
+        let group = Group { nth, start, bytes: Arc::new(Bytes { bytes, spare: self.spare.clone() }) };
         self.seen.borrow_mut()[nth] = true;
         if let Some(hasher) = &self.hasher
             && hasher.try_send(group.clone()).is_ok()
@@ -260,6 +278,29 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_used_again_where_several_tensors_are_read_side_by_side() {
+        const EACH: usize = 64 << 10;
+        let file = file(&vec![3; 3 * EACH]);
+        let read = |source: &Source<'_>| {
+            let [mut slow, mut other, mut fast] =
+                [0, EACH, 2 * EACH].map(|start| Numbers::<u32>::new(source, start..start + EACH));
+            let mut some = [0; 64];
+            while fast.len() > 0 {
+                fast.read(&mut some).expect("numbers");
+                for numbers in [&mut slow, &mut other] {
+                    numbers.read(&mut some[..16]).expect("numbers");
+                }
+            }
+            drop((slow, other, fast));
+            let Source::File(groups) = source else { unreachable!("a file is read") };
+            of(&groups.spare).len() + groups.kept.borrow().len()
+        };
+        let (pieces, _) = in_groups(&file, 0, 3 * EACH, 1024, false, read).expect("a digest");
+        // Those of the tensors may be others than the ones that were used last.
+        assert!(pieces <= KEPT + 3, "{pieces} pieces of memory");
+    }
+
+    #[test]
     fn a_file_that_ends_early_or_changes_is_refused() {
         let bytes = vec![7; 40_000];
         let short = file(&bytes[..39_999]);
@@ -268,8 +309,9 @@ mod tests {
             assert!(read.to_string().contains("can't be read"), "{read}");
         }
         // A group that comes twice and differs.
-        let group = |byte: u8| Group { nth: 0, start: 0, bytes: Arc::new(vec![byte; 1024]) }.hash(false);
-        let other = Group { nth: 1, start: 1024, bytes: Arc::new(vec![1; 1024]) }.hash(false);
+        let bytes = |byte: u8| Arc::new(Bytes { bytes: vec![byte; 1024], spare: Spare::default() });
+        let group = |byte: u8| Group { nth: 0, start: 0, bytes: bytes(byte) }.hash(false);
+        let other = Group { nth: 1, start: 1024, bytes: bytes(1) }.hash(false);
         assert!(root(vec![group(1), other, group(1)], 2).is_ok());
         let changed = root(vec![group(1), other, group(2)], 2).unwrap_err();
         assert!(changed.to_string().ends_with("it changed while it was read"), "{changed}");
