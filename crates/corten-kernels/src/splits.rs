@@ -13,9 +13,10 @@ macro_rules! best {
         let n = $n;
         let mut scores = [f64::NEG_INFINITY; LANES];
         let mut places = [u64::MAX; LANES];
-        let full = n / LANES * LANES;
         let mut start = 0;
-        while start < full {
+        // The last eight overlap those before, where less than eight are left: a candidate looked at twice stays one.
+        while n >= LANES && start < n {
+            start = start.min(n - LANES);
             for lane in 0..LANES {
                 let $i = start + lane;
                 let score: f64 = $score;
@@ -25,11 +26,13 @@ macro_rules! best {
             }
             start += LANES;
         }
-        for lane in 0..n - full {
-            let $i = full + lane;
-            let score: f64 = $score;
-            if score > scores[lane] {
-                (scores[lane], places[lane]) = (score, $i as u64);
+        if n < LANES {
+            for lane in 0..n {
+                let $i = lane;
+                let score: f64 = $score;
+                if score > scores[lane] {
+                    (scores[lane], places[lane]) = (score, $i as u64);
+                }
             }
         }
         let mut best = (f64::NEG_INFINITY, u64::MAX);

@@ -2,8 +2,10 @@
 //! integers of the same order as 32-bit floats.
 
 use corten_core::{Column, Data, Result};
+use corten_kernels::lanes::Lanes;
 use corten_kernels::parallel;
 use corten_kernels::sort;
+use corten_kernels::splits::SET;
 
 use super::finder::{Entry, Span};
 use crate::source::Source;
@@ -35,6 +37,9 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
     fn new(rank: u32) -> Self;
     fn get(self) -> u32;
 
+    /// Sixteen codes at rows times a stride; 0 where that lies beyond the end.
+    fn gather<L: Lanes>(lanes: L, codes: &[Self], stride: u32, rows: &[u32; SET]) -> [u32; SET];
+
     /// Codes as they are, where they are of 32 bits.
     fn words(_codes: &[Self]) -> Option<&[u32]> {
         None
@@ -42,7 +47,7 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
 }
 
 macro_rules! code {
-    ($type:ty, $limit:expr $(, $words:item)?) => {
+    ($type:ty, $limit:expr, $gather:ident $(, $words:item)?) => {
         impl Code for $type {
             const LIMIT: usize = $limit;
 
@@ -56,16 +61,22 @@ macro_rules! code {
                 self as u32
             }
 
+            #[inline(always)]
+            fn gather<L: Lanes>(lanes: L, codes: &[Self], stride: u32, rows: &[u32; SET]) -> [u32; SET] {
+                lanes.$gather(codes, stride, rows)
+            }
+
             $($words)?
         }
     };
 }
 
-code!(u8, 1 << 8);
-code!(u16, 1 << 16);
+code!(u8, 1 << 8, gather_u8);
+code!(u16, 1 << 16, gather_u16);
 code!(
     u32,
     u32::MAX as usize - 1,
+    gather,
     #[inline(always)]
     fn words(codes: &[Self]) -> Option<&[u32]> {
         Some(codes)

@@ -8,7 +8,8 @@ use corten_kernels::splits::SET;
 
 use super::super::finder::Stats;
 use super::super::purity::Purity;
-use super::{Side, Target, columns};
+use super::super::columns::{self, Side};
+use super::Target;
 
 /// See the module.
 pub(crate) struct Classes<P: Purity> {

@@ -1,5 +1,7 @@
 //! Classification by Gini impurity where weights are whole numbers.
 
+use std::ops::Range;
+
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
@@ -113,17 +115,35 @@ pub(crate) struct Classes {
 /// Of any number of classes.
 #[derive(Clone, Default)]
 pub(crate) struct Node {
-    totals: Vec<u32>,
+    pub(in super::super) totals: Vec<u32>,
     weight: u32,
     squares: u64,
+}
+
+impl Node {
+    /// The first of the best of some cuts, and its score; `may` tells those that may be.
+    #[inline(always)]
+    pub(in super::super) fn best(&self, room: &Room, all: Range<usize>, may: impl Fn(usize) -> bool) -> Option<(usize, f64)> {
+        let [weights, lefts, crosses] = &room.upto;
+        let (count, weights, lefts, crosses) = (all.len(), &weights[all.clone()], &lefts[all.clone()], &crosses[all]);
+        splits::first_greatest(count, |i| {
+            let (l, r) = (weights[i], u64::from(self.weight) - weights[i]);
+            // Of all weights less those on the left, class by class.
+            let rights = self.squares.wrapping_add(lefts[i]).wrapping_sub(crosses[i].wrapping_mul(2));
+            let score = splits::ratio(lefts[i] as f64, rights as f64, l as f64, r as f64);
+            if may(i) { score } else { f64::NEG_INFINITY }
+        })
+    }
 }
 
 /// Room for a search.
 #[derive(Default)]
 pub(crate) struct Room {
-    left: Vec<u32>,
-    /// Weights on the left of each cut, and sums of squares on both sides.
-    upto: Vec<(u32, u64, u64)>,
+    pub(in super::super) left: Vec<u32>,
+    /// On the left of each cut the weights, and sums over classes of their squares, and of products with those of all.
+    pub(in super::super) upto: [Vec<u64>; 3],
+    /// Weights of each class by code.
+    pub(in super::super) bins: Vec<u32>,
 }
 
 impl Target for Classes {
@@ -154,28 +174,23 @@ impl Target for Classes {
         room: &mut Room,
     ) -> Option<(usize, f64)> {
         let all = cuts(keys, min_samples);
-        let Room { left, upto } = room;
-        upto.resize(upto.len().max(all.end), (0, 0, 0));
-        left.clear();
-        left.resize(self.classes, 0);
-        let (mut weight, mut lefts, mut rights) = (0, 0, node.squares);
-        for (key, upto) in keys[..all.end].iter().zip(&mut *upto) {
+        room.left.clear();
+        room.left.resize(self.classes, 0);
+        room.upto.iter_mut().for_each(|upto| upto.resize(upto.len().max(all.end), 0));
+        let [weights, lefts, crosses] = room.upto.each_mut().map(|upto| &mut upto[..all.end]);
+        let (mut weight, mut left, mut cross) = (0, 0, 0);
+        for (at, key) in keys[..all.end].iter().enumerate() {
             let (class, w) = items[key.place()];
-            let (l, all) = (&mut left[class as usize], node.totals[class as usize]);
-            let (before, after) = (*l, *l + w);
-            *l = after;
+            let (before, w) = (&mut room.left[class as usize], u64::from(w));
             weight += w;
-            Gini.change(&mut lefts, before, after);
-            Gini.change(&mut rights, all - before, all - after);
-            *upto = (weight, lefts, rights);
+            left += w * (2 * u64::from(*before) + w);
+            cross += w * u64::from(node.totals[class as usize]);
+            *before += w as u32;
+            (weights[at], lefts[at], crosses[at]) = (weight, left, cross);
         }
-        let (sums, keys, next) = (&upto[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
-        let (at, score) = splits::first_greatest(all.len(), |i| {
-            let (weight, left, right) = sums[i];
-            let score = splits::ratio(left as f64, right as f64, f64::from(weight), f64::from(node.weight - weight));
-            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
-        })?;
-        Some((all.start + at, score))
+        let (start, keys, next) = (all.start, &keys[all.clone()], &keys[all.start + 1..=all.end]);
+        let (at, score) = node.best(room, all, |i| keys[i].code() != next[i].code())?;
+        Some((start + at, score))
     }
 
     #[inline(always)]

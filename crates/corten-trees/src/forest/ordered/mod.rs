@@ -6,7 +6,7 @@
 //! simple: missing values, limits on more than numbers of rows, several outputs, other losses.
 
 mod block;
-mod classes;
+pub(super) mod classes;
 mod few;
 mod lists;
 mod means;
