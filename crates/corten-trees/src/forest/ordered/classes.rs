@@ -128,7 +128,7 @@ impl Node {
         let (count, weights, lefts, crosses) = (all.len(), &weights[all.clone()], &lefts[all.clone()], &crosses[all]);
         splits::first_greatest(count, |i| {
             let (l, r) = (weights[i], u64::from(self.weight) - weights[i]);
-            // Of all weights less those on the left, class by class.
+            // Of all weights less those on this side, class by class.
             let rights = self.squares.wrapping_add(lefts[i]).wrapping_sub(crosses[i].wrapping_mul(2));
             let score = splits::ratio(lefts[i] as f64, rights as f64, l as f64, r as f64);
             if may(i) { score } else { f64::NEG_INFINITY }
@@ -140,10 +140,23 @@ impl Node {
 #[derive(Default)]
 pub(crate) struct Room {
     pub(in super::super) left: Vec<u32>,
-    /// On the left of each cut the weights, and sums over classes of their squares, and of products with those of all.
+    /// On one side of each cut the weights, and sums over classes of their squares, and of products with those of all.
     pub(in super::super) upto: [Vec<u64>; 3],
+    /// The keys that cuts come before.
+    pub(in super::super) places: Vec<u32>,
     /// Weights of each class by code.
     pub(in super::super) bins: Vec<u32>,
+}
+
+impl Room {
+    /// Makes room for cuts; nothing is on the left.
+    #[inline(always)]
+    pub(in super::super) fn reset(&mut self, classes: usize, cuts: usize) {
+        self.left.clear();
+        self.left.resize(classes, 0);
+        self.upto.iter_mut().for_each(|upto| upto.resize(upto.len().max(cuts), 0));
+        self.places.resize(self.places.len().max(cuts), 0);
+    }
 }
 
 impl Target for Classes {
@@ -174,9 +187,7 @@ impl Target for Classes {
         room: &mut Room,
     ) -> Option<(usize, f64)> {
         let all = cuts(keys, min_samples);
-        room.left.clear();
-        room.left.resize(self.classes, 0);
-        room.upto.iter_mut().for_each(|upto| upto.resize(upto.len().max(all.end), 0));
+        room.reset(self.classes, all.end);
         let [weights, lefts, crosses] = room.upto.each_mut().map(|upto| &mut upto[..all.end]);
         let (mut weight, mut left, mut cross) = (0, 0, 0);
         for (at, key) in keys[..all.end].iter().enumerate() {

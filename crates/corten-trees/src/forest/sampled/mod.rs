@@ -192,7 +192,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
                 continue;
             }
             self.shuffled.take(&mut turn);
-            if let Some((last, next, score)) = self.look(low, high, count)
+            if let Some((last, next, score)) = self.look(lanes, low, high, count)
                 && best.is_none_or(|b| score > b.score)
             {
                 best = Some(Cut { feature, last, next, score });
@@ -207,16 +207,16 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
 
     /// The best cut by the column at hand: the codes beside it, and its score.
     #[inline(always)]
-    fn look(&mut self, low: u32, high: u32, count: usize) -> Option<(u32, u32, f64)> {
+    fn look<L: Lanes>(&mut self, lanes: L, low: u32, high: u32, count: usize) -> Option<(u32, u32, f64)> {
         let (codes, least) = (&self.codes[0].as_flattened()[..count], self.rules.min_samples_leaf);
         if least <= 1 && ((high - low) as usize) < self.target.bins(count) {
             return self.target.counted(&self.node, codes, &self.items, (low, high), &mut self.room);
         }
         let at = (&self.target, &self.node, &self.items[..], &mut self.room);
         if C::LIMIT <= 1 << 16 && count <= 1 << 16 {
-            sorted(at, codes, (low, high), least, &mut self.narrow)
+            sorted(lanes, at, &self.codes[0], (low, high), least, &mut self.narrow)
         } else {
-            sorted(at, codes, (low, high), least, &mut self.wide)
+            sorted(lanes, at, &self.codes[0], (low, high), least, &mut self.wide)
         }
     }
 
@@ -256,22 +256,43 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
     }
 }
 
-/// The best cut between codes, once they are sorted.
+/// The best cut between codes, once they are sorted. Rows of the least one aren't: often they are many, and what lies
+/// right of a cut tells what lies left of it.
 #[inline(always)]
-fn sorted<K: Key, T: Target>(
+fn sorted<L: Lanes, K: Key, T: Target>(
+    lanes: L,
     (target, node, items, room): (&T, &T::Node, &[T::Item], &mut T::Room),
-    codes: &[u32],
+    codes: &[[u32; SET]],
     (low, high): (u32, u32),
     min_samples: usize,
     [keys, scratch]: &mut [Vec<K>; 2],
 ) -> Option<(u32, u32, f64)> {
-    keys.resize(codes.len(), K::default());
-    for (at, (key, &code)) in keys.iter_mut().zip(codes).enumerate() {
-        *key = K::new(code, at);
+    let rows = items.len();
+    keys.resize(rows + SET, K::default());
+    let mut count = 0;
+    for (start, block) in (0..rows).step_by(SET).zip(codes) {
+        let mut places = [0; SET];
+        for lane in 0..SET {
+            places[lane] = (start + lane) as u32;
+        }
+        let there = u16::MAX >> (SET - (rows - start).min(SET));
+        let above = !lanes.up_to(block, low, 0) & there;
+        let (block, places) = (lanes.members(above, block), lanes.members(above, &places));
+        // What stands behind the members is written over, or cut off.
+        for (lane, key) in keys[count..count + SET].iter_mut().enumerate() {
+            *key = K::new(block[lane], places[lane] as usize);
+        }
+        count += above.count_ones() as usize;
     }
+    keys.truncate(count);
     sort::by_code(keys, scratch, low, high);
-    let (at, score) = target.best(node, keys, items, min_samples, room)?;
-    Some((keys[at].code(), keys[at + 1].code(), score))
+    // Cuts that leave enough rows on both sides, by the key that comes after them.
+    let cuts = min_samples.max(1).saturating_sub(rows - count)..(count + 1).saturating_sub(min_samples.max(1));
+    if cuts.is_empty() {
+        return None;
+    }
+    let (at, score) = target.before(node, keys, items, cuts, room)?;
+    Some((if at == 0 { low } else { keys[at - 1].code() }, keys[at].code(), score))
 }
 
 struct Growth<'w, 'a, C: Code, T: Target> {

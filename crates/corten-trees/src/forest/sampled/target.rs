@@ -1,10 +1,13 @@
 //! What trees of drawn columns are grown for: classes, by Gini impurity.
 
+use std::ops::Range;
+
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::ordered::classes::{Classes, Room, Two};
 use super::super::ordered;
+use super::super::sort::Key;
 
 /// Classes whose weights are whole numbers.
 pub(crate) trait Target: ordered::Target {
@@ -12,6 +15,16 @@ pub(crate) trait Target: ordered::Target {
     fn item(&self, class: u32, weight: u32) -> Self::Item;
     /// Turns to a node of given class weights.
     fn turn(&self, node: &mut Self::Node, totals: impl Iterator<Item = (u32, u32)>) -> Stats;
+    /// The best of the cuts before some of the keys of all rows but those of the least code, in ascending order; and its
+    /// score.
+    fn before<K: Key>(
+        &self,
+        node: &Self::Node,
+        keys: &[K],
+        items: &[Self::Item],
+        cuts: Range<usize>,
+        room: &mut Self::Room,
+    ) -> Option<(usize, f64)>;
     /// Up to how many codes counting beats sorting so many rows.
     fn bins(&self, rows: usize) -> usize;
     /// The best cut of rows counted by code, all of which lie between two: the codes beside it, and its score.
@@ -25,6 +38,30 @@ pub(crate) trait Target: ordered::Target {
     ) -> Option<(u32, u32, f64)>;
 }
 
+/// Sums that are scored side by side.
+const LANES: usize = 8;
+
+/// The first greatest score of sums, whose number is a multiple of [`LANES`].
+#[inline(always)]
+fn first_best(sums: &[u64], score: impl Fn(u64) -> f64) -> Option<(usize, f64)> {
+    let (mut best, mut places) = ([f64::NEG_INFINITY; LANES], [u64::MAX; LANES]);
+    for (start, sums) in (0u64..).step_by(LANES).zip(sums.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            let score = score(sums[lane]);
+            let is_better = score > best[lane];
+            best[lane] = if is_better { score } else { best[lane] };
+            places[lane] = if is_better { start + lane as u64 } else { places[lane] };
+        }
+    }
+    let mut first = (f64::NEG_INFINITY, u64::MAX);
+    for (&score, &place) in best.iter().zip(&places) {
+        if score > first.0 || (score == first.0 && place < first.1) {
+            first = (score, place);
+        }
+    }
+    (first.1 != u64::MAX).then_some((first.1 as usize, first.0))
+}
+
 impl Target for Two {
     #[inline(always)]
     fn item(&self, class: u32, weight: u32) -> u64 {
@@ -34,6 +71,29 @@ impl Target for Two {
     #[inline(always)]
     fn turn(&self, node: &mut [u32; 2], totals: impl Iterator<Item = (u32, u32)>) -> Stats {
         ordered::Target::enter(self, node, totals.map(|(class, weight)| Self::item(class, weight)))
+    }
+
+    #[inline(always)]
+    fn before<K: Key>(
+        &self,
+        node: &[u32; 2],
+        keys: &[K],
+        items: &[u64],
+        cuts: Range<usize>,
+        sums: &mut Vec<u64>,
+    ) -> Option<(usize, f64)> {
+        sums.clear();
+        sums.resize(cuts.end.next_multiple_of(LANES), 0);
+        let mut sum = 0;
+        for at in (cuts.start..keys.len()).rev() {
+            sum += items[keys[at].place()];
+            let is_cut = (at == 0 || keys[at - 1].code() != keys[at].code()) & (at < cuts.end);
+            if let Some(upto) = sums.get_mut(at) {
+                // Of what is no cut, nothing: such a side has no score.
+                *upto = if is_cut { sum } else { 0 };
+            }
+        }
+        first_best(sums, |sum| splits::gini(sum as u32, (sum >> u32::BITS) as u32, *node))
     }
 
     #[inline(always)]
@@ -61,12 +121,13 @@ impl Target for Two {
             sum += *bin;
             *bin = sum;
         }
-        // After an empty bin stands the cut before it once more: of equal ones, the first is best.
-        let sums = &bins[..count - 1];
-        let (at, score) = splits::first_greatest(count - 1, |i| {
-            splits::gini(sums[i] as u32, (sums[i] >> u32::BITS) as u32, *node)
-        })?;
-        let more = bins[at + 1..].iter().take_while(|&&sum| sum == bins[at]).count();
+        let last = bins[count - 1];
+        // What is all is no cut. After an empty bin stands the cut before it once more: of equal ones, the first is best.
+        bins.resize(count.next_multiple_of(LANES), 0);
+        bins[count - 1] = 0;
+        let (at, score) = first_best(bins, |sum| splits::gini(sum as u32, (sum >> u32::BITS) as u32, *node))?;
+        bins[count - 1] = last;
+        let more = bins[at + 1..count].iter().take_while(|&&sum| sum == bins[at]).count();
         Some((low + at as u32, low + (at + 1 + more) as u32, score))
     }
 }
@@ -83,9 +144,38 @@ impl Target for Classes {
     }
 
     #[inline(always)]
+    fn before<K: Key>(
+        &self,
+        node: &Self::Node,
+        keys: &[K],
+        items: &[(u32, u32)],
+        cuts: Range<usize>,
+        room: &mut Room,
+    ) -> Option<(usize, f64)> {
+        room.reset(self.classes, keys.len());
+        let [weights, squares, crosses] = room.upto.each_mut().map(|upto| &mut upto[..keys.len()]);
+        let (mut weight, mut square, mut cross, mut first) = (0, 0, 0, keys.len());
+        for at in (cuts.start..keys.len()).rev() {
+            let (class, w) = items[keys[at].place()];
+            let (before, w) = (&mut room.left[class as usize], u64::from(w));
+            weight += w;
+            square += w * (2 * u64::from(*before) + w);
+            cross += w * u64::from(node.totals[class as usize]);
+            *before += w as u32;
+            // Written in any case, kept where a cut may be: no branch.
+            (weights[first - 1], squares[first - 1], crosses[first - 1]) = (weight, square, cross);
+            room.places[first - 1] = at as u32;
+            let other = at == 0 || keys[at - 1].code() != keys[at].code();
+            first -= usize::from(other & (at < cuts.end));
+        }
+        let (at, score) = node.best(room, first..keys.len(), |_| true)?;
+        Some((room.places[first + at] as usize, score))
+    }
+
+    #[inline(always)]
     fn bins(&self, rows: usize) -> usize {
-        // A bin costs as much as a row for each of a few classes.
-        4 * rows / self.classes.max(8)
+        // A bin costs as much as some rows for each of a few classes.
+        rows / self.classes.max(8)
     }
 
     #[inline(always)]
@@ -103,9 +193,7 @@ impl Target for Classes {
         for (&code, &(class, weight)) in codes.iter().zip(items) {
             room.bins[(code - low) as usize * classes + class as usize] += weight;
         }
-        room.left.clear();
-        room.left.resize(classes, 0);
-        room.upto.iter_mut().for_each(|upto| upto.resize(upto.len().max(count), 0));
+        room.reset(classes, count);
         let [weights, lefts, crosses] = room.upto.each_mut().map(|upto| &mut upto[..count]);
         let mut sum = 0;
         for (at, added) in room.bins.chunks_exact(classes).enumerate() {
