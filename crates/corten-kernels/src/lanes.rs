@@ -145,10 +145,11 @@ pub fn run<W: Work>(work: W) -> W::Out {
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod x86 {
     use core::arch::x86_64::{
-        _mm512_add_epi32, _mm512_alignr_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_i32gather_epi32, _mm512_loadu_pd, _mm512_loadu_si512,
-        _mm512_mask_compress_epi32, _mm512_mask_compress_pd, _mm512_mask_i32gather_epi32, _mm512_mask_reduce_max_epu32,
-        _mm512_mask_reduce_min_epu32, _mm512_mullo_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_pd,
-        _mm512_storeu_si512,
+        _mm512_add_epi32, _mm512_alignr_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask,
+        _mm512_i32gather_epi32, _mm512_loadu_pd, _mm512_loadu_si512, _mm512_mask_compress_epi32,
+        _mm512_mask_compress_pd, _mm512_mask_i32gather_epi32, _mm512_mask_reduce_max_epu32,
+        _mm512_mask_reduce_min_epu32, _mm512_mullo_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32,
+        _mm512_setzero_si512, _mm512_storeu_pd, _mm512_storeu_si512,
     };
 
     use super::{HALF, Lanes, Plain, SET, Work};

@@ -212,7 +212,12 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     };
     let threads = input.context.threads.max(1);
     let earlier = earlier(forest, input, &task, width)?;
-    let ranks = if forest.random { ranks::floats(input.x, threads, rules.max_features)? } else { None };
+    // Cuts that are drawn need codes in the order of numbers, not all of their ranks.
+    let ranks = match forest.random {
+        true => ranks::floats(input.x, threads, rules.max_features)?
+            .map_or_else(|| ranks::whole(input.x, threads), |r| Ok(Some(r)))?,
+        false => None,
+    };
     let ranks = ranks.map_or_else(|| ranks::rank(input.x, threads), Ok)?;
     input.context.cancel.check()?;
     let Grown { trees, summaries, oob } = match &ranks {

@@ -89,6 +89,8 @@ pub(crate) enum Scale {
     Values(Vec<f64>),
     /// 32-bit floats.
     Floats,
+    /// The numbers themselves.
+    Whole,
 }
 
 /// One column of codes.
@@ -107,6 +109,7 @@ impl<C: Code> Ranked<C> {
         match &self.scale {
             Scale::Values(values) => values[code as usize],
             Scale::Floats => f64::from(float(code)),
+            Scale::Whole => f64::from(code),
         }
     }
 
@@ -117,6 +120,10 @@ impl<C: Code> Ranked<C> {
         let (low, high) = (self.value(span.low), self.value(span.high));
         let between = low + (high - low) * share;
         match &self.scale {
+            Scale::Whole => {
+                let threshold = if between >= high { low } else { between };
+                (threshold, threshold as u32)
+            }
             Scale::Values(all) => {
                 let threshold = if between.is_nan() || between >= high { low } else { between };
                 let values = &all[span.low as usize..=span.high as usize];
@@ -309,6 +316,52 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     })
 }
 
+/// A sum with it has a number's whole part in its lowest bits.
+const SHIFT: f64 = (1u64 << 52) as f64;
+
+/// Whole numbers below 256 as bytes; says whether all are.
+fn bytes(values: &[f64], out: &mut [u8]) -> bool {
+    let mut fits = true;
+    for (byte, &x) in out.iter_mut().zip(values) {
+        let shifted = x + SHIFT;
+        let whole = shifted.to_bits().wrapping_sub(SHIFT.to_bits());
+        fits &= (shifted - SHIFT == x) & (whole <= u64::from(u8::MAX));
+        *byte = whole as u8;
+    }
+    fits
+}
+
+/// All columns as bytes, for trees that draw cuts; `None` where some number is no byte.
+///
+/// # Errors
+/// [`corten_core::Error::Column`] for text.
+pub(crate) fn whole(data: &Data<'_>, threads: usize) -> Result<Option<Ranks>> {
+    let (source, rows) = (Source::new(data)?, data.rows());
+    let Source::Table(columns) = &source else { return Ok(None) };
+    let made = parallel::map_blocks(threads, columns.len(), GROUP, |_, range| {
+        let mut codes = vec![vec![0u8; rows]; range.len()];
+        let mut block = [0.0; BLOCK];
+        for start in (0..rows).step_by(BLOCK) {
+            let end = (start + BLOCK).min(rows);
+            for (column, out) in columns[range.clone()].iter().zip(&mut codes) {
+                let block = &mut block[..end - start];
+                column.read_f64(start, block)?;
+                if !bytes(block, &mut out[start..end]) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(codes))
+    });
+    let mut all = Vec::with_capacity(columns.len());
+    for part in made {
+        let Some(codes) = part? else { return Ok(None) };
+        all.extend(codes.into_iter().map(|codes| Ranked { codes, scale: Scale::Whole, missing: NO_MISSING }));
+    }
+    let stride = all.len();
+    Ok(Some(Ranks::Byte(Table::of(all, rows, stride, threads))))
+}
+
 /// All columns as 32-bit floats, for trees that draw cuts in so many columns of a node; `None` where those are few of all,
 /// and ranks take less room, and where numbers are too large.
 ///
@@ -388,6 +441,10 @@ fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {
 }
 
 fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
+    let mut small = vec![0; values.len()];
+    if bytes(&values, &mut small) {
+        return Ok(by_byte(&small));
+    }
     let mut whole = true;
     for x in &mut values {
         if x.is_infinite() {
@@ -403,6 +460,19 @@ fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
     let (codes, distinct) = if whole { by_table(&values) } else { by_sort(&values) };
     let missing = if any_missing { distinct.len() as u32 } else { NO_MISSING };
     Ok(Ranked { codes, scale: Scale::Values(distinct), missing })
+}
+
+/// Ranks of bytes.
+fn by_byte(values: &[u8]) -> Ranked<u32> {
+    let mut ranks = [0u32; 1 << u8::BITS];
+    values.iter().for_each(|&x| ranks[usize::from(x)] = 1);
+    let mut distinct = Vec::new();
+    for (x, rank) in ranks.iter_mut().enumerate().filter(|(_, rank)| **rank == 1) {
+        *rank = distinct.len() as u32;
+        distinct.push(x as f64);
+    }
+    let codes = values.iter().map(|&x| ranks[usize::from(x)]).collect();
+    Ranked { codes, scale: Scale::Values(distinct), missing: NO_MISSING }
 }
 
 /// Ranks of small whole numbers.

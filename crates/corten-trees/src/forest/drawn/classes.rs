@@ -6,9 +6,9 @@
 use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 
+use super::super::columns::{self, Side};
 use super::super::finder::Stats;
 use super::super::purity::Purity;
-use super::super::columns::{self, Side};
 use super::Target;
 
 /// See the module.

@@ -3,9 +3,9 @@
 use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 
+use super::super::columns;
 use super::super::finder::Span;
 use super::super::ranks::{Code, NO_MISSING};
-use super::super::columns;
 use super::{Cut, Drawn, Part, Target};
 
 /// Columns whose codes are kept while a subtree is grown.

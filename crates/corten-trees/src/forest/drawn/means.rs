@@ -4,8 +4,8 @@ use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 use corten_kernels::vector;
 
-use super::super::finder::{self, Stats};
 use super::super::columns::{self, MOST, Side, by_width};
+use super::super::finder::{self, Stats};
 use super::Target;
 
 /// Rows that are summed side by side.

@@ -24,8 +24,8 @@ use super::grower::{PURE, Rules};
 use super::ranks::{Code, Table};
 use super::tree::{GrownTree, Node};
 
-pub(crate) use classes::Classes;
 use super::columns::Side;
+pub(crate) use classes::Classes;
 pub(crate) use means::Means;
 
 /// Columns a drawn one up to which all are looked at in one pass.

@@ -7,7 +7,7 @@ use corten_kernels::splits;
 use super::super::finder::Stats;
 use super::super::purity::{Gini, Purity};
 use super::super::sort::Key;
-use super::{Target, cuts};
+use super::{EIGHT, Target, cuts, fill, first_best};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
 pub(crate) struct Two;
@@ -40,6 +40,19 @@ fn gain(totals: &[u32], score: f64) -> f64 {
 fn value(totals: &[u32], out: &mut Vec<f64>) {
     let weight = f64::from(totals.iter().sum::<u32>());
     out.extend(totals.iter().map(|&t| f64::from(t) / weight));
+}
+
+/// The first of the best of so many cuts, from the weights on one side of each.
+#[inline(always)]
+pub(in super::super) fn best_of(node: &[u32; 2], sums: &[u64], cuts: usize) -> Option<(usize, f64)> {
+    let sums = sums.as_chunks::<EIGHT>().0;
+    first_best(cuts.div_ceil(EIGHT), |at| {
+        let (mut scores, sums) = ([0.0; EIGHT], &sums[at]);
+        for lane in 0..EIGHT {
+            scores[lane] = splits::gini(sums[lane] as u32, (sums[lane] >> u32::BITS) as u32, *node);
+        }
+        scores
+    })
 }
 
 impl Target for Two {
@@ -77,17 +90,15 @@ impl Target for Two {
         room: &mut Vec<u64>,
     ) -> Option<(usize, f64)> {
         let all = cuts(keys, min_samples);
-        room.resize(room.len().max(all.end), 0);
+        fill(room, all.len(), 0);
         let mut sum = 0;
-        for (key, upto) in keys[..all.end].iter().zip(&mut *room) {
+        keys[..all.start].iter().for_each(|key| sum += items[key.place()]);
+        for ((key, next), upto) in keys[all.clone()].iter().zip(&keys[all.start + 1..]).zip(&mut *room) {
             sum += items[key.place()];
-            *upto = sum;
+            // Of what is no cut, nothing: such a side has no score.
+            *upto = sum & u64::from(key.code() != next.code()).wrapping_neg();
         }
-        let (sums, keys, next) = (&room[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
-        let (at, score) = splits::first_greatest(all.len(), |i| {
-            let score = splits::gini(sums[i] as u32, (sums[i] >> u32::BITS) as u32, *node);
-            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
-        })?;
+        let (at, score) = best_of(node, room, all.len())?;
         Some((all.start + at, score))
     }
 
@@ -121,18 +132,21 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The first of the best of some cuts, and its score; `may` tells those that may be.
+    /// The first of the best of the cuts in a room from one place to another.
     #[inline(always)]
-    pub(in super::super) fn best(&self, room: &Room, all: Range<usize>, may: impl Fn(usize) -> bool) -> Option<(usize, f64)> {
-        let [weights, lefts, crosses] = &room.upto;
-        let (count, weights, lefts, crosses) = (all.len(), &weights[all.clone()], &lefts[all.clone()], &crosses[all]);
-        splits::first_greatest(count, |i| {
-            let (l, r) = (weights[i], u64::from(self.weight) - weights[i]);
-            // Of all weights less those on this side, class by class.
-            let rights = self.squares.wrapping_add(lefts[i]).wrapping_sub(crosses[i].wrapping_mul(2));
-            let score = splits::ratio(lefts[i] as f64, rights as f64, l as f64, r as f64);
-            if may(i) { score } else { f64::NEG_INFINITY }
-        })
+    pub(in super::super) fn best(&self, room: &Room, cuts: Range<usize>) -> Option<(usize, f64)> {
+        let [weights, squares, crosses] = room.upto.each_ref().map(|upto| upto[cuts.start..].as_chunks::<EIGHT>().0);
+        let (at, score) = first_best(cuts.len().div_ceil(EIGHT), |at| {
+            let (mut scores, weights, squares, crosses) = ([0.0; EIGHT], &weights[at], &squares[at], &crosses[at]);
+            for lane in 0..EIGHT {
+                let (l, r) = (weights[lane], u64::from(self.weight) - weights[lane]);
+                // Of all weights less those on this side, class by class.
+                let rest = self.squares.wrapping_add(squares[lane]).wrapping_sub(crosses[lane].wrapping_mul(2));
+                scores[lane] = splits::ratio(squares[lane] as f64, rest as f64, l as f64, r as f64);
+            }
+            scores
+        })?;
+        Some((cuts.start + at, score))
     }
 }
 
@@ -154,7 +168,11 @@ impl Room {
     pub(in super::super) fn reset(&mut self, classes: usize, cuts: usize) {
         self.left.clear();
         self.left.resize(classes, 0);
-        self.upto.iter_mut().for_each(|upto| upto.resize(upto.len().max(cuts), 0));
+        // Eights of cuts may start anywhere: as many as fill one stand behind the last.
+        self.upto.iter_mut().for_each(|upto| {
+            upto.resize(upto.len().max(cuts + EIGHT), 0);
+            upto[cuts..cuts + EIGHT].fill(0);
+        });
         self.places.resize(self.places.len().max(cuts), 0);
     }
 }
@@ -190,18 +208,18 @@ impl Target for Classes {
         room.reset(self.classes, all.end);
         let [weights, lefts, crosses] = room.upto.each_mut().map(|upto| &mut upto[..all.end]);
         let (mut weight, mut left, mut cross) = (0, 0, 0);
-        for (at, key) in keys[..all.end].iter().enumerate() {
+        for (at, (key, next)) in keys[..all.end].iter().zip(&keys[1..]).enumerate() {
             let (class, w) = items[key.place()];
             let (before, w) = (&mut room.left[class as usize], u64::from(w));
             weight += w;
             left += w * (2 * u64::from(*before) + w);
             cross += w * u64::from(node.totals[class as usize]);
             *before += w as u32;
-            (weights[at], lefts[at], crosses[at]) = (weight, left, cross);
+            // Of what is no cut, nothing: such a side has no score.
+            let is_cut = u64::from(key.code() != next.code()).wrapping_neg();
+            (weights[at], lefts[at], crosses[at]) = (weight & is_cut, left & is_cut, cross & is_cut);
         }
-        let (start, keys, next) = (all.start, &keys[all.clone()], &keys[all.start + 1..=all.end]);
-        let (at, score) = node.best(room, all, |i| keys[i].code() != next[i].code())?;
-        Some((start + at, score))
+        node.best(room, all)
     }
 
     #[inline(always)]

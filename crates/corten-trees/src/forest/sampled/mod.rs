@@ -173,8 +173,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         columns::part(lanes, &self.mask, &mut self.payloads[start..end], &mut self.spare);
         let left = columns::part(lanes, &self.mask, &mut self.rows[start..end], &mut self.spare);
         self.lead(at, &cut, 2 * left > end - start);
-        let child =
-            |is_left, start, end| Part { start, end, depth: depth + 1, parent: Some((at, is_left)), constant };
+        let child = |is_left, start, end| Part { start, end, depth: depth + 1, parent: Some((at, is_left)), constant };
         self.open.extend([child(false, start + left, end), child(true, start, start + left)]);
     }
 

@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use corten_kernels::splits;
-
 use super::super::finder::Stats;
-use super::super::ordered::classes::{Classes, Room, Two};
-use super::super::ordered;
+use super::super::ordered::classes::{Classes, Room, Two, best_of};
+use super::super::ordered::{self, fill};
 use super::super::sort::Key;
 
 /// Classes whose weights are whole numbers.
@@ -38,30 +36,6 @@ pub(crate) trait Target: ordered::Target {
     ) -> Option<(u32, u32, f64)>;
 }
 
-/// Sums that are scored side by side.
-const LANES: usize = 8;
-
-/// The first greatest score of sums, whose number is a multiple of [`LANES`].
-#[inline(always)]
-fn first_best(sums: &[u64], score: impl Fn(u64) -> f64) -> Option<(usize, f64)> {
-    let (mut best, mut places) = ([f64::NEG_INFINITY; LANES], [u64::MAX; LANES]);
-    for (start, sums) in (0u64..).step_by(LANES).zip(sums.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            let score = score(sums[lane]);
-            let is_better = score > best[lane];
-            best[lane] = if is_better { score } else { best[lane] };
-            places[lane] = if is_better { start + lane as u64 } else { places[lane] };
-        }
-    }
-    let mut first = (f64::NEG_INFINITY, u64::MAX);
-    for (&score, &place) in best.iter().zip(&places) {
-        if score > first.0 || (score == first.0 && place < first.1) {
-            first = (score, place);
-        }
-    }
-    (first.1 != u64::MAX).then_some((first.1 as usize, first.0))
-}
-
 impl Target for Two {
     #[inline(always)]
     fn item(&self, class: u32, weight: u32) -> u64 {
@@ -82,18 +56,17 @@ impl Target for Two {
         cuts: Range<usize>,
         sums: &mut Vec<u64>,
     ) -> Option<(usize, f64)> {
-        sums.clear();
-        sums.resize(cuts.end.next_multiple_of(LANES), 0);
+        let end = cuts.end;
+        fill(sums, end, 0);
+        sums[..cuts.start].fill(0);
         let mut sum = 0;
-        for at in (cuts.start..keys.len()).rev() {
+        keys[end..].iter().for_each(|key| sum += items[key.place()]);
+        for at in cuts.rev() {
             sum += items[keys[at].place()];
-            let is_cut = (at == 0 || keys[at - 1].code() != keys[at].code()) & (at < cuts.end);
-            if let Some(upto) = sums.get_mut(at) {
-                // Of what is no cut, nothing: such a side has no score.
-                *upto = if is_cut { sum } else { 0 };
-            }
+            // Of what is no cut, nothing: such a side has no score.
+            sums[at] = sum & u64::from(at == 0 || keys[at - 1].code() != keys[at].code()).wrapping_neg();
         }
-        first_best(sums, |sum| splits::gini(sum as u32, (sum >> u32::BITS) as u32, *node))
+        best_of(node, sums, end)
     }
 
     #[inline(always)]
@@ -121,13 +94,10 @@ impl Target for Two {
             sum += *bin;
             *bin = sum;
         }
-        let last = bins[count - 1];
         // What is all is no cut. After an empty bin stands the cut before it once more: of equal ones, the first is best.
-        bins.resize(count.next_multiple_of(LANES), 0);
-        bins[count - 1] = 0;
-        let (at, score) = first_best(bins, |sum| splits::gini(sum as u32, (sum >> u32::BITS) as u32, *node))?;
-        bins[count - 1] = last;
-        let more = bins[at + 1..count].iter().take_while(|&&sum| sum == bins[at]).count();
+        fill(bins, count - 1, 0);
+        let (at, score) = best_of(node, bins, count - 1)?;
+        let more = bins[at + 1..count - 1].iter().take_while(|&&sum| sum == bins[at]).count();
         Some((low + at as u32, low + (at + 1 + more) as u32, score))
     }
 }
@@ -168,8 +138,8 @@ impl Target for Classes {
             let other = at == 0 || keys[at - 1].code() != keys[at].code();
             first -= usize::from(other & (at < cuts.end));
         }
-        let (at, score) = node.best(room, first..keys.len(), |_| true)?;
-        Some((room.places[first + at] as usize, score))
+        let (at, score) = node.best(room, first..keys.len())?;
+        Some((room.places[at] as usize, score))
     }
 
     #[inline(always)]
@@ -208,8 +178,10 @@ impl Target for Classes {
             (weights[at], lefts[at], crosses[at]) = (sum, left, cross);
         }
         // After an empty bin stands the cut before it once more: of equal ones, the first is best.
-        let (at, score) = node.best(room, 0..count - 1, |_| true)?;
-        let weights = &room.upto[0][..count];
+        // What is all is no cut.
+        room.upto[0][count - 1] = 0;
+        let (at, score) = node.best(room, 0..count - 1)?;
+        let weights = &room.upto[0][..count - 1];
         let more = weights[at + 1..].iter().take_while(|&&weight| weight == weights[at]).count();
         Some((low + at as u32, low + (at + 1 + more) as u32, score))
     }

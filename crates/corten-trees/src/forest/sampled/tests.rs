@@ -43,9 +43,8 @@ fn same<C: Code>(table: &Table<C>, rules: &Rules, classes: usize, most_weight: u
         .map(|row| (row, stream.below(classes as u64) as u32, stream.below(most_weight + 1) as u32))
         .filter(|(_, _, weight)| *weight > 0)
         .collect();
-    let entry = |&(row, class, weight): &(u32, u32, u32)| {
-        Entry::new(row, Counts::<Gini>::payload(class, weight).unwrap())
-    };
+    let entry =
+        |&(row, class, weight): &(u32, u32, u32)| Entry::new(row, Counts::<Gini>::payload(class, weight).unwrap());
     let finder = &mut Counts::new(Gini, classes);
     let expected = Grower::new(table, rules, finder, Stream::new(3, 4), drawn.iter().map(entry).collect(), classes)
         .grow(&CancelToken::new())
