@@ -213,11 +213,13 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     let threads = input.context.threads.max(1);
     let earlier = earlier(forest, input, &task, width)?;
     // Cuts that are drawn need codes in the order of numbers, not all of their ranks.
-    let ranks = match forest.random {
-        true => ranks::floats(input.x, threads, rules.max_features)?
-            .map_or_else(|| ranks::whole(input.x, threads), |r| Ok(Some(r)))?,
-        false => None,
-    };
+    let mut ranks = None;
+    if forest.random {
+        ranks = ranks::floats(input.x, threads, rules.max_features)?;
+        if ranks.is_none() {
+            ranks = ranks::whole(input.x, threads)?;
+        }
+    }
     let ranks = ranks.map_or_else(|| ranks::rank(input.x, threads), Ok)?;
     input.context.cancel.check()?;
     let Grown { trees, summaries, oob } = match &ranks {

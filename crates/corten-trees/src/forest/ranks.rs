@@ -545,6 +545,22 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_whole_numbers_below_256() {
+        let numbers = [0.0, -0.0, 7.0, 255.0, 7.0];
+        let mut out = [0; 5];
+        assert!(bytes(&numbers, &mut out));
+        assert_eq!(out, [0, 0, 7, 255, 7]);
+        for x in [0.5, -1.0, 256.0, 1e300, f64::NAN, f64::INFINITY, 4_503_599_627_370_496.0] {
+            assert!(!bytes(&[1.0, x], &mut out[..2]), "{x}");
+        }
+        let Ranked { codes, scale: Scale::Values(distinct), missing } = by_byte(&out) else { panic!("ranks") };
+        assert_eq!((codes.len(), missing), (5, NO_MISSING));
+        assert!(out.iter().zip(codes).all(|(&x, code)| distinct[code as usize] == f64::from(x)));
+        let sparse = Data::Table(corten_core::Table::named(vec![Column::f64("x", vec![1.0, 2.5])]).unwrap());
+        assert!(whole(&sparse, 1).unwrap().is_none());
+    }
+
+    #[test]
     fn tables_and_sorts_rank_alike() {
         let values = [3.0, 0.0, f64::NAN, 7.0, 3.0, 65_000.0];
         assert_eq!(by_table(&values), by_sort(&values));

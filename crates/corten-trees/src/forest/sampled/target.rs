@@ -177,9 +177,8 @@ impl Target for Classes {
             sum += u64::from(weight);
             (weights[at], lefts[at], crosses[at]) = (sum, left, cross);
         }
-        // After an empty bin stands the cut before it once more: of equal ones, the first is best.
-        // What is all is no cut.
-        room.upto[0][count - 1] = 0;
+        // What is all is no cut. After an empty bin stands the cut before it once more: of equal ones, the first is best.
+        room.upto.iter_mut().for_each(|upto| upto[count - 1] = 0);
         let (at, score) = node.best(room, 0..count - 1)?;
         let weights = &room.upto[0][..count - 1];
         let more = weights[at + 1..].iter().take_while(|&&weight| weight == weights[at]).count();
