@@ -362,4 +362,41 @@ mod tests {
             assert_eq!(Both(codes, set, last, shift).run(Plain), expected);
         }
     }
+
+    struct Moved<'a>(&'a [u32; SET], usize);
+
+    impl Work for Moved<'_> {
+        type Out = [[u32; SET]; 5];
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Self::Out {
+            let Moved(codes, rows) = self;
+            let (words, bytes): (Vec<u16>, Vec<u8>) =
+                (0..rows as u32 * 3).map(|i| ((i * i) as u16, (i * i) as u8)).unzip();
+            let places = codes.map(|code| code % 80);
+            [
+                lanes.gather_u16(&words, 3, &places),
+                lanes.gather_u8(&bytes, 3, &places),
+                lanes.sorted(codes),
+                lanes.permuted(&places, codes),
+                lanes.sums_up_to(codes),
+            ]
+        }
+    }
+
+    #[test]
+    fn every_level_reads_narrow_codes_sorts_and_sums_as_loops_do() {
+        for seed in 0..200u64 {
+            let codes: Vec<u32> = (0..SET as u64).map(|i| corten_core::random::bits(seed, 2, i) as u32).collect();
+            let codes: &[u32; SET] = codes.first_chunk().unwrap();
+            // The last words of codes, and places beyond the end, are among them.
+            for rows in [0, 1, 40, 80, 200] {
+                assert_eq!(run(Moved(codes, rows)), Moved(codes, rows).run(Plain));
+            }
+            let [.., sorted, permuted, sums] = Moved(codes, 80).run(Plain);
+            assert!(sorted.is_sorted());
+            assert!((0..SET).all(|i| permuted[i] == codes[codes[i] as usize % SET] % 80));
+            assert_eq!(sums[SET - 1], codes.iter().fold(0, |sum: u32, x| sum.wrapping_add(*x)));
+        }
+    }
 }

@@ -45,13 +45,6 @@ macro_rules! best {
     }};
 }
 
-/// The first greatest of `n` scores, where any is above negative infinity: for work that is compiled as a whole for each
-/// [`Level`](crate::cpu::Level).
-#[inline(always)]
-pub fn first_greatest(n: usize, score: impl Fn(usize) -> f64) -> Option<(usize, f64)> {
-    best!(n, i => score(i))
-}
-
 /// `left / l + right / r`, with one division; NaN where `l` or `r` is 0.
 #[inline(always)]
 pub fn ratio(left: f64, right: f64, l: f64, r: f64) -> f64 {
