@@ -22,6 +22,14 @@ pub fn ascending(keys: &mut [u32]) {
     keys.sort_unstable();
 }
 
+/// Sorts sixteen integers in a register.
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn sixteen(keys: &[u32; 16]) -> [u32; 16] {
+    network::sixteen(keys)
+}
+
 /// A float, not NaN, as an integer of the same order; -0 comes before 0.
 #[inline]
 pub fn ordered(x: f64) -> u64 {
@@ -121,6 +129,15 @@ mod network {
             5..=8 => padded::<8>(keys),
             _ => padded::<16>(keys),
         }
+    }
+
+    /// Sorts one register's.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sixteen(keys: &[u32; LANES]) -> [u32; LANES] {
+        let mut out = [0; LANES];
+        store(&mut out, sorted(load(keys)));
+        out
     }
 
     /// Sorts in `R` registers, filled up with the greatest integer.

@@ -13,9 +13,10 @@ macro_rules! best {
         let n = $n;
         let mut scores = [f64::NEG_INFINITY; LANES];
         let mut places = [u64::MAX; LANES];
-        let full = n / LANES * LANES;
         let mut start = 0;
-        while start < full {
+        // The last eight overlap those before, where less than eight are left: a candidate looked at twice stays one.
+        while n >= LANES && start < n {
+            start = start.min(n - LANES);
             for lane in 0..LANES {
                 let $i = start + lane;
                 let score: f64 = $score;
@@ -25,11 +26,13 @@ macro_rules! best {
             }
             start += LANES;
         }
-        for lane in 0..n - full {
-            let $i = full + lane;
-            let score: f64 = $score;
-            if score > scores[lane] {
-                (scores[lane], places[lane]) = (score, $i as u64);
+        if n < LANES {
+            for lane in 0..n {
+                let $i = lane;
+                let score: f64 = $score;
+                if score > scores[lane] {
+                    (scores[lane], places[lane]) = (score, $i as u64);
+                }
             }
         }
         let mut best = (f64::NEG_INFINITY, u64::MAX);
@@ -40,13 +43,6 @@ macro_rules! best {
         }
         (best.1 != u64::MAX).then_some((best.1 as usize, best.0))
     }};
-}
-
-/// The first greatest of `n` scores, where any is above negative infinity: for work that is compiled as a whole for each
-/// [`Level`](crate::cpu::Level).
-#[inline(always)]
-pub fn first_greatest(n: usize, score: impl Fn(usize) -> f64) -> Option<(usize, f64)> {
-    best!(n, i => score(i))
 }
 
 /// `left / l + right / r`, with one division; NaN where `l` or `r` is 0.

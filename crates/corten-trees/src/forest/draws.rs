@@ -39,6 +39,90 @@ impl Draws {
     }
 }
 
+/// Draws columns without replacement in one sequence for all nodes, which come depth first.
+///
+/// As in scikit-learn, columns that don't vary count as drawn, but drawing goes on until one varies; those known not to
+/// vary stand in front, and aren't looked at again below.
+#[derive(Default)]
+pub(crate) struct Shuffled {
+    /// The columns, in the order in which draws leave them.
+    features: Vec<u32>,
+    /// Those that don't vary on the path to the node at hand.
+    constant: Vec<u32>,
+}
+
+/// The draws of a node.
+pub(crate) struct Turn {
+    known: usize,
+    remaining: usize,
+    visited: usize,
+    found_constant: usize,
+    drawn_constant: usize,
+    /// Where the column at hand stands.
+    at: usize,
+}
+
+impl Shuffled {
+    pub(crate) fn new(columns: usize) -> Self {
+        let features: Vec<u32> = (0..columns as u32).collect();
+        Self { constant: features.clone(), features }
+    }
+
+    /// All columns but the first ones.
+    pub(crate) fn after(&self, known: usize) -> &[u32] {
+        &self.features[known..]
+    }
+
+    /// The draws of a node of whose columns so many are known not to vary.
+    pub(crate) fn turn(&self, known: usize) -> Turn {
+        Turn { known, remaining: self.features.len(), visited: 0, found_constant: 0, drawn_constant: 0, at: 0 }
+    }
+
+    /// The next column, at least so many of them; it is to be given to [`Shuffled::skip`] or [`Shuffled::take`].
+    #[inline(always)]
+    pub(crate) fn next(&mut self, turn: &mut Turn, stream: &mut Stream, most: usize) -> Option<usize> {
+        while turn.remaining > turn.known + turn.found_constant
+            && (turn.visited < most || turn.visited <= turn.found_constant + turn.drawn_constant)
+        {
+            turn.visited += 1;
+            let span = (turn.remaining - turn.found_constant - turn.drawn_constant) as u64;
+            let at = turn.drawn_constant + stream.below(span) as usize;
+            if at < turn.known {
+                self.features.swap(turn.drawn_constant, at);
+                turn.drawn_constant += 1;
+                continue;
+            }
+            turn.at = at + turn.found_constant;
+            return Some(self.features[turn.at] as usize);
+        }
+        None
+    }
+
+    /// The column at hand doesn't vary.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, turn: &mut Turn) {
+        self.features.swap(turn.at, turn.known + turn.found_constant);
+        turn.found_constant += 1;
+    }
+
+    /// The column at hand varies.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, turn: &mut Turn) {
+        turn.remaining -= 1;
+        self.features.swap(turn.at, turn.remaining);
+    }
+
+    /// Ends the draws of a node; gives the number of columns known not to vary, for its children.
+    #[inline(always)]
+    pub(crate) fn end(&mut self, turn: &Turn) -> usize {
+        let (known, constant) = (turn.known, turn.known + turn.found_constant);
+        // Nodes below permute the front of the list; what was known here must stand there again for the sibling.
+        self.features[..known].copy_from_slice(&self.constant[..known]);
+        self.constant[known..constant].copy_from_slice(&self.features[known..constant]);
+        constant
+    }
+}
+
 /// The columns that don't vary on the path to a node, nor below it: a set of bits for each depth.
 pub(crate) struct Known {
     words: usize,

@@ -24,6 +24,7 @@ use super::prune::prune;
 use super::purity::{Entropy, Gini};
 use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
+use super::sampled::{self, Sampled};
 use super::tree::{GrownTree, Summary};
 
 /// Tells the stream of a tree's draws of columns apart from that of rows.
@@ -211,7 +212,14 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     };
     let threads = input.context.threads.max(1);
     let earlier = earlier(forest, input, &task, width)?;
-    let ranks = if forest.random { ranks::floats(input.x, threads, rules.max_features)? } else { None };
+    // Cuts that are drawn need codes in the order of numbers, not all of their ranks.
+    let mut ranks = None;
+    if forest.random {
+        ranks = ranks::floats(input.x, threads, rules.max_features)?;
+        if ranks.is_none() {
+            ranks = ranks::whole(input.x, threads)?;
+        }
+    }
     let ranks = ranks.map_or_else(|| ranks::rank(input.x, threads), Ok)?;
     input.context.cancel.check()?;
     let Grown { trees, summaries, oob } = match &ranks {
@@ -339,6 +347,9 @@ impl Plan<'_> {
         if let Some(orders) = orders
             && let Some(tree) = self.ordered(table, orders, &stream, counts.as_deref(), threads)
         {
+            return Ok((tree?, counts));
+        }
+        if let Some(tree) = self.sampled(table, &stream, counts.as_deref()) {
             return Ok((tree?, counts));
         }
         let tree = match self.task {
@@ -485,6 +496,32 @@ impl Plan<'_> {
             }
             Task::Numbers { .. } => None,
         }
+    }
+
+    /// A tree of the best cuts of columns that are drawn, where it is a simple one.
+    fn sampled<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
+        let Task::Classes { codes, labels } = self.task else { return None };
+        if self.entropy.is_some() || self.forest.balanced || !sampled::suits(self.rules, table) {
+            return None;
+        }
+        let whole = counts.or(self.whole.as_deref())?;
+        // Weights are summed in integers.
+        u32::try_from(whole.iter().map(|&w| u64::from(w)).sum::<u64>()).ok()?;
+        let (mut rows, mut payloads) = (Vec::with_capacity(whole.len()), Vec::with_capacity(whole.len()));
+        for (row, (&class, &weight)) in (0u32..).zip(codes.iter().zip(whole)) {
+            if weight > 0 {
+                rows.push(row);
+                payloads.push(sampled::payload(class, weight)?);
+            }
+        }
+        let (rows, classes) = ((rows, payloads), labels.len());
+        let stream = stream.clone();
+        Some(if classes == 2 {
+            Sampled::new(table, self.rules, stream, rows, ordered::Two, classes).grow(&self.context.cancel)
+        } else {
+            let target = ordered::Classes { classes };
+            Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
+        })
     }
 
     fn simple<C: Code>(

@@ -8,7 +8,7 @@ use corten_core::{CancelToken, Result};
 
 use corten_kernels::splits;
 
-use super::draws::Draws;
+use super::draws::{Draws, Shuffled};
 use super::few::Few;
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Side, Span, Stats};
 use super::lists::{self, Lists};
@@ -142,10 +142,8 @@ pub(crate) struct Grower<'a, C: Code> {
     wide: [Vec<u64>; 3],
     /// Where cuts are drawn, or all columns are looked at: how columns are drawn.
     draws: Option<Draws>,
-    /// The columns, in the order in which draws leave them.
-    features: Vec<u32>,
-    /// Those that don't vary on the path to the node at hand.
-    constant: Vec<u32>,
+    /// How they are otherwise.
+    shuffled: Shuffled,
     /// Weight of all rows.
     weight: f64,
     pub(super) tree: GrownTree,
@@ -160,9 +158,7 @@ impl<'a, C: Code> Grower<'a, C> {
         rows: Vec<Entry>,
         width: usize,
     ) -> Self {
-        let features: Vec<u32> = (0..table.columns.len() as u32).collect();
         let tree = GrownTree { width, ..GrownTree::default() };
-        let constant = features.clone();
         let few = Few::new(table, rules);
         Self {
             table,
@@ -178,8 +174,7 @@ impl<'a, C: Code> Grower<'a, C> {
             narrow: Default::default(),
             wide: Default::default(),
             draws: (rules.random || rules.max_features >= table.columns.len()).then(|| Draws::new(table.columns.len())),
-            features,
-            constant,
+            shuffled: Shuffled::new(table.columns.len()),
             weight: 0.0,
             tree,
         }
@@ -314,7 +309,7 @@ impl<'a, C: Code> Grower<'a, C> {
     fn search(&mut self, at: u32, part: &Part) -> Option<Found> {
         let known = part.constant;
         if let (Some(lists), Some(split)) = (&mut self.lists, part.split) {
-            lists.finish(split, &self.features[known..]);
+            lists.finish(split, self.shuffled.after(known));
         }
         let (best, constant) =
             self.draw_columns(self.draw_place(at, part), known, |grower, feature| grower.look(feature, part));
@@ -342,30 +337,16 @@ impl<'a, C: Code> Grower<'a, C> {
         if let Some(draws) = self.draws.take() {
             return (self.draw_afresh(place, draws, look), 0);
         }
-        let (mut remaining, mut visited) = (self.features.len(), 0);
-        let (mut found_constant, mut drawn_constant) = (0, 0);
+        let mut shuffled = std::mem::take(&mut self.shuffled);
+        let mut turn = shuffled.turn(known);
         let mut best: Option<(usize, T)> = None;
-        while remaining > known + found_constant
-            && (visited < self.rules.max_features || visited <= found_constant + drawn_constant)
-        {
-            visited += 1;
-            let span = (remaining - found_constant - drawn_constant) as u64;
-            let mut at = drawn_constant + self.stream.below(span) as usize;
-            if at < known {
-                self.features.swap(drawn_constant, at);
-                drawn_constant += 1;
-                continue;
-            }
-            at += found_constant;
-            let feature = self.features[at] as usize;
+        while let Some(feature) = shuffled.next(&mut turn, &mut self.stream, self.rules.max_features) {
             let look = look(self, feature);
             if matches!(look, Look::Constant) {
-                self.features.swap(at, known + found_constant);
-                found_constant += 1;
+                shuffled.skip(&mut turn);
                 continue;
             }
-            remaining -= 1;
-            self.features.swap(at, remaining);
+            shuffled.take(&mut turn);
             if let Look::Cut(Some(cut)) = look
                 && best.is_none_or(|(_, b)| cut.score() > b.score())
             {
@@ -375,10 +356,8 @@ impl<'a, C: Code> Grower<'a, C> {
                 }
             }
         }
-        let constant = known + found_constant;
-        // Nodes below permute the front of the list; what was known here must stand there again for the sibling.
-        self.features[..known].copy_from_slice(&self.constant[..known]);
-        self.constant[known..constant].copy_from_slice(&self.features[known..constant]);
+        let constant = shuffled.end(&turn);
+        self.shuffled = shuffled;
         (best, constant)
     }
 

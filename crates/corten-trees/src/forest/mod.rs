@@ -4,7 +4,9 @@
 //! that lie in the node, as in Breiman, Friedman, Olshen & Stone, "Classification and regression trees" (1984).
 
 mod absolute;
+mod blocks;
 mod classes;
+mod columns;
 mod counts;
 mod drawn;
 mod draws;
@@ -23,6 +25,7 @@ pub(crate) mod prune;
 mod purity;
 pub(crate) mod ranks;
 mod sample;
+mod sampled;
 mod sort;
 pub(crate) mod tree;
 

@@ -2,8 +2,10 @@
 //! integers of the same order as 32-bit floats.
 
 use corten_core::{Column, Data, Result};
+use corten_kernels::lanes::Lanes;
 use corten_kernels::parallel;
 use corten_kernels::sort;
+use corten_kernels::splits::SET;
 
 use super::finder::{Entry, Span};
 use crate::source::Source;
@@ -35,6 +37,9 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
     fn new(rank: u32) -> Self;
     fn get(self) -> u32;
 
+    /// Sixteen codes at rows times a stride; 0 where that lies beyond the end.
+    fn gather<L: Lanes>(lanes: L, codes: &[Self], stride: u32, rows: &[u32; SET]) -> [u32; SET];
+
     /// Codes as they are, where they are of 32 bits.
     fn words(_codes: &[Self]) -> Option<&[u32]> {
         None
@@ -42,7 +47,7 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
 }
 
 macro_rules! code {
-    ($type:ty, $limit:expr $(, $words:item)?) => {
+    ($type:ty, $limit:expr, $gather:ident $(, $words:item)?) => {
         impl Code for $type {
             const LIMIT: usize = $limit;
 
@@ -56,16 +61,22 @@ macro_rules! code {
                 self as u32
             }
 
+            #[inline(always)]
+            fn gather<L: Lanes>(lanes: L, codes: &[Self], stride: u32, rows: &[u32; SET]) -> [u32; SET] {
+                lanes.$gather(codes, stride, rows)
+            }
+
             $($words)?
         }
     };
 }
 
-code!(u8, 1 << 8);
-code!(u16, 1 << 16);
+code!(u8, 1 << 8, gather_u8);
+code!(u16, 1 << 16, gather_u16);
 code!(
     u32,
     u32::MAX as usize - 1,
+    gather,
     #[inline(always)]
     fn words(codes: &[Self]) -> Option<&[u32]> {
         Some(codes)
@@ -78,6 +89,8 @@ pub(crate) enum Scale {
     Values(Vec<f64>),
     /// 32-bit floats.
     Floats,
+    /// The numbers themselves.
+    Whole,
 }
 
 /// One column of codes.
@@ -96,6 +109,7 @@ impl<C: Code> Ranked<C> {
         match &self.scale {
             Scale::Values(values) => values[code as usize],
             Scale::Floats => f64::from(float(code)),
+            Scale::Whole => f64::from(code),
         }
     }
 
@@ -106,6 +120,10 @@ impl<C: Code> Ranked<C> {
         let (low, high) = (self.value(span.low), self.value(span.high));
         let between = low + (high - low) * share;
         match &self.scale {
+            Scale::Whole => {
+                let threshold = if between >= high { low } else { between };
+                (threshold, threshold as u32)
+            }
             Scale::Values(all) => {
                 let threshold = if between.is_nan() || between >= high { low } else { between };
                 let values = &all[span.low as usize..=span.high as usize];
@@ -298,6 +316,52 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     })
 }
 
+/// A sum with it has a number's whole part in its lowest bits.
+const SHIFT: f64 = (1u64 << 52) as f64;
+
+/// Whole numbers below 256 as bytes; says whether all are.
+fn bytes(values: &[f64], out: &mut [u8]) -> bool {
+    let mut fits = true;
+    for (byte, &x) in out.iter_mut().zip(values) {
+        let shifted = x + SHIFT;
+        let whole = shifted.to_bits().wrapping_sub(SHIFT.to_bits());
+        fits &= (shifted - SHIFT == x) & (whole <= u64::from(u8::MAX));
+        *byte = whole as u8;
+    }
+    fits
+}
+
+/// All columns as bytes, for trees that draw cuts; `None` where some number is no byte.
+///
+/// # Errors
+/// [`corten_core::Error::Column`] for text.
+pub(crate) fn whole(data: &Data<'_>, threads: usize) -> Result<Option<Ranks>> {
+    let (source, rows) = (Source::new(data)?, data.rows());
+    let Source::Table(columns) = &source else { return Ok(None) };
+    let made = parallel::map_blocks(threads, columns.len(), GROUP, |_, range| {
+        let mut codes = vec![vec![0u8; rows]; range.len()];
+        let mut block = [0.0; BLOCK];
+        for start in (0..rows).step_by(BLOCK) {
+            let end = (start + BLOCK).min(rows);
+            for (column, out) in columns[range.clone()].iter().zip(&mut codes) {
+                let block = &mut block[..end - start];
+                column.read_f64(start, block)?;
+                if !bytes(block, &mut out[start..end]) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(codes))
+    });
+    let mut all = Vec::with_capacity(columns.len());
+    for part in made {
+        let Some(codes) = part? else { return Ok(None) };
+        all.extend(codes.into_iter().map(|codes| Ranked { codes, scale: Scale::Whole, missing: NO_MISSING }));
+    }
+    let stride = all.len();
+    Ok(Some(Ranks::Byte(Table::of(all, rows, stride, threads))))
+}
+
 /// All columns as 32-bit floats, for trees that draw cuts in so many columns of a node; `None` where those are few of all,
 /// and ranks take less room, and where numbers are too large.
 ///
@@ -377,6 +441,10 @@ fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {
 }
 
 fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
+    let mut small = vec![0; values.len()];
+    if bytes(&values, &mut small) {
+        return Ok(by_byte(&small));
+    }
     let mut whole = true;
     for x in &mut values {
         if x.is_infinite() {
@@ -392,6 +460,19 @@ fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
     let (codes, distinct) = if whole { by_table(&values) } else { by_sort(&values) };
     let missing = if any_missing { distinct.len() as u32 } else { NO_MISSING };
     Ok(Ranked { codes, scale: Scale::Values(distinct), missing })
+}
+
+/// Ranks of bytes.
+fn by_byte(values: &[u8]) -> Ranked<u32> {
+    let mut ranks = [0u32; 1 << u8::BITS];
+    values.iter().for_each(|&x| ranks[usize::from(x)] = 1);
+    let mut distinct = Vec::new();
+    for (x, rank) in ranks.iter_mut().enumerate().filter(|(_, rank)| **rank == 1) {
+        *rank = distinct.len() as u32;
+        distinct.push(x as f64);
+    }
+    let codes = values.iter().map(|&x| ranks[usize::from(x)]).collect();
+    Ranked { codes, scale: Scale::Values(distinct), missing: NO_MISSING }
 }
 
 /// Ranks of small whole numbers.
@@ -461,6 +542,22 @@ mod tests {
         }
         let large = Column::f64("x", vec![1e39]);
         assert!(float_columns(&[large], 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn bytes_are_whole_numbers_below_256() {
+        let numbers = [0.0, -0.0, 7.0, 255.0, 7.0];
+        let mut out = [0; 5];
+        assert!(bytes(&numbers, &mut out));
+        assert_eq!(out, [0, 0, 7, 255, 7]);
+        for x in [0.5, -1.0, 256.0, 1e300, f64::NAN, f64::INFINITY, 4_503_599_627_370_496.0] {
+            assert!(!bytes(&[1.0, x], &mut out[..2]), "{x}");
+        }
+        let Ranked { codes, scale: Scale::Values(distinct), missing } = by_byte(&out) else { panic!("ranks") };
+        assert_eq!((codes.len(), missing), (5, NO_MISSING));
+        assert!(out.iter().zip(codes).all(|(&x, code)| distinct[code as usize] == f64::from(x)));
+        let sparse = Data::Table(corten_core::Table::named(vec![Column::f64("x", vec![1.0, 2.5])]).unwrap());
+        assert!(whole(&sparse, 1).unwrap().is_none());
     }
 
     #[test]

@@ -6,9 +6,10 @@
 use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 
+use super::super::columns::{self, Side};
 use super::super::finder::Stats;
 use super::super::purity::Purity;
-use super::{Side, Target, columns};
+use super::Target;
 
 /// See the module.
 pub(crate) struct Classes<P: Purity> {

@@ -3,9 +3,10 @@
 use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 
-use super::super::finder::{self, Span};
+use super::super::columns;
+use super::super::finder::Span;
 use super::super::ranks::{Code, NO_MISSING};
-use super::{Cut, Drawn, Part, Target, columns};
+use super::{Cut, Drawn, Part, Target};
 
 /// Columns whose codes are kept while a subtree is grown.
 const COLUMNS: usize = 64;
@@ -16,7 +17,7 @@ pub(super) struct Few {
     codes: Vec<[u32; SET]>,
     made: Vec<u32>,
     subtree: u32,
-    /// The subtree's rows, and any behind them.
+    /// The subtree's rows, and the first one behind them.
     rows: [u32; SET],
     open: Vec<(Part, u16)>,
 }
@@ -35,6 +36,7 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
         self.target.few_load(root.start, root.end);
         self.few.subtree += 1;
         let rows = &self.rows[root.start..root.end];
+        self.few.rows = [rows[0]; SET];
         self.few.rows[..rows.len()].copy_from_slice(rows);
         self.few.open.push((root, u16::MAX >> (SET - (root.end - root.start))));
         while let Some((part, set)) = self.few.open.pop() {
@@ -66,7 +68,7 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
                 continue;
             }
             let table = self.table;
-            let codes = self.codes_of_few(lanes, feature, root, set);
+            let codes = self.codes_of_few(lanes, feature, root);
             let column = &table.columns[feature];
             let there =
                 if column.missing == NO_MISSING { set } else { lanes.up_to(codes, column.missing - 1, 0) & set };
@@ -95,24 +97,16 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
         best.filter(|(cut, _)| self.is_worth(cut.score))
     }
 
-    /// The codes in a column of a subtree's rows, or at least of those of a set.
+    /// The codes in a column of a subtree's rows.
     #[inline(always)]
-    fn codes_of_few<L: Lanes>(&mut self, lanes: L, feature: usize, root: &Part, set: u16) -> &[u32; SET] {
-        let rows = &self.rows[root.start..root.end];
-        let (codes, stride) = self.table.column(feature, rows.len());
-        let code = |row: u32| codes[row as usize * stride].get();
-        if self.few.made.len() < self.table.columns.len() {
-            let out = &mut self.few.codes[0];
-            finder::members(set).for_each(|lane| out[lane] = code(rows[lane]));
-            return out;
-        }
-        let out = &mut self.few.codes[feature];
-        if self.few.made[feature] != self.few.subtree {
-            self.few.made[feature] = self.few.subtree;
-            match C::words(codes) {
-                Some(words) => *out = lanes.gather(words, stride as u32, &self.few.rows),
-                None => out.iter_mut().zip(rows).for_each(|(out, &row)| *out = code(row)),
-            }
+    fn codes_of_few<L: Lanes>(&mut self, lanes: L, feature: usize, root: &Part) -> &[u32; SET] {
+        let kept = self.few.made.len() == self.table.columns.len();
+        let at = if kept { feature } else { 0 };
+        let out = &mut self.few.codes[at];
+        if !kept || self.few.made[at] != self.few.subtree {
+            self.few.made[at] = self.few.subtree;
+            let (codes, stride) = self.blocks.column(self.table, feature, root.end - root.start);
+            *out = C::gather(lanes, codes, stride as u32, &self.few.rows);
         }
         out
     }

@@ -4,9 +4,9 @@ use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 use corten_kernels::vector;
 
+use super::super::columns::{self, MOST, Side, by_width};
 use super::super::finder::{self, Stats};
-use super::columns::{self, MOST, by_width};
-use super::{Side, Target};
+use super::Target;
 
 /// Rows that are summed side by side.
 const LANES: usize = 8;

@@ -6,7 +6,6 @@
 //! numbers of rows, several outputs, other losses.
 
 pub(super) mod classes;
-mod columns;
 mod few;
 mod means;
 #[cfg(test)]
@@ -17,14 +16,16 @@ use corten_core::{CancelToken, Result};
 use corten_kernels::lanes::{self, Lanes, Work};
 use corten_kernels::splits::SET;
 
+use super::blocks::Blocks;
+use super::columns;
 use super::draws::{Draws, Known};
 use super::finder::Stats;
 use super::grower::{PURE, Rules};
 use super::ranks::{Code, Table};
 use super::tree::{GrownTree, Node};
 
+use super::columns::Side;
 pub(crate) use classes::Classes;
-pub(crate) use columns::Side;
 pub(crate) use means::Means;
 
 /// Columns a drawn one up to which all are looked at in one pass.
@@ -92,6 +93,7 @@ pub(crate) struct Drawn<'a, C: Code, T: Target> {
     stream: Stream,
     target: T,
     rows: Vec<u32>,
+    blocks: Blocks<C>,
     draws: Draws,
     known: Known,
     /// Codes of a node's rows in the column at hand, and in that of the best cut.
@@ -128,6 +130,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
             rules,
             stream,
             rows,
+            blocks: Blocks::new(),
             draws: Draws::new(columns),
             known: Known::new(columns),
             codes: Default::default(),
@@ -154,6 +157,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
     fn all<L: Lanes>(&mut self, lanes: L, cancel: &CancelToken) -> Result<()> {
         self.open.push(Part { start: 0, end: self.rows.len(), depth: 0, parent: None });
         while let Some(part) = self.open.pop() {
+            self.blocks.enter(self.table, &mut self.rows[part.start..part.end], self.open.len());
             if part.end - part.start <= SET {
                 self.subtree(lanes, part);
                 continue;
@@ -201,8 +205,8 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
             if self.known.has(feature) {
                 continue;
             }
-            let (low, high) =
-                columns::gather(lanes, self.table, feature, &self.rows[part.start..part.end], &mut self.codes[0]);
+            let codes = self.blocks.column(self.table, feature, rows);
+            let (low, high) = columns::gather(lanes, codes, &self.rows[part.start..part.end], &mut self.codes[0]);
             let column = &self.table.columns[feature];
             let span = columns::span(low, high, column.missing, &self.codes[0]);
             if span.is_constant() {
@@ -228,7 +232,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
     fn search_at_once<L: Lanes>(&mut self, lanes: L, part: Part, stream: &mut Stream) -> Option<Cut> {
         let rows = &self.rows[part.start..part.end];
         let width = self.table.stride;
-        let records = C::words(&self.table.by_row)?;
+        let records = C::words(self.blocks.records(self.table))?;
         let (low, high) = columns::spans(records, width, rows);
         let mut sides = [[0; columns::MOST]; 2];
         self.cuts.clear();
@@ -238,7 +242,8 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
             visited += 1;
             let column = &self.table.columns[feature];
             if high[feature] == column.missing {
-                columns::gather(lanes, self.table, feature, rows, &mut self.codes[0]);
+                let codes = self.blocks.column(self.table, feature, rows.len());
+                columns::gather(lanes, codes, rows, &mut self.codes[0]);
             }
             let span = columns::span(low[feature], high[feature], column.missing, &self.codes[0]);
             if span.is_constant() {
@@ -258,7 +263,8 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
             }
         }
         if let Some(cut) = best {
-            columns::gather(lanes, self.table, cut.feature, rows, &mut self.codes[1]);
+            let codes = self.blocks.column(self.table, cut.feature, rows.len());
+            columns::gather(lanes, codes, rows, &mut self.codes[1]);
         }
         best
     }

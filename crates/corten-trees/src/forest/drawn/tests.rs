@@ -111,6 +111,30 @@ fn trees_are_those_of_the_other_grower() {
 }
 
 #[test]
+fn whole_numbers_and_their_ranks_give_the_same_trees() {
+    let mut stream = Stream::new(8, 0);
+    let mut column =
+        |at: usize| Column::f64(at, (0..N).map(|_| (3 * stream.below(at as u64 % 80 + 1)) as f64).collect::<Vec<_>>());
+    let data = Data::Table(Rows::named((0..90).map(&mut column).collect()).unwrap());
+    let (Ranks::Byte(ranks), Some(Ranks::Byte(whole))) =
+        (ranks::rank(&data, 1).unwrap(), ranks::whole(&data, 1).unwrap())
+    else {
+        panic!("bytes")
+    };
+    for (max_features, leaf) in [(1, 1), (9, 1), (90, 4)] {
+        let rules = rules(max_features, leaf);
+        same_classes(&whole, &rules);
+        same_means(&whole, &rules);
+        let grown = |table: &Table<u8>| {
+            let codes: Vec<u32> = (0..N as u32).map(|row| row * 7 % 11 % 3).collect();
+            let rows = classes::sorted(&codes, 3);
+            drawn(table, &rules, Classes::new(Gini, 3, &codes, &rows), rows, 3)
+        };
+        assert!(grown(&whole) == grown(&ranks));
+    }
+}
+
+#[test]
 fn limits_of_depth_and_gain_hold() {
     let data = data(5, false);
     let Ranks::Narrow(table) = ranks::rank(&data, 1).unwrap() else { panic!("many values") };

@@ -1,11 +1,13 @@
 //! Classification by Gini impurity where weights are whole numbers.
 
+use std::ops::Range;
+
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::purity::{Gini, Purity};
 use super::super::sort::Key;
-use super::{Target, cuts};
+use super::{EIGHT, Target, cuts, fill, first_best};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
 pub(crate) struct Two;
@@ -38,6 +40,19 @@ fn gain(totals: &[u32], score: f64) -> f64 {
 fn value(totals: &[u32], out: &mut Vec<f64>) {
     let weight = f64::from(totals.iter().sum::<u32>());
     out.extend(totals.iter().map(|&t| f64::from(t) / weight));
+}
+
+/// The first of the best of so many cuts, from the weights on one side of each.
+#[inline(always)]
+pub(in super::super) fn best_of(node: &[u32; 2], sums: &[u64], cuts: usize) -> Option<(usize, f64)> {
+    let sums = sums.as_chunks::<EIGHT>().0;
+    first_best(cuts.div_ceil(EIGHT), |at| {
+        let (mut scores, sums) = ([0.0; EIGHT], &sums[at]);
+        for lane in 0..EIGHT {
+            scores[lane] = splits::gini(sums[lane] as u32, (sums[lane] >> u32::BITS) as u32, *node);
+        }
+        scores
+    })
 }
 
 impl Target for Two {
@@ -75,17 +90,15 @@ impl Target for Two {
         room: &mut Vec<u64>,
     ) -> Option<(usize, f64)> {
         let all = cuts(keys, min_samples);
-        room.resize(room.len().max(all.end), 0);
+        fill(room, all.len(), 0);
         let mut sum = 0;
-        for (key, upto) in keys[..all.end].iter().zip(&mut *room) {
+        keys[..all.start].iter().for_each(|key| sum += items[key.place()]);
+        for ((key, next), upto) in keys[all.clone()].iter().zip(&keys[all.start + 1..]).zip(&mut *room) {
             sum += items[key.place()];
-            *upto = sum;
+            // Of what is no cut, nothing: such a side has no score.
+            *upto = sum & u64::from(key.code() != next.code()).wrapping_neg();
         }
-        let (sums, keys, next) = (&room[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
-        let (at, score) = splits::first_greatest(all.len(), |i| {
-            let score = splits::gini(sums[i] as u32, (sums[i] >> u32::BITS) as u32, *node);
-            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
-        })?;
+        let (at, score) = best_of(node, room, all.len())?;
         Some((all.start + at, score))
     }
 
@@ -113,17 +126,55 @@ pub(crate) struct Classes {
 /// Of any number of classes.
 #[derive(Clone, Default)]
 pub(crate) struct Node {
-    totals: Vec<u32>,
+    pub(in super::super) totals: Vec<u32>,
     weight: u32,
     squares: u64,
+}
+
+impl Node {
+    /// The first of the best of the cuts in a room from one place to another.
+    #[inline(always)]
+    pub(in super::super) fn best(&self, room: &Room, cuts: Range<usize>) -> Option<(usize, f64)> {
+        let [weights, squares, crosses] = room.upto.each_ref().map(|upto| upto[cuts.start..].as_chunks::<EIGHT>().0);
+        let (at, score) = first_best(cuts.len().div_ceil(EIGHT), |at| {
+            let (mut scores, weights, squares, crosses) = ([0.0; EIGHT], &weights[at], &squares[at], &crosses[at]);
+            for lane in 0..EIGHT {
+                let (l, r) = (weights[lane], u64::from(self.weight) - weights[lane]);
+                // Of all weights less those on this side, class by class.
+                let rest = self.squares.wrapping_add(squares[lane]).wrapping_sub(crosses[lane].wrapping_mul(2));
+                scores[lane] = splits::ratio(squares[lane] as f64, rest as f64, l as f64, r as f64);
+            }
+            scores
+        })?;
+        Some((cuts.start + at, score))
+    }
 }
 
 /// Room for a search.
 #[derive(Default)]
 pub(crate) struct Room {
-    left: Vec<u32>,
-    /// Weights on the left of each cut, and sums of squares on both sides.
-    upto: Vec<(u32, u64, u64)>,
+    pub(in super::super) left: Vec<u32>,
+    /// On one side of each cut the weights, and sums over classes of their squares, and of products with those of all.
+    pub(in super::super) upto: [Vec<u64>; 3],
+    /// The keys that cuts come before.
+    pub(in super::super) places: Vec<u32>,
+    /// Weights of each class by code.
+    pub(in super::super) bins: Vec<u32>,
+}
+
+impl Room {
+    /// Makes room for cuts; nothing is on the left.
+    #[inline(always)]
+    pub(in super::super) fn reset(&mut self, classes: usize, cuts: usize) {
+        self.left.clear();
+        self.left.resize(classes, 0);
+        // Eights of cuts may start anywhere: as many as fill one stand behind the last.
+        self.upto.iter_mut().for_each(|upto| {
+            upto.resize(upto.len().max(cuts + EIGHT), 0);
+            upto[cuts..cuts + EIGHT].fill(0);
+        });
+        self.places.resize(self.places.len().max(cuts), 0);
+    }
 }
 
 impl Target for Classes {
@@ -154,28 +205,21 @@ impl Target for Classes {
         room: &mut Room,
     ) -> Option<(usize, f64)> {
         let all = cuts(keys, min_samples);
-        let Room { left, upto } = room;
-        upto.resize(upto.len().max(all.end), (0, 0, 0));
-        left.clear();
-        left.resize(self.classes, 0);
-        let (mut weight, mut lefts, mut rights) = (0, 0, node.squares);
-        for (key, upto) in keys[..all.end].iter().zip(&mut *upto) {
+        room.reset(self.classes, all.end);
+        let [weights, lefts, crosses] = room.upto.each_mut().map(|upto| &mut upto[..all.end]);
+        let (mut weight, mut left, mut cross) = (0, 0, 0);
+        for (at, (key, next)) in keys[..all.end].iter().zip(&keys[1..]).enumerate() {
             let (class, w) = items[key.place()];
-            let (l, all) = (&mut left[class as usize], node.totals[class as usize]);
-            let (before, after) = (*l, *l + w);
-            *l = after;
+            let (before, w) = (&mut room.left[class as usize], u64::from(w));
             weight += w;
-            Gini.change(&mut lefts, before, after);
-            Gini.change(&mut rights, all - before, all - after);
-            *upto = (weight, lefts, rights);
+            left += w * (2 * u64::from(*before) + w);
+            cross += w * u64::from(node.totals[class as usize]);
+            *before += w as u32;
+            // Of what is no cut, nothing: such a side has no score.
+            let is_cut = u64::from(key.code() != next.code()).wrapping_neg();
+            (weights[at], lefts[at], crosses[at]) = (weight & is_cut, left & is_cut, cross & is_cut);
         }
-        let (sums, keys, next) = (&upto[all.clone()], &keys[all.clone()], &keys[all.start + 1..=all.end]);
-        let (at, score) = splits::first_greatest(all.len(), |i| {
-            let (weight, left, right) = sums[i];
-            let score = splits::ratio(left as f64, right as f64, f64::from(weight), f64::from(node.weight - weight));
-            if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score }
-        })?;
-        Some((all.start + at, score))
+        node.best(room, all)
     }
 
     #[inline(always)]

@@ -1,12 +1,10 @@
 //! Regression by squared error of one output.
 
-use std::ops::Range;
-
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::sort::Key;
-use super::{Target, cuts};
+use super::{EIGHT, Target, cuts, fill, first_best};
 
 /// Targets, less a mean that was taken off them; see [`super::Target`].
 pub(crate) struct Even {
@@ -83,14 +81,22 @@ impl Target for Even {
         room: &mut Vec<f64>,
     ) -> Option<(usize, f64)> {
         let all = cuts(keys, min_samples);
-        room.resize(room.len().max(all.end), 0.0);
+        fill(room, all.len(), f64::NAN);
         let mut sum = 0.0;
-        for (key, upto) in keys[..all.end].iter().zip(&mut *room) {
+        keys[..all.start].iter().for_each(|key| sum += items[key.place()]);
+        for ((key, next), upto) in keys[all.clone()].iter().zip(&keys[all.start + 1..]).zip(&mut *room) {
             sum += items[key.place()];
-            *upto = sum;
+            *upto = sum_of_cut(sum, key, next);
         }
-        let (start, sums) = (all.start, &room[all.clone()]);
-        greatest(keys, all, |i| node.ratio(sums[i], f64::from((start + i + 1) as u32)))
+        let (sums, first) = (room.as_chunks::<EIGHT>().0, all.start + 1);
+        let (at, score) = first_best(all.len().div_ceil(EIGHT), |at| {
+            let (mut scores, sums) = ([0.0; EIGHT], &sums[at]);
+            for lane in 0..EIGHT {
+                scores[lane] = node.ratio(sums[lane], f64::from((first + at * EIGHT + lane) as u32));
+            }
+            scores
+        })?;
+        Some((all.start + at, score))
     }
 
     #[inline(always)]
@@ -109,20 +115,17 @@ impl Target for Even {
     }
 }
 
-/// The first of the best cuts after some keys, none of them between keys that are alike: after which key, and its score.
+/// A sum, or NaN, whose score is none, where no cut may come between two keys.
 #[inline(always)]
-fn greatest<K: Key>(keys: &[K], all: Range<usize>, score: impl Fn(usize) -> f64) -> Option<(usize, f64)> {
-    let (start, count) = (all.start, all.len());
-    let (keys, next) = (&keys[all.clone()], &keys[start + 1..=all.end]);
-    let (at, score) =
-        splits::first_greatest(count, |i| if keys[i].code() == next[i].code() { f64::NEG_INFINITY } else { score(i) })?;
-    Some((start + at, score))
+fn sum_of_cut<K: Key>(sum: f64, key: &K, next: &K) -> f64 {
+    // All bits set are NaN: no branch.
+    f64::from_bits(sum.to_bits() | u64::from(key.code() == next.code()).wrapping_neg())
 }
 
 impl Target for Weighted {
     type Item = [f64; 2];
     type Node = Node;
-    type Room = Vec<[f64; 2]>;
+    type Room = [Vec<f64>; 2];
 
     const FEW: bool = true;
 
@@ -154,18 +157,31 @@ impl Target for Weighted {
         keys: &[K],
         items: &[[f64; 2]],
         min_samples: usize,
-        room: &mut Vec<[f64; 2]>,
+        room: &mut [Vec<f64>; 2],
     ) -> Option<(usize, f64)> {
         let all = cuts(keys, min_samples);
-        room.resize(room.len().max(all.end), [0.0; 2]);
-        let mut sums = [0.0; 2];
-        for (key, upto) in keys[..all.end].iter().zip(&mut *room) {
+        room.iter_mut().for_each(|room| fill(room, all.len(), f64::NAN));
+        let [sums, weights] = room;
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for key in &keys[..all.start] {
             let [y, w] = items[key.place()];
-            sums = [sums[0] + y, sums[1] + w];
-            *upto = sums;
+            (sum, weight) = (sum + y, weight + w);
         }
-        let sums = &room[all.clone()];
-        greatest(keys, all, |i| node.ratio(sums[i][0], sums[i][1]))
+        let upto = sums.iter_mut().zip(&mut *weights);
+        for ((key, next), upto) in keys[all.clone()].iter().zip(&keys[all.start + 1..]).zip(upto) {
+            let [y, w] = items[key.place()];
+            (sum, weight) = (sum + y, weight + w);
+            (*upto.0, *upto.1) = (sum_of_cut(sum, key, next), weight);
+        }
+        let (sums, weights) = (sums.as_chunks::<EIGHT>().0, weights.as_chunks::<EIGHT>().0);
+        let (at, score) = first_best(all.len().div_ceil(EIGHT), |at| {
+            let (mut scores, sums, weights) = ([0.0; EIGHT], &sums[at], &weights[at]);
+            for lane in 0..EIGHT {
+                scores[lane] = node.ratio(sums[lane], weights[lane]);
+            }
+            scores
+        })?;
+        Some((all.start + at, score))
     }
 
     #[inline(always)]

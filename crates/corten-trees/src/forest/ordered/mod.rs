@@ -6,7 +6,7 @@
 //! simple: missing values, limits on more than numbers of rows, several outputs, other losses.
 
 mod block;
-mod classes;
+pub(super) mod classes;
 mod few;
 mod lists;
 mod means;
@@ -145,6 +145,38 @@ struct Found {
     /// The key it comes after.
     at: usize,
     score: f64,
+}
+
+/// Cuts that are scored side by side.
+pub(super) const EIGHT: usize = 8;
+
+/// The first of the greatest scores that come in eights, so many of them: its place. Scores that are NaN are none.
+#[inline(always)]
+pub(super) fn first_best(eights: usize, scores: impl Fn(usize) -> [f64; EIGHT]) -> Option<(usize, f64)> {
+    let (mut best, mut places) = ([f64::NEG_INFINITY; EIGHT], [u64::MAX; EIGHT]);
+    for at in 0..eights {
+        let scores = scores(at);
+        for lane in 0..EIGHT {
+            let is_better = scores[lane] > best[lane];
+            best[lane] = if is_better { scores[lane] } else { best[lane] };
+            places[lane] = if is_better { (at * EIGHT + lane) as u64 } else { places[lane] };
+        }
+    }
+    let mut first = (f64::NEG_INFINITY, u64::MAX);
+    for (&score, &place) in best.iter().zip(&places) {
+        if score > first.0 || (score == first.0 && place < first.1) {
+            first = (score, place);
+        }
+    }
+    (first.1 != u64::MAX).then_some((first.1 as usize, first.0))
+}
+
+/// Room for so many cuts, filled up to eights.
+#[inline(always)]
+pub(super) fn fill<T: Copy>(room: &mut Vec<T>, cuts: usize, with: T) {
+    let eights = cuts.next_multiple_of(EIGHT);
+    room.resize(room.len().max(eights), with);
+    room[cuts..eights].fill(with);
 }
 
 /// Which keys a cut may come after.

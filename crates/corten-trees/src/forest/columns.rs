@@ -4,11 +4,11 @@ use corten_core::random::Stream;
 use corten_kernels::lanes::{HALF, Lanes};
 use corten_kernels::splits::SET;
 
-use super::super::finder::Span;
-use super::super::ranks::{Code, Ranked, Table};
+use super::finder::Span;
+use super::ranks::{Code, Ranked};
 
 /// Most codes of a record whose columns are looked at in one pass.
-pub(super) const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
 /// What lies on the left of a cut.
 #[derive(Clone, Copy)]
@@ -21,12 +21,12 @@ pub(crate) struct Side {
 
 impl Side {
     #[inline(always)]
-    pub(super) fn of<L: Lanes>(self, lanes: L, codes: &[u32; SET]) -> u16 {
+    pub(crate) fn of<L: Lanes>(self, lanes: L, codes: &[u32; SET]) -> u16 {
         lanes.up_to(codes, self.last, self.shift)
     }
 
     #[inline(always)]
-    pub(super) fn has(self, code: u32) -> bool {
+    pub(crate) fn has(self, code: u32) -> bool {
         code.wrapping_add(self.shift) <= self.last.wrapping_add(self.shift)
     }
 }
@@ -34,7 +34,7 @@ impl Side {
 /// Draws a cut of a column evenly between what it spans: the threshold, what lies on the left, and where values are
 /// missing, whether they do.
 #[inline(always)]
-pub(super) fn draw<C: Code>(column: &Ranked<C>, span: &Span, stream: &mut Stream) -> (f64, Side, Option<bool>) {
+pub(crate) fn draw<C: Code>(column: &Ranked<C>, span: &Span, stream: &mut Stream) -> (f64, Side, Option<bool>) {
     let (threshold, last) = column.cut_at(span, stream.uniform());
     let side = Side { last, shift: 0 };
     if span.missing == 0 {
@@ -50,7 +50,7 @@ pub(super) fn draw<C: Code>(column: &Ranked<C>, span: &Span, stream: &mut Stream
 
 /// What a column spans, from its least and its greatest code; codes of all rows where values are missing.
 #[inline(always)]
-pub(super) fn span(low: u32, high: u32, missing: u32, codes: &[[u32; SET]]) -> Span {
+pub(crate) fn span(low: u32, high: u32, missing: u32, codes: &[[u32; SET]]) -> Span {
     if high != missing {
         return Span { low, high, missing: 0 };
     }
@@ -62,44 +62,36 @@ pub(super) fn span(low: u32, high: u32, missing: u32, codes: &[[u32; SET]]) -> S
 /// Reads the codes of rows in a column in sixteens, the last one filled up with codes of its own; gives the least and the
 /// greatest code.
 #[inline(always)]
-pub(super) fn gather<L: Lanes, C: Code>(
+pub(crate) fn gather<L: Lanes, C: Code>(
     lanes: L,
-    table: &Table<C>,
-    feature: usize,
+    (codes, stride): (&[C], usize),
     rows: &[u32],
     out: &mut Vec<[u32; SET]>,
 ) -> (u32, u32) {
-    let (codes, stride) = table.column(feature, rows.len());
     let count = rows.len().div_ceil(SET);
     if out.len() < count {
         out.resize(count, [0; SET]);
     }
     out.truncate(count);
     let (mut low, mut high) = ([u32::MAX; SET], [0; SET]);
-    let mut look = |block: &[u32; SET]| {
-        for lane in 0..SET {
-            low[lane] = low[lane].min(block[lane]);
-            high[lane] = high[lane].max(block[lane]);
-        }
-    };
     let (full, rest) = rows.as_chunks::<SET>();
-    if let Some(words) = C::words(codes) {
-        for (block, rows) in out.iter_mut().zip(full) {
-            *block = lanes.gather(words, stride as u32, rows);
-            look(block);
+    for (block, rows) in out.iter_mut().zip(full) {
+        let found = C::gather(lanes, codes, stride as u32, rows);
+        for lane in 0..SET {
+            low[lane] = low[lane].min(found[lane]);
+            high[lane] = high[lane].max(found[lane]);
         }
-    } else {
-        for (block, rows) in out.iter_mut().zip(full) {
-            *block = rows.map(|row| codes[row as usize * stride].get());
-            look(block);
-        }
+        *block = found;
     }
     if let (Some(&first), Some(block)) = (rest.first(), out.last_mut()) {
-        *block = [codes[first as usize * stride].get(); SET];
-        for (code, &row) in block.iter_mut().zip(rest) {
-            *code = codes[row as usize * stride].get();
+        let mut last = [first; SET];
+        last[..rest.len()].copy_from_slice(rest);
+        let found = C::gather(lanes, codes, stride as u32, &last);
+        for lane in 0..SET {
+            low[lane] = low[lane].min(found[lane]);
+            high[lane] = high[lane].max(found[lane]);
         }
-        look(block);
+        *block = found;
     }
     (lanes.span(&low, u16::MAX).0, lanes.span(&high, u16::MAX).1)
 }
@@ -107,7 +99,7 @@ pub(super) fn gather<L: Lanes, C: Code>(
 /// Moves the members of a mask to the front, the others behind them, in order; `spare` has room for [`SET`] more. Gives
 /// the number of members.
 #[inline(always)]
-pub(super) fn part<L: Lanes>(lanes: L, mask: &[u64], rows: &mut [u32], spare: &mut [u32]) -> usize {
+pub(crate) fn part<L: Lanes>(lanes: L, mask: &[u64], rows: &mut [u32], spare: &mut [u32]) -> usize {
     let (mut left, mut right, mut at) = (0, 0, 0);
     while let Some(block) = rows[at..].first_chunk::<SET>() {
         let set = sixteen(mask, at);
@@ -130,7 +122,7 @@ pub(super) fn part<L: Lanes>(lanes: L, mask: &[u64], rows: &mut [u32], spare: &m
 
 /// The same for what goes with the rows.
 #[inline(always)]
-pub(super) fn part_f64<L: Lanes>(lanes: L, mask: &[u64], numbers: &mut [f64], spare: &mut [f64]) {
+pub(crate) fn part_f64<L: Lanes>(lanes: L, mask: &[u64], numbers: &mut [f64], spare: &mut [f64]) {
     let (mut left, mut right, mut at) = (0, 0, 0);
     while let Some(block) = numbers[at..].first_chunk::<HALF>() {
         let set = sixteen(mask, at) & 0xff;
@@ -151,7 +143,7 @@ pub(super) fn part_f64<L: Lanes>(lanes: L, mask: &[u64], numbers: &mut [f64], sp
 
 /// Which rows lie on the left.
 #[inline(always)]
-pub(super) fn mask<L: Lanes>(lanes: L, codes: &[[u32; SET]], side: Side, out: &mut Vec<u64>) {
+pub(crate) fn mask<L: Lanes>(lanes: L, codes: &[[u32; SET]], side: Side, out: &mut Vec<u64>) {
     out.clear();
     for four in codes.chunks(4) {
         let mut word = 0;
@@ -191,11 +183,11 @@ macro_rules! by_width {
         }
     };
 }
-pub(super) use by_width;
+pub(crate) use by_width;
 
 /// Least and greatest code of each column of rows of a table of records, `width` codes each.
 #[inline(always)]
-pub(super) fn spans(records: &[u32], width: usize, rows: &[u32]) -> ([u32; MOST], [u32; MOST]) {
+pub(crate) fn spans(records: &[u32], width: usize, rows: &[u32]) -> ([u32; MOST], [u32; MOST]) {
     let (mut lows, mut highs) = ([u32::MAX; MOST], [0; MOST]);
     by_width!(width, W => {
         let records = records.as_chunks::<W>().0;
