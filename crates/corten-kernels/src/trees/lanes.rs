@@ -14,6 +14,7 @@ mod categories;
 use alloc::collections::BinaryHeap;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
@@ -27,6 +28,8 @@ const CHUNK: usize = 254;
 const MAX_SLOTS: usize = 256;
 /// Most inner nodes of a tree: larger ones are walked sooner.
 const MAX_NODES: usize = 1024;
+/// Most nodes on a way through a piece of a tree that is cut, which [`Lanes::doublings`] of 4 follow to its end.
+const DEPTH: usize = 16;
 /// Bytes of a vector: the slot, the threshold and the right child of each lane.
 const BYTES: usize = 3 * LANES;
 /// A right child's bit that says that the left child is none of the piece.
@@ -115,7 +118,8 @@ struct Cut {
 
 const NONE: u32 = u32::MAX;
 
-/// Cuts a tree: the root's piece takes the nodes with most nodes below, and so on.
+/// Cuts a tree that one register doesn't hold: the root's piece takes the nodes nearest to the root, of those those with most
+/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow.
 fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     let left = |at: usize| forest.node(start + at).left as usize - start;
     let count = end - start;
@@ -127,26 +131,28 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     }
     let mut out = Cut { pieces: Vec::new(), place: vec![(NONE, 0); count] };
     let mut roots: Vec<usize> = if below[0] > 0 { vec![0] } else { Vec::new() };
+    // What fits as a whole needs no choice.
+    let whole = below[0] as usize <= LANES;
     while let Some(root) = roots.pop() {
         let piece = out.pieces.len() as u32;
-        let mut size = 0;
-        // What fits as a whole needs no choice.
-        let whole = below[root] as usize <= LANES;
-        if whole {
-            size = below[root] as usize;
-        }
+        let mut size = if whole { below[root] as usize } else { 0 };
         let mut frontier = BinaryHeap::new();
         if !whole {
-            frontier.push((below[root], root));
+            frontier.push((Reverse(1), below[root], root));
         }
         while size < LANES
-            && let Some((_, at)) = frontier.pop()
+            && let Some((Reverse(depth), _, at)) = frontier.pop()
         {
             out.place[at].0 = piece;
             size += 1;
-            frontier.extend([left(at), left(at) + 1].into_iter().filter(|&c| below[c] > 0).map(|c| (below[c], c)));
+            let inner = [left(at), left(at) + 1].into_iter().filter(|&c| below[c] > 0);
+            if depth < DEPTH {
+                frontier.extend(inner.map(|c| (Reverse(depth + 1), below[c], c)));
+            } else {
+                roots.extend(inner);
+            }
         }
-        roots.extend(frontier.into_iter().map(|f| f.1));
+        roots.extend(frontier.into_iter().map(|f| f.2));
         let mut order = Vec::with_capacity(size);
         let mut open = vec![root];
         while let Some(at) = open.pop() {
@@ -447,7 +453,8 @@ mod x86 {
                 (0..=64, 4) => self.row_of::<1, 4>(forest, &row, work, found, out, stride),
                 (0..=64, 5) => self.row_of::<1, 5>(forest, &row, work, found, out, stride),
                 (0..=64, _) => self.row_of::<1, 6>(forest, &row, work, found, out, stride),
-                (65..=128, 0..=5) => self.row_of::<2, 5>(forest, &row, work, found, out, stride),
+                (65..=128, 0..=4) => self.row_of::<2, 4>(forest, &row, work, found, out, stride),
+                (65..=128, 5) => self.row_of::<2, 5>(forest, &row, work, found, out, stride),
                 (65..=128, _) => self.row_of::<2, 6>(forest, &row, work, found, out, stride),
                 (_, 0..=5) => self.row_of::<4, 5>(forest, &row, work, found, out, stride),
                 _ => self.row_of::<4, 6>(forest, &row, work, found, out, stride),
@@ -498,9 +505,30 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{ensemble, numbers};
+    use super::super::samples::{ensemble, grown, numbers};
     use super::*;
     use crate::cpu::Level;
+
+    /// Rows of an ensemble have the bits of a walk in each of some layouts.
+    fn check(forest: &Forest, coder: &Coder, ways: &[Lanes], below: impl Fn(u64) -> u64) {
+        let trees = forest.trees();
+        let mut scratch = LaneScratch::default();
+        for _ in 0..300 {
+            let mut row = [below(42) as f64 - 1.0, below(5) as f64 - 1.0, below(12) as f64 - 1.0];
+            if below(4) == 0 {
+                row[below(3) as usize] = f64::NAN;
+            }
+            let (mut codes, mut found, mut want) = ([0; 4], vec![0; trees], [0.1]);
+            coder.row(Level::Plain, &row, &mut codes);
+            forest.walk_row(&codes, &mut found);
+            forest.add_up(&found, &mut want, 1);
+            for lanes in ways {
+                let mut got = [0.1];
+                lanes.row(forest, &codes, &mut scratch, &mut vec![0; trees], &mut got, 1);
+                assert_eq!(got[0].to_bits(), want[0].to_bits(), "{trees} trees, {row:?}");
+            }
+        }
+    }
 
     /// Trees of one vector each, of numbers and categories, whose decisions are bits or spread to the lanes.
     #[test]
@@ -509,27 +537,27 @@ mod tests {
         for trees in [1, 7, 8, 67, 131] {
             let (forest, coder) = ensemble(trees, &below);
             let Some(bits) = Lanes::laid_out(&forest, &coder) else { return };
-            let ways = [
-                Lanes::new(&forest, &coder).expect("laid out before"),
-                bits.clone(),
-                Lanes { values: Vec::new(), ..bits },
-            ];
-            let mut scratch = LaneScratch::default();
-            for _ in 0..300 {
-                let mut row = [below(42) as f64 - 1.0, below(5) as f64 - 1.0, below(12) as f64 - 1.0];
-                if below(4) == 0 {
-                    row[below(3) as usize] = f64::NAN;
-                }
-                let (mut codes, mut found, mut want) = ([0; 4], vec![0; trees], [0.1]);
-                coder.row(Level::Plain, &row, &mut codes);
-                forest.walk_row(&codes, &mut found);
-                forest.add_up(&found, &mut want, 1);
-                for lanes in &ways {
-                    let mut got = [0.1];
-                    lanes.row(&forest, &codes, &mut scratch, &mut vec![0; trees], &mut got, 1);
-                    assert_eq!(got[0].to_bits(), want[0].to_bits(), "{trees} trees, {row:?}");
-                }
-            }
+            let spread = Lanes::new(&forest, &coder).expect("laid out before");
+            let found = Lanes { values: Vec::new(), ..bits.clone() };
+            check(&forest, &coder, &[spread, bits, found], &below);
         }
+    }
+
+    /// Trees of several pieces, some of them lists that are deeper than a piece, among trees that share vectors.
+    #[test]
+    fn large_trees_have_the_bits_of_a_walk() {
+        let below = numbers(6);
+        for trees in [1, 5, 40] {
+            let (forest, coder) = grown(trees, |tree| [900, 3, 300, 0, 80][tree % 5], 3, &below);
+            let Some(lanes) = Lanes::new(&forest, &coder) else { return };
+            assert!(lanes.values.is_empty() && lanes.doublings <= 6);
+            check(&forest, &coder, &[lanes], &below);
+        }
+        let lists = numbers(8);
+        // A draw of the node to grow that takes the last one makes lists.
+        let last = |limit: u64| if limit > 40 { limit - 1 - lists(2) } else { lists(limit) };
+        let (forest, coder) = grown(6, |_| 200, 3, last);
+        let Some(lanes) = Lanes::new(&forest, &coder) else { return };
+        check(&forest, &coder, &[lanes], &below);
     }
 }
