@@ -1,6 +1,6 @@
 //! `cargo bench -p corten-kernels --bench trees`: nanoseconds a row and tree of each layout, by columns and rows of a block.
 //!
-//! Trees of 63 leaves. Half of the columns hold few codes, one of them most of the time; the others hold all codes alike.
+//! Trees of 63 leaves; single rows of trees of 255 leaves, too. Half of the columns hold few codes, one of them most of the time; the others hold all codes alike.
 
 use std::time::Instant;
 
@@ -13,12 +13,13 @@ use corten_kernels::trees::{
 
 const TREES: usize = 500;
 const LEAVES: usize = 63;
+const MANY_LEAVES: usize = 255;
 const CODES: u64 = 250;
 const FEW: u64 = 30;
 const ROWS: usize = 1 << 14;
 
 /// Random trees over some columns.
-fn ensemble(columns: usize, stream: &mut Stream) -> (Forest, Coder) {
+fn ensemble(columns: usize, most: usize, stream: &mut Stream) -> (Forest, Coder) {
     let thresholds: Vec<f64> = (0..CODES).map(|i| i as f64).collect();
     let reads = Reads::Number { missing_right: false, zero_missing: false };
     let end = |feature: usize| if feature.is_multiple_of(2) { CODES } else { FEW } as u32;
@@ -31,7 +32,7 @@ fn ensemble(columns: usize, stream: &mut Stream) -> (Forest, Coder) {
         let root = nodes.len();
         let mut leaves = vec![root];
         nodes.push(0);
-        while leaves.len() < LEAVES {
+        while leaves.len() < most {
             let at = leaves.swap_remove(stream.below(leaves.len() as u64) as usize);
             let left = nodes.len();
             let column = stream.below(columns as u64) as usize;
@@ -78,7 +79,7 @@ fn main() {
     println!("ns a row and tree   rows    walk  planes   sieve   (-: not for these)");
     let mut stream = Stream::new(1, 1);
     for columns in [3, 5, 8, 12, 24] {
-        let (forest, coder) = ensemble(columns, &mut stream);
+        let (forest, coder) = ensemble(columns, LEAVES, &mut stream);
         let raw = rows_of(columns, &mut stream);
         let (planes, sieve) = (Planes::new(&forest, &coder), Sieve::for_blocks(&forest, &coder));
         let (mut of_planes, mut of_sieve) = (PlaneScratch::default(), SieveScratch::default());
@@ -101,20 +102,25 @@ fn main() {
             let [planes, sieve] = figures.map(|f| f.map_or_else(|| String::from("-"), |ns| format!("{ns:.3}")));
             println!("{columns:>2} columns       {rows:>6} {walk:>7.3} {planes:>7} {sieve:>7}");
         }
-        let Some(one_row) = OneRow::new(&forest, &coder) else { continue };
-        let (mut lanes, mut found) = (LaneScratch::default(), vec![0; TREES]);
-        let mut codes = vec![0; columns * 4096];
-        for (r, codes) in codes.chunks_exact_mut(columns).enumerate() {
-            let row: Vec<f64> = (0..columns).map(|c| raw[c * ROWS + r]).collect();
-            coder.row(Level::Plain, &row, codes);
-        }
-        let mut out = [0.0];
-        let single = least(4096, || {
-            codes
-                .chunks_exact(columns)
-                .for_each(|codes| one_row.row(&forest, codes, &mut lanes, &mut found, &mut out, 1));
-        });
-        let name = if one_row.sieve().is_some() { "sieve" } else { "lanes" };
-        println!("{columns:>2} columns            1   {single:>.3} ({name})");
+        single(&forest, &coder, columns, LEAVES, &raw);
+        let (large, coder) = ensemble(columns, MANY_LEAVES, &mut stream);
+        single(&large, &coder, columns, MANY_LEAVES, &raw);
     }
+}
+
+/// Prints the time of single rows.
+fn single(forest: &Forest, coder: &Coder, columns: usize, leaves: usize, raw: &[f64]) {
+    let Some(one_row) = OneRow::new(forest, coder) else { return };
+    let (mut lanes, mut found) = (LaneScratch::default(), vec![0; TREES]);
+    let mut codes = vec![0; columns * 4096];
+    for (r, codes) in codes.chunks_exact_mut(columns).enumerate() {
+        let row: Vec<f64> = (0..columns).map(|c| raw[c * ROWS + r]).collect();
+        coder.row(Level::Plain, &row, codes);
+    }
+    let mut out = [0.0];
+    let took = least(4096, || {
+        codes.chunks_exact(columns).for_each(|codes| one_row.row(forest, codes, &mut lanes, &mut found, &mut out, 1));
+    });
+    let name = if one_row.sieve().is_some() { "sieve" } else { "lanes" };
+    println!("{columns:>2} columns            1   {took:>.3} ({name}, {leaves} leaves)");
 }

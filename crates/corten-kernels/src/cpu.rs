@@ -93,6 +93,25 @@ pub fn gfni() -> bool {
     false
 }
 
+/// Whether the CPU looks words of 16 bits up in two registers by several instructions, two of them in the only port that
+/// shuffles: Intel's.
+#[cfg(feature = "std")]
+pub fn splits_words() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let vendor = core::arch::x86_64::__cpuid(0);
+        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The answer of targets without detection.
+#[cfg(not(feature = "std"))]
+pub fn splits_words() -> bool {
+    false
+}
+
 /// Whether a CPU of [`Level::Avx512`] counts leading zeros (CD).
 #[cfg(feature = "std")]
 pub fn counts_zeros() -> bool {

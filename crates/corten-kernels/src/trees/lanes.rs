@@ -9,12 +9,16 @@
 //! Larger trees are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that read categories take their
 //! decisions from a table instead: the bits of a code, spread to the lanes.
 
+mod categories;
+
 use alloc::collections::BinaryHeap;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
+use categories::Categories;
 
 /// Lanes of a register.
 const LANES: usize = 64;
@@ -24,14 +28,14 @@ const CHUNK: usize = 254;
 const MAX_SLOTS: usize = 256;
 /// Most inner nodes of a tree: larger ones are walked sooner.
 const MAX_NODES: usize = 1024;
+/// Most nodes on a way through a piece of a tree that is cut, which [`Lanes::doublings`] of 4 follow to its end.
+const DEPTH: usize = 16;
 /// Bytes of a vector: the slot, the threshold and the right child of each lane.
 const BYTES: usize = 3 * LANES;
 /// A right child's bit that says that the left child is none of the piece.
 const NO_LEFT: u8 = 1 << 7;
 /// An exit that is a leaf.
 const LEAF: u32 = 1 << 31;
-/// Words that the decisions of columns with few categories may take.
-const EXPANDED: usize = 1 << 17;
 
 /// Bytes of a row: a code column's thresholds in chunks.
 #[derive(Clone, Debug, Default)]
@@ -101,22 +105,7 @@ pub struct Lanes {
     roots: Vec<u32>,
     /// Doublings that follow the deepest piece to its end.
     doublings: u32,
-    /// The category nodes of each vector, in the order of the vectors, for columns of many categories.
-    spreads: Vec<Spread>,
-    /// The other columns of categories: the column, and its first word in `decided`, a word a vector for each code.
-    expanded: Vec<(u16, usize)>,
-    decided: Vec<u64>,
-}
-
-/// The nodes of a vector that read one code column of categories.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    vector: u32,
-    column: u16,
-    /// Their bits start with this byte.
-    byte: u32,
-    /// Their lanes.
-    lanes: u64,
+    categories: Categories,
 }
 
 /// Inner nodes of a tree, cut into pieces.
@@ -129,7 +118,8 @@ struct Cut {
 
 const NONE: u32 = u32::MAX;
 
-/// Cuts a tree: the root's piece takes the nodes with most nodes below, and so on.
+/// Cuts a tree that one register doesn't hold: the root's piece takes the nodes nearest to the root, of those those with most
+/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow.
 fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     let left = |at: usize| forest.node(start + at).left as usize - start;
     let count = end - start;
@@ -141,26 +131,28 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     }
     let mut out = Cut { pieces: Vec::new(), place: vec![(NONE, 0); count] };
     let mut roots: Vec<usize> = if below[0] > 0 { vec![0] } else { Vec::new() };
+    // What fits as a whole needs no choice.
+    let whole = below[0] as usize <= LANES;
     while let Some(root) = roots.pop() {
         let piece = out.pieces.len() as u32;
-        let mut size = 0;
-        // What fits as a whole needs no choice.
-        let whole = below[root] as usize <= LANES;
-        if whole {
-            size = below[root] as usize;
-        }
+        let mut size = if whole { below[root] as usize } else { 0 };
         let mut frontier = BinaryHeap::new();
         if !whole {
-            frontier.push((below[root], root));
+            frontier.push((Reverse(1), below[root], root));
         }
         while size < LANES
-            && let Some((_, at)) = frontier.pop()
+            && let Some((Reverse(depth), _, at)) = frontier.pop()
         {
             out.place[at].0 = piece;
             size += 1;
-            frontier.extend([left(at), left(at) + 1].into_iter().filter(|&c| below[c] > 0).map(|c| (below[c], c)));
+            let inner = [left(at), left(at) + 1].into_iter().filter(|&c| below[c] > 0);
+            if depth < DEPTH {
+                frontier.extend(inner.map(|c| (Reverse(depth + 1), below[c], c)));
+            } else {
+                roots.extend(inner);
+            }
         }
-        roots.extend(frontier.into_iter().map(|f| f.1));
+        roots.extend(frontier.into_iter().map(|f| f.2));
         let mut order = Vec::with_capacity(size);
         let mut open = vec![root];
         while let Some(at) = open.pop() {
@@ -180,6 +172,13 @@ impl Lanes {
     /// `None` where the CPU lacks the instructions, or the ensemble has too many thresholds, too large trees, or
     /// categories in trees that take more than one register.
     pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
+        let mut out = Self::laid_out(forest, coder)?;
+        out.categories.expand(forest, coder, out.roots.len());
+        Some(out)
+    }
+
+    /// The same, with the decisions of all categories still as bits.
+    fn laid_out(forest: &Forest, coder: &Coder) -> Option<Self> {
         if !crate::cpu::vbmi() || forest.trees() == 0 {
             return None;
         }
@@ -216,9 +215,7 @@ impl Lanes {
             values: Vec::new(),
             roots: Vec::with_capacity(cuts.len()),
             doublings: 0,
-            spreads: Vec::new(),
-            expanded: Vec::new(),
-            decided: Vec::new(),
+            categories: Categories::default(),
         };
         for ((cut, of_tree), range) in cuts.iter().zip(&places).zip(parts.roots.windows(2)) {
             out.roots.push((of_tree[0].0 * LANES + of_tree[0].1) as u32);
@@ -229,7 +226,6 @@ impl Lanes {
             let value = |&e: &u32| parts.leaves.get((e & !LEAF) as usize).copied().unwrap_or(0.0);
             out.values = out.exits.iter().map(value).collect();
         }
-        out.expand(forest, coder);
         Some(out)
     }
 
@@ -252,7 +248,7 @@ impl Lanes {
                 let (slot, threshold) = if node.column & CATEGORY == 0 {
                     self.slots.of(node.column, node.threshold)
                 } else {
-                    self.spread(forest, vector, lane, node.column & !CATEGORY, start + at as usize);
+                    self.categories.note(forest, vector, lane, node.column & !CATEGORY, start + at as usize);
                     (0, u8::MAX)
                 };
                 let left = node.left as usize - start;
@@ -283,39 +279,6 @@ impl Lanes {
                 self.vectors[at + 2 * LANES] = right;
             }
             self.doublings = self.doublings.max(deepest.next_power_of_two().trailing_zeros());
-        }
-    }
-
-    /// Spreads the decisions of columns with few categories to all vectors once for each code.
-    fn expand(&mut self, forest: &Forest, coder: &Coder) {
-        let vectors = self.roots.len();
-        for column in 0..coder.columns() {
-            let Reads::Category { levels } = coder.reads(column) else { continue };
-            let (codes, start) = (levels as usize + 2, self.decided.len());
-            if start + codes * vectors > EXPANDED || forest.levels.is_none() {
-                continue;
-            }
-            self.decided.resize(start + codes * vectors, 0);
-            let of_column = |s: &Spread| usize::from(s.column) == column;
-            for (code, words) in (0u16..).zip(self.decided[start..].chunks_exact_mut(vectors)) {
-                decide(forest, self.spreads.iter().copied().filter(of_column), |_| code, words);
-            }
-            self.spreads.retain(|s| !of_column(s));
-            self.expanded.push((column as u16, start));
-        }
-    }
-
-    /// Notes a category node; those of a column come in the order of their bits.
-    fn spread(&mut self, forest: &Forest, vector: usize, lane: usize, column: u16, at: usize) {
-        let Some(levels) = &forest.levels else { return };
-        let vector = vector as u32;
-        let known = self.spreads.iter_mut().rev().take_while(|s| s.vector == vector).find(|s| s.column == column);
-        match known {
-            Some(spread) => spread.lanes |= 1 << lane,
-            None => {
-                let byte = (levels.place(at) / 8) as u32;
-                self.spreads.push(Spread { vector, column, byte, lanes: 1 << lane });
-            }
         }
     }
 }
@@ -444,22 +407,6 @@ mod x86 {
             }
         }
 
-        /// What the category nodes of each vector decide.
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,bmi2")]
-        fn decide(&self, forest: &Forest, codes: &[u16], decided: &mut Vec<u64>) {
-            decided.clear();
-            if forest.levels.is_none() {
-                return;
-            }
-            let vectors = self.roots.len();
-            decided.resize(vectors, 0);
-            for &(column, start) in &self.expanded {
-                let row = &self.decided[start + usize::from(codes[usize::from(column)]) * vectors..][..vectors];
-                decided.iter_mut().zip(row).for_each(|(d, w)| *d |= w);
-            }
-            super::decide(forest, self.spreads.iter().copied(), |column| codes[usize::from(column)], decided);
-        }
-
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
         fn row_of<const N: usize, const D: u32>(
             &self,
@@ -499,54 +446,20 @@ mod x86 {
             let mut bytes = Bytes([0; 256]);
             self.slots.row(codes, &mut bytes.0);
             let LaneScratch { work, decided } = scratch;
-            self.decide(forest, codes, decided);
+            self.categories.decide(forest, codes, self.roots.len(), decided);
             let row = Row::new(&bytes, decided);
             match (self.slots.len(), self.doublings) {
                 (0..=64, 0..=3) => self.row_of::<1, 3>(forest, &row, work, found, out, stride),
                 (0..=64, 4) => self.row_of::<1, 4>(forest, &row, work, found, out, stride),
                 (0..=64, 5) => self.row_of::<1, 5>(forest, &row, work, found, out, stride),
                 (0..=64, _) => self.row_of::<1, 6>(forest, &row, work, found, out, stride),
-                (65..=128, 0..=5) => self.row_of::<2, 5>(forest, &row, work, found, out, stride),
+                (65..=128, 0..=4) => self.row_of::<2, 4>(forest, &row, work, found, out, stride),
+                (65..=128, 5) => self.row_of::<2, 5>(forest, &row, work, found, out, stride),
                 (65..=128, _) => self.row_of::<2, 6>(forest, &row, work, found, out, stride),
                 (_, 0..=5) => self.row_of::<4, 5>(forest, &row, work, found, out, stride),
                 _ => self.row_of::<4, 6>(forest, &row, work, found, out, stride),
             }
         }
-    }
-}
-
-/// Adds the decisions of category nodes to those of their vectors.
-#[inline(always)]
-fn decide(forest: &Forest, spreads: impl Iterator<Item = Spread>, code: impl Fn(u16) -> u16, decided: &mut [u64]) {
-    let Some(levels) = &forest.levels else { return };
-    for Spread { vector, column, byte, lanes } in spreads {
-        let bits = levels.of(usize::from(column), code(column));
-        if let Some((word, _)) = bits[byte as usize..].split_first_chunk() {
-            decided[vector as usize] |= deposit(u64::from_le_bytes(*word), lanes);
-        }
-    }
-}
-
-/// The low bits of `word`, put where `lanes` has bits.
-#[inline(always)]
-fn deposit(word: u64, lanes: u64) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[expect(unsafe_code, reason = "instructions beyond the target's base")]
-        // SAFETY: lanes are only laid out where vbmi() found BMI2 too.
-        unsafe {
-            core::arch::x86_64::_pdep_u64(word, lanes)
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let (mut out, mut word, mut lanes) = (0, word, lanes);
-        while lanes > 0 {
-            let lowest = lanes & lanes.wrapping_neg();
-            out |= if word & 1 == 1 { lowest } else { 0 };
-            (word, lanes) = (word >> 1, lanes ^ lowest);
-        }
-        out
     }
 }
 
@@ -587,5 +500,64 @@ impl Lanes {
             forest.walk_row(codes, found);
             forest.add_up(found, out, stride);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{ensemble, grown, numbers};
+    use super::*;
+    use crate::cpu::Level;
+
+    /// Rows of an ensemble have the bits of a walk in each of some layouts.
+    fn check(forest: &Forest, coder: &Coder, ways: &[Lanes], below: impl Fn(u64) -> u64) {
+        let trees = forest.trees();
+        let mut scratch = LaneScratch::default();
+        for _ in 0..300 {
+            let mut row = [below(42) as f64 - 1.0, below(5) as f64 - 1.0, below(12) as f64 - 1.0];
+            if below(4) == 0 {
+                row[below(3) as usize] = f64::NAN;
+            }
+            let (mut codes, mut found, mut want) = ([0; 4], vec![0; trees], [0.1]);
+            coder.row(Level::Plain, &row, &mut codes);
+            forest.walk_row(&codes, &mut found);
+            forest.add_up(&found, &mut want, 1);
+            for lanes in ways {
+                let mut got = [0.1];
+                lanes.row(forest, &codes, &mut scratch, &mut vec![0; trees], &mut got, 1);
+                assert_eq!(got[0].to_bits(), want[0].to_bits(), "{trees} trees, {row:?}");
+            }
+        }
+    }
+
+    /// Trees of one vector each, of numbers and categories, whose decisions are bits or spread to the lanes.
+    #[test]
+    fn rows_have_the_bits_of_a_walk() {
+        let below = numbers(5);
+        for trees in [1, 7, 8, 67, 131] {
+            let (forest, coder) = ensemble(trees, &below);
+            let Some(bits) = Lanes::laid_out(&forest, &coder) else { return };
+            let spread = Lanes::new(&forest, &coder).expect("laid out before");
+            let found = Lanes { values: Vec::new(), ..bits.clone() };
+            check(&forest, &coder, &[spread, bits, found], &below);
+        }
+    }
+
+    /// Trees of several pieces, some of them lists that are deeper than a piece, among trees that share vectors.
+    #[test]
+    fn large_trees_have_the_bits_of_a_walk() {
+        let below = numbers(6);
+        for trees in [1, 5, 40] {
+            let (forest, coder) = grown(trees, |tree| [900, 3, 300, 0, 80][tree % 5], 3, &below);
+            let Some(lanes) = Lanes::new(&forest, &coder) else { return };
+            assert!(lanes.values.is_empty() && lanes.doublings <= 6);
+            check(&forest, &coder, &[lanes], &below);
+        }
+        let lists = numbers(8);
+        // A draw of the node to grow that takes the last one makes lists.
+        let last = |limit: u64| if limit > 40 { limit - 1 - lists(2) } else { lists(limit) };
+        let (forest, coder) = grown(6, |_| 200, 3, last);
+        let Some(lanes) = Lanes::new(&forest, &coder) else { return };
+        check(&forest, &coder, &[lanes], &below);
     }
 }

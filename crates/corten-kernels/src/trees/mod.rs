@@ -9,6 +9,8 @@ mod lanes;
 mod levels;
 mod one;
 mod planes;
+#[cfg(test)]
+mod samples;
 mod sieve;
 mod walk;
 

@@ -52,7 +52,7 @@ pub(super) fn plain(values: &[f64], labels: &[u8], out: &mut [f64]) {
 
 /// Where [`in_register`] keeps a row's sum among those of its word: it looks bytes up and shuffles them together, which
 /// puts rows in this order.
-const fn place(row: usize) -> usize {
+pub(in super::super) const fn place(row: usize) -> usize {
     let (sixteen, within) = (row / 16, row % 16);
     let register = within % 2 * 4 + within / 4;
     register * 8 + sixteen * 2 + within / 2 % 2
@@ -99,7 +99,7 @@ pub(super) fn in_register<const W: usize>(table: &[u8], planes: &[u16; PLANES], 
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(in super::super) use x86::turn;
+pub(in super::super) use x86::{turn, values};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -136,6 +136,36 @@ mod x86 {
         out
     };
 
+    /// The numbers of 64 rows, of which each names one of 64, in the order of [`place`](super::place): looked up byte by
+    /// byte, the first bytes of all numbers first.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+    pub(in super::super::super) fn values(number: __m512i, table: [__m512i; 8]) -> [__m512d; 8] {
+        let [a, b, c, d, e, f, g, h] = table.map(|t| _mm512_permutexvar_epi8(number, t));
+        // Bytes to pairs, even rows and odd ones apart: by shifts, as the port of shuffles has enough to do. Then pairs to
+        // fours, and fours to numbers.
+        let pairs = |low, high| {
+            [
+                _mm512_mask_blend_epi8(ODD, low, _mm512_slli_epi16::<8>(high)),
+                _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(low), high),
+            ]
+        };
+        let (ab, cd, ef, gh) = (pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h));
+        let mut out = [_mm512_setzero_pd(); 8];
+        for half in 0..2 {
+            let (low, high) = (
+                [_mm512_unpacklo_epi16(ab[half], cd[half]), _mm512_unpackhi_epi16(ab[half], cd[half])],
+                [_mm512_unpacklo_epi16(ef[half], gh[half]), _mm512_unpackhi_epi16(ef[half], gh[half])],
+            );
+            for quarter in 0..2 {
+                let at = half * 4 + quarter * 2;
+                out[at] = _mm512_castsi512_pd(_mm512_unpacklo_epi32(low[quarter], high[quarter]));
+                out[at + 1] = _mm512_castsi512_pd(_mm512_unpackhi_epi32(low[quarter], high[quarter]));
+            }
+        }
+        out
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,gfni")]
     #[expect(unsafe_code, reason = "loads and stores of registers")]
     pub(super) fn add<const W: usize>(table: &[u8], planes: &[u16; PLANES], arena: &[Mask<W>], sums: &mut [f64]) {
@@ -159,34 +189,10 @@ mod x86 {
             for (word, sums) in words.into_iter().zip(sums[from * WORD..].chunks_exact_mut(WORD)) {
                 let label = _mm512_gf2p8affine_epi64_epi8::<0>(single, _mm512_permutexvar_epi8(square, word));
                 let number = _mm512_permutex2var_epi8(low, label, high);
-                let [a, b, c, d, e, f, g, h] = table.map(|t| _mm512_permutexvar_epi8(number, t));
-                // Bytes to pairs, even rows and odd ones apart: by shifts, as the port of shuffles has enough to do. Then
-                // pairs to fours, and fours to numbers.
-                let pairs = |low, high| {
-                    [
-                        _mm512_mask_blend_epi8(ODD, low, _mm512_slli_epi16::<8>(high)),
-                        _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(low), high),
-                    ]
-                };
-                let (ab, cd, ef, gh) = (pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h));
-                for half in 0..2 {
-                    let (low, high) = (
-                        [_mm512_unpacklo_epi16(ab[half], cd[half]), _mm512_unpackhi_epi16(ab[half], cd[half])],
-                        [_mm512_unpacklo_epi16(ef[half], gh[half]), _mm512_unpackhi_epi16(ef[half], gh[half])],
-                    );
-                    for quarter in 0..2 {
-                        let values = [
-                            _mm512_unpacklo_epi32(low[quarter], high[quarter]),
-                            _mm512_unpackhi_epi32(low[quarter], high[quarter]),
-                        ];
-                        for (i, value) in values.into_iter().enumerate() {
-                            let sum = sums[(half * 4 + quarter * 2 + i) * 8..][..8].as_mut_ptr();
-                            // SAFETY: eight sums lie there.
-                            unsafe {
-                                _mm512_storeu_pd(sum, _mm512_add_pd(_mm512_loadu_pd(sum), _mm512_castsi512_pd(value)))
-                            }
-                        }
-                    }
+                for (i, value) in values(number, table).into_iter().enumerate() {
+                    let sum = sums[i * 8..][..8].as_mut_ptr();
+                    // SAFETY: eight sums lie there.
+                    unsafe { _mm512_storeu_pd(sum, _mm512_add_pd(_mm512_loadu_pd(sum), value)) }
                 }
             }
         }

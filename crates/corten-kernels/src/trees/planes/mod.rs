@@ -20,8 +20,9 @@ use crate::aligned::Aligned;
 use crate::cpu::dispatch;
 use masks::Question;
 
+pub(super) use add::place;
 #[cfg(target_arch = "x86_64")]
-pub(super) use add::turn;
+pub(super) use add::{turn, values};
 
 /// Rows of a word.
 const WORD: usize = 64;

@@ -14,11 +14,12 @@ use super::{LEAVES, Sieve, TREES};
 use crate::aligned::Aligned;
 use crate::cpu;
 use crate::trees::Forest;
+use crate::trees::planes::place;
 
 /// Rows whose leaves a register holds.
 const ROWS: usize = 64;
-/// Words of 16 bits that hold a tree's values: the lowest 16 bits of all, the next, and so on.
-const TABLE: usize = 4 * LEAVES;
+/// Bytes of a tree's values: see [`Look`].
+const TABLE: usize = 8 * LEAVES;
 /// Words of a line, which places in `index` are multiples of: 16 bits should hold them.
 const MOST_LINES: usize = (1 << 16) / TREES - 1;
 /// Most parts that columns are put together to.
@@ -124,29 +125,63 @@ pub struct SieveScratch {
     sums: Vec<f64>,
 }
 
-/// Where each row of 64 lies among the leaves that are looked up together, so that its value comes out at its own place.
-const POSITIONS: [u8; ROWS] = {
-    let mut out = [0; ROWS];
-    let mut row = 0;
-    while row < ROWS {
-        let (half, quarter, lane, odd) = (row >> 5, row >> 3 & 3, row >> 1 & 3, row & 1);
-        out[row] = (lane << 4 | quarter << 2 | odd << 1 | half) as u8;
-        row += 1;
-    }
-    out
-};
+/// How values are looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Look {
+    /// 16 bits at a time: the lowest 16 bits of all values come first, then the next, and so on.
+    #[default]
+    Words,
+    /// A byte at a time, which needs VBMI. That is twice as many look-ups in half as many registers: quicker where words in
+    /// two registers are looked up by several instructions.
+    Bytes,
+}
 
-/// The values' words: [`TABLE`] a tree.
-pub(super) fn tables(values: &[f64]) -> Aligned<u16> {
-    let mut out = Aligned::zeroed(values.len() * 4);
-    for (values, table) in values.chunks_exact(LEAVES).zip(out.chunks_exact_mut(TABLE)) {
-        for (leaf, value) in values.iter().enumerate() {
-            for quarter in 0..4 {
-                table[quarter * LEAVES + leaf] = (value.to_bits() >> (16 * quarter)) as u16;
+impl Look {
+    /// The quickest on this CPU.
+    pub(super) fn here() -> Self {
+        if cpu::vbmi() && cpu::splits_words() { Self::Bytes } else { Self::Words }
+    }
+
+    /// Where each row of 64 lies among the leaves that are looked up together, so that its value comes out at its own place.
+    fn positions(self) -> &'static [u8; ROWS] {
+        const WORDS: [u8; ROWS] = {
+            let mut out = [0; ROWS];
+            let mut row = 0;
+            while row < ROWS {
+                let (half, quarter, lane, odd) = (row >> 5, row >> 3 & 3, row >> 1 & 3, row & 1);
+                out[row] = (lane << 4 | quarter << 2 | odd << 1 | half) as u8;
+                row += 1;
             }
+            out
+        };
+        const BYTES: [u8; ROWS] = {
+            let mut out = [0; ROWS];
+            let mut at = 0;
+            while at < ROWS {
+                out[place(at)] = at as u8;
+                at += 1;
+            }
+            out
+        };
+        match self {
+            Self::Words => &WORDS,
+            Self::Bytes => &BYTES,
         }
     }
-    out
+
+    /// The values in the order in which they are looked up: [`TABLE`] bytes a tree.
+    pub(super) fn tables(self, values: &[f64]) -> Aligned<u8> {
+        let mut out = Aligned::zeroed(values.len() * 8);
+        let width = if self == Self::Words { 2 } else { 1 };
+        for (values, table) in values.chunks_exact(LEAVES).zip(out.chunks_exact_mut(TABLE)) {
+            for (leaf, value) in values.iter().enumerate() {
+                let bytes = value.to_le_bytes();
+                let parts = table.chunks_exact_mut(LEAVES * width).zip(bytes.chunks_exact(width));
+                parts.for_each(|(all, part)| all[leaf * width..][..width].copy_from_slice(part));
+            }
+        }
+        out
+    }
 }
 
 /// Whether the CPU runs blocks.
@@ -200,7 +235,7 @@ impl SieveScratch {
             let blocks = index.chunks_exact_mut(ROWS * parts.len()).map(|all| &mut all[at * ROWS..][..ROWS]);
             for (to, rows) in blocks.zip(order.chunks(ROWS)) {
                 to.fill((first * TREES) as u16);
-                for (&position, &row) in POSITIONS.iter().zip(rows) {
+                for (&position, &row) in sieve.look.positions().iter().zip(rows) {
                     to[usize::from(position)] = ((first + usize::from(part.of_row[row as usize])) * TREES) as u16;
                 }
             }
@@ -239,7 +274,8 @@ impl Sieve {
             #[cfg(target_arch = "x86_64")]
             {
                 #[expect(unsafe_code, reason = "instructions beyond the target's base")]
-                // SAFETY: there are tables because runs() found AVX-512 with CD on this CPU.
+                // SAFETY: there are tables because runs() found AVX-512 with CD on this CPU, and Look::here() VBMI where
+                // bytes are looked up.
                 unsafe {
                     x86::group(self, group, targets, parts, lines, index, sums, places);
                 }
@@ -258,8 +294,8 @@ impl Sieve {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::super::super::planes::turn;
-    use super::{LEAVES, MOST_PARTS, Part, ROWS, Sieve, TABLE, TREES};
+    use super::super::super::planes::{turn, values};
+    use super::{LEAVES, Look, MOST_PARTS, Part, ROWS, Sieve, TABLE, TREES};
 
     /// The lines of a group of trees for all combinations of the parts.
     #[target_feature(enable = "avx512f")]
@@ -297,95 +333,135 @@ mod x86 {
     ) {
         put_together(sieve, group, parts, lines.as_chunks_mut().0);
         let tables = &sieve.tables[group * TREES * TABLE..][..TREES * TABLE];
-        match parts.len() {
-            1 => add::<1>(lines, index, tables, targets, out, stride),
-            2 => add::<2>(lines, index, tables, targets, out, stride),
-            3 => add::<3>(lines, index, tables, targets, out, stride),
-            4 => add::<4>(lines, index, tables, targets, out, stride),
-            5 => add::<5>(lines, index, tables, targets, out, stride),
-            6 => add::<6>(lines, index, tables, targets, out, stride),
-            7 => add::<7>(lines, index, tables, targets, out, stride),
-            _ => add::<MOST_PARTS>(lines, index, tables, targets, out, stride),
+        match sieve.look {
+            Look::Words => add_words(parts.len(), lines, index, tables, targets, out, stride),
+            #[expect(unsafe_code, reason = "instructions beyond those of other ways")]
+            // SAFETY: Look::here() found VBMI on this CPU.
+            Look::Bytes => unsafe { add_bytes(parts.len(), lines, index, tables, targets, out, stride) },
         }
     }
 
-    /// Adds the leaves of up to eight trees to the sums of rows.
-    ///
-    /// Shapes: `index` has 64 places a part, and so for each 64 rows; `tables` are those of the trees, `targets` their
-    /// outputs; `out[k * stride + r]` is output `k` of row `r`.
+    /// The numbers of the leaves that are left of 64 rows in each of eight trees.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd")]
-    #[expect(unsafe_code, reason = "loads and stores of registers, and places that were made for these lines")]
-    fn add<const P: usize>(
-        lines: &[u64],
-        index: &[u16],
-        tables: &[u16],
-        targets: &[u32],
-        out: &mut [f64],
-        stride: usize,
-    ) {
-        debug_assert!(index.iter().all(|&at| usize::from(at) + TREES <= lines.len()), "places of lines");
-        for (block, index) in index.chunks_exact(P * ROWS).enumerate() {
-            // The number of the leaf that is left in each of eight trees.
-            let left = |row: usize| {
-                let line = |part: usize| {
-                    // SAFETY: the places are multiples of a line's words below their count.
-                    unsafe { _mm512_load_si512(lines.as_ptr().add(usize::from(index[part * ROWS + row])).cast()) }
-                };
-                let mut all = line(0);
-                for part in 1..P {
-                    all = _mm512_and_si512(all, line(part));
-                }
-                _mm512_lzcnt_epi64(all)
+    #[expect(unsafe_code, reason = "places that were made for these lines")]
+    fn left<const P: usize>(lines: &[u64], index: &[u16]) -> [__m512i; TREES] {
+        let row = |row: usize| {
+            let line = |part: usize| {
+                // SAFETY: the places are multiples of a line's words below their count.
+                unsafe { _mm512_load_si512(lines.as_ptr().add(usize::from(index[part * ROWS + row])).cast()) }
             };
-            let eight = |first: usize| {
-                let pair = |a, b| _mm512_or_si512(a, b);
-                let low = pair(left(first), _mm512_slli_epi64::<8>(left(first + 1)));
-                let low = pair(low, _mm512_slli_epi64::<16>(left(first + 2)));
-                let low = pair(low, _mm512_slli_epi64::<24>(left(first + 3)));
-                let high = pair(_mm512_slli_epi64::<32>(left(first + 4)), _mm512_slli_epi64::<40>(left(first + 5)));
-                let high = pair(high, _mm512_slli_epi64::<48>(left(first + 6)));
-                let high = pair(high, _mm512_slli_epi64::<56>(left(first + 7)));
-                pair(low, high)
-            };
-            let mut numbers = [_mm512_setzero_si512(); TREES];
-            for (i, numbers) in numbers.iter_mut().enumerate() {
-                *numbers = eight(i * 8);
+            let mut all = line(0);
+            for part in 1..P {
+                all = _mm512_and_si512(all, line(part));
             }
-            let numbers = turn(numbers);
-            let mut of = targets[0] as usize * stride + block * ROWS;
-            let mut sums = load(&out[of..]);
-            for ((&target, &numbers), table) in targets.iter().zip(&numbers).zip(tables.chunks_exact(TABLE)) {
-                let to = target as usize * stride + block * ROWS;
-                if to != of {
-                    store(&sums, &mut out[of..]);
-                    of = to;
-                    sums = load(&out[of..]);
+            _mm512_lzcnt_epi64(all)
+        };
+        let eight = |first: usize| {
+            let pair = |a, b| _mm512_or_si512(a, b);
+            let low = pair(row(first), _mm512_slli_epi64::<8>(row(first + 1)));
+            let low = pair(low, _mm512_slli_epi64::<16>(row(first + 2)));
+            let low = pair(low, _mm512_slli_epi64::<24>(row(first + 3)));
+            let high = pair(_mm512_slli_epi64::<32>(row(first + 4)), _mm512_slli_epi64::<40>(row(first + 5)));
+            let high = pair(high, _mm512_slli_epi64::<48>(row(first + 6)));
+            let high = pair(high, _mm512_slli_epi64::<56>(row(first + 7)));
+            pair(low, high)
+        };
+        let mut numbers = [_mm512_setzero_si512(); TREES];
+        for (i, numbers) in numbers.iter_mut().enumerate() {
+            *numbers = eight(i * 8);
+        }
+        turn(numbers)
+    }
+
+    /// The values of 64 rows' leaves, by words.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn look_up_words(numbers: __m512i, table: [__m512i; 8]) -> [__m512d; 8] {
+        let rows = [numbers, _mm512_srli_epi16::<8>(numbers)];
+        let mut out = [_mm512_setzero_pd(); 8];
+        for (out, rows) in out.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
+            let look = |quarter: usize| _mm512_permutex2var_epi16(table[2 * quarter], rows, table[2 * quarter + 1]);
+            let [a, b, c, d] = [look(0), look(1), look(2), look(3)];
+            let (low, high) = (
+                [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)],
+                [_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d)],
+            );
+            for i in 0..2 {
+                out[i * 2] = _mm512_castsi512_pd(_mm512_unpacklo_epi32(low[i], high[i]));
+                out[i * 2 + 1] = _mm512_castsi512_pd(_mm512_unpackhi_epi32(low[i], high[i]));
+            }
+        }
+        out
+    }
+
+    /// Compiles one body for each way to look values up.
+    macro_rules! adds {
+        ($name:ident, $add:ident, $features:literal, $look_up:ident) => {
+            /// Adds the leaves of up to eight trees to the sums of rows.
+            ///
+            /// Shapes: `index` has 64 places a part, and so for each 64 rows; `tables` are those of the trees, `targets`
+            /// their outputs; `out[k * stride + r]` is output `k` of row `r`.
+            #[target_feature(enable = $features)]
+            fn $name(
+                parts: usize,
+                lines: &[u64],
+                index: &[u16],
+                tables: &[u8],
+                targets: &[u32],
+                out: &mut [f64],
+                stride: usize,
+            ) {
+                match parts {
+                    1 => $add::<1>(lines, index, tables, targets, out, stride),
+                    2 => $add::<2>(lines, index, tables, targets, out, stride),
+                    3 => $add::<3>(lines, index, tables, targets, out, stride),
+                    4 => $add::<4>(lines, index, tables, targets, out, stride),
+                    5 => $add::<5>(lines, index, tables, targets, out, stride),
+                    6 => $add::<6>(lines, index, tables, targets, out, stride),
+                    7 => $add::<7>(lines, index, tables, targets, out, stride),
+                    _ => $add::<MOST_PARTS>(lines, index, tables, targets, out, stride),
                 }
-                let half = |at: usize| {
-                    // SAFETY: a table has as many words.
-                    unsafe { _mm512_loadu_si512(table.as_ptr().add(at * LEAVES / 2).cast()) }
-                };
-                let rows = [numbers, _mm512_srli_epi16::<8>(numbers)];
-                let look = |quarter: usize, rows: __m512i| {
-                    _mm512_permutex2var_epi16(half(2 * quarter), rows, half(2 * quarter + 1))
-                };
-                for (sums, rows) in sums.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
-                    let [a, b, c, d] = [look(0, rows), look(1, rows), look(2, rows), look(3, rows)];
-                    let (low, high) = (
-                        [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)],
-                        [_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d)],
-                    );
-                    for i in 0..2 {
-                        let values = [_mm512_unpacklo_epi32(low[i], high[i]), _mm512_unpackhi_epi32(low[i], high[i])];
-                        for j in 0..2 {
-                            sums[i * 2 + j] = _mm512_add_pd(sums[i * 2 + j], _mm512_castsi512_pd(values[j]));
+            }
+
+            /// The same of `P` parts.
+            #[target_feature(enable = $features)]
+            #[expect(unsafe_code, reason = "loads of registers")]
+            fn $add<const P: usize>(
+                lines: &[u64],
+                index: &[u16],
+                tables: &[u8],
+                targets: &[u32],
+                out: &mut [f64],
+                stride: usize,
+            ) {
+                debug_assert!(index.iter().all(|&at| usize::from(at) + TREES <= lines.len()), "places of lines");
+                for (block, index) in index.chunks_exact(P * ROWS).enumerate() {
+                    let numbers = left::<P>(lines, index);
+                    let mut of = targets[0] as usize * stride + block * ROWS;
+                    let mut sums = load(&out[of..]);
+                    for ((&target, &numbers), table) in targets.iter().zip(&numbers).zip(tables.chunks_exact(TABLE)) {
+                        let to = target as usize * stride + block * ROWS;
+                        if to != of {
+                            store(&sums, &mut out[of..]);
+                            of = to;
+                            sums = load(&out[of..]);
+                        }
+                        // SAFETY: a table has as many bytes.
+                        let eighth = |i: usize| unsafe { _mm512_loadu_si512(table.as_ptr().add(i * LEAVES).cast()) };
+                        let table = [0, 1, 2, 3, 4, 5, 6, 7].map(eighth);
+                        for (sum, value) in sums.iter_mut().zip($look_up(numbers, table)) {
+                            *sum = _mm512_add_pd(*sum, value);
                         }
                     }
+                    store(&sums, &mut out[of..]);
                 }
             }
-            store(&sums, &mut out[of..]);
-        }
+        };
     }
+
+    adds!(add_words, add_words_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd", look_up_words);
+    adds!(add_bytes, add_bytes_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi", values);
 
     #[inline]
     #[target_feature(enable = "avx512f")]

@@ -1,0 +1,119 @@
+//! What the nodes that read categories decide: the bits of a code, spread to their lanes.
+
+use alloc::vec::Vec;
+
+use super::{Coder, Forest, Reads};
+
+/// Words that the decisions of columns with few categories may take.
+const EXPANDED: usize = 1 << 17;
+
+/// The nodes of a vector that read one code column of categories.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    vector: u32,
+    /// Their bits start with this byte.
+    byte: u32,
+    /// Their lanes.
+    lanes: u64,
+}
+
+/// The category nodes of an ensemble in lanes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Categories {
+    /// Columns of many categories, each with its nodes in the order of the vectors: the bits of a code lie side by side, and
+    /// are read in their order.
+    spreads: Vec<(u16, Vec<Spread>)>,
+    /// The other columns: the column, and its first word in `decided`, a word a vector for each code.
+    expanded: Vec<(u16, usize)>,
+    decided: Vec<u64>,
+}
+
+impl Categories {
+    /// Notes a node that reads categories; those of a tree come in the order of their bits.
+    pub(super) fn note(&mut self, forest: &Forest, vector: usize, lane: usize, column: u16, at: usize) {
+        let Some(levels) = &forest.levels else { return };
+        let known = self.spreads.iter().position(|(of, _)| *of == column).unwrap_or_else(|| {
+            self.spreads.push((column, Vec::new()));
+            self.spreads.len() - 1
+        });
+        let spreads = &mut self.spreads[known].1;
+        match spreads.last_mut().filter(|s| s.vector as usize == vector) {
+            Some(spread) => spread.lanes |= 1 << lane,
+            None => {
+                let byte = (levels.place(at) / 8) as u32;
+                spreads.push(Spread { vector: vector as u32, byte, lanes: 1 << lane });
+            }
+        }
+    }
+
+    /// Spreads the decisions of columns with few categories to all vectors once for each code.
+    pub(super) fn expand(&mut self, forest: &Forest, coder: &Coder, vectors: usize) {
+        let Self { spreads, expanded, decided } = self;
+        spreads.retain(|(column, spreads)| {
+            let Reads::Category { levels } = coder.reads(usize::from(*column)) else { return true };
+            let (codes, start) = (levels as usize + 2, decided.len());
+            if start + codes * vectors > EXPANDED {
+                return true;
+            }
+            decided.resize(start + codes * vectors, 0);
+            for (code, words) in (0u16..).zip(decided[start..].chunks_exact_mut(vectors)) {
+                add(forest, *column, spreads, code, words);
+            }
+            expanded.push((*column, start));
+            false
+        });
+    }
+
+    /// What the category nodes of each vector decide; empty where there are none.
+    #[inline(always)]
+    pub(super) fn decide(&self, forest: &Forest, codes: &[u16], vectors: usize, decided: &mut Vec<u64>) {
+        decided.clear();
+        if forest.levels.is_none() {
+            return;
+        }
+        decided.resize(vectors, 0);
+        for &(column, start) in &self.expanded {
+            let row = &self.decided[start + usize::from(codes[usize::from(column)]) * vectors..][..vectors];
+            decided.iter_mut().zip(row).for_each(|(d, w)| *d |= w);
+        }
+        for (column, spreads) in &self.spreads {
+            add(forest, *column, spreads, codes[usize::from(*column)], decided);
+        }
+    }
+}
+
+/// Adds the decisions of a column's nodes to those of their vectors.
+#[inline(always)]
+fn add(forest: &Forest, column: u16, spreads: &[Spread], code: u16, decided: &mut [u64]) {
+    let Some(levels) = &forest.levels else { return };
+    let bits = levels.of(usize::from(column), code);
+    for &Spread { vector, byte, lanes } in spreads {
+        let word = bits.get(byte as usize..byte as usize + 8).and_then(|bytes| bytes.first_chunk());
+        if let (Some(word), Some(decided)) = (word, decided.get_mut(vector as usize)) {
+            *decided |= deposit(u64::from_le_bytes(*word), lanes);
+        }
+    }
+}
+
+/// The low bits of `word`, put where `lanes` has bits.
+#[inline(always)]
+fn deposit(word: u64, lanes: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+        // SAFETY: lanes are only laid out where vbmi() found BMI2 too.
+        unsafe {
+            core::arch::x86_64::_pdep_u64(word, lanes)
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let (mut out, mut word, mut lanes) = (0, word, lanes);
+        while lanes > 0 {
+            let lowest = lanes & lanes.wrapping_neg();
+            out |= if word & 1 == 1 { lowest } else { 0 };
+            (word, lanes) = (word >> 1, lanes ^ lowest);
+        }
+        out
+    }
+}
