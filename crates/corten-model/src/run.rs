@@ -19,7 +19,7 @@ const BLOCK: usize = 1024;
 /// Bytes of columns that a block may take: it should stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 20;
 /// The same where an operator takes a while before the first row of each block.
-const LONG_BLOCK: usize = 1 << 15;
+const LONG_BLOCK: usize = 1 << 14;
 const LONG_BLOCK_BYTES: usize = 1 << 23;
 /// Rows that long blocks are a multiple of: operators take as many at a time.
 const WHOLE: usize = 64;
