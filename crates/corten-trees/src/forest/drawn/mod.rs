@@ -28,6 +28,8 @@ use super::columns::Side;
 pub(crate) use classes::Classes;
 pub(crate) use means::Means;
 
+/// Bytes of a record up to which rows are read where they lie: few cuts are looked at, and a line of the cache holds them.
+const LINE: usize = 64;
 /// Columns a drawn one up to which all are looked at in one pass.
 const SHARE: usize = 4;
 
@@ -155,9 +157,12 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
 
     #[inline(always)]
     fn all<L: Lanes>(&mut self, lanes: L, cancel: &CancelToken) -> Result<()> {
+        let closer = self.table.stride * size_of::<C>() > LINE;
         self.open.push(Part { start: 0, end: self.rows.len(), depth: 0, parent: None });
         while let Some(part) = self.open.pop() {
-            self.blocks.enter(self.table, &mut self.rows[part.start..part.end], self.open.len());
+            if closer {
+                self.blocks.enter(self.table, &mut self.rows[part.start..part.end], self.open.len());
+            }
             if part.end - part.start <= SET {
                 self.subtree(lanes, part);
                 continue;
