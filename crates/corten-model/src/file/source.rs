@@ -40,6 +40,7 @@ impl Piece<'_> {
 }
 
 impl<'a> Source<'a> {
+    #[cfg_attr(not(feature = "std"), expect(unused_variables, reason = "what is in memory lies in one piece"))]
     fn piece(&self, at: usize) -> Result<Piece<'a>> {
         match self {
             Self::Memory(bytes) => Ok(Piece::Memory(bytes)),
