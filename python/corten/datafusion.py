@@ -102,4 +102,7 @@ def _missing() -> str | None:
         return f"The package corten-datafusion isn't installed, or can't be loaded ({error})."
     if corten_datafusion.__version__ != _core.__version__:
         return f"corten-datafusion {corten_datafusion.__version__} doesn't go with Corten {_core.__version__}."
-    return corten_datafusion.mismatch()
+    try:
+        return corten_datafusion.mismatch()
+    except ImportError as error:
+        return f"The version of DataFusion isn't known ({error})."

@@ -100,6 +100,39 @@ def test_monotonic_answers_go_one_way(name: str, sign: int) -> None:
     assert (sign * steps >= -1e-12).all() and (steps != 0).any()
 
 
+@pytest.mark.parametrize("name", ["DecisionTreeClassifier", "DecisionTreeRegressor"])
+def test_columns_without_a_direction_are_split_beyond_the_bounds_of_others(name: str) -> None:
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(2000, 5))
+    y = X[:, 0] - X[:, 1] + X[:, 2] * X[:, 3] + rng.normal(size=2000)
+    target = y > 0 if name.endswith("Classifier") else y
+    # No two columns split equally well.
+    weight = rng.uniform(0.5, 2, size=len(X))
+    params = {"monotonic_cst": [1, -1, 0, 0, 0], "min_samples_leaf": 10, "random_state": 0}
+    ours = getattr(tree, name)(**params).fit(X, target, sample_weight=weight)
+    theirs = getattr(sklearn.tree, name)(**params).fit(X, target, sample_weight=weight)
+    assert ours.tree_.node_count > 200
+    np.testing.assert_allclose(_answers(ours, X), _answers(theirs, X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["DecisionTreeClassifier", "ExtraTreeClassifier"])
+@pytest.mark.parametrize("criterion", ["gini", "entropy"])
+@pytest.mark.parametrize("columns", [2, 1])
+def test_whole_weights_of_any_sum(name: str, criterion: str, columns: int) -> None:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(140_000, 2))
+    target = X[:, 0] + X[:, 1] + rng.normal(size=len(X)) > 0
+    # Beyond what 32 bits hold, and beyond what a table of logarithms may take.
+    weight = 2.0 ** (33 - np.ceil(np.log2(len(X))))
+    params = {"criterion": criterion, "max_depth": 5, "max_features": columns, "random_state": 0}
+    alike, heavy = (
+        getattr(tree, name)(**params).fit(X, target, sample_weight=np.full(len(X), w)) for w in (1.0, weight)
+    )
+    assert weight <= 65535 and heavy.tree_.weighted_n_node_samples[0] == weight * len(X) > 2**32
+    np.testing.assert_array_equal(alike.tree_.threshold, heavy.tree_.threshold)
+    np.testing.assert_allclose(_answers(alike, X), _answers(heavy, X), rtol=1e-12)
+
+
 def test_several_outputs_share_a_tree() -> None:
     X, y = _data()
     both = np.column_stack([y, y**2])

@@ -144,7 +144,7 @@ pub(crate) struct Metrics {
     loads: [AtomicU64; 2],
     /// Requests in progress.
     pub(crate) active: AtomicUsize,
-    /// Connections that are open, with those that are told of the limit.
+    /// Connections that are open, without those that are only told of the limit.
     pub(crate) connections: AtomicUsize,
     start: SystemTime,
 }

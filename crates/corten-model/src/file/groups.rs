@@ -208,7 +208,9 @@ impl Groups<'_> {
     fn read(&self, nth: usize) -> Result<Group> {
         let start = nth * self.group;
         let count = self.group.min(self.size - start);
-        let bytes = read_at(self.file, self.start + start as u64, of(&self.spare).pop().unwrap_or_default(), count)?;
+        // Others may give memory back while this is read.
+        let memory = of(&self.spare).pop().unwrap_or_default();
+        let bytes = read_at(self.file, self.start + start as u64, memory, count)?;
         let group = Group { nth, start, bytes: Arc::new(Bytes { bytes, spare: self.spare.clone() }) };
         self.seen.borrow_mut()[nth] = true;
         if let Some(hasher) = &self.hasher

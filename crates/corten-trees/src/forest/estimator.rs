@@ -27,6 +27,8 @@ use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
 use super::tree::{GrownTree, Summary};
 
+/// Weights whose logarithms are kept in a table, however few the rows.
+const TERMS: usize = 1 << 20;
 /// Tells the stream of a tree's draws of columns apart from that of rows.
 const COLUMNS: u64 = 0x0063_6f6c_756d << 16;
 
@@ -181,14 +183,15 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     let tree_weight = forest.draws.map_or(total, |d| d as f64);
     let rules = forest.growth.rules(forest.random, rows, width, tree_weight, &task)?;
     let seed = forest.growth.random_state.unwrap_or(0);
-    let whole = whole(weights, forest.draws.is_none(), rows);
-    let entropy = match (&task, forest.growth.criterion.as_str()) {
-        (Task::Classes { .. }, "entropy" | "log_loss") => {
-            let most = forest.draws.or(whole.as_ref().map(|w| w.iter().map(|&x| x as usize).sum()));
-            Some(Entropy::up_to(most.unwrap_or(0)))
-        }
-        _ => None,
-    };
+    let by_entropy =
+        matches!(task, Task::Classes { .. }) && ["entropy", "log_loss"].contains(&forest.growth.criterion.as_str());
+    // Whole weights are summed in 32 bits, and have a table of terms where those are logarithms.
+    let most = if by_entropy { TERMS.max(16 * rows) } else { u32::MAX as usize };
+    let whole = if forest.draws.is_none() { whole(weights, rows, most) } else { None };
+    let entropy = by_entropy.then(|| {
+        let most = forest.draws.or(whole.as_ref().map(|w| w.iter().map(|&x| x as usize).sum()));
+        Entropy::up_to(most.unwrap_or(0))
+    });
     let bootstrap = forest.draws.map(|draws| Bootstrap::new(draws, weights));
     let by_class = match &task {
         Task::Classes { codes, labels }
@@ -279,14 +282,12 @@ fn earlier<'a>(forest: &Forest<'_>, input: &FitInput<'a>, task: &Task<'_>, featu
     Ok(&grove.trees)
 }
 
-/// Weights as whole numbers, where rows are taken as they are and all weights are small and whole.
-fn whole(weights: Option<&[f64]>, as_they_are: bool, rows: usize) -> Option<Vec<u32>> {
-    if !as_they_are {
-        return None;
-    }
+/// Weights as whole numbers, where all of them are small and whole, and their sum is `most` or less.
+fn whole(weights: Option<&[f64]>, rows: usize, most: usize) -> Option<Vec<u32>> {
     let Some(weights) = weights else { return Some(vec![1; rows]) };
     let fits = |w: &f64| *w == w.trunc() && *w <= f64::from(u16::MAX);
-    weights.iter().all(fits).then(|| weights.iter().map(|&w| w as u32).collect())
+    let fits = weights.iter().all(fits) && weights.iter().sum::<f64>() <= most as f64;
+    fits.then(|| weights.iter().map(|&w| w as u32).collect())
 }
 
 impl Plan<'_> {

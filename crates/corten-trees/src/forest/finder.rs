@@ -147,10 +147,11 @@ impl Limits {
         left >= self.min_samples && right >= self.min_samples
     }
 
-    /// Whether children of these values may be.
+    /// Whether children of these values may be. Those of a column that nothing is asked of may lie beyond the bounds, which
+    /// their values are then put to.
     #[inline]
     pub(crate) fn allow_values(&self, values: impl FnOnce() -> (f64, f64)) -> bool {
-        let Some((low, high, sign)) = self.monotonic else { return true };
+        let Some((low, high, sign)) = self.monotonic.filter(|m| m.2 != 0) else { return true };
         let (left, right) = values();
         let inside = |v: f64| v >= low && v <= high;
         inside(left) && inside(right) && (left - right) * f64::from(sign) <= 0.0
