@@ -14,12 +14,12 @@ use super::finder::{Cut, Entry, Finder, Keys, Limits, Side, Span, Stats};
 use super::lists::{self, Lists};
 use super::ranks::{Block, Code, NO_MISSING, Ranked, Table};
 use super::sort;
-use super::tree::{GrownTree, Node};
+use super::tree::GrownTree;
 
 /// Rows below which codes aren't put close together.
 const FEW: usize = 32;
 /// Impurity below which a node is pure.
-pub(super) const PURE: f64 = f64::EPSILON;
+const PURE: f64 = f64::EPSILON;
 
 /// What the parameters ask of a tree, in numbers of rows and columns.
 #[derive(Clone, Debug)]
@@ -36,6 +36,41 @@ pub(crate) struct Rules {
     pub(crate) monotonic: Vec<i8>,
     /// Where values start: shares lie in 0..1, means anywhere.
     pub(crate) bounds: (f64, f64),
+}
+
+impl Rules {
+    /// Whether a node stays a leaf whatever its columns hold.
+    #[inline(always)]
+    pub(crate) fn is_last(&self, depth: usize, samples: usize, stats: Stats) -> bool {
+        depth >= self.max_depth
+            || samples < self.min_samples_split
+            || samples < 2 * self.min_samples_leaf
+            || stats.weight < 2.0 * self.min_weight_leaf
+            || stats.impurity <= PURE
+    }
+
+    /// Whether a cut gains enough; `weight` is that of all rows.
+    #[inline(always)]
+    pub(crate) fn is_worth(&self, gain: f64, weight: f64) -> bool {
+        gain / weight + PURE >= self.min_impurity_decrease
+    }
+
+    /// Rules without limits, but for rows in leaves.
+    #[cfg(test)]
+    pub(crate) fn plain(random: bool, max_features: usize, min_samples_leaf: usize) -> Self {
+        Self {
+            random,
+            max_depth: usize::MAX,
+            min_samples_split: 2,
+            min_samples_leaf,
+            min_weight_leaf: 0.0,
+            max_features,
+            max_leaf_nodes: None,
+            min_impurity_decrease: 0.0,
+            monotonic: Vec::new(),
+            bounds: (f64::NEG_INFINITY, f64::INFINITY),
+        }
+    }
 }
 
 /// A part of the rows that becomes a node.
@@ -286,23 +321,13 @@ impl<'a, C: Code> Grower<'a, C> {
 
     /// Writes a node as a leaf, of so many rows, to which the finder has turned; says whether it stays one.
     pub(super) fn write(&mut self, part: &Part, samples: usize, stats: Stats) -> (u32, bool) {
-        let rules = self.rules;
-        let at = self.tree.nodes.len() as u32;
-        if let Some((parent, is_left)) = part.parent {
-            let parent = &mut self.tree.nodes[parent as usize];
-            *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
-        } else {
+        if part.parent.is_none() {
             self.weight = stats.weight;
         }
-        self.tree.nodes.push(Node::leaf(at, samples, stats));
-        let bounds = (!rules.monotonic.is_empty()).then_some(part.bounds);
+        let at = self.tree.add(part.parent, samples, stats);
+        let bounds = (!self.rules.monotonic.is_empty()).then_some(part.bounds);
         self.finder.value(bounds, &mut self.tree.values);
-        let last = part.depth >= rules.max_depth
-            || samples < rules.min_samples_split
-            || samples < 2 * rules.min_samples_leaf
-            || stats.weight < 2.0 * rules.min_weight_leaf
-            || stats.impurity <= PURE;
-        (at, last)
+        (at, self.rules.is_last(part.depth, samples, stats))
     }
 
     /// The best split of a node over columns drawn at random.
@@ -321,7 +346,7 @@ impl<'a, C: Code> Grower<'a, C> {
     /// The gain of a cut, where it is enough.
     pub(super) fn worth(&self, score: f64) -> Option<f64> {
         let gain = self.finder.gain(score);
-        (gain / self.weight + PURE >= self.rules.min_impurity_decrease).then_some(gain)
+        self.rules.is_worth(gain, self.weight).then_some(gain)
     }
 
     /// The best of what columns drawn at random offer, with its column, and the number of columns that are known not to

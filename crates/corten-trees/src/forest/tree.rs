@@ -52,6 +52,18 @@ pub(crate) struct Summary {
 }
 
 impl GrownTree {
+    /// Adds a leaf below a node, on its left or its right, or as the root; gives its place.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, parent: Option<(u32, bool)>, samples: usize, stats: Stats) -> u32 {
+        let at = self.nodes.len() as u32;
+        if let Some((parent, is_left)) = parent {
+            let parent = &mut self.nodes[parent as usize];
+            *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
+        }
+        self.nodes.push(Node::leaf(at, samples, stats));
+        at
+    }
+
     pub(crate) fn is_leaf(&self, at: usize) -> bool {
         self.nodes[at].left as usize == at
     }

@@ -17,14 +17,13 @@ use corten_kernels::lanes::{self, Lanes, Work};
 use corten_kernels::splits::SET;
 
 use super::blocks::Blocks;
-use super::columns;
+use super::columns::{self, Side};
 use super::draws::{Draws, Known};
 use super::finder::Stats;
-use super::grower::{PURE, Rules};
+use super::grower::Rules;
 use super::ranks::{Code, Table};
-use super::tree::{GrownTree, Node};
+use super::tree::GrownTree;
 
-use super::columns::Side;
 pub(crate) use classes::Classes;
 pub(crate) use means::Means;
 
@@ -277,31 +276,18 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
     /// Writes a node as a leaf, of so many rows; says whether it stays one.
     #[inline(always)]
     fn write(&mut self, part: Part, samples: usize, stats: Stats) -> (u32, bool) {
-        let (rules, nodes) = (self.rules, &mut self.tree.nodes);
-        let at = nodes.len() as u32;
-        if let Some((parent, is_left)) = part.parent {
-            let parent = &mut nodes[parent as usize];
-            *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
-        } else {
+        if part.parent.is_none() {
             self.weight = stats.weight;
         }
-        let Stats { weight, impurity } = stats;
-        let (left, right, samples32) = (at, at, samples as u32);
-        let leaf =
-            Node { left, right, feature: 0, threshold: 0.0, missing_left: false, samples: samples32, weight, impurity };
-        nodes.push(leaf);
+        let at = self.tree.add(part.parent, samples, stats);
         self.target.value(&mut self.tree.values);
-        let last = part.depth >= rules.max_depth
-            || samples < rules.min_samples_split
-            || samples < 2 * rules.min_samples_leaf
-            || impurity <= PURE;
-        (at, last)
+        (at, self.rules.is_last(part.depth, samples, stats))
     }
 
     /// Whether a cut gains enough.
     #[inline(always)]
     fn is_worth(&self, score: f64) -> bool {
-        self.target.gain(score) / self.weight + PURE >= self.rules.min_impurity_decrease
+        self.rules.is_worth(self.target.gain(score), self.weight)
     }
 
     /// Makes a leaf an inner node.

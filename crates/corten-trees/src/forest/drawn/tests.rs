@@ -26,18 +26,7 @@ fn data(columns: usize, gaps: bool) -> Data<'static> {
 }
 
 fn rules(max_features: usize, min_samples_leaf: usize) -> Rules {
-    Rules {
-        random: true,
-        max_depth: usize::MAX,
-        min_samples_split: 2,
-        min_samples_leaf,
-        min_weight_leaf: 0.0,
-        max_features,
-        max_leaf_nodes: None,
-        min_impurity_decrease: 0.0,
-        monotonic: Vec::new(),
-        bounds: (f64::NEG_INFINITY, f64::INFINITY),
-    }
+    Rules::plain(true, max_features, min_samples_leaf)
 }
 
 fn expected<C: Code>(

@@ -146,7 +146,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
         let keys = &self.keys[part.by * rows..][start..end];
         let stats = growth.target.enter(&mut self.node, keys.iter().map(|key| self.items[key.place()]));
         let at = self.write(count, part.parent, stats);
-        if growth.is_last(self.depth + depth, count, stats) {
+        if growth.soil.rules.is_last(self.depth + depth, count, stats) {
             return;
         }
         self.known.enter(depth);

@@ -162,7 +162,7 @@ impl<C: Code, T: Target> Block<'_, C, T> {
                     growth.target.enter(&mut self.node, few.members(node.by, node.set).map(|row| few.items[row]));
                 let samples = node.set.count_ones() as usize;
                 at = self.write(samples, node.parent, stats);
-                if growth.is_last(self.depth + node.depth, samples, stats) {
+                if growth.soil.rules.is_last(self.depth + node.depth, samples, stats) {
                     continue;
                 }
             }

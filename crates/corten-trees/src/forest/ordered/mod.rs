@@ -18,7 +18,7 @@ use corten_core::random::Stream;
 use corten_core::{CancelToken, Result};
 
 use super::finder::Stats;
-use super::grower::{PURE, Rules};
+use super::grower::Rules;
 use super::ranks::{Code, NO_MISSING, Table};
 use super::sort::Key;
 use super::tree::GrownTree;
@@ -123,18 +123,9 @@ impl<C: Code> Soil<'_, C> {
 }
 
 impl<C: Code, T: Target> Growth<'_, C, T> {
-    /// Whether a node stays a leaf whatever its columns hold.
-    fn is_last(&self, depth: usize, samples: usize, stats: Stats) -> bool {
-        let rules = self.soil.rules;
-        depth >= rules.max_depth
-            || samples < rules.min_samples_split
-            || samples < 2 * rules.min_samples_leaf
-            || stats.impurity <= PURE
-    }
-
     /// Whether a cut gains enough; `weight` is that of all rows.
     fn is_worth(&self, node: &T::Node, score: f64, weight: f64) -> bool {
-        self.target.gain(node, score) / weight + PURE >= self.soil.rules.min_impurity_decrease
+        self.soil.rules.is_worth(self.target.gain(node, score), weight)
     }
 }
 

@@ -23,18 +23,7 @@ fn table(rows: usize, columns: usize) -> Table<u16> {
 }
 
 fn rules(columns: usize, min_samples_leaf: usize) -> Rules {
-    Rules {
-        random: false,
-        max_depth: usize::MAX,
-        min_samples_split: 2,
-        min_samples_leaf,
-        min_weight_leaf: 0.0,
-        max_features: columns,
-        max_leaf_nodes: None,
-        min_impurity_decrease: 0.0,
-        monotonic: Vec::new(),
-        bounds: (f64::NEG_INFINITY, f64::INFINITY),
-    }
+    Rules::plain(false, columns, min_samples_leaf)
 }
 
 /// A case: its table, rules, and how often each row is taken.

@@ -133,7 +133,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         self.nodes.push(Node::leaf(0, samples, stats));
         self.children.push(None);
         self.growth.target.value(&part.node, &mut self.values);
-        !self.growth.is_last(part.depth, samples, stats)
+        !self.growth.soil.rules.is_last(part.depth, samples, stats)
     }
 
     /// Finds what columns offer nodes, once their parent's split has been done on each; `by` is the column of that split.

@@ -18,10 +18,10 @@ use super::blocks::Blocks;
 use super::columns::{self, Side};
 use super::draws::Shuffled;
 use super::finder::Stats;
-use super::grower::{PURE, Rules, between};
+use super::grower::{Rules, between};
 use super::ranks::{Code, NO_MISSING, Table};
 use super::sort::{self, Key};
-use super::tree::{GrownTree, Node};
+use super::tree::GrownTree;
 
 pub(crate) use target::Target;
 
@@ -222,27 +222,18 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
     /// Writes a node as a leaf, of so many rows; says whether it stays one.
     #[inline(always)]
     fn write(&mut self, part: &Part, samples: usize, stats: Stats) -> (u32, bool) {
-        let (rules, nodes) = (self.rules, &mut self.tree.nodes);
-        let at = nodes.len() as u32;
-        if let Some((parent, is_left)) = part.parent {
-            let parent = &mut nodes[parent as usize];
-            *(if is_left { &mut parent.left } else { &mut parent.right }) = at;
-        } else {
+        if part.parent.is_none() {
             self.weight = stats.weight;
         }
-        nodes.push(Node::leaf(at, samples, stats));
+        let at = self.tree.add(part.parent, samples, stats);
         self.target.value(&self.node, &mut self.tree.values);
-        let last = part.depth >= rules.max_depth
-            || samples < rules.min_samples_split
-            || samples < 2 * rules.min_samples_leaf
-            || stats.impurity <= PURE;
-        (at, last)
+        (at, self.rules.is_last(part.depth, samples, stats))
     }
 
     /// Whether a cut gains enough.
     #[inline(always)]
     fn is_worth(&self, score: f64) -> bool {
-        self.target.gain(&self.node, score) / self.weight + PURE >= self.rules.min_impurity_decrease
+        self.rules.is_worth(self.target.gain(&self.node, score), self.weight)
     }
 
     /// Makes a leaf an inner node.

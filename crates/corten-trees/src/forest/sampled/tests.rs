@@ -22,18 +22,7 @@ fn ranked(rows: usize, columns: usize, most: u64) -> Ranks {
 }
 
 fn rules(max_features: usize, min_samples_leaf: usize) -> Rules {
-    Rules {
-        random: false,
-        max_depth: usize::MAX,
-        min_samples_split: 2,
-        min_samples_leaf,
-        min_weight_leaf: 0.0,
-        max_features,
-        max_leaf_nodes: None,
-        min_impurity_decrease: 0.0,
-        monotonic: Vec::new(),
-        bounds: (0.0, 1.0),
-    }
+    Rules { bounds: (0.0, 1.0), ..Rules::plain(false, max_features, min_samples_leaf) }
 }
 
 fn same<C: Code>(table: &Table<C>, rules: &Rules, classes: usize, most_weight: u64) {
