@@ -18,6 +18,8 @@ use crate::grpc;
 /// A call between its head and the end of its answer.
 pub(super) struct Stream {
     pub(super) id: u32,
+    /// Bytes of its fields.
+    pub(super) fields: usize,
     pub(super) inbox: Option<Arc<Inbox>>,
     /// Whether the client may still send.
     pub(super) open: bool,
@@ -91,6 +93,7 @@ impl Connection<'_, '_> {
         let Some(known) = Known::of(fields) else { return self.reset(id, Code::Protocol) };
         let mut call = Stream {
             id,
+            fields: fields.size,
             inbox: None,
             open: !ends,
             left: WINDOW,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::frame::{self, Code, Fault, HEAD, Head, MAX_FRAME};
 use super::hpack::Fields;
-use super::{Connection, FIRST_WINDOW, LEAVING, Leaving, MAX_CALLS, MAX_FIELDS, WINDOW};
+use super::{Connection, FIRST_WINDOW, LEAVING, Leaving, MAX_CALLS, MAX_FIELDS, MAX_HELD, WINDOW};
 
 /// Most bytes of a block of fields, the heads of its frames included: there is no end to what may come before its end.
 const MAX_BLOCK: usize = 4 * MAX_FIELDS;
@@ -247,7 +247,8 @@ impl Connection<'_, '_> {
         if matches!(self.leaving, Leaving::After(_)) {
             return;
         }
-        if self.calls.len() >= MAX_CALLS {
+        let held: usize = self.calls.iter().map(|call| call.fields).sum();
+        if self.calls.len() >= MAX_CALLS || held + fields.size > MAX_HELD {
             return self.reset(id, Code::RefusedStream);
         }
         self.call(id, ends, fields);

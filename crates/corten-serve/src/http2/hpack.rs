@@ -86,7 +86,8 @@ pub(super) struct Fields {
     bytes: Vec<u8>,
     /// Where each field's name begins, its value begins, and it ends.
     places: Vec<(usize, usize, usize)>,
-    size: usize,
+    /// Bytes of all, each with 32 bytes beside it.
+    pub(super) size: usize,
     /// Whether there were more than fit, which aren't here then.
     pub(super) over: bool,
 }

@@ -35,6 +35,8 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_CALLS: usize = 128;
 /// Most bytes of a call's header fields, each with 32 bytes beside it.
 const MAX_FIELDS: usize = 16 << 10;
+/// The same of all calls of a connection that aren't over: one of many messages may last as long as its client likes.
+const MAX_HELD: usize = 16 * MAX_FIELDS;
 /// Bytes that a client may send of a call, and of all calls of its connection, before they are taken.
 const WINDOW: i64 = 1 << 20;
 /// The same, and for this side, before anything was agreed.

@@ -432,6 +432,31 @@ fn calls_of_many_messages_end_with_their_connection() {
 }
 
 #[test]
+fn fields_of_calls_that_last_are_bounded() {
+    let server = start();
+    let mut raw = Raw::greeted(&server);
+    let long = "x".repeat(126);
+    // 96 fields of 6 + 126 + 32 bytes: a call takes a sixteenth of what its connection may hold.
+    let more: Vec<_> = (0..96).map(|_| ("x-long", long.as_str())).collect();
+    let (block, calls) = (fields_of("ModelStreamInfer", &more), 20);
+    for call in 0..calls {
+        raw.send(HEADERS, WHOLE, 2 * call + 1, &block);
+    }
+    let mut refused = Vec::new();
+    while refused.len() < 4 {
+        let frame = raw.find(RESET);
+        assert_eq!(frame.number(), 7);
+        refused.push(frame.id);
+    }
+    // Those that were first last, and one that ends makes room.
+    assert_eq!(refused, [33, 35, 37, 39]);
+    raw.send(RESET, 0, 1, &8u32.to_be_bytes());
+    raw.send(HEADERS, WHOLE, 41, &block);
+    raw.send(DATA, END, 41, &message());
+    assert_eq!(raw.find(DATA).id, 41);
+}
+
+#[test]
 fn calls_whose_message_has_not_come_are_not_at_work() {
     let server = Server::start(&["linear_regression"], &["--max-active", "4"]);
     let mut raw = Raw::greeted(&server);
