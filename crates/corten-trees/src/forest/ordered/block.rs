@@ -144,7 +144,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
         let Part { start, end, depth, .. } = part;
         let (rows, count) = (self.rows.len(), end - start);
         let keys = &self.keys[part.by * rows..][start..end];
-        let stats = growth.target.enter(&mut self.node, keys.iter().map(|key| self.items[key.place()]));
+        let stats = growth.target.enter(&mut self.node, (keys, &self.items[..]));
         let at = self.write(count, part.parent, stats);
         if growth.soil.rules.is_last(self.depth + depth, count, stats) {
             return;

@@ -7,7 +7,7 @@ use corten_kernels::splits;
 use super::super::finder::Stats;
 use super::super::purity::{Gini, Purity};
 use super::super::sort::Key;
-use super::{EIGHT, Target, cuts, fill, first_best};
+use super::{EIGHT, Items, Scores, Target, cuts, fill, first_best};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
 pub(crate) struct Two;
@@ -45,14 +45,24 @@ fn value(totals: &[u32], out: &mut Vec<f64>) {
 /// The first of the best of so many cuts, from the weights on one side of each.
 #[inline(always)]
 pub(in super::super) fn best_of(node: &[u32; 2], sums: &[u64], cuts: usize) -> Option<(usize, f64)> {
-    let sums = sums.as_chunks::<EIGHT>().0;
-    first_best(cuts.div_ceil(EIGHT), |at| {
-        let (mut scores, sums) = ([0.0; EIGHT], &sums[at]);
+    first_best(cuts.div_ceil(EIGHT), OfTwo { node, sums: sums.as_chunks().0 })
+}
+
+/// Scores from the weights on one side of each cut.
+struct OfTwo<'a> {
+    node: &'a [u32; 2],
+    sums: &'a [[u64; EIGHT]],
+}
+
+impl Scores for OfTwo<'_> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, sums) = ([0.0; EIGHT], &self.sums[at]);
         for lane in 0..EIGHT {
-            scores[lane] = splits::gini(sums[lane] as u32, (sums[lane] >> u32::BITS) as u32, *node);
+            scores[lane] = splits::gini(sums[lane] as u32, (sums[lane] >> u32::BITS) as u32, *self.node);
         }
         scores
-    })
+    }
 }
 
 impl Target for Two {
@@ -73,8 +83,11 @@ impl Target for Two {
     }
 
     #[inline(always)]
-    fn enter(&self, node: &mut [u32; 2], items: impl Iterator<Item = u64>) -> Stats {
-        let sum: u64 = items.sum();
+    fn enter(&self, node: &mut [u32; 2], items: impl Items<u64>) -> Stats {
+        let mut sum = 0;
+        for at in 0..items.count() {
+            sum += items.at(at);
+        }
         let ones = (sum >> u32::BITS) as u32;
         *node = [sum as u32 - ones, ones];
         stats(node)
@@ -92,7 +105,9 @@ impl Target for Two {
         let all = cuts(keys, min_samples);
         fill(room, all.len(), 0);
         let mut sum = 0;
-        keys[..all.start].iter().for_each(|key| sum += items[key.place()]);
+        for key in &keys[..all.start] {
+            sum += items[key.place()];
+        }
         for ((key, next), upto) in keys[all.clone()].iter().zip(&keys[all.start + 1..]).zip(&mut *room) {
             sum += items[key.place()];
             // Of what is no cut, nothing: such a side has no score.
@@ -135,18 +150,30 @@ impl Node {
     /// The first of the best of the cuts in a room from one place to another.
     #[inline(always)]
     pub(in super::super) fn best(&self, room: &Room, cuts: Range<usize>) -> Option<(usize, f64)> {
-        let [weights, squares, crosses] = room.upto.each_ref().map(|upto| upto[cuts.start..].as_chunks::<EIGHT>().0);
-        let (at, score) = first_best(cuts.len().div_ceil(EIGHT), |at| {
-            let (mut scores, weights, squares, crosses) = ([0.0; EIGHT], &weights[at], &squares[at], &crosses[at]);
-            for lane in 0..EIGHT {
-                let (l, r) = (weights[lane], u64::from(self.weight) - weights[lane]);
-                // Of all weights less those on this side, class by class.
-                let rest = self.squares.wrapping_add(squares[lane]).wrapping_sub(crosses[lane].wrapping_mul(2));
-                scores[lane] = splits::ratio(squares[lane] as f64, rest as f64, l as f64, r as f64);
-            }
-            scores
-        })?;
+        let upto = [0, 1, 2].map(|which| room.upto[which][cuts.start..].as_chunks().0);
+        let (at, score) = first_best(cuts.len().div_ceil(EIGHT), OfMany { node: self, upto })?;
         Some((cuts.start + at, score))
+    }
+}
+
+/// Scores from what is kept in a room for each cut.
+struct OfMany<'a> {
+    node: &'a Node,
+    upto: [&'a [[u64; EIGHT]]; 3],
+}
+
+impl Scores for OfMany<'_> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, node, [weights, squares, crosses]) = ([0.0; EIGHT], self.node, &self.upto);
+        let (weights, squares, crosses) = (&weights[at], &squares[at], &crosses[at]);
+        for lane in 0..EIGHT {
+            let (l, r) = (weights[lane], u64::from(node.weight) - weights[lane]);
+            // Of all weights less those on this side, class by class.
+            let rest = node.squares.wrapping_add(squares[lane]).wrapping_sub(crosses[lane].wrapping_mul(2));
+            scores[lane] = splits::ratio(squares[lane] as f64, rest as f64, l as f64, r as f64);
+        }
+        scores
     }
 }
 
@@ -183,10 +210,13 @@ impl Target for Classes {
     type Room = Room;
 
     #[inline(always)]
-    fn enter(&self, node: &mut Node, items: impl Iterator<Item = (u32, u32)>) -> Stats {
+    fn enter(&self, node: &mut Node, items: impl Items<(u32, u32)>) -> Stats {
         node.totals.clear();
         node.totals.resize(self.classes, 0);
-        items.for_each(|(class, weight)| node.totals[class as usize] += weight);
+        for at in 0..items.count() {
+            let (class, weight) = items.at(at);
+            node.totals[class as usize] += weight;
+        }
         (node.weight, node.squares) = (0, 0);
         for &total in &node.totals {
             node.weight += total;

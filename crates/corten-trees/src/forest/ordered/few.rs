@@ -59,14 +59,17 @@ impl<T: Target> Few<T> {
         }
     }
 
-    /// Members of a set in the order of one of the columns.
+    /// What goes with the members of a set, in the order of one of the columns, and their number.
     #[inline(always)]
-    fn members(&self, column: usize, set: u64) -> impl Iterator<Item = usize> {
-        let group = &self.groups[column / LANES];
-        group.bits.iter().filter_map(move |bits| {
+    fn members(&self, column: usize, set: u64) -> ([T::Item; SET], usize) {
+        let (mut items, mut count) = ([T::Item::default(); SET], 0);
+        for bits in &self.groups[column / LANES].bits {
             let bit = bits[column % LANES] & set;
-            (bit != 0).then(|| bit.trailing_zeros() as usize)
-        })
+            // Written in any case, counted where it is a member: no branch.
+            items[count % SET] = self.items[bit.trailing_zeros() as usize % SET];
+            count += usize::from(bit != 0);
+        }
+        (items, count)
     }
 
     /// Reads the rows of a node from the keys of columns that vary.
@@ -157,9 +160,8 @@ impl<C: Code, T: Target> Block<'_, C, T> {
         while let Some(node) = self.few.open.pop() {
             let mut at = at;
             if node.parent.is_some() {
-                let few = &self.few;
-                let stats =
-                    growth.target.enter(&mut self.node, few.members(node.by, node.set).map(|row| few.items[row]));
+                let (items, members) = self.few.members(node.by, node.set);
+                let stats = growth.target.enter(&mut self.node, &items[..members]);
                 let samples = node.set.count_ones() as usize;
                 at = self.write(samples, node.parent, stats);
                 if growth.soil.rules.is_last(self.depth + node.depth, samples, stats) {

@@ -4,7 +4,7 @@ use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::sort::Key;
-use super::{EIGHT, Target, cuts, fill, first_best};
+use super::{EIGHT, Items, Scores, Target, cuts, fill, first_best};
 
 /// Targets, less a mean that was taken off them; see [`super::Target`].
 pub(crate) struct Even {
@@ -43,6 +43,24 @@ impl Node {
     }
 }
 
+/// Scores from the sums on the left of each cut, the first of which has so many rows there.
+struct OfSums<'a> {
+    node: &'a Node,
+    sums: &'a [[f64; EIGHT]],
+    first: usize,
+}
+
+impl Scores for OfSums<'_> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, sums) = ([0.0; EIGHT], &self.sums[at]);
+        for lane in 0..EIGHT {
+            scores[lane] = self.node.ratio(sums[lane], f64::from((self.first + at * EIGHT + lane) as u32));
+        }
+        scores
+    }
+}
+
 impl Target for Even {
     type Item = f64;
     type Node = Node;
@@ -61,14 +79,14 @@ impl Target for Even {
     }
 
     #[inline(always)]
-    fn enter(&self, node: &mut Node, items: impl Iterator<Item = f64>) -> Stats {
-        let (mut total, mut rows, mut own) = (0.0, 0u32, 0.0);
-        for y in items {
+    fn enter(&self, node: &mut Node, items: impl Items<f64>) -> Stats {
+        let (mut total, mut own) = (0.0, 0.0);
+        for at in 0..items.count() {
+            let y = items.at(at);
             total += y;
-            rows += 1;
             own += y * y;
         }
-        node.stats(total, f64::from(rows), own)
+        node.stats(total, f64::from(items.count() as u32), own)
     }
 
     #[inline(always)]
@@ -83,19 +101,15 @@ impl Target for Even {
         let all = cuts(keys, min_samples);
         fill(room, all.len(), f64::NAN);
         let mut sum = 0.0;
-        keys[..all.start].iter().for_each(|key| sum += items[key.place()]);
+        for key in &keys[..all.start] {
+            sum += items[key.place()];
+        }
         for ((key, next), upto) in keys[all.clone()].iter().zip(&keys[all.start + 1..]).zip(&mut *room) {
             sum += items[key.place()];
             *upto = sum_of_cut(sum, key, next);
         }
-        let (sums, first) = (room.as_chunks::<EIGHT>().0, all.start + 1);
-        let (at, score) = first_best(all.len().div_ceil(EIGHT), |at| {
-            let (mut scores, sums) = ([0.0; EIGHT], &sums[at]);
-            for lane in 0..EIGHT {
-                scores[lane] = node.ratio(sums[lane], f64::from((first + at * EIGHT + lane) as u32));
-            }
-            scores
-        })?;
+        let scores = OfSums { node, sums: room.as_chunks().0, first: all.start + 1 };
+        let (at, score) = first_best(all.len().div_ceil(EIGHT), scores)?;
         Some((all.start + at, score))
     }
 
@@ -122,6 +136,24 @@ fn sum_of_cut<K: Key>(sum: f64, key: &K, next: &K) -> f64 {
     f64::from_bits(sum.to_bits() | u64::from(key.code() == next.code()).wrapping_neg())
 }
 
+/// Scores from the sums and weights on the left of each cut.
+struct OfWeighted<'a> {
+    node: &'a Node,
+    sums: &'a [[f64; EIGHT]],
+    weights: &'a [[f64; EIGHT]],
+}
+
+impl Scores for OfWeighted<'_> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, sums, weights) = ([0.0; EIGHT], &self.sums[at], &self.weights[at]);
+        for lane in 0..EIGHT {
+            scores[lane] = self.node.ratio(sums[lane], weights[lane]);
+        }
+        scores
+    }
+}
+
 impl Target for Weighted {
     type Item = [f64; 2];
     type Node = Node;
@@ -140,9 +172,10 @@ impl Target for Weighted {
     }
 
     #[inline(always)]
-    fn enter(&self, node: &mut Node, items: impl Iterator<Item = [f64; 2]>) -> Stats {
+    fn enter(&self, node: &mut Node, items: impl Items<[f64; 2]>) -> Stats {
         let (mut total, mut weight, mut own) = (0.0, 0.0, 0.0);
-        for [y, w] in items {
+        for at in 0..items.count() {
+            let [y, w] = items.at(at);
             total += y;
             weight += w;
             own += y * y / w;
@@ -173,14 +206,8 @@ impl Target for Weighted {
             (sum, weight) = (sum + y, weight + w);
             (*upto.0, *upto.1) = (sum_of_cut(sum, key, next), weight);
         }
-        let (sums, weights) = (sums.as_chunks::<EIGHT>().0, weights.as_chunks::<EIGHT>().0);
-        let (at, score) = first_best(all.len().div_ceil(EIGHT), |at| {
-            let (mut scores, sums, weights) = ([0.0; EIGHT], &sums[at], &weights[at]);
-            for lane in 0..EIGHT {
-                scores[lane] = node.ratio(sums[lane], weights[lane]);
-            }
-            scores
-        })?;
+        let scores = OfWeighted { node, sums: sums.as_chunks().0, weights: weights.as_chunks().0 };
+        let (at, score) = first_best(all.len().div_ceil(EIGHT), scores)?;
         Some((all.start + at, score))
     }
 

@@ -42,7 +42,7 @@ pub(crate) trait Target: Sync {
     type Room: Default + Send;
 
     /// Sums what goes with the rows of a node.
-    fn enter(&self, node: &mut Self::Node, items: impl Iterator<Item = Self::Item>) -> Stats;
+    fn enter(&self, node: &mut Self::Node, items: impl Items<Self::Item>) -> Stats;
     /// The best cut between the keys of a node's rows in ascending order: after which one, and its score. Their places
     /// are those of items.
     fn best<K: Key>(
@@ -69,6 +69,37 @@ pub(crate) trait Target: Sync {
     fn gain(&self, node: &Self::Node, score: f64) -> f64;
     /// Appends the value of the node.
     fn value(&self, node: &Self::Node, out: &mut Vec<f64>);
+}
+
+/// What goes with rows, in order. A trait, as closures aren't compiled together with loops that call them.
+pub(crate) trait Items<T>: Copy {
+    fn count(self) -> usize;
+    fn at(self, at: usize) -> T;
+}
+
+impl<T: Copy> Items<T> for &[T] {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn at(self, at: usize) -> T {
+        self[at]
+    }
+}
+
+/// By keys.
+impl<T: Copy, K: Key> Items<T> for (&[K], &[T]) {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn at(self, at: usize) -> T {
+        self.1[self.0[at].place()]
+    }
 }
 
 /// What a tree is grown on.
@@ -141,12 +172,17 @@ struct Found {
 /// Cuts that are scored side by side.
 pub(super) const EIGHT: usize = 8;
 
+/// Scores of cuts, eight by eight.
+pub(super) trait Scores {
+    fn eight(&self, at: usize) -> [f64; EIGHT];
+}
+
 /// The first of the greatest scores that come in eights, so many of them: its place. Scores that are NaN are none.
 #[inline(always)]
-pub(super) fn first_best(eights: usize, scores: impl Fn(usize) -> [f64; EIGHT]) -> Option<(usize, f64)> {
+pub(super) fn first_best(eights: usize, cuts: impl Scores) -> Option<(usize, f64)> {
     let (mut best, mut places) = ([f64::NEG_INFINITY; EIGHT], [u64::MAX; EIGHT]);
     for at in 0..eights {
-        let scores = scores(at);
+        let scores = cuts.eight(at);
         for lane in 0..EIGHT {
             let is_better = scores[lane] > best[lane];
             best[lane] = if is_better { scores[lane] } else { best[lane] };

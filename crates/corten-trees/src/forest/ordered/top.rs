@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use corten_core::Result;
+use corten_kernels::lanes::{self, Lanes, Work};
 use corten_kernels::parallel;
 
 use super::super::draws::Draws;
@@ -118,7 +119,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     /// Sums what goes with rows, in the order of a column.
     fn enter(&self, node: &mut T::Node, by: usize, start: usize, end: usize) -> Stats {
         let list = self.lists[by].lock().unwrap_or_else(PoisonError::into_inner);
-        self.growth.target.enter(node, list.keys[start..end].iter().map(|key| self.growth.items[key.place()]))
+        self.growth.target.enter(node, (&list.keys[start..end], self.growth.items))
     }
 
     fn block(&mut self, root: block::Root) -> Child {
@@ -148,25 +149,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let shared: &[Part<T::Node>] = parts;
         let offered = parallel::map_blocks(threads, columns, 1, |column, _| {
             let list = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((start, end, by, known)) = split
-                && column != by
-                && known[column / 64] >> (column % 64) & 1 == 0
-            {
-                list.buffer.resize(list.buffer.len().max(end - start), K::default());
-                partition(&mut list.keys[start..end], &self.is_left, &mut list.buffer);
-            }
-            shared
-                .iter()
-                .map(|part| {
-                    let keys = &list.keys[part.start..part.end];
-                    let is_known = part.known[column / 64] >> (column % 64) & 1 == 1;
-                    if is_known || keys[0].code() == keys[keys.len() - 1].code() {
-                        return Look::Constant;
-                    }
-                    let min_samples = growth.soil.rules.min_samples_leaf;
-                    Look::Cut(growth.target.best(&part.node, keys, growth.items, min_samples, &mut list.room))
-                })
-                .collect::<Vec<Look>>()
+            lanes::run(Scan { growth, list, column, parts: shared, split, is_left: &self.is_left })
         });
         for (at, part) in parts.iter_mut().enumerate() {
             part.looks = offered.iter().map(|looks| looks[at]).collect();
@@ -284,6 +267,44 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             }
         }
         tree
+    }
+}
+
+/// One column's share of [`Top::look`].
+struct Scan<'w, 'a, K, C: Code, T: Target> {
+    growth: &'w Growth<'a, C, T>,
+    list: &'w mut List<K, T::Room>,
+    column: usize,
+    parts: &'w [Part<T::Node>],
+    split: Option<(usize, usize, usize, &'w [u64])>,
+    is_left: &'w [u8],
+}
+
+impl<K: Key, C: Code, T: Target> Work for Scan<'_, '_, K, C, T> {
+    type Out = Vec<Look>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) -> Vec<Look> {
+        let Self { growth, list, column, .. } = self;
+        let is_set = |known: &[u64]| known[column / 64] >> (column % 64) & 1 == 1;
+        if let Some((start, end, by, known)) = self.split
+            && column != by
+            && !is_set(known)
+        {
+            list.buffer.resize(list.buffer.len().max(end - start), K::default());
+            partition(&mut list.keys[start..end], self.is_left, &mut list.buffer);
+        }
+        let min_samples = growth.soil.rules.min_samples_leaf;
+        let mut looks = Vec::with_capacity(self.parts.len());
+        for part in self.parts {
+            let keys = &list.keys[part.start..part.end];
+            looks.push(if is_set(&part.known) || keys[0].code() == keys[keys.len() - 1].code() {
+                Look::Constant
+            } else {
+                Look::Cut(growth.target.best(&part.node, keys, growth.items, min_samples, &mut list.room))
+            });
+        }
+        looks
     }
 }
 

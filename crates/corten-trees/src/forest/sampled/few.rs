@@ -149,8 +149,11 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
             for at in 0..few.present.len() {
                 few.totals[at] = few.weight(set & few.present[at].1);
             }
-            let totals = few.present.iter().zip(&few.totals).map(|(&(class, _), &total)| (class, total));
-            let stats = self.target.turn(&mut self.node, totals);
+            let mut items = [T::Item::default(); SET];
+            for (item, (&(class, _), &total)) in items.iter_mut().zip(few.present.iter().zip(&few.totals)) {
+                *item = self.target.item(class, total);
+            }
+            let stats = self.target.enter(&mut self.node, &items[..few.present.len()]);
             let samples = set.count_ones() as usize;
             let (at, last) = self.write(&part, samples, stats);
             if last {

@@ -162,7 +162,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         for (item, &payload) in self.items.iter_mut().zip(&self.payloads[start..end]) {
             *item = self.target.item(payload >> WEIGHT_BITS, payload & ((1 << WEIGHT_BITS) - 1));
         }
-        let stats = self.target.enter(&mut self.node, self.items.iter().copied());
+        let stats = self.target.enter(&mut self.node, &self.items[..]);
         let (at, last) = self.write(&part, end - start, stats);
         if last {
             return;

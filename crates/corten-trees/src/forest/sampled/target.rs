@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::super::finder::Stats;
 use super::super::ordered::classes::{Classes, Room, Two, best_of};
 use super::super::ordered::{self, fill};
 use super::super::sort::Key;
@@ -11,8 +10,6 @@ use super::super::sort::Key;
 pub(crate) trait Target: ordered::Target {
     /// What goes with a row.
     fn item(&self, class: u32, weight: u32) -> Self::Item;
-    /// Turns to a node of given class weights.
-    fn turn(&self, node: &mut Self::Node, totals: impl Iterator<Item = (u32, u32)>) -> Stats;
     /// The best of the cuts before some of the keys of all rows but those of the least code, in ascending order; and its
     /// score.
     fn before<K: Key>(
@@ -43,11 +40,6 @@ impl Target for Two {
     }
 
     #[inline(always)]
-    fn turn(&self, node: &mut [u32; 2], totals: impl Iterator<Item = (u32, u32)>) -> Stats {
-        ordered::Target::enter(self, node, totals.map(|(class, weight)| Self::item(class, weight)))
-    }
-
-    #[inline(always)]
     fn before<K: Key>(
         &self,
         node: &[u32; 2],
@@ -60,7 +52,9 @@ impl Target for Two {
         fill(sums, end, 0);
         sums[..cuts.start].fill(0);
         let mut sum = 0;
-        keys[end..].iter().for_each(|key| sum += items[key.place()]);
+        for key in &keys[end..] {
+            sum += items[key.place()];
+        }
         for at in cuts.rev() {
             sum += items[keys[at].place()];
             // Of what is no cut, nothing: such a side has no score.
@@ -106,11 +100,6 @@ impl Target for Classes {
     #[inline(always)]
     fn item(&self, class: u32, weight: u32) -> (u32, u32) {
         (class, weight)
-    }
-
-    #[inline(always)]
-    fn turn(&self, node: &mut Self::Node, totals: impl Iterator<Item = (u32, u32)>) -> Stats {
-        ordered::Target::enter(self, node, totals)
     }
 
     #[inline(always)]
