@@ -469,8 +469,7 @@ impl<'a, C: Code> Grower<'a, C> {
             let order = sort::rows(codes, self.finder.tags(), column.missing, &span, &mut self.wide);
             self.finder.best(Keys::Wide(order), limits)
         };
-        let next = |cut: &Cut| (cut.next != column.missing).then_some(cut.next);
-        Look::Cut(cut.map(|cut| (cut, between(column, cut.last, next(&cut)))))
+        Look::Cut(cut.map(|cut| (cut, column.between(cut.last, cut.next))))
     }
 
     /// A cut at a value drawn evenly between the least and the greatest: the threshold, the greatest code that goes left,
@@ -552,6 +551,13 @@ impl<'a, C: Code> Grower<'a, C> {
         }
         rows[left..].copy_from_slice(&self.buffer[..right]);
         (left, any_missing)
+    }
+}
+
+impl<C: Code> Ranked<C> {
+    /// A threshold between the values of two codes, the second of which may be that of missing values.
+    pub(super) fn between(&self, last: u32, next: u32) -> f64 {
+        between(self, last, (next != self.missing).then_some(next))
     }
 }
 

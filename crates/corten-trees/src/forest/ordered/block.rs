@@ -8,13 +8,13 @@ use corten_kernels::splits::SET;
 
 use super::super::draws::{Draws, Known};
 use super::super::finder::Stats;
-use super::super::grower::{between, child_place};
+use super::super::grower::child_place;
 use super::super::lists::partition;
 use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::few::Few;
-use super::{Found, Growth, Target, top};
+use super::{Cut, Growth, Room, Target, mark, top};
 
 /// Most rows of a block.
 pub(super) const ROWS: usize = 2048;
@@ -71,7 +71,7 @@ pub(super) struct Block<'a, C: Code, T: Target> {
     pub(super) draws: Draws,
     pub(super) known: Known,
     pub(super) node: T::Node,
-    room: T::Room,
+    room: Room<u32, T>,
     /// Room for subtrees of few rows.
     pub(super) few: Few<T>,
     open: Vec<Part>,
@@ -117,7 +117,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             draws: Draws::new(lists.len()),
             known: Known::of(&root.known),
             node: T::Node::default(),
-            room: T::Room::default(),
+            room: Room::default(),
             few: Few::new(rows),
             open: vec![first],
             tree: GrownTree { width: growth.soil.width, ..GrownTree::default() },
@@ -156,19 +156,20 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
         if T::FEW && count <= SET {
             return self.subtree(part, at);
         }
-        let Some(found) = self.search(part) else { return };
-        let keys = &mut self.keys[found.feature * rows..][start..end];
-        for (at, key) in keys.iter().enumerate() {
-            self.is_left[key.place()] = u8::from(at <= found.at);
-        }
-        let column = &growth.soil.table.columns[found.feature];
+        let Some((feature, cut)) = self.search(part) else { return };
+        let keys = &mut self.keys[feature * rows..][start..end];
+        let absent = growth.absent(feature, keys, &self.rows);
+        let left = mark(keys, cut, absent, &mut self.is_left);
+        let column = &growth.soil.table.columns[feature];
         let code = |at: usize| column.codes[self.rows[keys[at].place()] as usize].get();
-        let threshold = between(column, code(found.at), Some(code(found.at + 1)));
-        let left = found.at + 1;
         let node = &mut self.tree.nodes[at as usize];
-        (node.feature, node.threshold) = (found.feature as u32, threshold);
-        node.missing_left = 2 * left > count;
-        self.splits.push(Split { start, end, by: found.feature, is_done: false });
+        (node.feature, node.threshold) = (feature as u32, column.between(code(cut.at), code(cut.at + 1)));
+        // Where the node has no missing value, later ones go where most rows go.
+        node.missing_left = if absent > 0 { cut.missing_left } else { 2 * left > count };
+        if cut.missing_left {
+            partition(keys, &self.is_left, &mut self.buffer);
+        }
+        self.splits.push(Split { start, end, by: feature, is_done: false });
         let split = Some(self.splits.len() as u32 - 1);
         let child = |is_left, start, end| Part {
             start,
@@ -176,7 +177,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             depth: depth + 1,
             place: child_place(part.place, is_left),
             parent: Some((at, is_left)),
-            by: found.feature,
+            by: feature,
             split,
         };
         self.open.extend([child(false, start + left, end), child(true, start, start + left)]);
@@ -212,11 +213,11 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
 
     /// The best cut of a node.
     #[inline(always)]
-    fn search(&mut self, part: Part) -> Option<Found> {
+    fn search(&mut self, part: Part) -> Option<(usize, Cut)> {
         let growth = self.growth;
         let Part { start, end, .. } = part;
         let mut stream = growth.soil.stream.at(part.place);
-        let mut best: Option<Found> = None;
+        let mut best: Option<(usize, Cut)> = None;
         while let Some(feature) = self.draws.next(&mut stream) {
             if self.known.has(feature) {
                 continue;
@@ -226,18 +227,18 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
                 self.known.add(feature);
                 continue;
             }
-            let least = growth.soil.rules.min_samples_leaf;
-            if let Some((at, score)) = growth.target.best(&self.node, keys, &self.items, least, &mut self.room)
-                && best.is_none_or(|b| score > b.score)
+            let absent = growth.absent(feature, keys, &self.rows);
+            if let Some(cut) = growth.look(&self.node, keys, absent, &self.items, &mut self.room)
+                && best.is_none_or(|(_, b)| cut.score > b.score)
             {
-                best = Some(Found { feature, at, score });
-                if growth.target.is_perfect(&self.node, score, end - start) {
+                best = Some((feature, cut));
+                if growth.target.is_perfect(&self.node, cut.score, end - start) {
                     break;
                 }
             }
         }
         self.draws.reset();
-        best.filter(|found| growth.is_worth(&self.node, found.score, self.weight))
+        best.filter(|(_, cut)| growth.is_worth(&self.node, cut.score, self.weight))
     }
 }
 

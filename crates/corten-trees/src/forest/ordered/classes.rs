@@ -7,7 +7,7 @@ use corten_kernels::splits;
 use super::super::finder::Stats;
 use super::super::purity::{Gini, Purity};
 use super::super::sort::Key;
-use super::{EIGHT, Items, Scores, Target, cuts, fill, first_best};
+use super::{EIGHT, Items, Scores, Target, fill, first_best};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
 pub(crate) struct Two;
@@ -99,10 +99,9 @@ impl Target for Two {
         node: &[u32; 2],
         keys: &[K],
         items: &[u64],
-        min_samples: usize,
+        all: Range<usize>,
         room: &mut Vec<u64>,
     ) -> Option<(usize, f64)> {
-        let all = cuts(keys, min_samples);
         fill(room, all.len(), 0);
         let mut sum = 0;
         for key in &keys[..all.start] {
@@ -231,25 +230,30 @@ impl Target for Classes {
         node: &Node,
         keys: &[K],
         items: &[(u32, u32)],
-        min_samples: usize,
+        all: Range<usize>,
         room: &mut Room,
     ) -> Option<(usize, f64)> {
-        let all = cuts(keys, min_samples);
         room.reset(self.classes, all.end);
-        let [weights, lefts, crosses] = room.upto.each_mut().map(|upto| &mut upto[..all.end]);
-        let (mut weight, mut left, mut cross) = (0, 0, 0);
+        let [weights, squares, crosses] = room.upto.each_mut().map(|upto| &mut upto[..all.end]);
+        let (lefts, totals) = (&mut room.left[..self.classes], &node.totals[..self.classes]);
+        let places = &mut room.places[..all.end];
+        let (mut weight, mut square, mut cross, mut count) = (0, 0, 0, 0);
         for (at, (key, next)) in keys[..all.end].iter().zip(&keys[1..]).enumerate() {
             let (class, w) = items[key.place()];
-            let (before, w) = (&mut room.left[class as usize], u64::from(w));
+            let (class, w) = (class as usize, u64::from(w));
+            let before = lefts[class];
             weight += w;
-            left += w * (2 * u64::from(*before) + w);
-            cross += w * u64::from(node.totals[class as usize]);
-            *before += w as u32;
-            // Of what is no cut, nothing: such a side has no score.
-            let is_cut = u64::from(key.code() != next.code()).wrapping_neg();
-            (weights[at], lefts[at], crosses[at]) = (weight & is_cut, left & is_cut, cross & is_cut);
+            square += w * (2 * u64::from(before) + w);
+            cross += w * u64::from(totals[class]);
+            lefts[class] = before + w as u32;
+            // Written in any case, kept where a cut may be: no branch.
+            (weights[count], squares[count], crosses[count], places[count]) = (weight, square, cross, at as u32);
+            count += usize::from((key.code() != next.code()) & (at >= all.start));
         }
-        node.best(room, all)
+        // Of what fills up the last eight, nothing: such a side has no score.
+        room.upto.iter_mut().for_each(|upto| upto[count..count + EIGHT].fill(0));
+        let (at, score) = node.best(room, 0..count)?;
+        Some((room.places[at] as usize, score))
     }
 
     #[inline(always)]

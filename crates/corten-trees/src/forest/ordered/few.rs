@@ -2,7 +2,7 @@
 
 use corten_kernels::splits::SET;
 
-use super::super::grower::{between, child_place};
+use super::super::grower::child_place;
 use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::Target;
@@ -12,12 +12,18 @@ use super::block::{Block, Part};
 const LANES: usize = 8;
 /// The bit of a row before one of another value.
 const END: u64 = 1 << SET;
+/// The bit of a row whose value is missing; those rows come last.
+const GONE: u64 = END << 1;
+/// The bit, beside the place of a cut, of missing values on its left.
+const GONE_LEFT: u64 = SET as u64;
 
 /// What goes with the rows of eight columns, in the order of each: a bit a row, and the terms that are summed.
 #[derive(Clone)]
 struct Group {
     bits: [[u64; LANES]; SET],
     terms: [[[f64; LANES]; SET]; 2],
+    /// A bit a column of which rows are missing.
+    gone: u32,
     /// The best score of each, and the row after which it is.
     best: [f64; LANES],
     at: [u64; LANES],
@@ -74,10 +80,11 @@ impl<T: Target> Few<T> {
 
     /// Reads the rows of a node from the keys of columns that vary.
     #[inline(always)]
-    fn load<'k>(&mut self, target: &T, columns: impl Iterator<Item = (usize, &'k [u32])>, by: usize) -> usize {
+    fn load<'k>(&mut self, target: &T, columns: impl Iterator<Item = (usize, &'k [u32], usize)>, by: usize) -> usize {
         self.columns.clear();
+        self.groups.iter_mut().for_each(|group| group.gone = 0);
         let mut first = 0;
-        for (column, keys) in columns {
+        for (column, keys, absent) in columns {
             let at = self.columns.len();
             first = if column == by { at } else { first };
             self.columns.push(column as u32);
@@ -86,15 +93,18 @@ impl<T: Target> Few<T> {
                 self.groups.push(Group {
                     bits: [[0; LANES]; SET],
                     terms: [empty; 2],
+                    gone: 0,
                     best: [0.0; LANES],
                     at: [0; LANES],
                 });
             }
             let (group, lane) = (&mut self.groups[at / LANES], at % LANES);
+            group.gone |= u32::from(absent > 0) << lane;
             for p in 0..keys.len() {
                 let row = usize::from(self.lanes[keys[p].place()]) % SET;
                 let is_end = keys.get(p + 1).is_some_and(|next| next.code() != keys[p].code());
-                group.bits[p][lane] = 1 << row | if is_end { END } else { 0 };
+                let is_gone = p + absent >= keys.len();
+                group.bits[p][lane] = 1 << row | if is_end { END } else { 0 } | if is_gone { GONE } else { 0 };
                 let [a, b] = target.terms(self.items[row]);
                 (group.terms[0][p][lane], group.terms[1][p][lane]) = (a, b);
             }
@@ -108,25 +118,66 @@ impl<T: Target> Few<T> {
     }
 }
 
+/// All bits or none.
+#[inline(always)]
+fn mask(is_set: bool) -> u64 {
+    u64::from(is_set).wrapping_neg()
+}
+
 impl Group {
     /// Finds the best cut of a set by each column.
     #[inline(always)]
     fn search<T: Target>(&mut self, target: &T, node: &T::Node, set: u64, rows: usize, min_samples: usize) {
-        let (all, least) = (f64::from(set.count_ones()), min_samples.max(1) as f64);
-        let (mut a, mut b, mut count) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        let (mut best, mut place) = ([f64::NEG_INFINITY; LANES], [0; LANES]);
+        self.best = [f64::NEG_INFINITY; LANES];
+        self.at = [0; LANES];
+        self.scan::<T, false>(target, node, set, rows, min_samples);
+        if self.gone != 0 {
+            self.scan::<T, true>(target, node, set, rows, min_samples);
+        }
+    }
+
+    /// Looks at cuts with missing values on one side: those that are better are kept.
+    #[inline(always)]
+    fn scan<T: Target, const GONE_FIRST: bool>(
+        &mut self,
+        target: &T,
+        node: &T::Node,
+        set: u64,
+        rows: usize,
+        min_samples: usize,
+    ) {
+        let (all, least) = (u64::from(set.count_ones()), min_samples.max(1) as u64);
+        let (mut a, mut b, mut count) = ([0.0f64; LANES], [0.0f64; LANES], [0; LANES]);
+        let (mut best, mut place) = (self.best, self.at);
+        let mut gone = [0; LANES];
+        if GONE_FIRST {
+            for at in 0..rows {
+                let (bits, terms) = (&self.bits[at], [&self.terms[0][at], &self.terms[1][at]]);
+                for lane in 0..LANES {
+                    let there = mask((bits[lane] & set != 0) & (bits[lane] & GONE != 0));
+                    a[lane] += f64::from_bits(terms[0][lane].to_bits() & there);
+                    b[lane] += f64::from_bits(terms[1][lane].to_bits() & there);
+                    count[lane] += there & 1;
+                }
+            }
+            gone = count;
+        }
         for at in 0..rows - 1 {
             let (bits, terms) = (&self.bits[at], [&self.terms[0][at], &self.terms[1][at]]);
             for lane in 0..LANES {
-                let there = bits[lane] & set != 0;
-                a[lane] += if there { terms[0][lane] } else { 0.0 };
-                b[lane] += if there { terms[1][lane] } else { 0.0 };
-                count[lane] += if there { 1.0 } else { 0.0 };
+                let is_there = (bits[lane] & set != 0) & !(GONE_FIRST & (bits[lane] & GONE != 0));
+                // Masks of bits, as what is chosen by conditions is written to memory.
+                let there = mask(is_there);
+                a[lane] += f64::from_bits(terms[0][lane].to_bits() & there);
+                b[lane] += f64::from_bits(terms[1][lane].to_bits() & there);
+                count[lane] += there & 1;
                 let score = target.score(node, [a[lane], b[lane]]);
-                let may = (bits[lane] & END != 0) & (count[lane] >= least) & (all - count[lane] >= least);
+                let may = (bits[lane] & END != 0) & (count[lane] >= least) & (count[lane] + least <= all);
+                // Missing values alone on one side are looked at on the right.
+                let may = may & (!GONE_FIRST | (count[lane] > gone[lane]));
                 let better = may & (score > best[lane]);
                 best[lane] = if better { score } else { best[lane] };
-                place[lane] = if better { at as u64 } else { place[lane] };
+                place[lane] = if better { at as u64 | if GONE_FIRST { GONE_LEFT } else { 0 } } else { place[lane] };
             }
         }
         (self.best, self.at) = (best, place);
@@ -153,7 +204,10 @@ impl<C: Code, T: Target> Block<'_, C, T> {
                 let keys = &keys[root.start..root.end];
                 !known.has(*column) && keys[0].code() != keys[count - 1].code()
             })
-            .map(|(column, keys)| (column, &keys[root.start..root.end]));
+            .map(|(column, keys)| {
+                let keys = &keys[root.start..root.end];
+                (column, keys, growth.absent(column, keys, &self.rows))
+            });
         let by = few.load(growth.target, columns, root.by);
         let set = u64::from(u16::MAX >> (SET - count));
         few.open.push(Node { set, depth: root.depth, place: root.place, parent: None, by });
@@ -172,7 +226,7 @@ impl<C: Code, T: Target> Block<'_, C, T> {
             if !growth.is_worth(&self.node, score, self.weight) {
                 continue;
             }
-            self.split_few(&node, at, column, place as usize);
+            self.split_few(&node, at, column, place);
         }
     }
 
@@ -216,19 +270,28 @@ impl<C: Code, T: Target> Block<'_, C, T> {
 
     /// Splits a set after a row of one of the columns.
     #[inline(always)]
-    fn split_few(&mut self, node: &Node, at: u32, column: usize, place: usize) {
+    fn split_few(&mut self, node: &Node, at: u32, column: usize, place: u64) {
         let few = &mut self.few;
-        let bits = |p: usize| few.groups[column / LANES].bits[p][column % LANES] & node.set;
-        let left = (0..=place).fold(0, |set, p| set | bits(p));
-        let row = |bit: u64| few.rows[bit.trailing_zeros() as usize % SET] as usize;
-        let last = (0..=place).rev().map(bits).find(|&bit| bit != 0).map_or(0, row);
-        let next = (place + 1..SET).map(bits).find(|&bit| bit != 0).map_or(0, row);
+        let group = &few.groups[column / LANES];
+        let bits = |p: usize| group.bits[p][column % LANES];
+        let is_in = |p: &usize| bits(*p) & node.set != 0;
+        let (gone_left, place) = (place & GONE_LEFT != 0, place as usize % SET);
+        let mut gone = 0;
+        if group.gone != 0 {
+            gone = (0..SET).map(bits).fold(0, |gone, bits| gone | if bits & GONE == 0 { 0 } else { bits }) & node.set;
+        }
+        let left = (0..=place).map(bits).fold(0, |left, bits| left | bits) & node.set;
+        let left = if gone_left { left | gone } else { left };
+        let row = |p: usize| few.rows[(bits(p) & node.set).trailing_zeros() as usize % SET] as usize;
+        let last = (0..=place).rev().find(is_in).map_or(0, row);
+        let next = (place + 1..SET).find(is_in);
         let feature = few.columns[column];
         let codes = &self.growth.soil.table.columns[feature as usize];
         let written = &mut self.tree.nodes[at as usize];
         written.feature = feature;
-        written.threshold = between(codes, codes.codes[last].get(), Some(codes.codes[next].get()));
-        written.missing_left = 2 * left.count_ones() > node.set.count_ones();
+        let next = next.map_or(0, row);
+        written.threshold = codes.between(codes.codes[last].get(), codes.codes[next].get());
+        written.missing_left = if gone == 0 { 2 * left.count_ones() > node.set.count_ones() } else { gone_left };
         let child = |is_left, set| Node {
             set,
             depth: node.depth + 1,

@@ -1,10 +1,12 @@
 //! Regression by squared error of one output.
 
+use std::ops::Range;
+
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::sort::Key;
-use super::{EIGHT, Items, Scores, Target, cuts, fill, first_best};
+use super::{EIGHT, Items, Scores, Target, fill, first_best};
 
 /// Targets, less a mean that was taken off them; see [`super::Target`].
 pub(crate) struct Even {
@@ -95,10 +97,9 @@ impl Target for Even {
         node: &Node,
         keys: &[K],
         items: &[f64],
-        min_samples: usize,
+        all: Range<usize>,
         room: &mut Vec<f64>,
     ) -> Option<(usize, f64)> {
-        let all = cuts(keys, min_samples);
         fill(room, all.len(), f64::NAN);
         let mut sum = 0.0;
         for key in &keys[..all.start] {
@@ -189,10 +190,9 @@ impl Target for Weighted {
         node: &Node,
         keys: &[K],
         items: &[[f64; 2]],
-        min_samples: usize,
+        all: Range<usize>,
         room: &mut [Vec<f64>; 2],
     ) -> Option<(usize, f64)> {
-        let all = cuts(keys, min_samples);
         room.iter_mut().for_each(|room| fill(room, all.len(), f64::NAN));
         let [sums, weights] = room;
         let (mut sum, mut weight) = (0.0, 0.0);

@@ -3,7 +3,7 @@
 //! Each column keeps its rows in order while nodes split them (Mehta, Agrawal & Rissanen, "SLIQ", EDBT 1996). Nodes of
 //! many rows are searched column beside column, in threads; what lies below them are blocks that the caches hold, each
 //! grown by one thread. Trees are those of [`Grower`](super::grower::Grower), which is the oracle and grows what isn't
-//! simple: missing values, limits on more than numbers of rows, several outputs, other losses.
+//! simple: limits on more than numbers of rows, several outputs, other losses.
 
 mod block;
 pub(super) mod classes;
@@ -13,6 +13,8 @@ mod means;
 #[cfg(test)]
 mod tests;
 mod top;
+
+use std::ops::Range;
 
 use corten_core::random::Stream;
 use corten_core::{CancelToken, Result};
@@ -43,14 +45,14 @@ pub(crate) trait Target: Sync {
 
     /// Sums what goes with the rows of a node.
     fn enter(&self, node: &mut Self::Node, items: impl Items<Self::Item>) -> Stats;
-    /// The best cut between the keys of a node's rows in ascending order: after which one, and its score. Their places
-    /// are those of items.
+    /// The best cut after some of the keys of a node's rows, where the next one has another code: after which one, and its
+    /// score. Their places are those of items.
     fn best<K: Key>(
         &self,
         node: &Self::Node,
         keys: &[K],
         items: &[Self::Item],
-        min_samples: usize,
+        cuts: Range<usize>,
         room: &mut Self::Room,
     ) -> Option<(usize, f64)>;
     /// Whether scores come from sums of two terms a row.
@@ -135,7 +137,6 @@ pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>, rows: usize) -> bo
         && rules.monotonic.is_empty()
         && rules.min_weight_leaf <= 0.0
         && rows.saturating_mul(columns) <= KEYS
-        && table.columns.iter().all(|c| c.missing == NO_MISSING)
 }
 
 impl<C: Code> Soil<'_, C> {
@@ -158,15 +159,81 @@ impl<C: Code, T: Target> Growth<'_, C, T> {
     fn is_worth(&self, node: &T::Node, score: f64, weight: f64) -> bool {
         self.soil.rules.is_worth(self.target.gain(node, score), weight)
     }
+
+    /// How many of a node's keys by a column, the last ones, are of missing values; places are those of some rows.
+    #[inline(always)]
+    fn absent<K: Key>(&self, column: usize, keys: &[K], rows: &[u32]) -> usize {
+        let column = &self.soil.table.columns[column];
+        let Some(last) = keys.last().filter(|_| column.missing != NO_MISSING) else { return 0 };
+        if column.codes[rows[last.place()] as usize].get() != column.missing {
+            return 0;
+        }
+        keys.len() - keys.partition_point(|key| key.code() < last.code())
+    }
+
+    /// The best cut by a column of a node whose keys vary.
+    #[inline(always)]
+    fn look<K: Key>(
+        &self,
+        node: &T::Node,
+        keys: &[K],
+        absent: usize,
+        items: &[T::Item],
+        room: &mut Room<K, T>,
+    ) -> Option<Cut> {
+        let (rows, least) = (keys.len(), self.soil.rules.min_samples_leaf.max(1));
+        // Cuts that leave enough rows on both sides.
+        let end = rows.saturating_sub(least);
+        let right = self.target.best(node, keys, items, (least - 1).min(end)..end, &mut room.search);
+        let right = right.map(|(at, score)| Cut { at, score, missing_left: false });
+        if absent == 0 {
+            return right;
+        }
+        let (present, gone) = keys.split_at(rows - absent);
+        room.keys.clear();
+        room.keys.extend_from_slice(gone);
+        room.keys.extend_from_slice(present);
+        // Missing values alone on one side were looked at.
+        let start = (least - 1).max(absent).min(end);
+        let left = self.target.best(node, &room.keys, items, start..end, &mut room.search);
+        match left {
+            Some((at, score)) if right.is_none_or(|right| score > right.score) => {
+                Some(Cut { at: at - absent, score, missing_left: true })
+            }
+            _ => right,
+        }
+    }
+}
+
+/// Room for a search, and for keys with those of missing values in front.
+struct Room<K, T: Target> {
+    search: T::Room,
+    keys: Vec<K>,
+}
+
+impl<K, T: Target> Default for Room<K, T> {
+    fn default() -> Self {
+        Self { search: T::Room::default(), keys: Vec::new() }
+    }
 }
 
 /// The best cut of a node by one of its columns.
 #[derive(Clone, Copy)]
-struct Found {
-    feature: usize,
+struct Cut {
     /// The key it comes after.
     at: usize,
     score: f64,
+    missing_left: bool,
+}
+
+/// Marks what goes left of a cut, by place; gives the number of rows.
+#[inline(always)]
+fn mark<K: Key>(keys: &[K], cut: Cut, absent: usize, is_left: &mut [u8]) -> usize {
+    let there = keys.len() - absent;
+    for (at, key) in keys.iter().enumerate() {
+        is_left[key.place()] = u8::from((at <= cut.at) | (cut.missing_left & (at >= there)));
+    }
+    cut.at + 1 + if cut.missing_left { absent } else { 0 }
 }
 
 /// Cuts that are scored side by side.
@@ -204,11 +271,4 @@ pub(super) fn fill<T: Copy>(room: &mut Vec<T>, cuts: usize, with: T) {
     let eights = cuts.next_multiple_of(EIGHT);
     room.resize(room.len().max(eights), with);
     room[cuts..eights].fill(with);
-}
-
-/// Which keys a cut may come after.
-#[inline(always)]
-fn cuts<K>(keys: &[K], min_samples: usize) -> std::ops::Range<usize> {
-    let to = keys.len() - min_samples.clamp(1, keys.len());
-    (min_samples.max(1) - 1).min(to)..to
 }

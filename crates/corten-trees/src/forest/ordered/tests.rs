@@ -11,12 +11,15 @@ use crate::forest::means::{self, Squared};
 use crate::forest::purity::Gini;
 use crate::forest::ranks::{self, Ranks};
 
-/// Columns of few and of many values, some of one.
-fn table(rows: usize, columns: usize) -> Table<u16> {
+/// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
+fn table(rows: usize, columns: usize, gaps: u64) -> Table<u16> {
     let mut stream = Stream::new(7, columns as u64);
     let values = |at: usize| [30, 6, 200, 1, 50_000][at % 5];
-    let mut column =
-        |at| Column::f64(at, (0..rows).map(|_| stream.below(values(at)) as f64 / 8.0 - 1.0).collect::<Vec<_>>());
+    let mut value = |at: usize| {
+        let is_gap = gaps > 0 && !at.is_multiple_of(3) && stream.below(gaps) == 0;
+        if is_gap { f64::NAN } else { stream.below(values(at)) as f64 / 8.0 - 1.0 }
+    };
+    let mut column = |at| Column::f64(at, (0..rows).map(|_| value(at)).collect::<Vec<_>>());
     let data = Data::Table(Rows::named((0..columns).map(&mut column).collect()).unwrap());
     let Ranks::Narrow(table) = ranks::rank(&data, 1).unwrap() else { panic!("many values") };
     table
@@ -37,7 +40,11 @@ impl Case {
     fn new(rows: usize, columns: usize, min_samples_leaf: usize, drawn: bool) -> Self {
         let mut stream = Stream::new(11, rows as u64);
         let weights = (0..rows).map(|_| if drawn { stream.below(4) as u32 } else { 1 }).collect();
-        Self { table: table(rows, columns), rules: rules(columns, min_samples_leaf), weights }
+        Self { table: table(rows, columns, 0), rules: rules(columns, min_samples_leaf), weights }
+    }
+
+    fn with_gaps(self, gaps: u64) -> Self {
+        Self { table: table(self.weights.len(), self.table.columns.len(), gaps), ..self }
     }
 
     fn rows(&self) -> Vec<u32> {
@@ -104,6 +111,22 @@ fn trees_are_those_of_the_other_grower() {
                 case.same_classes(classes, threads);
             }
             case.same_means(threads);
+        }
+    }
+}
+
+#[test]
+fn missing_values_go_where_the_other_grower_sends_them() {
+    for (rows, columns) in [(700, 5), (700, 70), (9_000, 5)] {
+        for (leaf, drawn, threads) in [(1, false, 1), (1, true, 2), (7, false, 3), (3, true, 1)] {
+            // All of a node's values are missing where most are, and few rows have one on either side where few are.
+            for gaps in [2, 9, 60] {
+                let case = Case::new(rows, columns, leaf, drawn).with_gaps(gaps);
+                for classes in [2, 5] {
+                    case.same_classes(classes, threads);
+                }
+                case.same_means(threads);
+            }
         }
     }
 }

@@ -9,13 +9,13 @@ use corten_kernels::parallel;
 
 use super::super::draws::Draws;
 use super::super::finder::Stats;
-use super::super::grower::{ROOT, between, child_place};
+use super::super::grower::{ROOT, child_place};
 use super::super::lists::partition;
 use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::{Found, Growth, Target};
+use super::{Cut, Growth, Room, Target, mark};
 
 /// Keys of a node below which columns aren't spread over threads.
 const SPREAD: usize = 1 << 14;
@@ -39,7 +39,7 @@ struct Part<N> {
 #[derive(Clone, Copy)]
 enum Look {
     Constant,
-    Cut(Option<(usize, f64)>),
+    Cut(Option<Cut>),
 }
 
 /// What follows from a node.
@@ -50,16 +50,16 @@ enum Child {
 }
 
 /// A column's keys, and room for a copy and a search.
-struct List<K, R> {
+struct List<K, T: Target> {
     keys: Vec<K>,
     buffer: Vec<K>,
-    room: R,
+    room: Room<K, T>,
 }
 
 /// See the module.
 pub(super) struct Top<'a, K, C: Code, T: Target> {
     growth: &'a Growth<'a, C, T>,
-    lists: Vec<Mutex<List<K, T::Room>>>,
+    lists: Vec<Mutex<List<K, T>>>,
     /// Whether the row at a place goes left.
     is_left: Vec<u8>,
     draws: Draws,
@@ -76,7 +76,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let places = growth.soil.orders.places(growth.soil.rows);
         let lists = parallel::map_blocks(growth.soil.threads, columns, 1, |at, _| {
             let keys = growth.soil.orders.keys(at, rows, &places);
-            Mutex::new(List { keys, buffer: Vec::new(), room: T::Room::default() })
+            Mutex::new(List { keys, buffer: Vec::new(), room: Room::default() })
         });
         let mut top = Self {
             growth,
@@ -108,8 +108,8 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         };
         while let Some(part) = open.pop() {
             growth.soil.cancel.check()?;
-            if let Some(found) = top.choose(&part) {
-                open.extend(top.split(&part, found));
+            if let Some((feature, cut)) = top.choose(&part) {
+                open.extend(top.split(&part, feature, cut));
             }
         }
         let blocks = top.grow_blocks()?;
@@ -162,54 +162,58 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     }
 
     /// The best of what columns offer, the first one drawn among equals.
-    fn choose(&mut self, part: &Part<T::Node>) -> Option<Found> {
+    fn choose(&mut self, part: &Part<T::Node>) -> Option<(usize, Cut)> {
         let growth = self.growth;
         let mut stream = growth.soil.stream.at(part.place);
-        let mut best: Option<Found> = None;
+        let mut best: Option<(usize, Cut)> = None;
         while !part.looks.is_empty()
             && let Some(feature) = self.draws.next(&mut stream)
         {
-            if let Look::Cut(Some((at, score))) = part.looks[feature]
-                && best.is_none_or(|b| score > b.score)
+            if let Look::Cut(Some(cut)) = part.looks[feature]
+                && best.is_none_or(|(_, b)| cut.score > b.score)
             {
-                best = Some(Found { feature, at, score });
-                if growth.target.is_perfect(&part.node, score, part.end - part.start) {
+                best = Some((feature, cut));
+                if growth.target.is_perfect(&part.node, cut.score, part.end - part.start) {
                     break;
                 }
             }
         }
         self.draws.reset();
-        best.filter(|found| growth.is_worth(&part.node, found.score, self.weight))
+        best.filter(|(_, cut)| growth.is_worth(&part.node, cut.score, self.weight))
     }
 
     /// Splits a node; gives those of its children that are to be split.
-    fn split(&mut self, part: &Part<T::Node>, found: Found) -> Vec<Part<T::Node>> {
+    fn split(&mut self, part: &Part<T::Node>, feature: usize, cut: Cut) -> Vec<Part<T::Node>> {
         let growth = self.growth;
         let Part { start, end, .. } = *part;
-        let (left, threshold) = {
-            let list = self.lists[found.feature].lock().unwrap_or_else(PoisonError::into_inner);
-            let keys = &list.keys[start..end];
-            for (at, key) in keys.iter().enumerate() {
-                self.is_left[key.place()] = u8::from(at <= found.at);
-            }
-            let column = &growth.soil.table.columns[found.feature];
-            let code = |key: &K| column.codes[growth.soil.rows[key.place()] as usize].get();
-            let ends = [code(&keys[found.at]), code(&keys[found.at + 1])];
-            (found.at + 1, between(column, ends[0], Some(ends[1])))
-        };
         let node = &mut self.nodes[part.at];
-        (node.feature, node.threshold) = (found.feature as u32, threshold);
-        node.missing_left = 2 * left > end - start;
+        let left = {
+            let list = &mut *self.lists[feature].lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = &mut list.keys[start..end];
+            let absent = growth.absent(feature, keys, growth.soil.rows);
+            let left = mark(keys, cut, absent, &mut self.is_left);
+            let column = &growth.soil.table.columns[feature];
+            let code = |key: &K| column.codes[growth.soil.rows[key.place()] as usize].get();
+            let threshold = column.between(code(&keys[cut.at]), code(&keys[cut.at + 1]));
+            (node.feature, node.threshold) = (feature as u32, threshold);
+            // Where the node has no missing value, later ones go where most rows go.
+            node.missing_left = if absent > 0 { cut.missing_left } else { 2 * left > end - start };
+            if cut.missing_left {
+                list.buffer.resize(list.buffer.len().max(end - start), K::default());
+                partition(keys, &self.is_left, &mut list.buffer);
+            }
+            left
+        };
         let sides = [(start, start + left, true), (start + left, end, false)];
         let mut parts = Vec::with_capacity(2);
         let children = sides.map(|(start, end, is_left)| {
             let (depth, place) = (part.depth + 1, child_place(part.place, is_left));
             let known = part.known.clone();
             if end - start <= block::ROWS {
-                return self.block(block::Root { start, end, depth, place, by: found.feature, known });
+                return self.block(block::Root { start, end, depth, place, by: feature, known });
             }
             let mut node = T::Node::default();
-            let stats = self.enter(&mut node, found.feature, start, end);
+            let stats = self.enter(&mut node, feature, start, end);
             let mut child = Part { start, end, depth, place, node, at: 0, known, looks: Vec::new() };
             let is_searched = self.write(&mut child, stats);
             let at = child.at;
@@ -219,7 +223,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             Child::Node(at)
         });
         self.children[part.at] = Some(children);
-        self.look(&mut parts, Some((start, end, found.feature, &part.known)));
+        self.look(&mut parts, Some((start, end, feature, &part.known)));
         parts
     }
 
@@ -273,7 +277,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
 /// One column's share of [`Top::look`].
 struct Scan<'w, 'a, K, C: Code, T: Target> {
     growth: &'w Growth<'a, C, T>,
-    list: &'w mut List<K, T::Room>,
+    list: &'w mut List<K, T>,
     column: usize,
     parts: &'w [Part<T::Node>],
     split: Option<(usize, usize, usize, &'w [u64])>,
@@ -294,14 +298,14 @@ impl<K: Key, C: Code, T: Target> Work for Scan<'_, '_, K, C, T> {
             list.buffer.resize(list.buffer.len().max(end - start), K::default());
             partition(&mut list.keys[start..end], self.is_left, &mut list.buffer);
         }
-        let min_samples = growth.soil.rules.min_samples_leaf;
         let mut looks = Vec::with_capacity(self.parts.len());
         for part in self.parts {
             let keys = &list.keys[part.start..part.end];
             looks.push(if is_set(&part.known) || keys[0].code() == keys[keys.len() - 1].code() {
                 Look::Constant
             } else {
-                Look::Cut(growth.target.best(&part.node, keys, growth.items, min_samples, &mut list.room))
+                let absent = growth.absent(column, keys, growth.soil.rows);
+                Look::Cut(growth.look(&part.node, keys, absent, growth.items, &mut list.room))
             });
         }
         looks
