@@ -133,6 +133,26 @@ def test_whole_weights_of_any_sum(name: str, criterion: str, columns: int) -> No
     np.testing.assert_allclose(_answers(alike, X), _answers(heavy, X), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "criterion"), [("DecisionTreeRegressor", c) for c in CRITERIA["DecisionTreeRegressor"]]
+    + [("ExtraTreeRegressor", "squared_error"), ("DecisionTreeClassifier", "gini")], ids=str
+)  # fmt: skip
+@pytest.mark.parametrize("exponent", [-700, -350, 350, 700])
+def test_trees_are_the_same_at_any_size_of_weights(name: str, criterion: str, exponent: int) -> None:
+    X, y = _data()
+    target = _target(name, criterion, y)
+    weights = np.random.default_rng(4).uniform(0.5, 2, len(y))
+    params = {"criterion": criterion, "min_weight_fraction_leaf": 0.01, "random_state": 0}
+    usual, other = (
+        getattr(tree, name)(**params).fit(X, target, sample_weight=weights * size) for size in (1.0, 2.0**exponent)
+    )
+    assert usual.tree_.node_count > 20
+    np.testing.assert_array_equal(_answers(usual, X), _answers(other, X))
+    np.testing.assert_array_equal(usual.tree_.impurity, other.tree_.impurity)
+    ours = usual.tree_.weighted_n_node_samples * 2.0**exponent
+    np.testing.assert_array_equal(ours, other.tree_.weighted_n_node_samples)
+
+
 def test_several_outputs_share_a_tree() -> None:
     X, y = _data()
     both = np.column_stack([y, y**2])

@@ -29,6 +29,11 @@ use super::tree::{GrownTree, Summary};
 
 /// Weights whose logarithms are kept in a table, however few the rows.
 const TERMS: usize = 1 << 20;
+/// Greatest weights from and up to which they are taken as they are.
+const FEWEST: f64 = 1e-60;
+const MOST: f64 = 1e60;
+/// The exponent of 1.
+const EXPONENT: i32 = 1023;
 /// Tells the stream of a tree's draws of columns apart from that of rows.
 const COLUMNS: u64 = 0x0063_6f6c_756d << 16;
 
@@ -159,20 +164,23 @@ struct Plan<'a> {
 /// [`Error::Parameter`], [`Error::Value`] and [`Error::Column`] for what can't be fitted, [`Error::Cancelled`].
 pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
     let start = Instant::now();
-    let task = Task::of(&input.y, &forest.growth.criterion, input.sample_weight)?;
+    let scale = if forest.draws.is_none() { scale(input.sample_weight) } else { 1.0 };
+    let scaled: Option<Vec<f64>> =
+        input.sample_weight.filter(|_| scale != 1.0).map(|weights| weights.iter().map(|w| w * scale).collect());
+    let weights = scaled.as_deref().or(input.sample_weight);
+    let task = Task::of(&input.y, &forest.growth.criterion, weights)?;
     let (rows, width) = (input.x.rows(), input.x.width());
     if rows == 0 || width == 0 {
         return Err(Error::value(format!(
             "Found array with {rows} sample(s) and {width} feature(s) while a minimum of 1 of each is required."
         )));
     }
-    if task.rows() != rows || input.sample_weight.is_some_and(|w| w.len() != rows) || rows > u32::MAX as usize / 2 {
+    if task.rows() != rows || weights.is_some_and(|w| w.len() != rows) || rows > u32::MAX as usize / 2 {
         return Err(Error::value(format!(
             "Found input variables with inconsistent numbers of samples: [{rows}, {}]",
             task.rows()
         )));
     }
-    let weights = input.sample_weight;
     if let Some(bad) = weights.and_then(|w| w.iter().find(|x| !x.is_finite() || **x < 0.0)) {
         return Err(Error::value(format!("sample_weight must be finite and not negative, but {bad} came")));
     }
@@ -225,11 +233,14 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
     }
     let ranks = ranks.map_or_else(|| ranks::rank(input.x, threads), Ok)?;
     input.context.cancel.check()?;
-    let Grown { trees, summaries, oob } = match &ranks {
+    let Grown { mut trees, summaries, oob } = match &ranks {
         Ranks::Byte(table) => plan.trees(table, earlier.len(), threads)?,
         Ranks::Narrow(table) => plan.trees(table, earlier.len(), threads)?,
         Ranks::Wide(table) => plan.trees(table, earlier.len(), threads)?,
     };
+    if scale != 1.0 {
+        trees.iter_mut().flat_map(|tree| &mut tree.nodes).for_each(|node| node.weight /= scale);
+    }
     let added = trees.len();
     let (mut importances, mut depth) = (vec![0.0; width], 0);
     let before = earlier.iter().map(|tree| tree.summary(width));
@@ -256,6 +267,17 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         oob,
         seconds: start.elapsed().as_secs_f64(),
     }))
+}
+
+/// A power of two that brings weights near 1 where products of several of them might be no numbers, otherwise 1. What is
+/// rounded is the same whatever the power, but for logarithms of weights.
+fn scale(weights: Option<&[f64]>) -> f64 {
+    let most = weights.unwrap_or(&[]).iter().fold(0.0, |most: f64, &w| if w > most { w } else { most });
+    if !most.is_normal() || (FEWEST..MOST).contains(&most) {
+        return 1.0;
+    }
+    let exponent = (most.to_bits() >> (f64::MANTISSA_DIGITS - 1)) as i32 - EXPONENT;
+    2f64.powi(-exponent.min(EXPONENT - 1))
 }
 
 /// The trees of an earlier fit, which a warm start keeps.
@@ -560,4 +582,22 @@ fn payloads(codes: &[u32], weights: &[u32]) -> Option<Vec<Entry>> {
 
 fn positive(weights: &[f64]) -> Vec<Entry> {
     (0u32..).zip(weights).filter(|(_, w)| **w > 0.0).map(|(row, _)| Entry::new(row, 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extreme_weights_are_brought_near_one_by_a_power_of_two() {
+        for weights in [&[1.0, 0.0][..], &[1e59, 1e-300], &[0.0], &[f64::INFINITY], &[f64::NAN], &[-1e300], &[]] {
+            assert_eq!(scale(Some(weights)), 1.0);
+        }
+        assert_eq!(scale(None), 1.0);
+        for most in [f64::MAX, 1e308, 1e61, 1e-61, f64::MIN_POSITIVE] {
+            let scale = scale(Some(&[most / 2.0, most, 0.0]));
+            assert!((0.5..4.0).contains(&(most * scale)), "{most}");
+            assert_eq!(scale.to_bits() << 12, 0);
+        }
+    }
 }
