@@ -194,12 +194,13 @@ impl Splitter<'_> {
         };
         let mut room = [0; 2 * WIDTH];
         let mut best: Option<Split> = None;
+        let mut floor = scanned.score();
         for &feature in &self.binned.by_tile[tile] {
             if allowed.is_some_and(|a| !a[feature]) {
                 continue;
             }
             let here = self.feature(feature, sums, wide, node, &mut room, None);
-            let found = self.by(&here, node, &scanned);
+            let found = self.by(&here, node, &scanned, &mut floor);
             // Ties keep the first: the lowest feature.
             if let Some(found) = found
                 && best.as_ref().is_none_or(|b| found.gain > b.gain)
@@ -242,13 +243,13 @@ impl Splitter<'_> {
         Feature { feature, sums: first, apart, count, rows }
     }
 
-    /// The best split by one feature.
-    fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
+    /// The best split by one feature. Plain cuts that don't score above `floor`, which they raise, are left out.
+    fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, floor: &mut f64) -> Option<Split> {
         let sign = self.rules.sign(self.binned.sources[here.feature]);
         match &self.binned.features[here.feature] {
             Bins::Category { .. } => self.categories(here, node, scanned, sign),
             _ if sign == 0 && node.bounds == FREE && self.rules.is_plain() => match here.rows {
-                None => self.numbers(here, node, scanned),
+                None => self.numbers(here, node, scanned, floor),
                 Some(rows) => self.numbers_counted(here, node, scanned, rows),
             },
             _ => self.bounded(here, node, scanned, sign),
@@ -274,7 +275,7 @@ impl Splitter<'_> {
             .filter(|&f| allowed.is_none_or(|a| a[f]))
             .filter_map(|f| {
                 let here = self.feature(f, tile(f), histogram.wide, node, &mut room, None);
-                self.by(&here, node, &scanned).map(|s| (s.gain, f))
+                self.by(&here, node, &scanned, &mut scanned.score()).map(|s| (s.gain, f))
             })
             .collect();
         most.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -289,7 +290,7 @@ impl Splitter<'_> {
                 counts[usize::from(member.bin(byte as u8))] += rows;
             }
             let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
-            if let Some(found) = self.by(&here, node, &scanned)
+            if let Some(found) = self.by(&here, node, &scanned, &mut scanned.score())
                 && best.as_ref().is_none_or(|b| found.gain > b.gain || found.gain == b.gain && feature < b.feature)
             {
                 best = Some(found);
@@ -355,7 +356,7 @@ impl Splitter<'_> {
         Some(self.split(here, node, gain, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
     }
 
-    fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
+    fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, floor: &mut f64) -> Option<Split> {
         let count = here.count;
         let missing = here.at(count);
         let seen = missing.1 != 0;
@@ -370,16 +371,20 @@ impl Splitter<'_> {
             let score = scanned.both(left.0 as f64, left.1 as f64);
             return self.cut(here, node, scanned, Cut { score, bin: 0, left }, false, seen);
         }
-        let search = |bins: usize, before: Pair| match here.apart {
-            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, node.rows),
-            Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned),
+        let search = |bins: usize, before: Pair, floor: f64| match here.apart {
+            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, floor),
+            Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned, floor),
         };
-        let mut best: Option<(Cut, bool)> = search(last, (0, 0)).map(|c| (c, false));
-        if seen
-            && let Some(cut) = search(count - 1, missing)
-            && best.is_none_or(|(b, _)| cut.score > b.score)
-        {
-            best = Some((cut, true));
+        let mut best: Option<(Cut, bool)> = None;
+        for missing_left in [false, true] {
+            if missing_left && !seen {
+                break;
+            }
+            let (bins, before) = if missing_left { (count - 1, missing) } else { (last, (0, 0)) };
+            if let Some(cut) = search(bins, before, *floor) {
+                *floor = cut.score;
+                best = Some((cut, missing_left));
+            }
         }
         let (cut, missing_left) = best?;
         self.cut(here, node, scanned, cut, missing_left, seen)
