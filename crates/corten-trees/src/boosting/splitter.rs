@@ -93,6 +93,18 @@ impl Split {
     /// A bit a byte of the column's group.
     pub(crate) fn set(&self, missing: usize, member: Member) -> [u32; 8] {
         let mut set = [0; 8];
+        if let (Left::UpTo(last), Member::Alone) = (&self.left, member) {
+            for (word, bits) in set.iter_mut().enumerate() {
+                *bits = match (usize::from(*last) + 1).saturating_sub(32 * word) {
+                    0 => 0,
+                    count => u32::MAX >> 32usize.saturating_sub(count),
+                };
+            }
+            if let Some(bits) = set.get_mut(missing / 32) {
+                *bits = *bits & !(1 << (missing % 32)) | u32::from(self.missing_left) << (missing % 32);
+            }
+            return set;
+        }
         for byte in 0..=255u8 {
             set[usize::from(byte >> 5)] |= u32::from(self.goes_left(member.bin(byte), missing)) << (byte & 31);
         }
@@ -507,5 +519,38 @@ impl Splitter<'_> {
         let (gain, left, set, missing_left) = best?;
         let seen = here.at(here.count).1 != 0;
         Some(self.split(here, node, gain, left, Left::Set(set), missing_left, seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_hold_the_bytes_of_bins_that_go_left() {
+        let set = std::array::from_fn(|i| 0x9e37_79b9u32.rotate_left(i as u32 * 3));
+        let lefts = [0, 1, 30, 31, 32, 63, 200, 254, 255].map(Left::UpTo);
+        let members = [Member::Alone, Member::Combined { divisor: 3, states: 40 }];
+        for left in lefts.into_iter().chain([Left::Set(set)]) {
+            for (missing, missing_left) in [(2, true), (31, false), (254, true), (255, false), (255, true)] {
+                for member in members {
+                    let split = Split {
+                        feature: 0,
+                        gain: 1.0,
+                        left: left.clone(),
+                        missing_left,
+                        missing_seen: true,
+                        left_sums: (0, 1),
+                        left_value: 0.0,
+                        right_value: 0.0,
+                    };
+                    let set = split.set(missing, member);
+                    for byte in 0..=255u8 {
+                        let is_in = set[usize::from(byte / 32)] >> (byte % 32) & 1 == 1;
+                        assert_eq!(is_in, split.goes_left(member.bin(byte), missing), "{split:?}, {member:?}, {byte}");
+                    }
+                }
+            }
+        }
     }
 }
