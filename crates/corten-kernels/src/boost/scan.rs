@@ -42,14 +42,13 @@ pub struct Cut {
     pub left: (i64, i64),
 }
 
-/// The best cut of packed sums of at most 65,536 rows, the lowest among equals; `before` lies left of the first bin.
-///
-/// `rows` is how many rows the sums are of: where few of them fill many bins, empty bins are left out first.
-pub fn packed(sums: &[i64], before: i64, node: &Node, rows: usize) -> Option<Cut> {
-    packed_on(cpu::level(), sums, before, node, 3 * rows < 2 * sums.len())
+/// The best cut of packed sums of at most 65,536 rows, the lowest among equals, where one scores above `floor`; `before` lies
+/// left of the first bin.
+pub fn packed(sums: &[i64], before: i64, node: &Node, floor: f64) -> Option<Cut> {
+    packed_on(cpu::level(), sums, before, node, floor)
 }
 
-fn packed_on(level: Level, sums: &[i64], before: i64, node: &Node, sparse: bool) -> Option<Cut> {
+fn packed_on(level: Level, sums: &[i64], before: i64, node: &Node, floor: f64) -> Option<Cut> {
     if node.hessian < 2 * node.least {
         return None;
     }
@@ -57,27 +56,21 @@ fn packed_on(level: Level, sums: &[i64], before: i64, node: &Node, sparse: bool)
     if level == Level::Avx512 {
         #[expect(unsafe_code, reason = "instructions beyond the target's base")]
         // SAFETY: the level was found on this CPU.
-        return unsafe {
-            if sparse && sums.len() <= super::WIDTH {
-                x86::sparse_512(sums, before, node)
-            } else {
-                x86::packed_512(sums, None, before, node)
-            }
-        };
+        return unsafe { x86::packed_512(sums, before, node, floor) };
     }
-    let _ = (level, sparse);
+    let _ = level;
     let mut left = before;
-    plain(node, sums.len(), |i| {
+    plain(node, sums.len(), floor, |i| {
         left += sums[i];
         (left >> 32, left & 0xffff_ffff)
     })
 }
 
-/// The best cut of sums of gradients and hessians apart.
-pub fn wide(gradients: &[i64], hessians: &[i64], before: (i64, i64), node: &Node) -> Option<Cut> {
+/// The best cut of sums of gradients and hessians apart, where one scores above `floor`.
+pub fn wide(gradients: &[i64], hessians: &[i64], before: (i64, i64), node: &Node, floor: f64) -> Option<Cut> {
     let n = gradients.len().min(hessians.len());
     let (mut g, mut h) = before;
-    plain(node, n, |i| {
+    plain(node, n, floor, |i| {
         g += gradients[i];
         h += hessians[i];
         (g, h)
@@ -86,9 +79,9 @@ pub fn wide(gradients: &[i64], hessians: &[i64], before: (i64, i64), node: &Node
 
 /// The scalar twin: `next` gives the sums up to each bin in turn.
 #[inline(always)]
-fn plain(node: &Node, bins: usize, mut next: impl FnMut(usize) -> (i64, i64)) -> Option<Cut> {
+fn plain(node: &Node, bins: usize, floor: f64, mut next: impl FnMut(usize) -> (i64, i64)) -> Option<Cut> {
     let most = node.hessian - node.least;
-    let mut best = Cut { score: f64::NEG_INFINITY, bin: usize::MAX, left: (0, 0) };
+    let mut best = Cut { score: floor, bin: usize::MAX, left: (0, 0) };
     for i in 0..bins {
         let (g, h) = next(i);
         if h < node.least {
@@ -109,100 +102,122 @@ fn plain(node: &Node, bins: usize, mut next: impl FnMut(usize) -> (i64, i64)) ->
 #[expect(unsafe_code, reason = "vector instructions on raw places")]
 mod x86 {
     use core::arch::x86_64::*;
-    use core::mem::MaybeUninit;
 
-    use super::super::WIDTH;
     use super::{Cut, Node};
 
-    /// Leaves empty bins out first: at most [`WIDTH`] bins.
-    ///
-    /// # Safety
-    /// The CPU has these parts of AVX-512.
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,popcnt")]
-    pub(super) unsafe fn sparse_512(sums: &[i64], before: i64, node: &Node) -> Option<Cut> {
-        let n = sums.len();
-        // Eight more than can be used: whole registers are stored.
-        let mut full = MaybeUninit::<[i64; WIDTH + 8]>::uninit();
-        let mut places = MaybeUninit::<[i64; WIDTH + 8]>::uninit();
-        let (sums_to, places_to) = (full.as_mut_ptr().cast::<i64>(), places.as_mut_ptr().cast::<i64>());
-        let (mut at, mut used) = (0, 0);
-        let mut bins = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
-        while at < n {
-            let here: __mmask8 = if n - at >= 8 { 0xff } else { (1u8 << (n - at)) - 1 };
-            // SAFETY: the mask leaves out what lies beyond the sums; `used` is at most `at`, below `WIDTH`.
-            unsafe {
-                let x = _mm512_maskz_loadu_epi64(here, sums.as_ptr().add(at));
-                // The first bin stays: what lies before it may be all of the left side.
-                let some = _mm512_test_epi64_mask(x, x) | __mmask8::from(at == 0);
-                _mm512_storeu_si512(sums_to.add(used).cast(), _mm512_mask_compress_epi64(x, some, x));
-                _mm512_storeu_si512(places_to.add(used).cast(), _mm512_mask_compress_epi64(bins, some, bins));
-                used += some.count_ones() as usize;
-            }
-            bins = _mm512_add_epi64(bins, _mm512_set1_epi64(8));
-            at += 8;
-        }
-        // SAFETY: the first `used` numbers were written; the CPU is the same.
-        unsafe {
-            let sums = core::slice::from_raw_parts(sums_to, used);
-            packed_512(sums, Some(core::slice::from_raw_parts(places_to, used)), before, node)
+    /// Sums up to each lane, its own included.
+    #[target_feature(enable = "avx512f")]
+    fn up_to(x: __m512i) -> __m512i {
+        let zero = _mm512_setzero_si512();
+        let x = _mm512_add_epi64(x, _mm512_alignr_epi64::<7>(x, zero));
+        let x = _mm512_add_epi64(x, _mm512_alignr_epi64::<6>(x, zero));
+        _mm512_add_epi64(x, _mm512_alignr_epi64::<4>(x, zero))
+    }
+
+    /// A node in registers.
+    struct Wide {
+        gradient: __m512d,
+        hessian: __m512d,
+        l2: __m512d,
+        least: __m512i,
+        most: __m512i,
+    }
+
+    impl Wide {
+        /// What both sides of eight cuts score, over a denominator each, which comes second.
+        #[target_feature(enable = "avx512f,avx512dq")]
+        fn both(&self, left: __m512i) -> (__m512d, __m512d) {
+            let g = _mm512_cvtepi64_pd(_mm512_srai_epi64::<32>(left));
+            let h = _mm512_cvtepi64_pd(hessians(left));
+            let (right, rest) = (_mm512_sub_pd(self.gradient, g), _mm512_sub_pd(self.hessian, h));
+            let (a, b) = (_mm512_add_pd(h, self.l2), _mm512_add_pd(rest, self.l2));
+            let sum =
+                _mm512_add_pd(_mm512_mul_pd(_mm512_mul_pd(g, g), b), _mm512_mul_pd(_mm512_mul_pd(right, right), a));
+            (sum, _mm512_mul_pd(a, b))
         }
     }
 
-    /// `places` are the bins of the sums where they aren't all bins in turn.
-    ///
+    #[target_feature(enable = "avx512f")]
+    fn hessians(sums: __m512i) -> __m512i {
+        _mm512_and_si512(sums, _mm512_set1_epi64(0xffff_ffff))
+    }
+
     /// # Safety
     /// The CPU has these parts of AVX-512.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2")]
-    pub(super) unsafe fn packed_512(sums: &[i64], places: Option<&[i64]>, before: i64, node: &Node) -> Option<Cut> {
+    pub(super) unsafe fn packed_512(sums: &[i64], before: i64, node: &Node, floor: f64) -> Option<Cut> {
         let n = sums.len();
-        let zero = _mm512_setzero_si512();
-        let low = _mm512_set1_epi64(0xffff_ffff);
         let last = _mm512_set1_epi64(7);
-        let (least, most) = (_mm512_set1_epi64(node.least), _mm512_set1_epi64(node.hessian - node.least));
-        let (all_g, all_h) = (_mm512_set1_pd(node.gradient as f64), _mm512_set1_pd(node.hessian as f64));
-        let l2 = _mm512_set1_pd(node.l2);
-        let mut best = _mm512_set1_pd(f64::NEG_INFINITY);
-        let mut floor = best;
+        let wide = Wide {
+            gradient: _mm512_set1_pd(node.gradient as f64),
+            hessian: _mm512_set1_pd(node.hessian as f64),
+            l2: _mm512_set1_pd(node.l2),
+            least: _mm512_set1_epi64(node.least),
+            most: _mm512_set1_epi64(node.hessian - node.least),
+        };
+        // Most cuts are worse than the best one by more than rounding: they need no division.
+        let nearly = _mm512_set1_pd(1.0 - 1e-12);
+        let mut best = _mm512_set1_pd(floor);
+        let mut floor = _mm512_mul_pd(best, nearly);
         let mut place = _mm512_set1_epi64(-1);
-        let mut lefts = zero;
+        let mut lefts = _mm512_setzero_si512();
         let mut carry = _mm512_set1_epi64(before);
-        let mut bins = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+        let mut found: __mmask8 = 0;
         let mut at = 0;
         while at < n {
-            let here: __mmask8 = if n - at >= 8 { 0xff } else { (1u8 << (n - at)) - 1 };
-            // SAFETY: the mask leaves out what lies beyond the sums.
-            let mut x = unsafe { _mm512_maskz_loadu_epi64(here, sums.as_ptr().add(at)) };
-            x = _mm512_add_epi64(x, _mm512_alignr_epi64::<7>(x, zero));
-            x = _mm512_add_epi64(x, _mm512_alignr_epi64::<6>(x, zero));
-            x = _mm512_add_epi64(x, _mm512_alignr_epi64::<4>(x, zero));
-            x = _mm512_add_epi64(x, carry);
-            carry = _mm512_permutexvar_epi64(last, x);
-            let hessian = _mm512_and_si512(x, low);
-            let fits = _mm512_mask_cmple_epi64_mask(_mm512_mask_cmple_epi64_mask(here, least, hessian), hessian, most);
-            if fits != 0 {
-                let g = _mm512_cvtepi64_pd(_mm512_srai_epi64::<32>(x));
-                let h = _mm512_cvtepi64_pd(hessian);
-                let (right, rest) = (_mm512_sub_pd(all_g, g), _mm512_sub_pd(all_h, h));
-                let (a, b) = (_mm512_add_pd(h, l2), _mm512_add_pd(rest, l2));
-                let sum =
-                    _mm512_add_pd(_mm512_mul_pd(_mm512_mul_pd(g, g), b), _mm512_mul_pd(_mm512_mul_pd(right, right), a));
-                let under = _mm512_mul_pd(a, b);
-                // Most cuts are worse by more than rounding: they need no division.
-                let maybe = _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(fits, sum, _mm512_mul_pd(floor, under));
-                if maybe == 0 {
-                    bins = _mm512_add_epi64(bins, _mm512_set1_epi64(8));
-                    at += 8;
-                    continue;
-                }
-                let score = _mm512_div_pd(sum, under);
-                let better = _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(maybe, score, best);
-                floor = _mm512_mask_mul_pd(floor, better, score, _mm512_set1_pd(1.0 - 1e-12));
-                best = _mm512_mask_mov_pd(best, better, score);
-                place = _mm512_mask_mov_epi64(place, better, bins);
-                lefts = _mm512_mask_mov_epi64(lefts, better, x);
+            let here = u16::MAX >> 16usize.saturating_sub(n - at);
+            // SAFETY: the masks leave out what lies beyond the sums.
+            let (a, b) = unsafe {
+                let from = sums.as_ptr().add(at);
+                (
+                    up_to(_mm512_maskz_loadu_epi64(here as __mmask8, from)),
+                    up_to(_mm512_maskz_loadu_epi64((here >> 8) as __mmask8, from.wrapping_add(8))),
+                )
+            };
+            let b = _mm512_add_epi64(b, _mm512_permutexvar_epi64(last, a));
+            let pair = [_mm512_add_epi64(a, carry), _mm512_add_epi64(b, carry)];
+            carry = _mm512_permutexvar_epi64(last, pair[1]);
+            let h = [hessians(pair[0]), hessians(pair[1])];
+            let low = _mm512_mask_cmple_epi64_mask(here as __mmask8, h[0], wide.most);
+            if low == 0 {
+                // Sums of hessians don't fall.
+                break;
             }
-            bins = _mm512_add_epi64(bins, _mm512_set1_epi64(8));
-            at += 8;
+            let fits = [
+                _mm512_mask_cmple_epi64_mask(low, wide.least, h[0]),
+                _mm512_mask_cmple_epi64_mask(
+                    _mm512_mask_cmple_epi64_mask((here >> 8) as __mmask8, h[1], wide.most),
+                    wide.least,
+                    h[1],
+                ),
+            ];
+            if fits[0] | fits[1] != 0 {
+                let both = [wide.both(pair[0]), wide.both(pair[1])];
+                let maybe = |i: usize, floor| {
+                    let (sum, under) = both[i];
+                    _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(fits[i], sum, _mm512_mul_pd(floor, under))
+                };
+                if maybe(0, floor) | maybe(1, floor) != 0 {
+                    for (i, (sum, under)) in both.into_iter().enumerate() {
+                        let score = _mm512_div_pd(sum, under);
+                        let better = _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(fits[i], score, best);
+                        found |= better;
+                        best = _mm512_mask_mov_pd(best, better, score);
+                        let bins = _mm512_add_epi64(
+                            _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
+                            _mm512_set1_epi64((at + 8 * i) as i64),
+                        );
+                        place = _mm512_mask_mov_epi64(place, better, bins);
+                        lefts = _mm512_mask_mov_epi64(lefts, better, pair[i]);
+                    }
+                    // All lanes together know how good a cut must be.
+                    floor = _mm512_mul_pd(_mm512_set1_pd(_mm512_reduce_max_pd(best)), nearly);
+                }
+            }
+            at += 16;
+        }
+        if found == 0 {
+            return None;
         }
         let (mut scores, mut orders, mut sums) = ([0.0f64; 8], [0i64; 8], [0i64; 8]);
         // SAFETY: eight numbers each.
@@ -216,7 +231,7 @@ mod x86 {
             if order < 0 {
                 continue;
             }
-            let bin = places.map_or(order, |p| p[order as usize]) as usize;
+            let bin = order as usize;
             if found.is_none_or(|f| score > f.score || (score == f.score && bin < f.bin)) {
                 found = Some(Cut { score, bin, left: (left >> 32, left & 0xffff_ffff) });
             }
@@ -252,16 +267,20 @@ mod tests {
                 };
                 let packed: Vec<i64> = pairs.iter().map(|p| (p.0 << 32) + p.1).collect();
                 let (g, h): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
-                let want = wide(&g, &h, before, &node);
+                let all = wide(&g, &h, before, &node, f64::NEG_INFINITY);
                 // What the score means: both sides' squared gradients over their hessians.
-                if let Some(cut) = want {
+                if let Some(cut) = all {
                     let side = |g: i64, h: i64| (g * g) as f64 / (h as f64 + node.l2);
                     let plain = side(cut.left.0, cut.left.1) + side(total.0 - cut.left.0, total.1 - cut.left.1);
                     assert!((cut.score - plain).abs() <= 1e-9 * plain.abs().max(1.0));
                 }
-                for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
-                    for sparse in [false, true] {
-                        let got = packed_on(level, &packed, (before.0 << 32) + before.1, &node, sparse);
+                // What must be beaten leaves the best cut as it is, or none.
+                let most = all.map_or(1.0, |cut| cut.score);
+                for floor in [f64::NEG_INFINITY, 0.0, most / 2.0, most.next_down(), most, most.next_up()] {
+                    let want = all.filter(|cut| cut.score > floor);
+                    assert_eq!(wide(&g, &h, before, &node, floor), want, "{n} bins, round {round}");
+                    for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
+                        let got = packed_on(level, &packed, (before.0 << 32) + before.1, &node, floor);
                         assert_eq!(got, want, "{level:?}, {n} bins, round {round}");
                     }
                 }

@@ -93,6 +93,18 @@ impl Split {
     /// A bit a byte of the column's group.
     pub(crate) fn set(&self, missing: usize, member: Member) -> [u32; 8] {
         let mut set = [0; 8];
+        if let (Left::UpTo(last), Member::Alone) = (&self.left, member) {
+            for (word, bits) in set.iter_mut().enumerate() {
+                *bits = match (usize::from(*last) + 1).saturating_sub(32 * word) {
+                    0 => 0,
+                    count => u32::MAX >> 32usize.saturating_sub(count),
+                };
+            }
+            if let Some(bits) = set.get_mut(missing / 32) {
+                *bits = *bits & !(1 << (missing % 32)) | u32::from(self.missing_left) << (missing % 32);
+            }
+            return set;
+        }
         for byte in 0..=255u8 {
             set[usize::from(byte >> 5)] |= u32::from(self.goes_left(member.bin(byte), missing)) << (byte & 31);
         }
@@ -194,12 +206,13 @@ impl Splitter<'_> {
         };
         let mut room = [0; 2 * WIDTH];
         let mut best: Option<Split> = None;
+        let mut floor = scanned.score();
         for &feature in &self.binned.by_tile[tile] {
             if allowed.is_some_and(|a| !a[feature]) {
                 continue;
             }
             let here = self.feature(feature, sums, wide, node, &mut room, None);
-            let found = self.by(&here, node, &scanned);
+            let found = self.by(&here, node, &scanned, &mut floor);
             // Ties keep the first: the lowest feature.
             if let Some(found) = found
                 && best.as_ref().is_none_or(|b| found.gain > b.gain)
@@ -242,13 +255,13 @@ impl Splitter<'_> {
         Feature { feature, sums: first, apart, count, rows }
     }
 
-    /// The best split by one feature.
-    fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
+    /// The best split by one feature. Plain cuts that don't score above `floor`, which they raise, are left out.
+    fn by(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, floor: &mut f64) -> Option<Split> {
         let sign = self.rules.sign(self.binned.sources[here.feature]);
         match &self.binned.features[here.feature] {
             Bins::Category { .. } => self.categories(here, node, scanned, sign),
             _ if sign == 0 && node.bounds == FREE && self.rules.is_plain() => match here.rows {
-                None => self.numbers(here, node, scanned),
+                None => self.numbers(here, node, scanned, floor),
                 Some(rows) => self.numbers_counted(here, node, scanned, rows),
             },
             _ => self.bounded(here, node, scanned, sign),
@@ -274,7 +287,7 @@ impl Splitter<'_> {
             .filter(|&f| allowed.is_none_or(|a| a[f]))
             .filter_map(|f| {
                 let here = self.feature(f, tile(f), histogram.wide, node, &mut room, None);
-                self.by(&here, node, &scanned).map(|s| (s.gain, f))
+                self.by(&here, node, &scanned, &mut scanned.score()).map(|s| (s.gain, f))
             })
             .collect();
         most.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -289,7 +302,7 @@ impl Splitter<'_> {
                 counts[usize::from(member.bin(byte as u8))] += rows;
             }
             let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
-            if let Some(found) = self.by(&here, node, &scanned)
+            if let Some(found) = self.by(&here, node, &scanned, &mut scanned.score())
                 && best.as_ref().is_none_or(|b| found.gain > b.gain || found.gain == b.gain && feature < b.feature)
             {
                 best = Some(found);
@@ -355,7 +368,7 @@ impl Splitter<'_> {
         Some(self.split(here, node, gain, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
     }
 
-    fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node) -> Option<Split> {
+    fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, floor: &mut f64) -> Option<Split> {
         let count = here.count;
         let missing = here.at(count);
         let seen = missing.1 != 0;
@@ -370,16 +383,20 @@ impl Splitter<'_> {
             let score = scanned.both(left.0 as f64, left.1 as f64);
             return self.cut(here, node, scanned, Cut { score, bin: 0, left }, false, seen);
         }
-        let search = |bins: usize, before: Pair| match here.apart {
-            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, node.rows),
-            Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned),
+        let search = |bins: usize, before: Pair, floor: f64| match here.apart {
+            None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, floor),
+            Some(hessians) => scan::wide(&here.sums[..bins], &hessians[..bins], before, scanned, floor),
         };
-        let mut best: Option<(Cut, bool)> = search(last, (0, 0)).map(|c| (c, false));
-        if seen
-            && let Some(cut) = search(count - 1, missing)
-            && best.is_none_or(|(b, _)| cut.score > b.score)
-        {
-            best = Some((cut, true));
+        let mut best: Option<(Cut, bool)> = None;
+        for missing_left in [false, true] {
+            if missing_left && !seen {
+                break;
+            }
+            let (bins, before) = if missing_left { (count - 1, missing) } else { (last, (0, 0)) };
+            if let Some(cut) = search(bins, before, *floor) {
+                *floor = cut.score;
+                best = Some((cut, missing_left));
+            }
         }
         let (cut, missing_left) = best?;
         self.cut(here, node, scanned, cut, missing_left, seen)
@@ -502,5 +519,38 @@ impl Splitter<'_> {
         let (gain, left, set, missing_left) = best?;
         let seen = here.at(here.count).1 != 0;
         Some(self.split(here, node, gain, left, Left::Set(set), missing_left, seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_hold_the_bytes_of_bins_that_go_left() {
+        let set = std::array::from_fn(|i| 0x9e37_79b9u32.rotate_left(i as u32 * 3));
+        let lefts = [0, 1, 30, 31, 32, 63, 200, 254, 255].map(Left::UpTo);
+        let members = [Member::Alone, Member::Combined { divisor: 3, states: 40 }];
+        for left in lefts.into_iter().chain([Left::Set(set)]) {
+            for (missing, missing_left) in [(2, true), (31, false), (254, true), (255, false), (255, true)] {
+                for member in members {
+                    let split = Split {
+                        feature: 0,
+                        gain: 1.0,
+                        left: left.clone(),
+                        missing_left,
+                        missing_seen: true,
+                        left_sums: (0, 1),
+                        left_value: 0.0,
+                        right_value: 0.0,
+                    };
+                    let set = split.set(missing, member);
+                    for byte in 0..=255u8 {
+                        let is_in = set[usize::from(byte / 32)] >> (byte % 32) & 1 == 1;
+                        assert_eq!(is_in, split.goes_left(member.bin(byte), missing), "{split:?}, {member:?}, {byte}");
+                    }
+                }
+            }
+        }
     }
 }
