@@ -112,6 +112,22 @@ pub fn splits_words() -> bool {
     false
 }
 
+/// Whether a CPU of [`Level::Avx2`] counts a word's leading zeros (LZCNT).
+#[cfg(feature = "std")]
+pub fn counts_words() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if available() >= Level::Avx2 {
+        return std::is_x86_feature_detected!("lzcnt");
+    }
+    false
+}
+
+/// The answer of targets without detection.
+#[cfg(not(feature = "std"))]
+pub fn counts_words() -> bool {
+    false
+}
+
 /// Whether a CPU of [`Level::Avx512`] counts leading zeros (CD).
 #[cfg(feature = "std")]
 pub fn counts_zeros() -> bool {

@@ -299,6 +299,18 @@ impl Coder {
         self.reads[column]
     }
 
+    /// Whether a column and the next one read alike but for where missing values go, left first: their codes are the same for
+    /// all other values.
+    pub(super) fn are_twins(&self, column: usize) -> bool {
+        let kind = |column: usize| match self.reads.get(column) {
+            Some(&Reads::Number { missing_right, zero_missing }) => Some((missing_right, zero_missing)),
+            _ => None,
+        };
+        let search = self.searches.partition_point(|s| usize::from(s.end) <= column);
+        let (Some(left), Some(right)) = (kind(column), kind(column + 1)) else { return false };
+        !left.0 && right.0 && left.1 == right.1 && column + 1 < usize::from(self.searches[search].end)
+    }
+
     /// The value that is compared, and whether it is missing as NaN and as zero.
     #[inline(always)]
     fn value(&self, x: f64) -> (f64, bool, bool) {

@@ -287,6 +287,7 @@ impl Lanes {
 mod x86 {
     use core::arch::x86_64::*;
 
+    use super::super::walk::soon;
     use super::{BYTES, Forest, LANES, LEAF, LaneScratch, Lanes, Vec};
 
     /// Bytes that start on a line.
@@ -382,26 +383,36 @@ mod x86 {
             &self,
             row: &Row<'_>,
             work: &mut Vec<(u32, u32)>,
+            at: &mut Vec<u32>,
             found: &mut [u32],
         ) {
             work.clear();
             work.extend((0u32..).zip(self.roots.iter().copied()));
             while !work.is_empty() {
-                let mut left = 0;
-                for i in 0..work.len() {
-                    let (tree, place) = work[i];
+                // All exits are found before one is read: by then, what lies far away is on its way.
+                at.resize(work.len(), 0);
+                for (at, &(_, place)) in at.iter_mut().zip(&*work) {
                     let (vector, lane) = (place as usize / LANES, place as usize % LANES);
                     let (to, right) = self.follow::<N, D, C>(row, vector);
                     let first = _mm512_permutexvar_epi8(_mm512_set1_epi8(lane as i8), to);
                     let node = _mm_cvtsi128_si32(_mm512_castsi512_si128(first)) as usize & (LANES - 1);
+                    let exit = (vector * LANES + node) * 2 + (right >> node & 1) as usize;
+                    soon(self.exits.as_ptr().wrapping_add(exit));
+                    *at = exit as u32;
+                }
+                let mut left = 0;
+                for (i, &at) in at.iter().enumerate() {
                     // SAFETY: roots and exits name vectors that are there.
-                    let exit = unsafe {
-                        *self.exits.get_unchecked((vector * LANES + node) * 2 + (right >> node & 1) as usize)
-                    };
+                    let exit = unsafe { *self.exits.get_unchecked(at as usize) };
+                    let tree = work[i].0;
                     found[tree as usize] = exit & !LEAF;
                     // Kept, and written over by the next one where it is a leaf.
                     work[left] = (tree, exit);
                     left += usize::from(exit & LEAF == 0);
+                }
+                for &(_, place) in &work[..left] {
+                    let vector = self.vectors.as_ptr().wrapping_add(place as usize / LANES * BYTES);
+                    (0..3).for_each(|line| soon(vector.wrapping_add(line * LANES)));
                 }
                 work.truncate(left);
             }
@@ -413,15 +424,16 @@ mod x86 {
             forest: &Forest,
             row: &Row<'_>,
             work: &mut Vec<(u32, u32)>,
+            at: &mut Vec<u32>,
             found: &mut [u32],
             out: &mut [f64],
             stride: usize,
         ) {
             if self.values.is_empty() {
                 if row.categories.is_empty() {
-                    self.find::<N, D, false>(row, work, found);
+                    self.find::<N, D, false>(row, work, at, found);
                 } else {
-                    self.find::<N, D, true>(row, work, found);
+                    self.find::<N, D, true>(row, work, at, found);
                 }
                 forest.add_up(found, out, stride);
             } else {
@@ -445,19 +457,19 @@ mod x86 {
         ) {
             let mut bytes = Bytes([0; 256]);
             self.slots.row(codes, &mut bytes.0);
-            let LaneScratch { work, decided } = scratch;
+            let LaneScratch { work, at, decided } = scratch;
             self.categories.decide(forest, codes, self.roots.len(), decided);
             let row = Row::new(&bytes, decided);
             match (self.slots.len(), self.doublings) {
-                (0..=64, 0..=3) => self.row_of::<1, 3>(forest, &row, work, found, out, stride),
-                (0..=64, 4) => self.row_of::<1, 4>(forest, &row, work, found, out, stride),
-                (0..=64, 5) => self.row_of::<1, 5>(forest, &row, work, found, out, stride),
-                (0..=64, _) => self.row_of::<1, 6>(forest, &row, work, found, out, stride),
-                (65..=128, 0..=4) => self.row_of::<2, 4>(forest, &row, work, found, out, stride),
-                (65..=128, 5) => self.row_of::<2, 5>(forest, &row, work, found, out, stride),
-                (65..=128, _) => self.row_of::<2, 6>(forest, &row, work, found, out, stride),
-                (_, 0..=5) => self.row_of::<4, 5>(forest, &row, work, found, out, stride),
-                _ => self.row_of::<4, 6>(forest, &row, work, found, out, stride),
+                (0..=64, 0..=3) => self.row_of::<1, 3>(forest, &row, work, at, found, out, stride),
+                (0..=64, 4) => self.row_of::<1, 4>(forest, &row, work, at, found, out, stride),
+                (0..=64, 5) => self.row_of::<1, 5>(forest, &row, work, at, found, out, stride),
+                (0..=64, _) => self.row_of::<1, 6>(forest, &row, work, at, found, out, stride),
+                (65..=128, 0..=4) => self.row_of::<2, 4>(forest, &row, work, at, found, out, stride),
+                (65..=128, 5) => self.row_of::<2, 5>(forest, &row, work, at, found, out, stride),
+                (65..=128, _) => self.row_of::<2, 6>(forest, &row, work, at, found, out, stride),
+                (_, 0..=5) => self.row_of::<4, 5>(forest, &row, work, at, found, out, stride),
+                _ => self.row_of::<4, 6>(forest, &row, work, at, found, out, stride),
             }
         }
     }
@@ -468,6 +480,8 @@ mod x86 {
 pub struct LaneScratch {
     /// Tree and place of the trees that haven't come to a leaf.
     work: Vec<(u32, u32)>,
+    /// The exit of each of them.
+    at: Vec<u32>,
     /// What the category nodes of each vector decide.
     decided: Vec<u64>,
 }

@@ -16,7 +16,7 @@ const SURE: usize = 3;
 
 /// Asks for memory that is read soon.
 #[inline(always)]
-fn soon<T>(at: *const T) {
+pub(super) fn soon<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "an instruction without a wrapper")]
     // SAFETY: SSE is part of the target; a prefetch reads nothing.

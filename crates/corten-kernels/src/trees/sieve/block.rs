@@ -10,7 +10,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{LEAVES, Sieve, TREES};
+use super::{LEAVES, Sieve, TREES, Told};
 use crate::aligned::Aligned;
 use crate::cpu;
 use crate::trees::Forest;
@@ -195,14 +195,13 @@ impl SieveScratch {
     fn cut(&mut self, sieve: &Sieve, codes: &[u16], rows: usize) -> Option<usize> {
         let Self { parts, known, order, index, .. } = self;
         let most_parts = most_parts(rows);
-        let firsts = codes.chunks_exact(rows).map(|codes| &codes[..rows.min(LOOK)]);
-        let counts = sieve.columns.iter().zip(firsts).map(|(column, codes)| distinct(column.1, codes, known));
+        let of = |told: &Told| &codes[usize::from(told.column) * rows..][..rows];
+        let counts = sieve.columns.iter().map(|told| distinct(told.last, &of(told)[..rows.min(LOOK)], known));
         if counts.filter(|count| *count > MANY_CODES).count() > most_parts {
             return None;
         }
-        let columns = sieve.columns.iter().zip(codes.chunks_exact(rows));
-        let mut single: Vec<Part> =
-            columns.map(|(&(first, last), codes)| Part::single(first, last, codes, known)).collect();
+        let columns = sieve.columns.iter();
+        let mut single: Vec<Part> = columns.map(|told| Part::single(told.first, told.last, of(told), known)).collect();
         // Those of few codes first: more of them go together.
         single.sort_by_key(Part::combinations);
         let most = (rows / ROWS_A_LINE).min(COMBINED);

@@ -13,6 +13,7 @@ mod block;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::iter;
 
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
@@ -29,7 +30,7 @@ const SIDE: usize = 4;
 /// Most columns, and most lines: a row reads a line a column and eight trees, and lines should stay in a second-level cache,
 /// or near it.
 const MAX_COLUMNS: usize = 32;
-const MAX_LINES: usize = 1 << 15;
+const MAX_LINES: usize = 1 << 16;
 /// The same where trees could be followed in registers, which takes three lines a tree whatever the columns.
 const FEW_COLUMNS: usize = 6;
 const FEW_LINES: usize = 20_000;
@@ -40,7 +41,7 @@ const BLOCK_LINES: usize = 1 << 16;
 /// Fewest trees of those: putting columns together takes as long as is gained with about as many.
 const BLOCK_TREES: usize = 160;
 /// Most places of lines.
-const MAX_PLACES: usize = 1 << 19;
+const MAX_PLACES: usize = 1 << 20;
 /// Most lines that columns of categories may be looked through for.
 const MAX_LOOKS: usize = 1 << 16;
 
@@ -50,8 +51,7 @@ type Line = [u64; TREES];
 /// An ensemble of small trees over few columns.
 #[derive(Clone, Debug)]
 pub struct Sieve {
-    /// First row of `places` and the highest code of each column that tells something.
-    columns: Vec<(u32, u16)>,
+    columns: Vec<Told>,
     /// The line of each group of trees, a multiple of [`SIDE`] groups a code.
     places: Vec<u16>,
     groups: usize,
@@ -65,6 +65,44 @@ pub struct Sieve {
     look: Look,
     /// Then also the places, code after code for each group.
     by_group: Vec<u16>,
+}
+
+/// What tells something: a code column, or two that differ in where missing values go.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The column whose code is read, the one where missing values go right.
+    column: u16,
+    /// Its first row of `places`, and the highest code that tells something.
+    first: u32,
+    last: u16,
+    /// Whether the highest code is the missing value of two columns.
+    twins: bool,
+}
+
+impl Told {
+    /// The row of `places` of a code.
+    #[inline(always)]
+    fn row(&self, codes: &[u16]) -> usize {
+        self.first as usize + usize::from(codes[usize::from(self.column)].min(self.last))
+    }
+}
+
+/// What tells something, where each code column is among it, and how many codes tell something in all; `None` where some
+/// column has too many.
+fn told(coder: &Coder) -> Option<(Vec<Told>, Vec<u16>, usize)> {
+    let (mut listed, mut places, mut rows) = (Vec::new(), Vec::with_capacity(coder.columns()), 0);
+    while places.len() < coder.columns() {
+        let (column, twins) = (places.len(), coder.are_twins(places.len()));
+        let codes = match coder.reads(column) {
+            Reads::Category { levels } => levels as usize + 2,
+            Reads::Number { .. } => coder.thresholds(column).len() + 1 + usize::from(twins),
+        };
+        places.extend(iter::repeat_n(listed.len() as u16, 1 + usize::from(twins)));
+        let (column, last) = ((column + usize::from(twins)) as u16, u16::try_from(codes - 1).ok()?);
+        listed.push(Told { column, first: u32::try_from(rows).ok()?, last, twins });
+        rows += codes;
+    }
+    Some((listed, places, rows))
 }
 
 /// An inner node while lines are made.
@@ -122,14 +160,19 @@ impl Sieve {
 
     fn within(forest: &Forest, coder: &Coder, most_columns: usize, most_lines: usize) -> Option<Self> {
         let parts = forest.parts();
-        let (trees, columns) = (forest.trees(), coder.columns());
+        let trees = forest.trees();
+        let (listed, told, rows) = told(coder)?;
+        let columns = listed.len();
         if trees == 0 || columns > most_columns || parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * LEAVES) {
             return None;
         }
         let groups = trees.div_ceil(TREES).next_multiple_of(SIDE);
+        if rows.saturating_mul(groups) > MAX_PLACES {
+            return None;
+        }
         let mut out = Self {
-            columns: Vec::with_capacity(columns),
-            places: Vec::new(),
+            columns: listed,
+            places: vec![0; rows * groups],
             groups,
             lines: Aligned::default(),
             leaves: vec![0; groups * TREES * LEAVES],
@@ -138,19 +181,6 @@ impl Sieve {
             look: Look::here(),
             by_group: Vec::new(),
         };
-        let mut rows = 0;
-        for column in 0..columns {
-            let codes = match coder.reads(column) {
-                Reads::Category { levels } => levels as usize + 2,
-                Reads::Number { .. } => coder.thresholds(column).len() + 1,
-            };
-            out.columns.push((rows, u16::try_from(codes - 1).ok()?));
-            rows += codes as u32;
-            if rows as usize * groups > MAX_PLACES {
-                return None;
-            }
-        }
-        out.places = vec![0; rows as usize * groups];
         // The line of which nothing was struck out is the first one.
         let mut lines = vec![[u64::MAX; TREES]];
         let (mut inner, mut looks) = (Vec::new(), 0);
@@ -160,13 +190,14 @@ impl Sieve {
                 let leaves = &mut out.leaves[(group * TREES + lane) * LEAVES..][..LEAVES];
                 walk(forest, root, lane, &mut inner, leaves)?;
             }
-            inner.sort_unstable_by_key(|node: &Inner| (node.column & !CATEGORY, node.threshold));
+            let of = |node: &Inner| told[usize::from(node.column & !CATEGORY)];
+            inner.sort_unstable_by_key(|node| (of(node), node.threshold));
             let mut rest = &inner[..];
             for column in 0..columns {
-                let count = rest.partition_point(|node| usize::from(node.column & !CATEGORY) == column);
+                let count = rest.partition_point(|node| usize::from(of(node)) == column);
                 let of_column;
                 (of_column, rest) = rest.split_at(count);
-                if let Reads::Category { levels } = coder.reads(column) {
+                if let Reads::Category { levels } = coder.reads(usize::from(out.columns[column].column)) {
                     looks += (levels as usize + 2) * of_column.len();
                     if looks > MAX_LOOKS {
                         return None;
@@ -197,7 +228,7 @@ impl Sieve {
 
     /// Makes the lines of a column for a group of trees, whose nodes come by threshold.
     fn fill(&mut self, forest: &Forest, column: usize, group: usize, nodes: &[Inner], lines: &mut Vec<Line>) {
-        let (first, last) = self.columns[column];
+        let Told { column: of_right, first, last, twins } = self.columns[column];
         let mut put = |code: u16, line: usize| {
             self.places[(first as usize + usize::from(code)) * self.groups + group] = line as u16;
         };
@@ -223,7 +254,7 @@ impl Sieve {
             return;
         }
         let (mut next, mut place) = (0, 0);
-        for code in 0..=last {
+        for code in 0..=last - u16::from(twins) {
             let before = next;
             while let Some(node) = nodes.get(next).filter(|n| n.threshold < code) {
                 line[node.lane] &= node.keeps;
@@ -234,6 +265,11 @@ impl Sieve {
             }
             put(code, place);
         }
+        if twins {
+            line = [u64::MAX; TREES];
+            nodes.iter().filter(|n| n.column == of_right).for_each(|n| line[n.lane] &= n.keeps);
+            put(last, if line == [u64::MAX; TREES] { 0 } else { push(line) });
+        }
     }
 
     /// Adds all trees to a row's sums.
@@ -242,8 +278,8 @@ impl Sieve {
     /// output `k`.
     pub fn row(&self, forest: &Forest, codes: &[u16], found: &mut [u32], out: &mut [f64], stride: usize) {
         let mut starts = [0; MAX_COLUMNS];
-        for ((start, &(first, last)), &code) in starts.iter_mut().zip(&self.columns).zip(codes) {
-            *start = (first as usize + usize::from(code.min(last))) * self.groups;
+        for (start, told) in starts.iter_mut().zip(&self.columns) {
+            *start = told.row(codes) * self.groups;
         }
         let starts = &starts[..self.columns.len()];
         #[cfg(target_arch = "x86_64")]
@@ -255,14 +291,24 @@ impl Sieve {
             }
             return;
         }
-        self.row_of(|side| self.left(starts, side), forest, found, out, stride);
+        #[cfg(target_arch = "x86_64")]
+        if cpu::level() >= cpu::Level::Avx2 && cpu::counts_words() {
+            #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+            // SAFETY: the CPU has AVX2 and LZCNT.
+            unsafe {
+                self.row_avx2(forest, starts, found, out, stride);
+            }
+            return;
+        }
+        self.row_of(|side| self.left(starts, side), u64::leading_zeros, forest, found, out, stride);
     }
 
-    /// Adds up what `left` tells of each side of groups.
+    /// Adds up what `left` tells of each side of groups: of each tree what `number` makes the number of its leaf of.
     #[inline(always)]
-    fn row_of(
+    fn row_of<T: Copy>(
         &self,
-        left: impl Fn(usize) -> [[u8; TREES]; SIDE],
+        left: impl Fn(usize) -> [[T; TREES]; SIDE],
+        number: impl Fn(T) -> u32,
         forest: &Forest,
         found: &mut [u32],
         out: &mut [f64],
@@ -276,7 +322,7 @@ impl Sieve {
                 for ((found, leaves), &leaf) in
                     found.iter_mut().zip(leaves.chunks_exact(LEAVES)).zip(left.as_flattened())
                 {
-                    *found = leaves[usize::from(leaf) % LEAVES];
+                    *found = leaves[number(leaf) as usize % LEAVES];
                 }
             }
             forest.add_up(found, out, stride);
@@ -290,22 +336,22 @@ impl Sieve {
         for values in sides {
             let left = left(at);
             for (values, &leaf) in values.chunks_exact(LEAVES).zip(left.as_flattened()) {
-                sum += values[usize::from(leaf) % LEAVES];
+                sum += values[number(leaf) as usize % LEAVES];
             }
             at += SIDE;
         }
         if let Some(values) = last {
             let left = left(at);
             for (values, &leaf) in values.chunks_exact(LEAVES).zip(left.as_flattened()).take(rest) {
-                sum += values[usize::from(leaf) % LEAVES];
+                sum += values[number(leaf) as usize % LEAVES];
             }
         }
         out[0] = sum;
     }
 
-    /// The number of the leaf that is left in each tree of some groups.
+    /// The leaves that are left in each tree of some groups.
     #[inline(always)]
-    fn left(&self, starts: &[usize], side: usize) -> [[u8; TREES]; SIDE] {
+    fn left(&self, starts: &[usize], side: usize) -> [Line; SIDE] {
         let lines = self.lines.as_chunks::<TREES>().0;
         let mut all = [[u64::MAX; TREES]; SIDE];
         for start in starts {
@@ -313,7 +359,39 @@ impl Sieve {
                 all.iter_mut().zip(&lines[usize::from(place)]).for_each(|(a, l)| *a &= l);
             }
         }
-        all.map(|line| line.map(|word| word.leading_zeros() as u8))
+        all
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,lzcnt")]
+    #[expect(unsafe_code, reason = "the innermost loop; the constructor made the places")]
+    fn row_avx2(&self, forest: &Forest, starts: &[usize], found: &mut [u32], out: &mut [f64], stride: usize) {
+        use core::arch::x86_64::*;
+        let left = |side: usize| {
+            let mut all = [[_mm256_set1_epi64x(-1); 2]; SIDE];
+            for start in starts {
+                for (i, all) in all.iter_mut().enumerate() {
+                    // SAFETY: there are `groups` places, a multiple of SIDE, from each start on, and each is a line.
+                    unsafe {
+                        // Volatile: see `row_avx512`.
+                        let place = self.places.as_ptr().add(start + side + i).read_volatile();
+                        let line = self.lines.as_ptr().add(usize::from(place) * TREES);
+                        all[0] = _mm256_and_si256(all[0], _mm256_load_si256(line.cast()));
+                        all[1] = _mm256_and_si256(all[1], _mm256_load_si256(line.add(TREES / 2).cast()));
+                    }
+                }
+            }
+            let mut lines = [[0; TREES]; SIDE];
+            for (line, all) in lines.iter_mut().zip(all) {
+                // SAFETY: a line is two registers.
+                unsafe {
+                    _mm256_storeu_si256(line.as_mut_ptr().cast(), all[0]);
+                    _mm256_storeu_si256(line.as_mut_ptr().add(TREES / 2).cast(), all[1]);
+                }
+            }
+            lines
+        };
+        self.row_of(left, u64::leading_zeros, forest, found, out, stride);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -344,7 +422,7 @@ impl Sieve {
                 word.to_le_bytes()
             })
         };
-        self.row_of(left, forest, found, out, stride);
+        self.row_of(left, u32::from, forest, found, out, stride);
     }
 }
 
@@ -361,6 +439,7 @@ mod tests {
         for trees in [1, 7, 8, 32, 64, 131] {
             let (forest, coder) = ensemble(trees, &below);
             let sieve = Sieve::new(&forest, &coder, true).expect("small trees over few columns");
+            assert_eq!(sieve.columns.len(), 3, "two of four columns are told as one");
             let mut places = sieve.clone();
             (places.leaves, places.values) = (walked_leaves(&forest), Vec::new());
             for _ in 0..300 {
@@ -375,14 +454,25 @@ mod tests {
                 let (mut walked, mut summed, mut plain) = ([0.1], [0.1], [0.1]);
                 forest.add_up(&want, &mut walked, 1);
                 sieve.row(&forest, &codes, &mut [], &mut summed, 1);
-                let starts: Vec<usize> = (sieve.columns.iter().zip(codes))
-                    .map(|(&(first, last), code)| (first as usize + usize::from(code.min(last))) * sieve.groups)
-                    .collect();
-                sieve.row_of(|side| sieve.left(&starts, side), &forest, &mut [], &mut plain, 1);
+                let starts: Vec<usize> = sieve.columns.iter().map(|told| told.row(&codes) * sieve.groups).collect();
+                sieve.row_of(|side| sieve.left(&starts, side), u64::leading_zeros, &forest, &mut [], &mut plain, 1);
                 let mut found = vec![0; trees];
                 let mut of_places = [0.1];
                 places.row(&forest, &codes, &mut found, &mut of_places, 1);
                 assert_eq!(found, want, "{row:?}");
+                #[cfg(target_arch = "x86_64")]
+                if cpu::available() >= cpu::Level::Avx2 && cpu::counts_words() {
+                    let (mut summed, mut of_places) = ([0.1], [0.1]);
+                    found.fill(0);
+                    #[expect(unsafe_code, reason = "instructions beyond the target's base")]
+                    // SAFETY: the CPU has AVX2 and LZCNT.
+                    unsafe {
+                        sieve.row_avx2(&forest, &starts, &mut [], &mut summed, 1);
+                        places.row_avx2(&forest, &starts, &mut found, &mut of_places, 1);
+                    }
+                    assert_eq!(found, want, "{row:?}");
+                    assert_eq!([summed, of_places].map(|x| x[0].to_bits()), [walked[0].to_bits(); 2], "{row:?}");
+                }
                 assert_eq!([summed, plain, of_places].map(|x| x[0].to_bits()), [walked[0].to_bits(); 3], "{row:?}");
             }
         }
@@ -421,6 +511,11 @@ mod tests {
                     .iter_mut()
                     .filter(|code| **code == 3)
                     .for_each(|code| *code = super::super::MISSING);
+                // The first two columns are twins.
+                let (left, right) = codes[..2 * rows].split_at_mut(rows);
+                left.iter_mut().zip(right).for_each(|(left, &mut right)| {
+                    *left = if right == super::super::MISSING { 0 } else { right };
+                });
                 let stride = rows + 3;
                 let before: Vec<f64> = (0..outputs * stride).map(|i| i as f64 / 7.0 - 0.3).collect();
                 let mut want = before.clone();
@@ -434,13 +529,10 @@ mod tests {
                 for sieve in &ways {
                     let mut got = before.clone();
                     let done = sieve.block(&forest, &codes, rows, &mut scratch, &mut got, stride);
-                    assert!(
-                        done || (128..512).contains(&rows),
-                        "four columns are at most four parts: too many for short blocks"
-                    );
+                    assert!(done, "few columns are at most three parts");
                     assert_eq!(
                         bits(&got),
-                        bits(if done { &want } else { &before }),
+                        bits(&want),
                         "{trees} trees, {outputs} outputs, {rows} rows, codes to {highest:?}, by {:?}",
                         sieve.look
                     );
