@@ -16,6 +16,7 @@ from corten._serve import binary
 from corten.compose import make_column_transformer
 from corten.ensemble import HistGradientBoostingRegressor
 from corten.exceptions import UnsupportedError
+from corten.linear_model import LinearRegression
 
 MARK = "\ufeff"
 Rows = list[tuple[float | None, str | None]]
@@ -157,6 +158,67 @@ def test_infinite_numbers_are_read_alike(tmp_path: Path) -> None:
         assert pl.read_parquet(tmp_path / "out.parquet")["prediction"].to_list() == answers
         done = _run(path, text.encode(), *(["--csv"] if format == "csv" else []))
         assert [json.loads(line)["prediction"] for line in done.stdout.splitlines()] == answers
+
+
+def _predicted(model: Path, file: Path, tmp_path: Path) -> list[float]:
+    """What `corten predict` and, where it reads the format, the executable say of a file."""
+    out = tmp_path / "out.jsonl"
+    assert main(["predict", str(model), str(file), "-o", str(out)]) == 0
+    said = [json.loads(line)["prediction"] for line in out.read_text().splitlines()]
+    if file.suffix in (".csv", ".jsonl"):
+        run = _run(model, file.read_bytes(), *(["--csv"] if file.suffix == ".csv" else []))
+        assert run.returncode == 0, run.stderr
+        assert [json.loads(line)["prediction"] for line in run.stdout.splitlines()] == said
+    return said
+
+
+def _files(frame: pl.DataFrame, folder: Path) -> list[Path]:
+    frame.write_csv(folder / "rows.csv")
+    frame.write_parquet(folder / "rows.parquet")
+    frame.write_ipc(folder / "rows.arrow")
+    return [folder / f"rows.{format}" for format in ("csv", "parquet", "arrow")]
+
+
+@pytest.mark.binaries
+def test_columns_without_names_are_read_by_position_in_every_table(tmp_path: Path) -> None:
+    model = tmp_path / "m.corten"
+    fitted = LinearRegression().fit(np.eye(3), [1.0, 10.0, 100.0])
+    fitted.save(model)
+    frame = pl.DataFrame({"x2": [1.0], "x1": [2.0], "x0": [3.0]})
+    want = fitted.predict(frame.to_numpy()).tolist()
+    for file in _files(frame, tmp_path):
+        assert _predicted(model, file, tmp_path) == want, file
+    # Objects have no order.
+    frame.write_ndjson(tmp_path / "rows.jsonl")
+    turned = fitted.predict(frame.select("x0", "x1", "x2").to_numpy()).tolist()
+    assert _predicted(model, tmp_path / "rows.jsonl", tmp_path) == turned != want
+
+
+def test_another_number_of_columns_without_names_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "m.corten"
+    LinearRegression().fit(np.eye(3), [1.0, 10.0, 100.0]).save(model)
+    for file in _files(pl.DataFrame({"id": [7.0], "x0": [1.0], "x1": [2.0], "x2": [3.0]}), tmp_path):
+        assert main(["predict", str(model), str(file)]) != 0, file
+        assert "X has 4 features" in capsys.readouterr().err
+
+
+@pytest.mark.binaries
+def test_numbers_of_text_are_singles_where_the_model_was_fitted_on_singles(tmp_path: Path) -> None:
+    a = np.linspace(0, 1, 11, dtype=np.float32)
+    frame = pl.DataFrame({"a": a, "b": a**2})
+    fitted = LinearRegression().fit(frame, np.arange(11.0))
+    model = tmp_path / "m.corten"
+    fitted.save(model)
+    want = fitted.predict(frame).tolist()
+    # Text has fewer digits than the same number as a double.
+    assert "0.1," in frame.write_csv()
+    assert fitted.predict(frame.cast(pl.Float64)).tolist() == want
+    doubles = pl.read_csv(frame.write_csv().encode())
+    assert fitted.predict(doubles).tolist() != want
+    frame.write_ndjson(tmp_path / "rows.jsonl")
+    for file in [*_files(frame, tmp_path), tmp_path / "rows.jsonl"]:
+        assert _predicted(model, file, tmp_path) == want, file
+    assert [fitted.predict_one(row) for row in doubles.to_dicts()] == want
 
 
 def test_long_files_of_text_have_the_numbers_of_polars(tmp_path: Path) -> None:

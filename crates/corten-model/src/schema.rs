@@ -20,6 +20,13 @@ pub struct Input {
     pub dtype: String,
 }
 
+impl Input {
+    /// Whether it is a column of singles: numbers without a type of their own, those of text and of rows, are rounded to them.
+    pub fn is_single(&self) -> bool {
+        self.kind == Kind::Number && self.dtype == "f32"
+    }
+}
+
 /// The columns that a model reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
@@ -61,6 +68,7 @@ impl Schema {
     /// The columns as readers of text look for them.
     pub fn in_text(&self) -> Inputs {
         Inputs::new(self.inputs.iter().map(|i| (i.name.clone(), i.kind)), self.named)
+            .with_singles(self.inputs.iter().map(Input::is_single))
     }
 
     /// How many inputs are numbers, and how many are text.

@@ -13,7 +13,8 @@ use crate::errors;
 
 /// What is looked up once per model: interned names, the objects of its classes, sessions that are free.
 pub(crate) struct Rows {
-    inputs: Vec<(Py<PyString>, Kind)>,
+    /// Name and kind of each column, and whether it is one of singles.
+    inputs: Vec<(Py<PyString>, Kind, bool)>,
     classes: Vec<Py<PyAny>>,
     keys: Vec<(Method, Vec<Py<PyAny>>)>,
     /// Columns of the answers that are numbers from rows of numbers, and whether they stand for labels.
@@ -44,7 +45,7 @@ fn class_objects(py: Python<'_>, labels: &Labels) -> PyResult<Vec<Py<PyAny>>> {
 impl Rows {
     pub(crate) fn new(py: Python<'_>, model: &Model) -> PyResult<Self> {
         let inputs = model.schema().inputs.iter();
-        let inputs = inputs.map(|i| (PyString::intern(py, &i.name).unbind(), i.kind)).collect();
+        let inputs = inputs.map(|i| (PyString::intern(py, &i.name).unbind(), i.kind, i.is_single())).collect();
         let classes = match model.output(Method::Predict).and_then(|o| o.labels.as_ref()) {
             Some(labels) => class_objects(py, labels)?,
             None => Vec::new(),
@@ -209,17 +210,19 @@ impl Rows {
         let mut strings: Vec<Option<Bound<'py, PyString>>> = Vec::new();
         let numbers = session.numbers_mut();
         let mut at = 0;
-        for (key, kind) in &self.inputs {
+        for (key, kind, single) in &self.inputs {
             let value = match row.get_item(key.bind(py))? {
                 Some(value) => value,
                 None => return Err(self.missing(py, key, row)),
             };
             match kind {
                 Kind::Number => {
-                    numbers[at] = match value.cast_exact::<PyFloat>() {
+                    let x = match value.cast_exact::<PyFloat>() {
                         Ok(x) => x.value(),
                         Err(_) => number(&value, key.bind(py))?,
                     };
+                    // As in a row of JSON.
+                    numbers[at] = if *single { f64::from(x as f32) } else { x };
                     at += 1;
                 }
                 Kind::Text => strings.push(text(value, key.bind(py))?),

@@ -25,6 +25,8 @@ struct Input {
     kind: Kind,
     /// Its place among the columns of its kind.
     at: usize,
+    /// Whether numbers are rounded to singles.
+    single: bool,
 }
 
 /// The columns of a model.
@@ -77,10 +79,19 @@ impl Inputs {
             *count += 1;
             *count - 1
         };
-        let inputs: Vec<Input> = columns.into_iter().map(|(name, kind)| Input { name, kind, at: next(kind) }).collect();
+        let inputs: Vec<Input> =
+            columns.into_iter().map(|(name, kind)| Input { name, kind, at: next(kind), single: false }).collect();
         let mut order: Vec<usize> = (0..inputs.len()).collect();
         order.sort_by(|&a, &b| inputs[a].name.cmp(&inputs[b].name));
         Self { seen: vec![false; inputs.len()], inputs, order, named, key: Vec::new() }
+    }
+
+    /// The same where the numbers of some columns are rounded to singles (`f32`), as those of a column of singles are.
+    pub fn with_singles(mut self, are_single: impl IntoIterator<Item = bool>) -> Self {
+        for (input, single) in self.inputs.iter_mut().zip(are_single) {
+            input.single = single;
+        }
+        self
     }
 
     /// Name and kind of each column.
@@ -98,11 +109,22 @@ impl Inputs {
         self.inputs.iter().filter(|i| i.kind == Kind::Text).count()
     }
 
-    /// The field of each column under a header of CSV. Columns that are known by position may have other names there.
+    /// The field of each column under a header of CSV. Columns that are known by position may have any names there, as in
+    /// tables of every other format.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] when the header lacks one, [`Error::Column`] when it has one twice.
+    /// [`Error::MissingColumn`] when the header lacks one, [`Error::Column`] when it has one twice, and [`Error::Value`] for
+    /// another number of columns where they are known by position.
     pub fn places(&self, header: &[String]) -> Result<Vec<usize>> {
+        if !self.named {
+            let (given, wanted) = (header.len(), self.inputs.len());
+            if given != wanted {
+                return Err(Error::value(format!(
+                    "X has {given} features, but this model is expecting {wanted} features as input"
+                )));
+            }
+            return Ok((0..wanted).collect());
+        }
         let mut sorted: Vec<usize> = (0..header.len()).collect();
         sorted.sort_by(|&a, &b| header[a].cmp(&header[b]));
         let place = |input: &Input| {
@@ -115,13 +137,7 @@ impl Inputs {
                 Some(_) => Err(Error::column(&input.name, "stands in the header twice")),
             }
         };
-        let places = self.inputs.iter().map(place).collect();
-        match places {
-            Err(Error::MissingColumn { .. }) if !self.named && header.len() == self.inputs.len() => {
-                Ok((0..header.len()).collect())
-            }
-            found => found,
-        }
+        self.inputs.iter().map(place).collect()
     }
 
     /// Reads a field of CSV.
@@ -130,9 +146,12 @@ impl Inputs {
     /// [`Error::Column`] for text in a column of numbers.
     #[inline]
     pub fn field(&self, input: usize, field: &[u8], cells: &mut impl Cells) -> Result<()> {
-        let Input { kind, at, .. } = self.inputs[input];
+        let Input { kind, at, single, .. } = self.inputs[input];
         match kind {
-            Kind::Number => cells.number(at, number(field).ok_or_else(|| self.no_number(input, field))?),
+            Kind::Number => {
+                let x = number(field).ok_or_else(|| self.no_number(input, field))?;
+                cells.number(at, if single { f64::from(x as f32) } else { x });
+            }
             Kind::Text if field.is_empty() => cells.text(at, None),
             Kind::Text => {
                 let room = cells.room(at);
@@ -151,14 +170,15 @@ impl Inputs {
     }
 
     fn value(&self, input: usize, scanner: &mut Scanner<'_>, cells: &mut impl Cells) -> Result<()> {
-        let Input { ref name, kind, at } = self.inputs[input];
+        let Input { ref name, kind, at, single } = self.inputs[input];
         match (kind, scanner.peek()) {
             (Kind::Number, Some(b'"')) => Err(Error::column(name, "holds text where the model reads numbers")),
             (_, Some(b'[' | b'{')) => {
                 Err(Error::column(name, "holds a list or an object; a number, text or null is needed"))
             }
             (Kind::Number, _) => {
-                cells.number(at, scanner.number().map_err(|e| Error::column(name, e))?);
+                let x = scanner.number().map_err(|e| Error::column(name, e))?;
+                cells.number(at, if single { f64::from(x as f32) } else { x });
                 Ok(())
             }
             (Kind::Text, Some(b'"')) => {
@@ -294,8 +314,9 @@ mod tests {
         assert_eq!(missing, "Column 'b' is missing from the input; it has: 'a', 'c'.");
         assert!(inputs(true).places(&header(&["a", "b", "a"])).unwrap_err().to_string().contains("'a': stands in"));
         assert_eq!(inputs(false).places(&header(&["x", "y"])).unwrap(), [0, 1]);
-        assert_eq!(inputs(false).places(&header(&["a", "b"])).unwrap(), [1, 0]);
-        assert!(inputs(false).places(&header(&["x", "y", "z"])).is_err());
+        assert_eq!(inputs(false).places(&header(&["a", "b"])).unwrap(), [0, 1]);
+        let more = inputs(false).places(&header(&["a", "b", "z"])).unwrap_err().to_string();
+        assert_eq!(more, "X has 3 features, but this model is expecting 2 features as input");
         let nothing = inputs(true).places(&header(&[])).unwrap_err().to_string();
         assert_eq!(nothing, "Column 'b' is missing from the input, which has no columns.");
     }
