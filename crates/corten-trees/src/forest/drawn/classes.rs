@@ -11,9 +11,9 @@ use super::super::finder::{Stats, members};
 use super::super::purity::Purity;
 use super::Target;
 
-/// Nodes of more rows are searched column by column where one column of so many is drawn, or fewer.
+/// Nodes of more rows are searched column by column unless one column of so many codes of a record is drawn, or more.
 const ROWS: usize = 64;
-const SHARE: usize = 3;
+const SHARE: usize = 2;
 
 /// See the module.
 pub(crate) struct Classes<P: Purity> {
@@ -173,8 +173,8 @@ impl<P: Purity> Target for Classes<P> {
     }
 
     #[inline(always)]
-    fn looks_at_once(&self, rows: usize, drawn: usize, columns: usize) -> bool {
-        rows <= ROWS || drawn * SHARE > columns
+    fn looks_at_once(&self, rows: usize, drawn: usize, width: usize) -> bool {
+        drawn > 1 && (rows <= ROWS || drawn * SHARE >= width)
     }
 
     #[inline(always)]

@@ -44,8 +44,9 @@ pub(crate) trait Target {
     /// The score of a cut of the node, and the number of rows on its left. Codes of rows stand in sixteens, and whatever
     /// stands behind the last one.
     fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], side: Side) -> (f64, usize);
-    /// Whether all columns of a node are looked at in one pass over its rows, where so many of so many are drawn.
-    fn looks_at_once(&self, _rows: usize, _drawn: usize, _columns: usize) -> bool {
+    /// Whether all columns of a node are looked at in one pass over its rows, where so many are drawn and records have so
+    /// many codes.
+    fn looks_at_once(&self, _rows: usize, _drawn: usize, _width: usize) -> bool {
         true
     }
     /// The scores of a cut a column of the node, and the numbers of rows on their left.
@@ -140,7 +141,8 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
         width: usize,
     ) -> Self {
         let columns = table.columns.len();
-        let at_once = at_once::suits(table, rules.max_features);
+        let drawn = rules.max_features;
+        let at_once = at_once::suits(table, drawn) && target.looks_at_once(SET, drawn, table.stride);
         Self {
             table,
             rules,
@@ -200,7 +202,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
         }
         let mut stream = self.stream.at(u64::from(at));
         let (rows, drawn) = (end - start, self.rules.max_features);
-        let best = if self.at_once && self.target.looks_at_once(rows, drawn, self.table.columns.len()) {
+        let best = if self.at_once && self.target.looks_at_once(rows, drawn, self.table.stride) {
             self.search_at_once(lanes, part, &mut stream)
         } else if !self.at_once && T::PICKS && picked::suits(self.table, rows, drawn) {
             self.search_picked(lanes, part, &mut stream)
