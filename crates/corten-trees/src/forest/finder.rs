@@ -192,7 +192,7 @@ pub(crate) fn ends(keys: &[u32], min_samples: usize) -> impl Fn(usize) -> bool {
 
 /// The rows of a set.
 #[inline]
-pub(crate) fn members(mut set: u16) -> impl Iterator<Item = usize> {
+pub(crate) fn members(mut set: u16) -> impl Iterator<Item = usize> + Clone {
     std::iter::from_fn(move || {
         let at = set.trailing_zeros() as usize;
         set &= set.wrapping_sub(1);

@@ -144,6 +144,23 @@ impl<C: Code> Ranked<C> {
     }
 }
 
+/// The greatest code on the left of [`Ranked::cut_at`] for columns of floats side by side.
+#[inline(always)]
+pub(crate) fn last_floats<const W: usize>(low: &[u32; W], high: &[u32; W], share: &[f64; W]) -> [u32; W] {
+    let mut last = [0; W];
+    for lane in 0..W {
+        let (from, to) = (f64::from(float(low[lane])), f64::from(float(high[lane])));
+        let between = from + (to - from) * share[lane];
+        let threshold = between as f32;
+        let code = in_order(threshold);
+        // Of 0, which has two codes, the float below has the one before the lower.
+        let below = code.wrapping_sub(if threshold == 0.0 { 2 } else { 1 });
+        let code = if f64::from(threshold) > between { below } else { code };
+        last[lane] = if code >= high[lane] { low[lane] } else { code };
+    }
+    last
+}
+
 /// The place of the last of ascending values that is at most `x`, which the first one is: near `guess`, as a rule.
 fn last_up_to(values: &[f64], x: f64, guess: usize) -> usize {
     let (mut low, mut high, mut step) = (0, values.len(), 1);
@@ -531,10 +548,13 @@ mod tests {
         let column = Column::f64("x", numbers.clone());
         let column = &float_columns(&[column], numbers.len()).unwrap().unwrap()[0];
         let all = (*column.codes.iter().min().unwrap(), *column.codes.iter().max().unwrap());
-        for (low, high) in [all, (in_order(-1.0), in_order(1.0)), (in_order(0.0), in_order(1e-45))] {
+        let tiny = [(-2e-45, 1e-45), (-1e-45, 0.0), (0.0, 1e-45)].map(|(low, high)| (in_order(low), in_order(high)));
+        for (low, high) in [all, (in_order(-1.0), in_order(1.0))].into_iter().chain(tiny) {
             for step in 0..100 {
                 let (threshold, last) = column.cut_at(&Span { low, high, missing: 0 }, f64::from(step) / 1e2);
                 assert!((low..high).contains(&last));
+                assert_eq!(last_floats(&[low], &[high], &[f64::from(step) / 1e2]), [last]);
+                assert_eq!(threshold, f64::from(float(last)));
                 for (x, code) in numbers.iter().zip(&column.codes) {
                     assert_eq!(*x <= threshold, *code <= last, "{x} by {threshold}");
                 }

@@ -7,9 +7,13 @@ use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 
 use super::super::columns::{self, Side};
-use super::super::finder::Stats;
+use super::super::finder::{Stats, members};
 use super::super::purity::Purity;
 use super::Target;
+
+/// Nodes of more rows are searched column by column unless one column of so many codes of a record is drawn, or more.
+const ROWS: usize = 64;
+const SHARE: usize = 2;
 
 /// See the module.
 pub(crate) struct Classes<P: Purity> {
@@ -70,6 +74,52 @@ impl<P: Purity> Classes<P> {
     }
 }
 
+/// What lies on the left of a cut a column, and on its right.
+struct Left<P: Purity, const W: usize> {
+    lasts: [u32; W],
+    shifts: [u32; W],
+    sums: ([P::Sum; W], [P::Sum; W]),
+    counts: [u32; W],
+}
+
+impl<P: Purity, const W: usize> Left<P, W> {
+    #[inline(always)]
+    fn new(lasts: &[u32; W], shifts: &[u32; W]) -> Self {
+        let mut last = *lasts;
+        for lane in 0..W {
+            last[lane] = last[lane].wrapping_add(shifts[lane]);
+        }
+        let zero = [P::Sum::default(); W];
+        Self { lasts: last, shifts: *shifts, sums: (zero, zero), counts: [0; W] }
+    }
+
+    /// Adds the rows of a class, of which there are so many.
+    #[inline(always)]
+    fn add<'a>(&mut self, purity: &P, count: u32, records: impl Iterator<Item = &'a [u32; W]>) {
+        let mut own = [0; W];
+        for record in records {
+            for lane in 0..W {
+                own[lane] += u32::from(record[lane].wrapping_add(self.shifts[lane]) <= self.lasts[lane]);
+            }
+        }
+        for lane in 0..W {
+            self.counts[lane] += own[lane];
+            purity.change(&mut self.sums.0[lane], 0, own[lane]);
+            purity.change(&mut self.sums.1[lane], 0, count - own[lane]);
+        }
+    }
+
+    #[inline(always)]
+    fn scores(&self, purity: &P, weight: u32) -> ([f64; W], [u32; W]) {
+        let mut scores = [0.0; W];
+        for lane in 0..W {
+            let left = self.counts[lane];
+            scores[lane] = purity.side(self.sums.0[lane], left) + purity.side(self.sums.1[lane], weight - left);
+        }
+        (scores, self.counts)
+    }
+}
+
 /// Rows by class, as [`Classes`] takes them.
 pub(crate) fn sorted(codes: &[u32], classes: usize) -> Vec<u32> {
     let mut starts = vec![0usize; classes + 1];
@@ -100,6 +150,8 @@ fn ones(mask: &[u64], from: usize, to: usize) -> u32 {
 }
 
 impl<P: Purity> Target for Classes<P> {
+    const PICKS: bool = true;
+
     #[inline(always)]
     fn enter(&mut self, _: usize, _: usize) -> Stats {
         self.next();
@@ -118,6 +170,29 @@ impl<P: Purity> Target for Classes<P> {
             self.purity.change(&mut sums.1, 0, count - left);
         }
         (self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight), weight as usize)
+    }
+
+    #[inline(always)]
+    fn looks_at_once(&self, rows: usize, drawn: usize, width: usize) -> bool {
+        drawn > 1 && (rows <= ROWS || drawn * SHARE >= width)
+    }
+
+    #[inline(always)]
+    fn score_columns<const W: usize>(
+        &mut self,
+        rows: &[u32],
+        records: &[[u32; W]],
+        lasts: &[u32; W],
+        shifts: &[u32; W],
+    ) -> ([f64; W], [u32; W]) {
+        let mut left = Left::<P, W>::new(lasts, shifts);
+        let mut rest = rows;
+        for &(_, count) in &self.own {
+            let (own, others) = rest.split_at(count as usize);
+            rest = others;
+            left.add(&self.purity, count, own.iter().map(|&row| &records[row as usize]));
+        }
+        left.scores(&self.purity, self.weight)
     }
 
     #[inline(always)]
@@ -178,6 +253,21 @@ impl<P: Purity> Target for Classes<P> {
             self.purity.change(&mut sums.1, 0, count - l);
         }
         self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight)
+    }
+
+    #[inline(always)]
+    fn few_columns<const W: usize>(
+        &mut self,
+        set: u16,
+        records: &[[u32; W]; SET],
+        lasts: &[u32; W],
+        shifts: &[u32; W],
+    ) -> ([f64; W], [u32; W]) {
+        let mut left = Left::<P, W>::new(lasts, shifts);
+        for (&(_, rows), &(_, count)) in self.few.iter().zip(&self.own) {
+            left.add(&self.purity, count, members(set & rows).map(|at| &records[at]));
+        }
+        left.scores(&self.purity, self.weight)
     }
 
     #[inline(always)]

@@ -1,12 +1,13 @@
 //! Subtrees of few rows: a node is a set of bits, and no row moves.
 
+use corten_core::random::Stream;
 use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 
 use super::super::columns;
 use super::super::finder::Span;
 use super::super::ranks::{Code, NO_MISSING};
-use super::{Cut, Drawn, Part, Target};
+use super::{Cut, Drawn, Part, Target, picked};
 
 /// Columns whose codes are kept while a subtree is grown.
 const COLUMNS: usize = 64;
@@ -18,14 +19,24 @@ pub(super) struct Few {
     made: Vec<u32>,
     subtree: u32,
     /// The subtree's rows, and the first one behind them.
-    rows: [u32; SET],
+    pub(super) rows: [u32; SET],
+    /// Their records, where columns are looked at side by side.
+    pub(super) records: Vec<u32>,
     open: Vec<(Part, u16)>,
 }
 
 impl Few {
-    pub(super) fn new(columns: usize) -> Self {
+    /// For so many columns, and codes a record where those are kept.
+    pub(super) fn new(columns: usize, width: usize) -> Self {
         let kept = if columns <= COLUMNS { columns } else { 1 };
-        Self { codes: vec![[0; SET]; kept], made: vec![0; kept], subtree: 0, rows: [0; SET], open: Vec::new() }
+        Self {
+            codes: vec![[0; SET]; kept],
+            made: vec![0; kept],
+            subtree: 0,
+            rows: [0; SET],
+            records: vec![0; SET * width],
+            open: Vec::new(),
+        }
     }
 }
 
@@ -34,10 +45,15 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
     #[inline(always)]
     pub(super) fn subtree<L: Lanes>(&mut self, lanes: L, root: Part) {
         self.target.few_load(root.start, root.end);
-        self.few.subtree += 1;
-        let rows = &self.rows[root.start..root.end];
-        self.few.rows = [rows[0]; SET];
-        self.few.rows[..rows.len()].copy_from_slice(rows);
+        if self.at_once {
+            self.load_records(root.start, root.end);
+        } else {
+            self.few.subtree += 1;
+            let rows = &self.rows[root.start..root.end];
+            self.few.rows = [rows[0]; SET];
+            self.few.rows[..rows.len()].copy_from_slice(rows);
+        }
+        let picked = picked::suits_few(self.table, self.rules.max_features);
         self.few.open.push((root, u16::MAX >> (SET - (root.end - root.start))));
         while let Some((part, set)) = self.few.open.pop() {
             let rows = set.count_ones() as usize;
@@ -46,23 +62,37 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
             if last {
                 continue;
             }
-            let Some((cut, left)) = self.search_few(lanes, at, &root, &part, set) else { continue };
+            let mut stream = self.stream.at(u64::from(at));
+            let best = if self.at_once {
+                self.search_few_at_once(&mut stream, set)
+            } else if picked {
+                self.search_few_picked(part.depth, &mut stream, set)
+            } else {
+                self.search_few(lanes, &mut stream, &root, &part, set)
+            };
+            let Some((cut, left)) = best.filter(|(cut, _)| self.is_worth(cut.score)) else { continue };
             self.lead(at, cut, 2 * left.count_ones() as usize > rows);
             let child = |is_left| Part { depth: part.depth + 1, parent: Some((at, is_left)), ..part };
             self.few.open.extend([(child(false), set & !left), (child(true), left)]);
         }
     }
 
-    /// The best of drawn cuts of a set of rows, where it gains enough, and what lies on its left.
+    /// The best of drawn cuts of a set of rows, and what lies on its left.
     #[inline(always)]
-    fn search_few<L: Lanes>(&mut self, lanes: L, at: u32, root: &Part, part: &Part, set: u16) -> Option<(Cut, u16)> {
+    fn search_few<L: Lanes>(
+        &mut self,
+        lanes: L,
+        stream: &mut Stream,
+        root: &Part,
+        part: &Part,
+        set: u16,
+    ) -> Option<(Cut, u16)> {
         self.known.enter(part.depth);
-        let mut stream = self.stream.at(u64::from(at));
         let (rows, least) = (set.count_ones() as usize, self.rules.min_samples_leaf);
         let mut best: Option<(Cut, u16)> = None;
         let (mut visited, mut varied) = (0, 0);
         while visited < self.rules.max_features || varied == 0 {
-            let Some(feature) = self.draws.next(&mut stream) else { break };
+            let Some(feature) = self.draws.next(stream) else { break };
             visited += 1;
             if self.known.has(feature) {
                 continue;
@@ -79,7 +109,7 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
                 continue;
             }
             varied += 1;
-            let (threshold, side, missing_left) = columns::draw(column, &span, &mut stream);
+            let (threshold, side, missing_left) = columns::draw(column, &span, stream);
             let left = side.of(lanes, codes) & set;
             let on_left = left.count_ones() as usize;
             if on_left < least || rows - on_left < least {
@@ -94,7 +124,7 @@ impl<C: Code, T: Target> Drawn<'_, C, T> {
             }
         }
         self.draws.reset();
-        best.filter(|(cut, _)| self.is_worth(cut.score))
+        best
     }
 
     /// The codes in a column of a subtree's rows.

@@ -4,7 +4,7 @@ use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::SET;
 use corten_kernels::vector;
 
-use super::super::columns::{self, MOST, Side, by_width};
+use super::super::columns::{self, Side};
 use super::super::finder::{self, Stats};
 use super::Target;
 
@@ -28,8 +28,6 @@ pub(crate) struct Means<const WEIGHTED: bool> {
     total: f64,
     weight: f64,
     impurity: f64,
-    /// Sums, weights and numbers of rows on the left of one cut a column.
-    columns: ([f64; MOST], [f64; MOST], [u32; MOST]),
     /// Of few rows: the weighted target, the weight, and what is added to the impurity.
     few: [[f64; 3]; SET],
 }
@@ -54,7 +52,6 @@ impl<const WEIGHTED: bool> Means<WEIGHTED> {
             total: 0.0,
             weight: 0.0,
             impurity: 0.0,
-            columns: ([0.0; MOST], [0.0; MOST], [0; MOST]),
             few: [[0.0; 3]; SET],
         }
     }
@@ -66,11 +63,54 @@ impl<const WEIGHTED: bool> Means<WEIGHTED> {
         Stats { weight, impurity: self.impurity }
     }
 
+    #[inline(always)]
+    fn ratios<const W: usize>(&self, left: &Left<W, WEIGHTED>) -> ([f64; W], [u32; W]) {
+        let mut scores = [0.0; W];
+        for lane in 0..W {
+            let weight = if WEIGHTED { left.weights[lane] } else { f64::from(left.counts[lane]) };
+            scores[lane] = self.ratio(left.sums[lane], weight);
+        }
+        (scores, left.counts)
+    }
+
     /// The score of a cut from what lies on its left.
     #[inline(always)]
     fn ratio(&self, sum: f64, weight: f64) -> f64 {
         let rest = self.total - sum;
         sum * sum / weight + rest * rest / (self.weight - weight)
+    }
+}
+
+/// What lies on the left of a cut a column.
+struct Left<const W: usize, const WEIGHTED: bool> {
+    lasts: [u32; W],
+    shifts: [u32; W],
+    sums: [f64; W],
+    weights: [f64; W],
+    counts: [u32; W],
+}
+
+impl<const W: usize, const WEIGHTED: bool> Left<W, WEIGHTED> {
+    #[inline(always)]
+    fn new(lasts: &[u32; W], shifts: &[u32; W]) -> Self {
+        let mut last = *lasts;
+        for lane in 0..W {
+            last[lane] = last[lane].wrapping_add(shifts[lane]);
+        }
+        Self { lasts: last, shifts: *shifts, sums: [0.0; W], weights: [0.0; W], counts: [0; W] }
+    }
+
+    /// Adds a row's weighted target, and where rows weigh more or less than 1, its weight.
+    #[inline(always)]
+    fn add(&mut self, record: &[u32; W], y: f64, weight: f64) {
+        for lane in 0..W {
+            let left = record[lane].wrapping_add(self.shifts[lane]) <= self.lasts[lane];
+            self.sums[lane] += if left { y } else { 0.0 };
+            self.counts[lane] += u32::from(left);
+            if WEIGHTED {
+                self.weights[lane] += if left { weight } else { 0.0 };
+            }
+        }
     }
 }
 
@@ -105,6 +145,8 @@ fn summed(codes: &[[u32; SET]], numbers: &[f64], side: Side) -> f64 {
 }
 
 impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
+    const PICKS: bool = false;
+
     #[inline(always)]
     fn enter(&mut self, start: usize, end: usize) -> Stats {
         (self.start, self.end) = (start, end);
@@ -131,46 +173,20 @@ impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
     }
 
     #[inline(always)]
-    fn sums_columns(&self, width: usize) -> bool {
-        [8, 16, 32, MOST].contains(&width)
-    }
-
-    #[inline(always)]
-    fn sum_columns(&mut self, records: &[u32], width: usize, rows: &[u32], sides: &[[u32; MOST]; 2]) {
+    fn score_columns<const W: usize>(
+        &mut self,
+        rows: &[u32],
+        records: &[[u32; W]],
+        lasts: &[u32; W],
+        shifts: &[u32; W],
+    ) -> ([f64; W], [u32; W]) {
         let (y, weights) = (&self.y[self.start..self.end], &self.weights);
         let weights = if WEIGHTED { &weights[self.start..self.end] } else { y };
-        let (sums, others, counts) = &mut self.columns;
-        by_width!(width, W => {
-            let [lasts, shifts] = sides;
-            let (mut last, mut shift) = ([0; W], [0; W]);
-            shift.copy_from_slice(&shifts[..W]);
-            for lane in 0..W {
-                last[lane] = lasts[lane].wrapping_add(shift[lane]);
-            }
-            let records = records.as_chunks::<W>().0;
-            let (mut sum, mut weight, mut count) = ([0.0; W], [0.0; W], [0u32; W]);
-            for ((&row, &y), &w) in rows.iter().zip(y).zip(weights) {
-                let record = &records[row as usize];
-                for lane in 0..W {
-                    let left = record[lane].wrapping_add(shift[lane]) <= last[lane];
-                    sum[lane] += if left { y } else { 0.0 };
-                    count[lane] += u32::from(left);
-                    if WEIGHTED {
-                        weight[lane] += if left { w } else { 0.0 };
-                    }
-                }
-            }
-            sums[..W].copy_from_slice(&sum);
-            others[..W].copy_from_slice(&weight);
-            counts[..W].copy_from_slice(&count);
-        });
-    }
-
-    #[inline(always)]
-    fn column(&mut self, column: usize) -> (f64, usize) {
-        let left = self.columns.2[column] as usize;
-        let weight = if WEIGHTED { self.columns.1[column] } else { left as f64 };
-        (self.ratio(self.columns.0[column], weight), left)
+        let mut left = Left::<W, WEIGHTED>::new(lasts, shifts);
+        for ((&row, &y), &w) in rows.iter().zip(y).zip(weights) {
+            left.add(&records[row as usize], y, w);
+        }
+        self.ratios(&left)
     }
 
     #[inline(always)]
@@ -211,6 +227,21 @@ impl<const WEIGHTED: bool> Target for Means<WEIGHTED> {
             weight += self.few[at][1];
         }
         self.ratio(sum, weight)
+    }
+
+    #[inline(always)]
+    fn few_columns<const W: usize>(
+        &mut self,
+        set: u16,
+        records: &[[u32; W]; SET],
+        lasts: &[u32; W],
+        shifts: &[u32; W],
+    ) -> ([f64; W], [u32; W]) {
+        let mut left = Left::<W, WEIGHTED>::new(lasts, shifts);
+        for at in finder::members(set) {
+            left.add(&records[at], self.few[at][0], self.few[at][1]);
+        }
+        self.ratios(&left)
     }
 
     #[inline(always)]

@@ -5,9 +5,11 @@
 //! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: limits on more than
 //! numbers of rows, several outputs, other losses.
 
+mod at_once;
 pub(super) mod classes;
 mod few;
 mod means;
+mod picked;
 #[cfg(test)]
 mod tests;
 
@@ -29,26 +31,32 @@ pub(crate) use means::Means;
 
 /// Bytes of a record up to which rows are read where they lie: few cuts are looked at, and a line of the cache holds them.
 const LINE: usize = 64;
-/// Columns a drawn one up to which all are looked at in one pass.
-const SHARE: usize = 4;
+
+/// Nodes for which there is room from the start, at most.
+const NODES: usize = 1 << 16;
 
 /// What a tree is grown for: keeps what goes with each row, in the order of rows.
 pub(crate) trait Target {
+    /// Whether scores of picked columns have the bits of those of single ones: sums of floats depend on their order.
+    const PICKS: bool;
     /// Turns to the rows of a node, one that [`Target::split`] made or the root; nodes come depth first, left ones first.
     fn enter(&mut self, start: usize, end: usize) -> Stats;
     /// The score of a cut of the node, and the number of rows on its left. Codes of rows stand in sixteens, and whatever
     /// stands behind the last one.
     fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], side: Side) -> (f64, usize);
-    /// Whether records of so many codes are summed column beside column.
-    fn sums_columns(&self, _width: usize) -> bool {
-        false
+    /// Whether all columns of a node are looked at in one pass over its rows, where so many are drawn and records have so
+    /// many codes.
+    fn looks_at_once(&self, _rows: usize, _drawn: usize, _width: usize) -> bool {
+        true
     }
-    /// Sums the left sides of one cut a column.
-    fn sum_columns(&mut self, _records: &[u32], _width: usize, _rows: &[u32], _sides: &[[u32; columns::MOST]; 2]) {}
-    /// The score of the cut of a column that was summed, and the number of rows on its left.
-    fn column(&mut self, _column: usize) -> (f64, usize) {
-        (f64::NAN, 0)
-    }
+    /// The scores of a cut a column of the node, and the numbers of rows on their left.
+    fn score_columns<const W: usize>(
+        &mut self,
+        rows: &[u32],
+        records: &[[u32; W]],
+        lasts: &[u32; W],
+        shifts: &[u32; W],
+    ) -> ([f64; W], [u32; W]);
     /// Moves the rows of a node to its sides, in order; gives the number on the left.
     fn split<L: Lanes>(&mut self, lanes: L, rows: &mut [u32], start: usize, codes: &[[u32; SET]], side: Side) -> usize;
     /// Reads what goes with the rows of a node that are at most [`SET`]; the node counts as entered.
@@ -57,6 +65,14 @@ pub(crate) trait Target {
     fn few_enter(&mut self, set: u16) -> Stats;
     /// The score of a cut of the set, from what lies on its left.
     fn few_score(&mut self, left: u16) -> f64;
+    /// The scores of a cut of the set a column, and the numbers of rows on their left.
+    fn few_columns<const W: usize>(
+        &mut self,
+        set: u16,
+        records: &[[u32; W]; SET],
+        lasts: &[u32; W],
+        shifts: &[u32; W],
+    ) -> ([f64; W], [u32; W]);
     /// Whether no cut of the node, which has so many rows, can be better than one of this score.
     fn is_perfect(&self, score: f64, rows: usize) -> bool;
     /// By how much a cut of this score lowers the weighted impurity of the node.
@@ -99,11 +115,10 @@ pub(crate) struct Drawn<'a, C: Code, T: Target> {
     known: Known,
     /// Codes of a node's rows in the column at hand, and in that of the best cut.
     codes: [Vec<[u32; SET]>; 2],
-    /// Whether all columns are looked at in one pass.
+    /// Whether records are short, and columns are looked at side by side.
     at_once: bool,
-    /// Cuts that are weighed together.
-    cuts: Vec<Cut>,
     few: few::Few,
+    picks: picked::Picks<C>,
     open: Vec<Part>,
     /// Weight of all rows.
     weight: f64,
@@ -126,6 +141,8 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
         width: usize,
     ) -> Self {
         let columns = table.columns.len();
+        let drawn = rules.max_features;
+        let at_once = at_once::suits(table, drawn) && target.looks_at_once(SET, drawn, table.stride);
         Self {
             table,
             rules,
@@ -135,11 +152,9 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
             draws: Draws::new(columns),
             known: Known::new(columns),
             codes: Default::default(),
-            at_once: columns <= SHARE * rules.max_features
-                && target.sums_columns(table.stride)
-                && C::words(&table.by_row).is_some(),
-            cuts: Vec::new(),
-            few: few::Few::new(columns),
+            at_once,
+            picks: picked::Picks::new(),
+            few: few::Few::new(columns, if at_once { table.stride } else { 0 }),
             target,
             open: Vec::new(),
             weight: 0.0,
@@ -150,7 +165,11 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
     /// # Errors
     /// [`corten_core::Error::Cancelled`].
     pub(crate) fn grow(mut self, cancel: &CancelToken) -> Result<GrownTree> {
+        // Room for all nodes from the start: a tree that outgrows its place is copied.
+        let leaves = self.rows.len() / self.rules.min_samples_leaf.max(1);
+        self.tree.nodes.reserve((2 * leaves).min(NODES));
         lanes::run(Growth { grower: &mut self, cancel })?;
+        self.tree.nodes.shrink_to_fit();
         Ok(self.tree)
     }
 
@@ -181,14 +200,15 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
         if last {
             return;
         }
-        self.known.enter(depth);
         let mut stream = self.stream.at(u64::from(at));
-        let best = if self.at_once {
+        let (rows, drawn) = (end - start, self.rules.max_features);
+        let best = if self.at_once && self.target.looks_at_once(rows, drawn, self.table.stride) {
             self.search_at_once(lanes, part, &mut stream)
+        } else if !self.at_once && T::PICKS && picked::suits(self.table, rows, drawn) {
+            self.search_picked(lanes, part, &mut stream)
         } else {
             self.search(lanes, part, &mut stream)
         };
-        self.draws.reset();
         let Some(cut) = best.filter(|cut| self.is_worth(cut.score)) else { return };
         let left = self.target.split(lanes, &mut self.rows[start..end], start, &self.codes[1], cut.side);
         self.lead(at, cut, 2 * left > end - start);
@@ -199,6 +219,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
     /// The best of drawn cuts, column by column; leaves the codes of its column.
     #[inline(always)]
     fn search<L: Lanes>(&mut self, lanes: L, part: Part, stream: &mut Stream) -> Option<Cut> {
+        self.known.enter(part.depth);
         let rows = part.end - part.start;
         let least = self.rules.min_samples_leaf;
         let mut best: Option<Cut> = None;
@@ -228,48 +249,7 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
                 }
             }
         }
-        best
-    }
-
-    /// The same where records are short: all columns are looked at, and all cuts weighed, in one pass over the rows each.
-    #[inline(always)]
-    fn search_at_once<L: Lanes>(&mut self, lanes: L, part: Part, stream: &mut Stream) -> Option<Cut> {
-        let rows = &self.rows[part.start..part.end];
-        let width = self.table.stride;
-        let records = C::words(self.blocks.records(self.table))?;
-        let (low, high) = columns::spans(records, width, rows);
-        let mut sides = [[0; columns::MOST]; 2];
-        self.cuts.clear();
-        let mut visited = 0;
-        while visited < self.rules.max_features || self.cuts.is_empty() {
-            let Some(feature) = self.draws.next(stream) else { break };
-            visited += 1;
-            let column = &self.table.columns[feature];
-            if high[feature] == column.missing {
-                let codes = self.blocks.column(self.table, feature, rows.len());
-                columns::gather(lanes, codes, rows, &mut self.codes[0]);
-            }
-            let span = columns::span(low[feature], high[feature], column.missing, &self.codes[0]);
-            if span.is_constant() {
-                continue;
-            }
-            let (threshold, side, missing_left) = columns::draw(column, &span, stream);
-            (sides[0][feature], sides[1][feature]) = (side.last, side.shift);
-            self.cuts.push(Cut { feature, threshold, side, missing_left, score: f64::NAN });
-        }
-        self.target.sum_columns(records, width, rows, &sides);
-        let least = self.rules.min_samples_leaf;
-        let mut best: Option<Cut> = None;
-        for cut in &self.cuts {
-            let (score, left) = self.target.column(cut.feature);
-            if left >= least && rows.len() - left >= least && best.is_none_or(|b| score > b.score) {
-                best = Some(Cut { score, ..*cut });
-            }
-        }
-        if let Some(cut) = best {
-            let codes = self.blocks.column(self.table, cut.feature, rows.len());
-            columns::gather(lanes, codes, rows, &mut self.codes[1]);
-        }
+        self.draws.reset();
         best
     }
 
