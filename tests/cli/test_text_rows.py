@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import corten
 from corten._cli import main
 from corten._serve import binary
 from corten.compose import make_column_transformer
@@ -198,7 +199,7 @@ def test_another_number_of_columns_without_names_is_refused(tmp_path: Path, caps
     model = tmp_path / "m.corten"
     LinearRegression().fit(np.eye(3), [1.0, 10.0, 100.0]).save(model)
     for file in _files(pl.DataFrame({"id": [7.0], "x0": [1.0], "x1": [2.0], "x2": [3.0]}), tmp_path):
-        assert main(["predict", str(model), str(file)]) != 0, file
+        assert main(["predict", str(model), str(file), "-o", str(tmp_path / "out.csv")]) == 1, file
         assert "X has 4 features" in capsys.readouterr().err
 
 
@@ -218,7 +219,8 @@ def test_numbers_of_text_are_singles_where_the_model_was_fitted_on_singles(tmp_p
     frame.write_ndjson(tmp_path / "rows.jsonl")
     for file in [*_files(frame, tmp_path), tmp_path / "rows.jsonl"]:
         assert _predicted(model, file, tmp_path) == want, file
-    assert [fitted.predict_one(row) for row in doubles.to_dicts()] == want
+    loaded = corten.load(model)
+    assert [loaded.predict_one(row) for row in doubles.to_dicts()] == want
 
 
 def test_long_files_of_text_have_the_numbers_of_polars(tmp_path: Path) -> None:
