@@ -1,5 +1,7 @@
 //! The description of the HTTP interface.
 
+use std::sync::Arc;
+
 use corten_core::Kind;
 use serde_json::{Map, Value, json};
 
@@ -224,7 +226,7 @@ fn schemas() -> Value {
 }
 
 /// OpenAPI 3.0.
-pub(crate) fn document(store: &Store) -> Value {
+pub(crate) fn document(store: &Store, seen: &[Arc<Served>]) -> Value {
     let mut paths = Map::new();
     let text = |kind: &str| json!({ kind: { "schema": { "type": "string" } } });
     let plain = |summary: &str, kind: &str| get(summary, answer("200", summary, text(kind)).into());
@@ -242,7 +244,7 @@ pub(crate) fn document(store: &Store) -> Value {
     paths.insert("/v2/models".into(), get("Names of models", or(good("names", named("Models")), &["401"])));
     let statistics = or(good("what was counted", named("Statistics")), &["401"]);
     paths.insert("/v2/models/stats".into(), get("What was counted", statistics));
-    for served in &store.models() {
+    for served in seen {
         let name = segment(&served.name);
         if served.name == store.first() {
             paths.insert("/predict".into(), predict(served));

@@ -264,10 +264,11 @@ fn work(
     runtime.block_on(async move {
         if let Some(stop) = first {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            let (mut hangup, tls) = (signal(SignalKind::hangup())?, shared.options.tls.clone());
+            let (mut hangup, again) = (signal(SignalKind::hangup())?, Arc::clone(&shared));
             tokio::spawn(async move {
                 while hangup.recv().await.is_some() {
-                    if let Some(Err(error)) = tls.as_ref().map(|t| t.reload()) {
+                    let tls = again.options.tls.as_ref().map_or(Ok(()), |t| t.reload());
+                    for error in [tls, again.options.keys.reload()].into_iter().filter_map(Result::err) {
                         eprintln!("corten-serve: {error}");
                     }
                 }
