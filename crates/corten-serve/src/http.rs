@@ -18,6 +18,7 @@ use crate::http1::{Body, Unread};
 use crate::infer::Fault;
 use crate::keys::Verb;
 use crate::metrics::INFER;
+use crate::notify::say;
 use crate::packed::{Packing, Unpacked};
 use crate::routes::point;
 use crate::score::{Ask, Bounds, score};
@@ -122,7 +123,7 @@ pub(crate) fn log(
     if let Some(context) = context {
         line["trace"] = json!(context.id());
     }
-    eprintln!("{line}");
+    say(&line);
 }
 
 /// A segment of a path without its percent signs.

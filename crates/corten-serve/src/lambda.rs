@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::answer::REQUEST_ID;
 use crate::client::{Client, Peer};
+use crate::notify::say;
 use crate::request::tame;
 use crate::serve::{Options, Shared};
 use crate::store::Store;
@@ -130,7 +131,7 @@ async fn invocations(shared: Arc<Shared>, address: &str) -> Result<()> {
         let request = Request::post(format!("{API}/invocation/{id}/{path}")).header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::from(body)).map_err(|e| io(address, e))?;
         if let Err(error) = api.send(request, Some(Duration::from_secs(10))).await {
-            eprintln!("corten-serve: the answer of invocation {id} isn't taken: {error}");
+            say(&format_args!("corten-serve: the answer of invocation {id} isn't taken: {error}"));
         }
     }
 }

@@ -40,6 +40,7 @@ fn or(mut answers: Map<String, Value>, statuses: &[&str]) -> Value {
             "408" => "the body took too long",
             "413" => "more bytes or rows than a request may have",
             "415" => "a type or encoding of body that isn't read",
+            "501" => "an extension of the protocol that isn't there",
             "503" => "come later: as many requests as are allowed, a model that isn't loaded, or the end is near",
             _ => "the deadline has passed",
         };
@@ -53,7 +54,7 @@ fn or(mut answers: Map<String, Value>, statuses: &[&str]) -> Value {
 }
 
 /// The refusals of what scores rows.
-const SCORING: [&str; 9] = ["400", "401", "403", "404", "408", "413", "415", "503", "504"];
+const SCORING: [&str; 10] = ["400", "401", "403", "404", "408", "413", "415", "501", "503", "504"];
 /// The refusals of what describes a model.
 const DESCRIBING: [&str; 4] = ["401", "403", "404", "503"];
 

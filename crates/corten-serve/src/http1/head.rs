@@ -311,9 +311,10 @@ impl<'b> Said<'b> {
                 }
             }
             12 if is("content-type") => {
-                if self.known.kind.replace(value).is_some() {
+                if self.known.kind.is_some() {
                     return Err(bad("more than one Content-Type"));
                 }
+                self.known.kind = Some(value);
             }
             12 if is("x-request-id") => self.known.special |= self.known.id.replace(value).is_some(),
             14 if is("content-length") => {
