@@ -199,7 +199,7 @@ def triton_http_repository(address: str) -> None:
     refused(http.InferenceServerException, lambda: client.get_model_metadata("tree_of_classes"), "503", "isn't loaded")
     client.load_model("tree_of_classes")
     assert client.is_model_ready("tree_of_classes")
-    refused(http.InferenceServerException, lambda: client.load_model("gone"), "gone")
+    refused(http.InferenceServerException, lambda: client.load_model("gone"), "404", "gone")
     refused(http.InferenceServerException, lambda: client.load_model("tree_of_classes", config="{}"), "'config'")
 
 

@@ -152,3 +152,20 @@ def test_what_is_no_certificate_or_key_stops_the_start(folder: Path, tmp_path: P
         error = done.stderr
         assert done.returncode == 2 and len(error.splitlines()) == 1, error
         assert all(text in error for text in wanted), error
+
+
+def _probe(address: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([binary("corten-serve"), "--probe", address], capture_output=True, text=True, timeout=20)
+
+
+def test_the_probe_asks_a_server_with_tls_too(serving: Serving, folder: Path) -> None:
+    with serving(RIDGE, *_files(folder)) as port:
+        done = _probe(f"https://127.0.0.1:{port}")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert _probe(f"https://localhost:{port}").returncode == 0
+        assert _probe(f"127.0.0.1:{port}").returncode == 1
+    with serving(RIDGE) as port:
+        assert _probe(f"127.0.0.1:{port}").returncode == 0
+        assert _probe(f"http://127.0.0.1:{port}").returncode == 0
+        done = _probe(f"https://127.0.0.1:{port}")
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1

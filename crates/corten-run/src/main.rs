@@ -11,6 +11,7 @@ mod copy;
 mod daemon;
 mod stream;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -132,12 +133,22 @@ fn arrow(_: Model) -> Result<u64, Stopped> {
     Err(Error::Unsupported(said.into()).into())
 }
 
+/// Writes to standard output, which may be full, or a pipe that nobody reads any more.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error) => eprintln!("corten-run: standard output: {error}"),
+    }
+    ExitCode::FAILURE
+}
+
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return print(HELP);
         }
         Err(problem) => {
             eprintln!("corten-run: {problem}");

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::serve::{Shared, connection};
+use crate::tls;
 
 /// Why a request got no answer.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -25,6 +26,8 @@ const PIPE: usize = 64 << 10;
 pub(crate) enum Peer {
     /// A server at `HOST:PORT`.
     At(String),
+    /// The same over TLS, whatever certificate it shows: only for what is no secret, and of which nothing hangs on who answers.
+    Unverified(String),
     /// This server, over memory, until it stops.
     Own(Arc<Shared>, watch::Receiver<bool>),
 }
@@ -46,7 +49,7 @@ impl Client {
     /// Host and port.
     pub(crate) fn address(&self) -> &str {
         match &self.peer {
-            Peer::At(address) => address,
+            Peer::At(address) | Peer::Unverified(address) => address,
             Peer::Own(..) => "localhost",
         }
     }
@@ -57,6 +60,11 @@ impl Client {
                 let stream = tokio::net::TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 over(stream).await
+            }
+            Peer::Unverified(address) => {
+                let stream = tokio::net::TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                over(tls::unverified(stream, address).await?).await
             }
             Peer::Own(shared, stopped) => {
                 let (ours, theirs) = tokio::io::duplex(PIPE);
@@ -103,7 +111,7 @@ async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> R
     Ok(sender)
 }
 
-/// Asks a server at `HOST:PORT` whether it is ready.
+/// Asks a server at `HOST:PORT` whether it is ready; over TLS, without a look at its certificate, at `https://HOST:PORT`.
 ///
 /// # Errors
 /// [`Error::Io`] when it isn't, or says nothing within two seconds.
@@ -112,7 +120,11 @@ pub fn probe(address: &str) -> corten_core::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| fault(e.to_string()))?.block_on(async {
         let request = Request::get("/v2/health/ready").body(Full::default()).map_err(|e| fault(e.to_string()))?;
-        let mut client = Client::new(Peer::At(address.to_owned()), 1 << 16);
+        let peer = match (address.strip_prefix("https://"), address.strip_prefix("http://")) {
+            (Some(address), _) => Peer::Unverified(address.trim_end_matches('/').to_owned()),
+            (None, plain) => Peer::At(plain.map_or(address, |p| p.trim_end_matches('/')).to_owned()),
+        };
+        let mut client = Client::new(peer, 1 << 16);
         let answer = tokio::time::timeout(Duration::from_secs(2), client.send(request, None)).await;
         match answer {
             Ok(Ok(answer)) if answer.status() == StatusCode::OK => Ok(()),

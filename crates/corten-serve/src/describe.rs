@@ -1,5 +1,6 @@
 //! The tensors that a model reads and answers, by name, type and shape.
 
+use corten_core::Kind;
 use corten_model::{Input, Labels, Method, Model, Output, Slot};
 use serde::{Serialize, Serializer};
 
@@ -13,6 +14,19 @@ const MATRIX_TOO: [&str; 2] = ["x", "X"];
 /// Whether a tensor of this name is the one that a model of a matrix reads.
 pub(crate) fn is_matrix(name: &str) -> bool {
     name == MATRIX || MATRIX_TOO.contains(&name)
+}
+
+/// The type of the one tensor that a model of an array reads. None where each column has a tensor of its own: in a table, and in
+/// an array of numbers and texts, as the elements of a tensor are of one type.
+pub(crate) fn matrix_of(model: &Model) -> Option<Datatype> {
+    let schema = model.schema();
+    if schema.named {
+        return None;
+    }
+    match schema.inputs.iter().filter(|i| i.kind == Kind::Text).count() {
+        0 => Some(Datatype::Fp64),
+        texts => (texts == schema.inputs.len()).then_some(Datatype::Bytes),
+    }
 }
 
 /// A tensor before it has values; -1 is a size of the request's choice.
@@ -31,9 +45,9 @@ fn by_name<S: Serializer>(datatype: &Datatype, serializer: S) -> Result<S::Ok, S
 /// The tensors that a model reads.
 pub(crate) fn inputs(model: &Model) -> Vec<Described> {
     let schema = model.schema();
-    if !schema.named {
+    if let Some(datatype) = matrix_of(model) {
         let shape = vec![-1, schema.inputs.len() as i64];
-        return vec![Described { name: MATRIX.into(), datatype: Datatype::Fp64, shape }];
+        return vec![Described { name: MATRIX.into(), datatype, shape }];
     }
     let describe = |i: &Input| Described { name: i.name.clone(), datatype: Datatype::of_input(i), shape: vec![-1] };
     schema.inputs.iter().map(describe).collect()

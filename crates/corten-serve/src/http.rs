@@ -1,6 +1,7 @@
 //! Requests to answers.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,9 +18,11 @@ use crate::http1::{Body, Unread};
 use crate::infer::Fault;
 use crate::keys::Verb;
 use crate::metrics::INFER;
+use crate::notify::say;
 use crate::packed::{Packing, Unpacked};
 use crate::routes::point;
 use crate::score::{Ask, Bounds, score};
+use crate::served::Served;
 use crate::shadow::Heard;
 use crate::store::{Missing, Store};
 use crate::trace::{Context, Span, TRACEPARENT, Told};
@@ -120,7 +123,7 @@ pub(crate) fn log(
     if let Some(context) = context {
         line["trace"] = json!(context.id());
     }
-    eprintln!("{line}");
+    say(&line);
 }
 
 /// A segment of a path without its percent signs.
@@ -191,6 +194,7 @@ async fn guard(
     if !open {
         let (verb, model) = match parts.as_slice() {
             ["v2", "repository", "models", name, ..] => (Verb::Admin, *name),
+            ["v2", "models", "stats"] => (Verb::Infer, ""),
             ["v2", "models", name, ..] | ["predict" | "explain", name] => (Verb::Infer, *name),
             ["predict" | "explain"] => (Verb::Infer, store.first()),
             _ => (Verb::Infer, ""),
@@ -226,8 +230,10 @@ async fn route(
 ) -> (&'static str, Answer) {
     match post_of(parts) {
         Some(post) if request.method() == Method::POST => self::post(request, post, store, options, begun).await,
-        None if request.method() == Method::GET || request.method() == Method::HEAD => get(parts, store, options),
-        None if get(parts, store, options).1.status() == StatusCode::NOT_FOUND => {
+        None if request.method() == Method::GET || request.method() == Method::HEAD => {
+            get(parts, store, options, request.headers())
+        }
+        None if get(parts, store, options, request.headers()).1.status() == StatusCode::NOT_FOUND => {
             ("other", refuse(StatusCode::NOT_FOUND, "there is nothing here; see /openapi.json"))
         }
         other => {
@@ -294,6 +300,7 @@ async fn post(
         Post::Explain(name) => ("/explain", name, None),
         Post::Infer(name, version) => (INFER, name, version),
         Post::Index | Post::Load(_) | Post::Unload(_) => {
+            let key = request.headers().get(AUTHORIZATION).cloned();
             let body = match body(request, 1 << 16, options, store, None).await {
                 Ok(body) => body,
                 Err(answer) => return ("/v2/repository", *answer),
@@ -301,7 +308,7 @@ async fn post(
             let answer = match post {
                 Post::Load(name) => repository::load(store, options, name, &body),
                 Post::Unload(name) => repository::unload(store, options, name),
-                _ => repository::index(store, &body),
+                _ => repository::index(store, |name| sees(options, key.as_ref(), name), &body),
             };
             return ("/v2/repository", answer);
         }
@@ -410,6 +417,10 @@ async fn post(
             served.latency.failed(Some(&error));
             refuse(status_of(&error), error)
         }
+        Err(Fault::Absent(error)) => {
+            served.latency.failed(Some(&error));
+            refuse(StatusCode::NOT_IMPLEMENTED, error)
+        }
         Err(Fault::Late) => {
             served.latency.failed(None);
             late(store)
@@ -437,13 +448,14 @@ pub(crate) fn place(headers: &HeaderMap, sticky: Option<&str>) -> u64 {
 }
 
 fn head_length(headers: &HeaderMap) -> Result<Option<usize>, String> {
-    let Some(given) = headers.get(HEAD_LENGTH) else { return Ok(None) };
-    given
-        .to_str()
-        .ok()
-        .and_then(|t| t.trim().parse().ok())
+    let mut all = headers.get_all(HEAD_LENGTH).iter();
+    let Some(given) = all.next() else { return Ok(None) };
+    // Digits only, and once, as Content-Length.
+    let digits = given.to_str().ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()) && all.next().is_none());
+    digits
+        .and_then(|t| t.parse().ok())
         .map(Some)
-        .ok_or_else(|| format!("Inference-Header-Content-Length must be a number of bytes; {given:?} came"))
+        .ok_or_else(|| format!("Inference-Header-Content-Length must be one number of bytes; {given:?} came"))
 }
 
 /// No such model, or one that isn't loaded.
@@ -462,13 +474,25 @@ fn metrics(store: &Store, options: &Options) -> String {
     text
 }
 
-fn get(parts: &[&str], store: &Store, options: &Options) -> (&'static str, Answer) {
+/// The loaded models that the caller has a key for.
+fn seen(store: &Store, options: &Options, headers: &HeaderMap) -> Vec<Arc<Served>> {
+    let mut models = store.models();
+    models.retain(|m| sees(options, headers.get(AUTHORIZATION), &m.name));
+    models
+}
+
+/// Whether who has this key is told that there is such a model.
+fn sees(options: &Options, key: Option<&HeaderValue>, model: &str) -> bool {
+    options.keys.check(key.map(HeaderValue::as_bytes), Verb::Infer, model).is_ok()
+}
+
+fn get(parts: &[&str], store: &Store, options: &Options, headers: &HeaderMap) -> (&'static str, Answer) {
     let ok = |value: Value| json_of(StatusCode::OK, &value);
     match parts {
         [""] => ("/", page::page()),
         ["healthz"] => ("/healthz", respond(StatusCode::OK, "text/plain", "ok")),
         ["metrics"] => ("/metrics", respond(StatusCode::OK, "text/plain; version=0.0.4", metrics(store, options))),
-        ["openapi.json"] => ("/openapi.json", ok(openapi::document(store))),
+        ["openapi.json"] => ("/openapi.json", ok(openapi::document(store, &seen(store, options, headers)))),
         ["v2"] => ("/v2", ok(repository::server())),
         ["v2", "health", "live"] => ("/v2/health", ok(json!({ "live": true }))),
         ["v2", "health", "ready"] => {
@@ -477,10 +501,10 @@ fn get(parts: &[&str], store: &Store, options: &Options) -> (&'static str, Answe
             ("/v2/health", json_of(status, &json!({ "live": true, "ready": ready })))
         }
         ["v2", "models"] => {
-            let names: Vec<String> = store.models().iter().map(|m| m.name.clone()).collect();
+            let names: Vec<String> = seen(store, options, headers).iter().map(|m| m.name.clone()).collect();
             ("/v2/models", ok(json!({ "models": names })))
         }
-        ["v2", "models", "stats"] => ("/v2/models", ok(repository::stats(&store.models()))),
+        ["v2", "models", "stats"] => ("/v2/models", ok(repository::stats(&seen(store, options, headers)))),
         ["v2", "logging" | "trace" | "systemsharedmemory" | "cudasharedmemory", ..] => {
             ("other", refuse(StatusCode::NOT_IMPLEMENTED, "this extension of the protocol isn't supported"))
         }

@@ -1,14 +1,15 @@
 //! `POST /v2/models/{name}/infer`: tensors in JSON or in bytes behind it, as the Open Inference Protocol has them.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use corten_core::{Column, Data, Error, Kind, Result, Strided, Table, Text, Values};
 use corten_model::{Batch, Labels, Method, Model, Output, Run};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::clock::{self, Stage};
-use crate::describe::{MATRIX, datatype_of, is_matrix, is_tensor};
+use crate::describe::{MATRIX, datatype_of, is_matrix, is_tensor, matrix_of};
 use crate::quick;
 use crate::request::{self, Request};
 use crate::served::Served;
@@ -24,6 +25,8 @@ pub(crate) struct Inferred {
 /// Why there is no answer.
 pub(crate) enum Fault {
     Error(Error),
+    /// An extension of the protocol is asked for that isn't there.
+    Absent(Error),
     /// The request's own time is over.
     Late,
 }
@@ -46,7 +49,7 @@ pub(crate) fn table<'v>(
     if rows > max_rows {
         return Err(Error::Limit(format!("more than {max_rows} rows in one request")));
     }
-    if !schema.named {
+    if let Some(datatype) = matrix_of(model) {
         let width = schema.inputs.len();
         let [matrix] = tensors else {
             return Err(Error::value(format!("the model reads one input, '{MATRIX}', of shape [rows, {width}]")));
@@ -58,9 +61,14 @@ pub(crate) fn table<'v>(
         if matrix.shape != [rows, width] {
             return Err(Error::column(matrix.name, format!("has shape {:?}; [rows, {width}] is needed", matrix.shape)));
         }
+        // Columns of a matrix go by position: names would only cost.
+        if datatype == Datatype::Bytes {
+            let texts = matrix.texts()?;
+            let column = |j: usize| Column::text("", Text::from_options(texts.iter().copied().skip(j).step_by(width)));
+            return Table::matrix((0..width).map(column).collect());
+        }
         *values = matrix.numbers()?;
         let values: &'v [f64] = values;
-        // Columns of a matrix go by position: names would only cost.
         let column = |j: usize| Ok(Column::number("", Values::F64(Strided::new(values, j, width, rows)?), None));
         return Table::matrix((0..width).map(column).collect::<Result<_>>()?);
     }
@@ -81,7 +89,7 @@ pub(crate) fn table<'v>(
             Kind::Text => Column::text(&input.name, Text::from_options(found.texts()?)),
         });
     }
-    Table::named(columns)
+    if schema.named { Table::named(columns) } else { Table::matrix(columns) }
 }
 
 /// Writes an output tensor up to its data.
@@ -184,23 +192,55 @@ fn plain(json: &mut Vec<u8>, value: impl Serialize) {
     let _ = serde_json::to_writer(json, &value);
 }
 
+/// The refusal of an output in shared memory.
+pub(crate) fn no_shared_memory(name: &str) -> Error {
+    Error::value(format!("the output '{name}' can't be put into shared memory; leave it out"))
+}
+
+/// The refusal of an output as the names of the highest classes.
+pub(crate) fn no_classification(name: &str) -> Fault {
+    let text =
+        format!("the output '{name}' is asked for as a classification (class_count), an extension that isn't here");
+    Fault::Absent(Error::Unsupported(text))
+}
+
+/// Parameters, which are an object where they come.
+fn object<'p>(given: Option<&'p Value>, of: &dyn Display) -> Result<Option<&'p Map<String, Value>>> {
+    let Some(given) = given.filter(|g| !g.is_null()) else { return Ok(None) };
+    given.as_object().map(Some).ok_or_else(|| Error::value(format!("'parameters' of {of} must be an object")))
+}
+
+/// A parameter that is a boolean where it comes.
+fn flag(parameters: Option<&Map<String, Value>>, key: &str) -> Result<Option<bool>> {
+    let Some(given) = parameters.and_then(|p| p.get(key)) else { return Ok(None) };
+    given.as_bool().map(Some).ok_or_else(|| Error::value(format!("'{key}' must be true or false; {given} came")))
+}
+
 /// The outputs that are asked for, and whether each is to come in bytes.
-fn wanted<'m>(model: &'m Model, request: &Request<'_>, raw: bool) -> Result<Vec<(&'m Output, bool)>> {
-    let flag = |p: Option<&Value>, key: &str| p.and_then(|p| p.get(key)).and_then(Value::as_bool);
-    let all = raw || flag(request.parameters.as_ref(), "binary_data_output").unwrap_or(false);
+fn wanted<'m>(model: &'m Model, request: &Request<'_>, raw: bool) -> Result<Vec<(&'m Output, bool)>, Fault> {
+    let all = flag(object(request.parameters.as_ref(), &"the request")?, "binary_data_output")?;
+    let all = raw || all.unwrap_or(false);
     let tensors = model.graph().outputs().iter().filter(|o| is_tensor(o));
     let Some(given) = &request.outputs else {
         return Ok(tensors.map(|o| (o, all)).collect());
     };
     let given = given.as_array().ok_or_else(|| Error::value("'outputs' must be a list"))?;
     if given.len() > MAX_INPUTS {
-        return Err(Error::Limit(format!("more than {MAX_INPUTS} outputs in one request")));
+        return Err(Error::Limit(format!("more than {MAX_INPUTS} outputs in one request")).into());
     }
     let find = |n: &Value| {
         let name = n.get("name").and_then(Value::as_str).unwrap_or_default();
         let found = model.graph().outputs().iter().find(|o| o.method.as_str() == name && is_tensor(o));
         let found = found.ok_or_else(|| Error::value(format!("this model has no output '{name}'")))?;
-        Ok((found, flag(n.get("parameters"), "binary_data").unwrap_or(all)))
+        let parameters = object(n.get("parameters"), &format_args!("the output '{name}'"))?;
+        if parameters.is_some_and(|p| p.contains_key("shared_memory_region")) {
+            return Err(no_shared_memory(name).into());
+        }
+        // None is asked for by 0.
+        if parameters.and_then(|p| p.get("classification")).is_some_and(|count| count.as_u64() != Some(0)) {
+            return Err(no_classification(name));
+        }
+        Ok((found, flag(parameters, "binary_data")?.unwrap_or(all)))
     };
     given.iter().map(find).collect()
 }
@@ -225,9 +265,9 @@ fn read<'b>(json: &'b [u8], tamed: &'b mut Vec<u8>) -> Result<Request<'b>> {
 /// A body that is nothing but the bytes of the one input.
 fn raw<'b>(model: &'b Model, body: &'b [u8]) -> Result<Tensor<'b>> {
     let inputs = &model.schema().inputs;
-    let (name, width, datatype) = match (model.schema().named, inputs.as_slice()) {
-        (false, all) => (MATRIX, all.len(), Datatype::Fp64),
-        (true, [one]) if one.kind == Kind::Number => (one.name.as_str(), 1, Datatype::of_input(one)),
+    let (name, width, datatype) = match (matrix_of(model), inputs.as_slice()) {
+        (Some(Datatype::Fp64), all) => (MATRIX, all.len(), Datatype::Fp64),
+        (None, [one]) if one.kind == Kind::Number => (one.name.as_str(), 1, Datatype::of_input(one)),
         _ => return Err(Error::value("a body without JSON fits a model with one input of numbers only")),
     };
     let row = width * datatype.size().unwrap_or(1);
@@ -292,6 +332,9 @@ pub(crate) fn any(
         }
         tensors
     };
+    if let Some(request::Text::Other(id)) = &request.id {
+        return Err(Error::value(format!("'id' must be a text; {id} came")).into());
+    }
     let wanted = wanted(model, &request, is_raw)?;
     let timeout = request.parameters.as_ref().and_then(|p| p.get("timeout"));
     if let Some(limit) = timeout {

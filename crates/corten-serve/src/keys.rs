@@ -1,6 +1,7 @@
 //! Bearer keys: who may ask which models, and who may load them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use corten_core::{Error, Result};
 
@@ -24,10 +25,17 @@ struct Key {
     models: Vec<String>,
 }
 
-/// The keys of a server; none for a server that is open to all who reach it.
+/// The keys of a server; none for a server that is open to all who reach it. A clone has the keys of what it was cloned from,
+/// also when they are read again.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    keys: Vec<Key>,
+    file: Option<Arc<File>>,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    keys: RwLock<Vec<Key>>,
 }
 
 /// The hash that a key file holds of a key.
@@ -42,6 +50,22 @@ impl Keys {
     /// # Errors
     /// [`Error::Io`] and [`Error::Value`] that name the file and the line.
     pub fn load(path: &Path) -> Result<Self> {
+        let keys = RwLock::new(Self::read(path)?);
+        Ok(Self { file: Some(Arc::new(File { path: path.to_path_buf(), keys })) })
+    }
+
+    /// Reads the file again; requests that were let in are answered.
+    ///
+    /// # Errors
+    /// Those of [`Keys::load`]; the keys stay as they were then.
+    pub(crate) fn reload(&self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let keys = Self::read(&file.path)?;
+        *file.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn read(path: &Path) -> Result<Vec<Key>> {
         let name = path.display();
         let io = |e: std::io::Error| Error::Io {
             path: name.to_string(),
@@ -69,25 +93,25 @@ impl Keys {
         if keys.is_empty() {
             return Err(Error::value(format!("{name}: holds no key")));
         }
-        Ok(Self { keys })
+        Ok(keys)
     }
 
     /// Whether the server is open to all who reach it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        // A file without keys is none.
+        self.file.is_none()
     }
 
     /// Whether the value of an `Authorization` header may do this with a model: `Err(true)` where the key is known but
     /// not for this, `Err(false)` where it isn't.
     pub(crate) fn check(&self, header: Option<&[u8]>, verb: Verb, model: &str) -> Result<(), bool> {
-        if self.keys.is_empty() {
-            return Ok(());
-        }
+        let Some(file) = &self.file else { return Ok(()) };
         let given = header.and_then(|h| h.split_at_checked(7)).filter(|(s, _)| s.eq_ignore_ascii_case(b"Bearer "));
         let Some((_, key)) = given else { return Err(false) };
         let hash = blake3::hash(key.trim_ascii());
         // Comparing hashes of this type takes the same time for all.
-        let Some(key) = self.keys.iter().find(|k| k.hash == hash) else { return Err(false) };
+        let keys = file.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(key) = keys.iter().find(|k| k.hash == hash) else { return Err(false) };
         let models = key.models.is_empty() || key.models.iter().any(|m| m == model);
         if models && (verb == Verb::Infer || key.admin) { Ok(()) } else { Err(true) }
     }

@@ -19,6 +19,8 @@ use tokio::sync::watch;
 
 use crate::answer::REQUEST_ID;
 use crate::client::{Client, Peer};
+use crate::notify::say;
+use crate::request::tame;
 use crate::serve::{Options, Shared};
 use crate::store::Store;
 use crate::trace::TRACEPARENT;
@@ -129,7 +131,7 @@ async fn invocations(shared: Arc<Shared>, address: &str) -> Result<()> {
         let request = Request::post(format!("{API}/invocation/{id}/{path}")).header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::from(body)).map_err(|e| io(address, e))?;
         if let Err(error) = api.send(request, Some(Duration::from_secs(10))).await {
-            eprintln!("corten-serve: the answer of invocation {id} isn't taken: {error}");
+            say(&format_args!("corten-serve: the answer of invocation {id} isn't taken: {error}"));
         }
     }
 }
@@ -228,7 +230,9 @@ fn timeout(deadline: &str) -> Option<String> {
 /// The answer to an event, in its form.
 async fn answer(server: &mut Client, event: Response<Bytes>) -> Result<Vec<u8>, Fault> {
     let (head, body) = event.into_parts();
-    let event = serde_json::from_slice(&body).map_err(|e| ("Corten.BadEvent", format!("the event is no JSON: {e}")))?;
+    // Python's bare NaN is taken as it is over HTTP.
+    let event = serde_json::from_slice(&body).or_else(|e| serde_json::from_slice(&tame(&body)).map_err(|_| e));
+    let event = event.map_err(|e| ("Corten.BadEvent", format!("the event is no JSON: {e}")))?;
     let (request, is_http) = request_of(&event, &head.headers)?;
     let answer = server.send(request, None).await.map_err(|e| ("Corten.Internal", e.to_string()))?;
     if is_http {

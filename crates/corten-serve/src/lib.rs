@@ -21,6 +21,7 @@ mod infer;
 mod keys;
 mod lambda;
 mod metrics;
+mod nested;
 mod notify;
 mod openapi;
 mod pace;

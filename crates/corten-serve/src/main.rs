@@ -1,5 +1,6 @@
 //! `corten-serve`: models as a service.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,14 +36,15 @@ usage: corten-serve MODEL.corten|NAME=MODEL.corten|FOLDER ... [options]
   --tls-cert FILE      certificate of the server and those above it (PEM); read again when it changes
   --tls-key FILE       its key (PEM)
   --tls-client-ca FILE authorities (PEM): clients must show a certificate of one of them
-  --cors ORIGIN        an origin whose pages may ask; may be given again
+  --cors ORIGIN        an origin whose pages may ask, https://HOST[:PORT], or * for all; may be given again
   --drift-window S     how long drift is counted before older rows are forgotten (default 3600)
   --log                log each request as a line of JSON
   --otlp URL           send traces to the collector at http://HOST:PORT (OTLP over HTTP, JSON)
   --trace-share F      share of the requests without a trace that begin one (default 0)
   --lambda             answer the invocations of AWS Lambda instead of a port; so does a binary named bootstrap, with the
                        model or folder that the function's handler names
-  --probe HOST:PORT    ask a server whether it is ready, and end: 0 if it is
+  --probe HOST:PORT    ask a server whether it is ready, and end: 0 if it is; https://HOST:PORT asks one with TLS, and
+                       doesn't look at its certificate
   --help               this text
 
 A model is served under the name of its file, or under NAME. A folder holds NAME.corten or NAME/VERSION/FILE.corten.
@@ -52,6 +54,28 @@ Files that change are loaded again; one that can't be loaded changes nothing.
 fn number<T: std::str::FromStr>(name: &str, value: Option<String>) -> Result<T, String> {
     let value = value.ok_or_else(|| format!("{name} needs a value"))?;
     value.parse().map_err(|_| format!("{name} must be a number; '{value}' came"))
+}
+
+/// A number of something without which nothing could be answered.
+fn some(name: &str, value: Option<String>) -> Result<usize, String> {
+    let value = number::<usize>(name, value)?;
+    if value == 0 { Err(format!("{name} must be at least 1; 0 came")) } else { Ok(value) }
+}
+
+fn port(name: &str, value: Option<String>) -> Result<u16, String> {
+    let value = value.ok_or_else(|| format!("{name} needs a value"))?;
+    value.parse().map_err(|_| format!("{name} must be a number from 0 to 65535; '{value}' came"))
+}
+
+/// An origin as browsers send it, or all.
+fn origin(value: Option<String>) -> Result<String, String> {
+    let value = value.ok_or("--cors needs a value")?;
+    let host = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    let fits = host.is_some_and(|h| !h.is_empty() && !h.contains(['/', ' ', '?', '#', '@']));
+    if fits || value == "*" {
+        return Ok(value);
+    }
+    Err(format!("--cors must be an origin such as https://example.com, without a path, or *; '{value}' came"))
 }
 
 fn seconds(name: &str, value: Option<String>) -> Result<u64, String> {
@@ -70,14 +94,28 @@ fn ask(address: Option<String>) -> ExitCode {
     }
 }
 
+/// Writes to standard output, which may be full, or a pipe that nobody reads any more.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error) => eprintln!("corten-serve: standard output: {error}"),
+    }
+    ExitCode::FAILURE
+}
+
 fn hash_key() -> ExitCode {
     let mut key = String::new();
     if let Err(error) = std::io::stdin().read_line(&mut key) {
         eprintln!("corten-serve: standard input: {error}");
         return ExitCode::FAILURE;
     }
-    println!("{}", hash_of(key.trim()));
-    ExitCode::SUCCESS
+    if key.trim().is_empty() {
+        eprintln!("corten-serve: a key is needed on standard input; an empty line came");
+        return ExitCode::FAILURE;
+    }
+    print(&format!("{}\n", hash_of(key.trim())))
 }
 
 /// What is served.
@@ -112,12 +150,12 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
         match argument.as_str() {
             "--help" | "-h" => return Ok(None),
             "--host" => options.host = given.next().ok_or("--host needs a value")?,
-            "--port" => options.port = number("--port", given.next())?,
-            "--grpc-port" => options.grpc_port = Some(number("--grpc-port", given.next())?),
+            "--port" => options.port = port("--port", given.next())?,
+            "--grpc-port" => options.grpc_port = Some(port("--grpc-port", given.next())?),
             "--workers" => options.workers = number::<usize>("--workers", given.next())?.clamp(1, 1024),
-            "--max-body" => options.max_body = number("--max-body", given.next())?,
-            "--max-connections" => options.max_connections = number("--max-connections", given.next())?,
-            "--max-active" => options.max_active = number("--max-active", given.next())?,
+            "--max-body" => options.max_body = some("--max-body", given.next())?,
+            "--max-connections" => options.max_connections = some("--max-connections", given.next())?,
+            "--max-active" => options.max_active = some("--max-active", given.next())?,
             "--max-wait" => options.max_wait = number::<u32>("--max-wait", given.next())?.into(),
             "--head-timeout" => options.head_timeout = seconds("--head-timeout", given.next())?,
             "--min-body-rate" => options.min_rate = number::<u32>("--min-body-rate", given.next())?.into(),
@@ -131,7 +169,7 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
             "--lambda" => lambda = true,
             "--admin" => options.admin = true,
             "--log" => options.log = true,
-            "--cors" => options.cors.push(given.next().ok_or("--cors needs a value")?),
+            "--cors" => options.cors.push(origin(given.next())?),
             "--keys" => {
                 let path = given.next().ok_or("--keys needs a value")?;
                 options.keys = Keys::load(Path::new(&path)).map_err(|e| e.to_string())?;
@@ -141,7 +179,7 @@ fn arguments() -> Result<Option<(Sources, Options)>, String> {
             "--tls-cert" => certificate = Some(given.next().ok_or("--tls-cert needs a value")?),
             "--tls-key" => key = Some(given.next().ok_or("--tls-key needs a value")?),
             "--tls-client-ca" => authorities = Some(given.next().ok_or("--tls-client-ca needs a value")?),
-            "--max-rows" => options.max_rows = number("--max-rows", given.next())?,
+            "--max-rows" => options.max_rows = some("--max-rows", given.next())?,
             other if other.starts_with("--") => return Err(format!("'{other}' is not known here; see --help")),
             _ => models.push(argument),
         }
@@ -178,8 +216,7 @@ fn main() -> ExitCode {
     let (sources, options) = match arguments() {
         Ok(Some(given)) => given,
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return print(HELP);
         }
         Err(problem) => {
             eprintln!("corten-serve: {problem}");

@@ -1,7 +1,14 @@
-//! Word to a service manager: systemd's `sd_notify`, a datagram to the socket that it names.
+//! Word to a person, on standard error, and to a service manager: systemd's `sd_notify`, a datagram to the socket that it names.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// Writes a line to standard error, at once. Where that can't be, as on a full disk, requests are answered all the same.
+pub(crate) fn say(line: &dyn Display) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
 
 /// Says `READY=1` or `STOPPING=1` to whoever has started this process and asks to hear it.
 pub(crate) fn notify(word: &str) {
@@ -15,5 +22,5 @@ pub(crate) fn notify(word: &str) {
         UnixDatagram::unbound()?.send_to_addr(word.as_bytes(), &address).map(|_| ())
     };
     // Who isn't heard is served all the same.
-    tell().unwrap_or_else(|e| eprintln!("corten-serve: {word} isn't heard: {e}"));
+    tell().unwrap_or_else(|e| say(&format_args!("corten-serve: {word} isn't heard: {e}")));
 }

@@ -1,5 +1,7 @@
 //! The description of the HTTP interface.
 
+use std::sync::Arc;
+
 use corten_core::Kind;
 use serde_json::{Map, Value, json};
 
@@ -38,6 +40,7 @@ fn or(mut answers: Map<String, Value>, statuses: &[&str]) -> Value {
             "408" => "the body took too long",
             "413" => "more bytes or rows than a request may have",
             "415" => "a type or encoding of body that isn't read",
+            "501" => "an extension of the protocol that isn't there",
             "503" => "come later: as many requests as are allowed, a model that isn't loaded, or the end is near",
             _ => "the deadline has passed",
         };
@@ -51,7 +54,7 @@ fn or(mut answers: Map<String, Value>, statuses: &[&str]) -> Value {
 }
 
 /// The refusals of what scores rows.
-const SCORING: [&str; 9] = ["400", "401", "403", "404", "408", "413", "415", "503", "504"];
+const SCORING: [&str; 10] = ["400", "401", "403", "404", "408", "413", "415", "501", "503", "504"];
 /// The refusals of what describes a model.
 const DESCRIBING: [&str; 4] = ["401", "403", "404", "503"];
 
@@ -224,7 +227,7 @@ fn schemas() -> Value {
 }
 
 /// OpenAPI 3.0.
-pub(crate) fn document(store: &Store) -> Value {
+pub(crate) fn document(store: &Store, seen: &[Arc<Served>]) -> Value {
     let mut paths = Map::new();
     let text = |kind: &str| json!({ kind: { "schema": { "type": "string" } } });
     let plain = |summary: &str, kind: &str| get(summary, answer("200", summary, text(kind)).into());
@@ -242,7 +245,7 @@ pub(crate) fn document(store: &Store) -> Value {
     paths.insert("/v2/models".into(), get("Names of models", or(good("names", named("Models")), &["401"])));
     let statistics = or(good("what was counted", named("Statistics")), &["401"]);
     paths.insert("/v2/models/stats".into(), get("What was counted", statistics));
-    for served in &store.models() {
+    for served in seen {
         let name = segment(&served.name);
         if served.name == store.first() {
             paths.insert("/predict".into(), predict(served));

@@ -15,8 +15,6 @@ use crate::infer;
 use crate::served::{Served, Worker};
 use crate::tensor::Datatype;
 
-/// Deepest nesting of `data`; deeper ones are read elsewhere.
-const MAX_DEPTH: usize = 4;
 /// Most numbers whose memory a thread keeps.
 const KEPT: usize = 1 << 16;
 
@@ -227,6 +225,7 @@ impl<'b> Scan<'b> {
     /// Reads one tensor of this name, or the matrix, and of one or two dimensions, which are returned with their number.
     fn input(&mut self, name: Option<&str>, came: &mut Vec<f64>) -> Option<([usize; 2], usize)> {
         let (mut named, mut shape, mut datatype, mut data) = (false, None, None, None);
+        let mut rows = None;
         self.take(b'{')?;
         loop {
             match self.key()? {
@@ -240,7 +239,7 @@ impl<'b> Scan<'b> {
                 }
                 b"data" if data.is_none() => {
                     let from = came.len();
-                    self.list(came, 0)?;
+                    rows = self.data(came)?;
                     data = Some(from);
                 }
                 _ => return None,
@@ -251,7 +250,9 @@ impl<'b> Scan<'b> {
         }
         let ((shape, rank), data) = (shape?, &mut came[data?..]);
         let count = shape[..rank].iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
-        if !named || data.len() != count {
+        // Lists of a list are the rows of the shape.
+        let nested = rows.is_none_or(|rows| rank == 2 && rows == shape);
+        if !named || data.len() != count || !nested {
             return None;
         }
         match datatype? {
@@ -284,15 +285,34 @@ impl<'b> Scan<'b> {
         }
     }
 
-    /// Reads a list of numbers, however nested.
-    fn list(&mut self, came: &mut Vec<f64>, depth: usize) -> Option<()> {
+    /// Reads a list of numbers, or of lists of as many numbers each: how many, and of how many.
+    fn data(&mut self, came: &mut Vec<f64>) -> Option<Option<[usize; 2]>> {
         self.take(b'[')?;
-        if depth >= MAX_DEPTH {
-            return None;
+        if self.peek()? != b'[' {
+            return self.list(came).map(|()| None);
         }
+        let (mut count, mut width) = (0, 0);
+        loop {
+            let from = came.len();
+            self.take(b'[')?;
+            self.list(came)?;
+            count += 1;
+            if count == 1 {
+                width = came.len() - from;
+            }
+            if came.len() - from != width {
+                return None;
+            }
+            if !self.goes_on(b']')? {
+                return Some(Some([count, width]));
+            }
+        }
+    }
+
+    /// Reads the numbers of a list that has begun.
+    fn list(&mut self, came: &mut Vec<f64>) -> Option<()> {
         loop {
             match self.peek()? {
-                b'[' => self.list(came, depth + 1)?,
                 b'-' | b'0'..=b'9' => came.push(self.number()?),
                 b'n' => self.word(b"null", f64::NAN, came)?,
                 // No JSON, but what Python writes.

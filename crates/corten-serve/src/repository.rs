@@ -81,14 +81,14 @@ pub(crate) fn stats(models: &[Arc<Served>]) -> Value {
     json!({ "model_stats": models.iter().map(one).collect::<Vec<_>>() })
 }
 
-/// `POST /v2/repository/index`.
-pub(crate) fn index(store: &Store, body: &[u8]) -> Answer {
+/// `POST /v2/repository/index`, of the models that the caller sees.
+pub(crate) fn index(store: &Store, sees: impl Fn(&str) -> bool, body: &[u8]) -> Answer {
     let request: Value = match serde_json::from_slice(if body.is_empty() { b"{}" } else { body }) {
         Ok(request) => request,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}")),
     };
     let ready_only = request.get("ready").and_then(Value::as_bool).unwrap_or(false);
-    json_of(StatusCode::OK, &store.index(ready_only))
+    json_of(StatusCode::OK, &store.index(ready_only, sees))
 }
 
 fn forbidden(options: &Options) -> Option<Answer> {
@@ -115,7 +115,10 @@ pub(crate) fn load(store: &Store, options: &Options, name: &str, body: &[u8]) ->
     }
     match store.reload(name) {
         Ok(()) => respond(StatusCode::OK, "application/json", format!("{{\"name\":{},\"load\":true}}", json!(name))),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, format!("'{name}' wasn't loaded: {error}")),
+        Err(error) => {
+            let status = if store.knows(name, None) { StatusCode::BAD_REQUEST } else { StatusCode::NOT_FOUND };
+            refuse(status, format!("'{name}' wasn't loaded: {error}"))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::keys::Keys;
-use crate::notify::notify;
+use crate::notify::{notify, say};
 use crate::pace::Pace;
 use crate::store::Store;
 use crate::tls::Tls;
@@ -237,11 +237,11 @@ fn watch_files(shared: &Shared, stopped: &watch::Receiver<bool>) -> std::io::Res
         }
         let looking = std::time::Instant::now();
         if let Some(Err(error)) = shared.options.tls.as_ref().map(|t| t.look()) {
-            eprintln!("corten-serve: {error}");
+            say(&format_args!("corten-serve: {error}"));
         }
         let faults = shared.store.look();
         if faults != told {
-            faults.iter().for_each(|fault| eprintln!("corten-serve: {fault}"));
+            faults.iter().for_each(|fault| say(&format_args!("corten-serve: {fault}")));
             told = faults;
         }
         // Thousands of files take a while to look at: that is no more than a hundredth of the time. The shortest of some
@@ -264,19 +264,20 @@ fn work(
     runtime.block_on(async move {
         if let Some(stop) = first {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            let (mut hangup, tls) = (signal(SignalKind::hangup())?, shared.options.tls.clone());
+            let (mut hangup, again) = (signal(SignalKind::hangup())?, Arc::clone(&shared));
             tokio::spawn(async move {
                 while hangup.recv().await.is_some() {
-                    if let Some(Err(error)) = tls.as_ref().map(|t| t.reload()) {
-                        eprintln!("corten-serve: {error}");
+                    let tls = again.options.tls.as_ref().map_or(Ok(()), |t| t.reload());
+                    for error in [tls, again.options.keys.reload()].into_iter().filter_map(Result::err) {
+                        say(&format_args!("corten-serve: {error}"));
                     }
                 }
             });
             // Said only now: whoever hears it may send a signal.
             let scheme = if shared.options.tls.is_some() { "https" } else { "http" };
-            eprintln!("corten-serve: listening on {scheme}://{}", listeners.http.local_addr()?);
+            say(&format_args!("corten-serve: listening on {scheme}://{}", listeners.http.local_addr()?));
             if let Some(grpc) = &listeners.grpc {
-                eprintln!("corten-serve: listening on {} for gRPC", grpc.local_addr()?);
+                say(&format_args!("corten-serve: listening on {} for gRPC", grpc.local_addr()?));
             }
             notify("READY=1");
             let shared = Arc::clone(&shared);

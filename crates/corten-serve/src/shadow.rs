@@ -146,8 +146,13 @@ fn alike(left: &Value, right: &Value, compared: &mut Compared) -> bool {
             // A version tells of itself; all else is the answer.
             let told = |key: &str| key == "model_version";
             let mut same = left.keys().filter(|k| !told(k)).eq(right.keys().filter(|k| !told(k)));
+            let is_tensor = left.contains_key("datatype") && left.contains_key("shape");
             for (key, value) in left.iter().filter(|(k, _)| !told(k)) {
-                same &= right.get(key).is_some_and(|other| alike(value, other, compared));
+                same &= right.get(key).is_some_and(|other| match key.as_str() {
+                    // What describes a tensor must be the same, and is no answer that could be near another.
+                    "shape" | "parameters" if is_tensor => value == other,
+                    _ => alike(value, other, compared),
+                });
             }
             same
         }
@@ -182,6 +187,13 @@ mod tests {
         let two = r#"{"model_version":"2","predictions":[{"prediction":1.0},{"prediction":2}]}"#;
         assert_eq!(compared(one, &one.replace("\"1\"", "\"7\"")), (true, 0.0, 2));
         assert_eq!(compared(one, two), (false, 0.5, 2));
+        // Of a tensor, the elements count and nothing that describes them.
+        let tensor = r#"{"outputs":[{"name":"predict","datatype":"FP64","shape":[2],"data":[1.5,2]}]}"#;
+        assert_eq!(compared(tensor, tensor), (true, 0.0, 2));
+        assert_eq!(compared(tensor, &tensor.replace("1.5", "1.0")), (false, 0.5, 2));
+        assert_eq!(compared(tensor, &tensor.replace("[2]", "[2,1]")), (false, 0.0, 2));
+        let binary = tensor.replace("\"data\":[1.5,2]", "\"parameters\":{\"binary_data_size\":16}");
+        assert_eq!(compared(&binary, &binary), (true, 0.0, 0));
         assert!(!compared(one, "{\"predictions\":[]}").0);
         assert_eq!(compared("{\"a\":1}", "{\"a\":\"1\"}"), (false, 0.0, 0));
         assert!(compared("PAR1", "PAR1").0 && !compared("PAR1", "PAR2").0);

@@ -1,7 +1,7 @@
 //! The models of a server: where they come from, which versions are loaded, and how new ones take their place.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -301,6 +301,8 @@ impl Store {
             let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
             // A file that was named stays served when it goes away; what was found in a folder goes with its file.
             // A listing made while a file is renamed over another may lack both.
+            let off: BTreeSet<String> =
+                slots.iter().filter(|(_, slot)| slot.off).map(|(key, _)| key.0.clone()).collect();
             let before = slots.len();
             slots.retain(|key, slot| found.contains_key(key) || slot.path.is_file());
             if slots.len() != before {
@@ -313,8 +315,9 @@ impl Store {
                     served: None,
                     stamp: None,
                     seen: None,
-                    reason: "is being loaded".into(),
-                    off: false,
+                    // A new version is no word to serve a model again that somebody has unloaded.
+                    reason: if off.contains(&key.0) { "unloaded" } else { "is being loaded" }.into(),
+                    off: off.contains(&key.0),
                 });
                 let settled = slot.seen == now;
                 slot.seen = now;
@@ -428,7 +431,7 @@ impl Store {
         })
     }
 
-    /// The model of a name that may end in an alias, `NAME@ALIAS`, and the alias.
+    /// The model of a name that may end in a version, `NAME@ALIAS` or `NAME@NUMBER`, and that version.
     pub(crate) fn split<'n>(&self, name: &'n str) -> (&'n str, Option<&'n str>) {
         match name.rsplit_once('@') {
             Some((model, alias)) if !self.knows(name, None) => (model, Some(alias)),
@@ -436,7 +439,7 @@ impl Store {
         }
     }
 
-    /// The model that answers a request: `name` may be `NAME@ALIAS`, `version` a number or an alias; where neither
+    /// The model that answers a request: `name` may be `NAME@ALIAS` or `NAME@NUMBER`, `version` a number or an alias; where neither
     /// tells, the traffic is shared as the routes say, and without routes the highest version answers. `point` gives
     /// the caller's place in the traffic, from the header of this name where there is one.
     pub(crate) fn resolve(
@@ -452,7 +455,7 @@ impl Store {
         let number = |named: &str| named.parse().ok().or_else(|| route?.aliases.get(named).copied());
         match (version, alias) {
             (Some(version), None) => self.get(name, Some(number(version)?)),
-            (None, Some(alias)) => self.get(name, Some(*route?.aliases.get(alias)?)),
+            (None, Some(alias)) => self.get(name, Some(number(alias)?)),
             (Some(_), Some(_)) => None,
             (None, None) => {
                 let shared = route.filter(|r| !r.traffic.is_empty());
@@ -546,11 +549,11 @@ impl Store {
         slots.iter().filter(|(_, slot)| !ready_only || slot.served.is_some()).map(line).collect()
     }
 
-    /// The repository index of the Open Inference Protocol.
-    pub(crate) fn index(&self, ready_only: bool) -> Value {
+    /// The repository index of the Open Inference Protocol, of the models that are seen.
+    pub(crate) fn index(&self, ready_only: bool, sees: impl Fn(&str) -> bool) -> Value {
         let line =
             |l: Line| json!({ "name": l.name, "version": l.version.to_string(), "state": l.state, "reason": l.reason });
-        self.lines(ready_only).into_iter().map(line).collect()
+        self.lines(ready_only).into_iter().filter(|l| sees(&l.name)).map(line).collect()
     }
 
     /// Whether requests are welcome.

@@ -197,13 +197,16 @@ impl<'b> Tensor<'b> {
             Some(given) => Some(given.as_str().and_then(Datatype::parse).ok_or_else(|| unknown(name, given))?),
         };
         let count = count_of(name, &shape)?;
+        if value.parameters.as_ref().is_some_and(|p| !p.is_object()) {
+            return Err(fault("'parameters' must be an object"));
+        }
         let parameter = |key: &str| value.parameters.as_ref().and_then(|p| p.get(key));
         if parameter("shared_memory_region").is_some() {
             return Err(fault("shared memory isn't supported; send the data with the request"));
         }
         let values = match (&value.data, parameter("binary_data_size")) {
             (request::Data::None, None) => return Err(fault("the input has no 'data'")),
-            (request::Data::Elements(_) | request::Data::Unknown, Some(_)) => {
+            (request::Data::Elements(..) | request::Data::Unknown, Some(_)) => {
                 return Err(fault("has 'data' and 'binary_data_size'; one of them is needed"));
             }
             (request::Data::Unknown, None) => {
@@ -211,9 +214,12 @@ impl<'b> Tensor<'b> {
                     format!("'data' must be a list of numbers or texts, nested at most {} deep", request::MAX_DEPTH);
                 return Err(fault(&text));
             }
-            (request::Data::Elements(flat), None) => {
+            (request::Data::Elements(flat, nest), None) => {
                 if flat.len() != count {
                     return Err(fault(&format!("'shape' {shape:?} doesn't fit {} values", flat.len())));
+                }
+                if !nest.fits(&shape) {
+                    return Err(fault(&format!("'data' must be one list, or nested as 'shape' {shape:?} says")));
                 }
                 if let Some(half @ (Datatype::Fp16 | Datatype::Bf16)) = datatype {
                     return Err(fault(&format!("{} has no form in JSON; send FP32, or bytes", half.name())));

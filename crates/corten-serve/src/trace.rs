@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, Peer};
 use crate::clock::{STAGES, Spent};
+use crate::notify::say;
 
 /// Most spans that wait to be sent; further ones are dropped.
 const MAX_WAITING: usize = 4096;
@@ -299,7 +300,7 @@ async fn export(
             if let Err(problem) = &sent
                 && !std::mem::replace(&mut told, true)
             {
-                eprintln!("corten-serve: traces don't reach {}: {problem}", client.address());
+                say(&format_args!("corten-serve: traces don't reach {}: {problem}", client.address()));
             }
             told &= sent.is_err();
         }

@@ -45,6 +45,12 @@ impl Call<'_> {
         }
     }
 
+    /// Whether the caller is told that there is such a model.
+    pub(crate) fn sees(&self, model: &str) -> bool {
+        let key = self.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        self.options.keys.check(key, Verb::Infer, model).is_ok()
+    }
+
     /// Lets in whoever has a key for this.
     ///
     /// # Errors

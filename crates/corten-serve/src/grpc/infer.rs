@@ -164,7 +164,7 @@ fn tensors<'b>(request: &'b ModelInferRequest, typed: &'b mut Vec<Vec<u8>>) -> R
 }
 
 /// The outputs that are asked for.
-fn wanted<'m>(model: &'m Model, request: &ModelInferRequest) -> Result<Vec<&'m Output>> {
+fn wanted<'m>(model: &'m Model, request: &ModelInferRequest) -> Result<Vec<&'m Output>, Fault> {
     let all = model.graph().outputs();
     if request.outputs.is_empty() {
         return Ok(all.iter().filter(|o| is_tensor(o)).collect());
@@ -172,10 +172,14 @@ fn wanted<'m>(model: &'m Model, request: &ModelInferRequest) -> Result<Vec<&'m O
     let find = |asked: &super::messages::inference::model_infer_request::InferRequestedOutputTensor| {
         let name = &asked.name;
         if parameter(&asked.parameters, "shared_memory_region").is_some() {
-            return Err(Error::value(format!("the output '{name}' can't be put into shared memory; leave it out")));
+            return Err(infer::no_shared_memory(name).into());
+        }
+        match parameter(&asked.parameters, "classification") {
+            None | Some(ParameterChoice::Int64Param(0) | ParameterChoice::Uint64Param(0)) => {}
+            Some(_) => return Err(infer::no_classification(name)),
         }
         let found = all.iter().find(|o| o.method.as_str() == name && is_tensor(o));
-        found.ok_or_else(|| Error::value(format!("this model has no output '{name}'")))
+        found.ok_or_else(|| Error::value(format!("this model has no output '{name}'")).into())
     };
     request.outputs.iter().map(find).collect()
 }

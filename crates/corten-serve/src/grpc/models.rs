@@ -126,7 +126,7 @@ pub(crate) fn score(
         served.latency.spent(spent);
     }
     let (response, rows) = scored.inspect_err(|fault| match fault {
-        Fault::Error(error) => served.latency.failed(Some(error)),
+        Fault::Error(error) | Fault::Absent(error) => served.latency.failed(Some(error)),
         Fault::Late => {
             served.latency.failed(None);
             call.store.metrics.refused("timeout");
@@ -221,7 +221,7 @@ pub(super) fn model_statistics(call: &Call<'_>, message: Bytes) -> Answered {
     let models = if asked.name.is_empty() {
         let mut models = call.store.models();
         // A key tells nothing about models that it isn't for.
-        models.retain(|served| call.allow(Verb::Infer, &served.name).is_ok());
+        models.retain(|served| call.sees(&served.name));
         models
     } else {
         vec![model(call, &asked.name, &asked.version)?]
@@ -256,7 +256,8 @@ pub(super) fn repository_index(call: &Call<'_>, message: Bytes) -> Answered {
         state: line.state.into(),
         reason: line.reason,
     };
-    let models = call.store.lines(asked.ready).into_iter().map(model).collect();
+    let seen = call.store.lines(asked.ready).into_iter().filter(|line| call.sees(&line.name));
+    let models = seen.map(model).collect();
     Ok(framed(&m::RepositoryIndexResponse { models }))
 }
 

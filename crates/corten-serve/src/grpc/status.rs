@@ -56,6 +56,7 @@ impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Error(error) => error.into(),
+            Fault::Absent(error) => Self::new(Code::Unimplemented, error.to_string()),
             Fault::Late => Self::late(),
         }
     }

@@ -39,6 +39,8 @@ impl Framing {
     pub(crate) fn least(&self) -> u64 {
         match self {
             Self::Length(left) => *left,
+            // The rest of a chunk, once its size is there.
+            Self::Chunked(chunks) if chunks.place == Place::Data => chunks.left,
             Self::Chunked(_) => 0,
         }
     }
@@ -247,7 +249,9 @@ impl Body<'_, '_> {
     fn take(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<bool, Unread> {
         let taken = self.reading.framing.take(self.wire.rest(), out);
         self.wire.consume(taken.map_err(|problem| Unread::Broken(problem.to_owned()))?);
-        if out.len() > limit { Err(Unread::TooLarge) } else { Ok(self.reading.framing.is_done()) }
+        // A chunk that is too large is refused before its bytes come, as a length is.
+        let least = self.reading.framing.least().saturating_add(out.len() as u64);
+        if least > limit as u64 { Err(Unread::TooLarge) } else { Ok(self.reading.framing.is_done()) }
     }
 
     async fn rest(

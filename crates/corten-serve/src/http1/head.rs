@@ -310,7 +310,12 @@ impl<'b> Said<'b> {
                     self.keep |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            12 if is("content-type") => self.known.special |= self.known.kind.replace(value).is_some(),
+            12 if is("content-type") => {
+                if self.known.kind.is_some() {
+                    return Err(bad("more than one Content-Type"));
+                }
+                self.known.kind = Some(value);
+            }
             12 if is("x-request-id") => self.known.special |= self.known.id.replace(value).is_some(),
             14 if is("content-length") => {
                 // Digits only: no sign, no list, even of equal lengths.
@@ -425,6 +430,7 @@ mod tests {
             ("GET /\u{e9} HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400),
             ("\u{16}\u{3}\u{1}".into(), 400),
             ("G".repeat(33), 400),
+            (fields("Content-Type: a\r\ncontent-type: a\r\n"), 400),
             (fields(&"A: b\r\n".repeat(MAX_FIELDS)), 431),
             (fields(&format!("A: {}\r\n", "b".repeat(MAX_HEAD))), 431),
         ] {
@@ -443,9 +449,7 @@ mod tests {
             head.known.special
         };
         assert!(!special("") && !special("Accept: */*\r\n"));
-        for field in
-            ["Expect: 100-continue", "TIMEOUT: 1", "content-type: a", "x-request-id: c", "Content-Encoding: br"]
-        {
+        for field in ["Expect: 100-continue", "TIMEOUT: 1", "x-request-id: c", "Content-Encoding: br"] {
             assert!(special(&format!("{field}\r\n")), "{field}");
         }
         assert!(special("Inference-Header-Content-Length: 3\r\n"));

@@ -25,8 +25,7 @@ pub(crate) use self::body::{Body, Unread};
 pub(crate) use self::head::Head;
 use self::head::{Fault, MAX_HEAD, bad};
 use self::quick::Quick;
-pub(crate) use self::wire::Stream;
-pub(crate) use self::wire::Wire;
+pub(crate) use self::wire::{LINGER, Stream, Wire};
 use self::write::After;
 use crate::answer::{Answer, REQUEST_ID, id_of, later, refuse};
 use crate::http::{self, Active};
@@ -167,7 +166,13 @@ pub(crate) async fn serve(
             }
         }
     };
-    connection.wire.close(lingers).await;
+    let longest = match (lingers, full) {
+        (false, _) => Duration::ZERO,
+        // One beyond the limit doesn't count among the others, so it must not stay.
+        (true, true) => LINGER,
+        (true, false) => Duration::from_secs(options.body_timeout),
+    };
+    connection.wire.close(longest).await;
     End::Closed
 }
 

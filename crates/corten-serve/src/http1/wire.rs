@@ -15,9 +15,8 @@ const ROOM: usize = 64 << 10;
 /// Answers up to this length are copied behind their head; longer ones go beside it.
 const COPIED: usize = 32 << 10;
 
-/// How long, and for how many bytes, a connection is read after its last answer.
-const LINGER: Duration = Duration::from_secs(1);
-const MOST_LINGERED: usize = 4 << 20;
+/// How long nothing may come on a connection that is read after its last answer.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 thread_local! {
     static CAME: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -117,22 +116,23 @@ impl<'s> Wire<'s> {
     }
 
     /// Says that nothing more will be sent, then reads on for a while, so that the client sees the last answer before it
-    /// hears that its own bytes weren't wanted.
-    pub(crate) async fn close(mut self, lingers: bool) {
+    /// hears that its own bytes weren't wanted: many clients read only once all of a body is sent. That lasts for as long as
+    /// more comes, and no longer than `longest`.
+    pub(crate) async fn close(mut self, longest: Duration) {
         let ended = async {
-            // A client that is gone needs no word.
-            let _ = self.stream.shutdown().await;
-            let mut left = MOST_LINGERED;
-            while lingers && left > 0 {
+            // A client that is gone needs no word, and one that takes none isn't waited for.
+            if tokio::time::timeout(LINGER, self.stream.shutdown()).await.is_err() {
+                return;
+            }
+            while !longest.is_zero() {
                 let count = self.rest().len();
                 self.consume(count);
-                match self.fill().await {
-                    Ok(more @ 1..) => left = left.saturating_sub(more),
-                    _ => break,
+                if !matches!(tokio::time::timeout(LINGER, self.fill()).await, Ok(Ok(1..))) {
+                    break;
                 }
             }
         };
-        let _ = tokio::time::timeout(LINGER, ended).await;
+        let _ = tokio::time::timeout(longest.max(LINGER), ended).await;
     }
 
     /// Reads what is there; 0 at the end of the stream.

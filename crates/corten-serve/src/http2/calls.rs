@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::body::{Answer, Body, Inbox, Letter, Part, Reply};
 use super::frame::{self, Code, MAX_FRAME};
+use super::frames::IDLE;
 use super::hpack::{Fields, status};
 use super::request::Known;
 use super::{Connection, WINDOW};
@@ -210,6 +211,8 @@ impl Connection<'_, '_> {
     }
 
     fn answered(&mut self, place: usize) {
+        // Clients whose calls are answered may give some up.
+        self.idle = (self.idle + 1).min(IDLE);
         if self.calls[place].open {
             let call = &mut self.calls[place];
             (call.answered, call.sending) = (true, None);

@@ -10,6 +10,12 @@ use super::{Connection, FIRST_WINDOW, LEAVING, Leaving, MAX_CALLS, MAX_FIELDS, M
 
 /// Most bytes of a block of fields, the heads of its frames included: there is no end to what may come before its end.
 const MAX_BLOCK: usize = 4 * MAX_FIELDS;
+/// Most frames of a block of fields: the whole of the largest fits into five.
+const MAX_PARTS: usize = 64;
+/// Frames that ask for nothing which may come at once, and how many more each second: pings, settings, resets, priorities, empty
+/// data and frames of unknown kinds. Each call that is answered whole allows one more, as clients give some up.
+pub(super) const IDLE: u32 = 1000;
+const IDLE_A_SECOND: f64 = 100.0;
 /// The largest window.
 const MAX_WINDOW: i64 = (1 << 31) - 1;
 
@@ -35,8 +41,9 @@ struct Block {
     id: u32,
     ends: bool,
     bytes: Vec<u8>,
-    /// All bytes that came for it.
+    /// All bytes that came for it, and in how many frames.
     came: usize,
+    parts: usize,
 }
 
 const fn protocol(problem: &'static str) -> Fault {
@@ -138,13 +145,17 @@ impl Connection<'_, '_> {
                     return self.headers(head.id, ends, fields);
                 }
                 let (bytes, came) = (fields.to_vec(), HEAD + head.length);
-                self.reading.block = Some(Block { id: head.id, ends, bytes, came });
+                self.reading.block = Some(Block { id: head.id, ends, bytes, came, parts: 1 });
             }
             frame::CONTINUATION => {
                 let Some(mut block) = self.reading.block.take() else {
                     return Err(protocol("fields go on that haven't begun"));
                 };
                 block.came += HEAD + head.length;
+                block.parts += 1;
+                if block.parts > MAX_PARTS {
+                    return Err(Fault(Code::EnhanceYourCalm, "fields in more than 64 frames"));
+                }
                 if block.came > MAX_BLOCK {
                     return Err(Fault(Code::EnhanceYourCalm, "fields of more than 65536 bytes"));
                 }
@@ -158,9 +169,11 @@ impl Connection<'_, '_> {
             frame::PRIORITY if payload.len() != 5 => {
                 return Err(Fault(Code::FrameSize, "a priority must have 5 bytes"));
             }
+            frame::PRIORITY => self.idle()?,
             frame::RESET => {
                 number(payload, "a reset must have 4 bytes")?;
                 self.known(head.id)?;
+                self.idle()?;
                 if let Some(place) = self.place(head.id) {
                     self.remove(place);
                 }
@@ -176,8 +189,22 @@ impl Connection<'_, '_> {
             frame::WINDOW => self.window(head.id, number(payload, "a window must have 4 bytes")?)?,
             frame::PUSH => return Err(protocol("a client pushes nothing")),
             // What isn't known is passed over.
-            _ => {}
+            _ => self.idle()?,
         }
+        Ok(())
+    }
+
+    /// Counts a frame that asks for nothing.
+    fn idle(&mut self) -> Result<(), Fault> {
+        if self.idle == 0 {
+            let more = self.since.elapsed().as_secs_f64() * IDLE_A_SECOND;
+            self.since = Instant::now();
+            self.idle = more.min(IDLE.into()) as u32;
+        }
+        let Some(left) = self.idle.checked_sub(1) else {
+            return Err(Fault(Code::EnhanceYourCalm, "too many frames that ask for nothing"));
+        };
+        self.idle = left;
         Ok(())
     }
 
@@ -193,6 +220,9 @@ impl Connection<'_, '_> {
     fn data_begins(&mut self, head: &Head) -> Result<(), Fault> {
         const PROBLEM: Fault = Fault(Code::FlowControl, "more data than the window allows");
         self.known(head.id)?;
+        if head.length == 0 && !head.has(frame::END_STREAM) {
+            self.idle()?;
+        }
         let length = head.length as i64;
         self.left -= length;
         if self.left < 0 {
@@ -279,6 +309,7 @@ impl Connection<'_, '_> {
         if head.has(frame::ACK) {
             return if payload.is_empty() { Ok(()) } else { Err(Fault(Code::FrameSize, "settings with an answer")) };
         }
+        self.idle()?;
         let (settings, rest) = payload.as_chunks::<6>();
         if !rest.is_empty() {
             return Err(Fault(Code::FrameSize, "settings must have 6 bytes each"));
@@ -316,6 +347,7 @@ impl Connection<'_, '_> {
             return Err(Fault(Code::FrameSize, "a ping must have 8 bytes"));
         }
         if !head.has(frame::ACK) {
+            self.idle()?;
             frame::write(self.wire.out(), frame::PING, frame::ACK, 0, payload);
         } else if payload == LEAVING && matches!(self.leaving, Leaving::Told(_)) {
             self.left_behind();
@@ -339,8 +371,11 @@ impl Connection<'_, '_> {
         let Some(place) = self.place(id) else { return Ok(()) };
         self.calls[place].window += more;
         if more == 0 {
+            // A call that the client has this side reset is one that it has reset.
+            self.idle()?;
             self.reset(id, Code::Protocol);
         } else if self.calls[place].window > MAX_WINDOW {
+            self.idle()?;
             self.reset(id, Code::FlowControl);
         }
         Ok(())

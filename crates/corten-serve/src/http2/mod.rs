@@ -25,7 +25,7 @@ use self::frame::{Code, Fault};
 use self::hpack::Decoder;
 pub(crate) use self::hpack::{field, status};
 pub(crate) use self::request::{Known, Request};
-use crate::http1::{Stream, Wire};
+use crate::http1::{LINGER, Stream, Wire};
 use crate::serve::{Shared, until};
 
 /// What every client begins with.
@@ -88,6 +88,9 @@ struct Connection<'c, 's> {
     leaving: Leaving,
     /// Whether the client begins nothing more.
     farewell: bool,
+    /// How many frames may come that ask for nothing, and since when no more were allowed.
+    idle: u32,
+    since: Instant,
     opened: Instant,
     /// When something came last, and since when an answer to a ping is waited for.
     heard: Instant,
@@ -142,6 +145,8 @@ pub(crate) async fn serve(
         tableless: false,
         leaving: Leaving::No,
         farewell: false,
+        idle: frames::IDLE,
+        since: now,
         opened: now,
         heard: now,
         pinged: None,
@@ -154,7 +159,7 @@ pub(crate) async fn serve(
     // Those who wait for the rest of a body hear that it won't come, all others are let go.
     let Connection { wire, calls, .. } = connection;
     drop(calls);
-    wire.close(lingers).await;
+    wire.close(if lingers { LINGER } else { Duration::ZERO }).await;
 }
 
 /// Reads the preface; whether it came.

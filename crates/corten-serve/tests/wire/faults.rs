@@ -64,6 +64,48 @@ fn limits_name_their_number() {
     connection.send(chunk.as_bytes());
     connection.send(chunk.as_bytes());
     assert!(connection.answer().error(413).contains("1000 bytes"));
+    // A chunk's size is enough.
+    let mut connection = server.connect();
+    connection.send(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n");
+    assert!(connection.answer().error(413).contains("1000 bytes"));
+    healthy(&server);
+}
+
+#[test]
+fn a_client_that_reads_only_once_it_has_sent_all_hears_why_it_is_refused() {
+    let server = Server::start(&["ridge"], &["--max-body", "1000"]);
+    let length = 48 << 20;
+    let mut connection = server.connect();
+    connection.send(format!("POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let piece = vec![b' '; 1 << 20];
+    for at in 0..length >> 20 {
+        if at == 24 {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        connection.send(&piece);
+    }
+    let answer = connection.answer();
+    assert_eq!(answer.headers["connection"], "close");
+    assert!(answer.error(413).contains("1000 bytes"));
+    assert!(connection.next().is_none());
+    healthy(&server);
+}
+
+#[test]
+fn a_head_that_says_two_things_is_refused() {
+    let server = Server::start(&["ridge"], &[]);
+    for (fields, wanted) in [
+        ("Content-Type: application/json\r\nContent-Type: text/plain\r\n", "more than one Content-Type"),
+        ("Inference-Header-Content-Length: +2\r\n", "'Inference-Header-Content-Length|+2"),
+        ("Inference-Header-Content-Length: 2\r\nInference-Header-Content-Length: 2\r\n", "one number of bytes"),
+    ] {
+        let mut connection = server.connect();
+        let head = format!("POST /v2/models/ridge/infer HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: 2\r\n\r\n{{}}");
+        connection.send(head.as_bytes());
+        let error = connection.answer().error(400);
+        assert!(wanted.split('|').any(|w| error.contains(w)), "{fields}: {error}");
+    }
     healthy(&server);
 }
 

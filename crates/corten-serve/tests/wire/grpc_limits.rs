@@ -90,6 +90,10 @@ fn keys_open_what_they_are_for() {
     let stats = client.raw(&method("ModelStatistics"), &[("authorization", "Bearer b")], &stats);
     let names: Vec<String> = stats.ok::<m::ModelStatisticsResponse>().model_stats.into_iter().map(|s| s.name).collect();
     assert_eq!(names, ["ridge"]);
+    let index = framed(&m::RepositoryIndexRequest::default());
+    let index = client.raw(&method("RepositoryIndex"), &[("authorization", "Bearer b")], &index);
+    let names: Vec<String> = index.ok::<m::RepositoryIndexResponse>().models.into_iter().map(|m| m.name).collect();
+    assert_eq!(names, ["ridge"]);
     // Whoever watches whether the server lives has no key.
     client.call(&method("ServerLive"), &m::ServerLiveRequest {}).ok::<m::ServerLiveResponse>();
     client.call("/grpc.health.v1.Health/Check", &HealthCheckRequest::default()).ok::<HealthCheckResponse>();

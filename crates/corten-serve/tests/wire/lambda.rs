@@ -126,6 +126,12 @@ fn plain_events_are_answered_as_the_server_answers() {
     let mut named = rows();
     named["model"] = json!("ridge");
     assert_eq!(runtime.ask(&named), wanted);
+    // What Python's json module writes of a missing number is taken here as there.
+    let missing = r#"{"model": "forest", "rows": [{"width": NaN, "height": 1, "count": 2, "city": "NaN"}]}"#;
+    let answer = server.post("/predict/forest", missing);
+    assert_eq!((answer.status, runtime.raw(missing, 30_000).1), (200, answer.json()));
+    named["model"] = json!("ridge@1");
+    assert_eq!(runtime.ask(&named), wanted);
     let described = server.get("/v2/models/forest").json();
     let tensor = |input: &Value| {
         let data = if input["datatype"] == "BYTES" { json!(["a"]) } else { json!([1]) };

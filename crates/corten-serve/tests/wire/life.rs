@@ -1,6 +1,7 @@
 //! Start and stop.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use crate::server::{Server, golden, post};
 
@@ -64,13 +65,48 @@ fn a_start_that_can_not_be_says_why() {
     for (arguments, wanted) in [
         (&[][..], "model is needed"),
         (&[model, "--port", "x"], "--port"),
-        (&[model, "--port", "70000"], "--port"),
+        (&[model, "--port", "70000"], "from 0 to 65535; '70000'"),
+        (&[model, "--grpc-port", "-1"], "--grpc-port must be a number from 0 to 65535"),
+        (&[model, "--max-body", "0"], "--max-body must be at least 1"),
+        (&[model, "--max-rows", "0"], "--max-rows must be at least 1"),
+        (&[model, "--max-active", "0"], "--max-active must be at least 1"),
+        (&[model, "--cors", "example.com"], "'example.com'"),
+        (&[model, "--cors", "https://example.com/"], "without a path"),
         (&[model, "--what"], "--what"),
         (&[model, "--host"], "--host"),
     ] {
         let (code, text) = refused(arguments);
         assert!(code == 2 && text.contains(wanted) && text.lines().count() == 1, "{arguments:?}: {code} {text}");
     }
+}
+
+#[test]
+fn output_that_nobody_takes_is_one_sentence_or_none() {
+    let run = |arguments: &[&str], input: &str, out: Stdio| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_corten-serve"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(out)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("corten-serve starts");
+        child.stdin.take().expect("input").write_all(input.as_bytes()).expect("a key");
+        let done = child.wait_with_output().expect("an end");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    for arguments in [["--help"], ["--hash-key"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        let (code, text) = run(&arguments, "key\n", full.into());
+        assert!(
+            code == Some(1) && text.starts_with("corten-serve: standard output: ") && text.lines().count() == 1,
+            "{text}"
+        );
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(run(&arguments, "key\n", writer.into()), (Some(1), String::new()));
+    }
+    let (code, text) = run(&["--hash-key"], " \n", Stdio::null());
+    assert!(code == Some(1) && text.contains("a key is needed"), "{text}");
 }
 
 #[test]

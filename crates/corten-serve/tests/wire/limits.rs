@@ -134,6 +134,34 @@ fn keys_open_the_models_that_they_are_for() {
     ] {
         assert_eq!(with(&server, path, &headers).status, status, "{path} {headers}");
     }
+    // A key hears of the models that it is for, and of no others.
+    let hears = |name: &str, method: &str, path: &str| {
+        let mut connection = server.connect();
+        connection.send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{}\r\n", key(name)).as_bytes());
+        let answer = connection.answer();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        ["ridge", "forest"].map(|model| answer.text().contains(model))
+    };
+    for (method, path) in
+        [("GET", "/v2/models"), ("GET", "/v2/models/stats"), ("GET", "/openapi.json"), ("POST", "/v2/repository/index")]
+    {
+        assert_eq!(hears("one", method, path), [true, false], "{path}");
+        assert_eq!(hears("all", method, path), [true, true], "{path}");
+    }
+    // The file is read again at a signal; one that can't be used changes nothing.
+    let status = |name: &str| with(&server, "/predict/ridge", &key(name)).status;
+    for (text, allowed, refused) in [
+        (format!("{} infer\n", hash("new")), "new", "one"),
+        ("abc infer\n".into(), "new", "all"),
+        (String::new(), "new", "other"),
+        (format!("{} infer\n", hash("one")), "one", "new"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        server.signal("-HUP");
+        crate::folder::until("the keys", || status(allowed) == 200);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!((status(allowed), status(refused)), (200, 401), "{allowed}");
+    }
     assert_eq!(server.get("/metrics").status, 401);
     assert_eq!((server.get("/healthz").status, server.get("/v2/health/ready").status), (200, 200));
     for (text, wanted) in

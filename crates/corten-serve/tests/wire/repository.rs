@@ -49,8 +49,29 @@ fn models_are_unloaded_and_loaded_by_request() {
     assert_eq!(ready.as_array().unwrap().len(), 1);
     assert_eq!(server.post("/v2/repository/models/ridge/load", "{}").status, 200);
     assert_eq!(server.post("/predict/ridge", ROW).status, 200);
-    assert!(server.post("/v2/repository/models/gone/load", "{}").error(400).contains("gone"));
+    assert!(server.post("/v2/repository/models/gone/load", "{}").error(404).contains("gone"));
     assert!(server.post("/v2/repository/models/gone/unload", "{}").error(404).contains("gone"));
+}
+
+#[test]
+fn a_new_version_of_an_unloaded_model_waits_until_it_is_loaded() {
+    let folder = Folder::new("unloaded");
+    folder.model("m/1/model.corten", "ridge");
+    folder.model("other.corten", "forest");
+    let server = Server::of(&[folder.path()], &["--admin", "--watch", "20"]);
+    assert_eq!(server.post("/v2/repository/models/m/unload", "{}").status, 200);
+    folder.model("m/2/model.corten", "ridge");
+    until("the new version", || index(&server).len() == 3);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(server.post("/predict/m", ROW).status, 503);
+    let lines = index(&server);
+    let of_m: Vec<_> = lines.iter().filter(|l| l["name"] == "m").map(|l| (&l["state"], &l["reason"])).collect();
+    assert!(of_m.iter().all(|(state, reason)| *state == "UNAVAILABLE" && *reason == "unloaded"), "{lines:?}");
+    assert_eq!(server.post("/v2/repository/models/m/load", "{}").status, 200);
+    assert_eq!(server.get("/v2/models/m").json()["versions"], serde_json::json!(["1", "2"]));
+    // From then on, as before.
+    folder.model("m/3/model.corten", "ridge");
+    until("the third version", || server.get("/v2/models/m/versions/3/ready").status == 200);
 }
 
 /// Tells threads to stop when it goes.

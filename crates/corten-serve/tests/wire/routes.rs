@@ -53,6 +53,16 @@ fn an_alias_leads_to_its_version_on_every_road() {
         let answer = server.post(&format!("{path}/infer"), "{\"inputs\": []}");
         assert_eq!((answer.headers["x-model-version"].as_str(), answer.status), ("1", 400), "{}", answer.text());
     }
+    // A number stands where an alias does.
+    for (path, wanted) in [("/predict/m@1", &first), ("/predict/m@2", &second)] {
+        let answer = ask(&server, path, "");
+        assert_eq!((answer.status, answer.text()), (200, wanted.text()), "{path}");
+    }
+    assert_eq!(ask(&server, "/explain/m@1", "").status, 400);
+    let explained = ask(&server, "/explain/m@2", "");
+    assert_eq!((explained.status, explained.text()), (400, ask(&server, "/explain/m@challenger", "").text()));
+    assert_eq!(server.get("/v2/models/m@1/ready").status, 200);
+    assert!(ask(&server, "/predict/m@7", "").error(404).contains("version 7"));
     assert!(ask(&server, "/predict/m@nobody", "").error(404).contains("'nobody'"));
     assert!(server.get("/v2/models/m/versions/nobody").error(404).contains("'nobody'"));
     assert_eq!(server.get("/v2/models/m@champion/versions/1").status, 404);

@@ -117,7 +117,12 @@ impl Server {
 
     /// Asks the server to stop, as a container's manager does.
     pub(crate) fn terminate(&self) {
-        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill");
+        self.signal("-TERM");
+    }
+
+    /// Sends the server a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
         assert!(done.success());
     }
 

@@ -190,3 +190,12 @@ fn a_collector_that_does_not_take_spans_costs_no_answer() {
         assert!(done.status.code() == Some(2) && error.contains(wanted) && error.lines().count() == 1, "{error}");
     }
 }
+
+#[test]
+fn a_log_that_cannot_be_written_costs_no_answer() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let server = Server::telling(&[&golden("ridge")], &["--log"], full.into());
+    for _ in 0..4 {
+        assert_eq!(server.get("/healthz").text(), "ok");
+    }
+}
