@@ -63,6 +63,14 @@ fn what_does_not_fit_is_refused_by_name() {
     }
 }
 
+#[test]
+fn lists_are_passed_over_up_to_the_depth_that_is_told() {
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(Scanner::new(nested(32).as_bytes()).skip().is_ok());
+    let error = Scanner::new(nested(33).as_bytes()).skip().unwrap_err().to_string();
+    assert!(error.contains("nested more than 32 deep"), "{error}");
+}
+
 /// Whether the scanner and `serde_json`, which no one here wrote, agree that these bytes are JSON.
 fn agree(bytes: &[u8]) -> bool {
     let mut scanner = Scanner::new(bytes);

@@ -190,10 +190,10 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_within(&mut self, depth: usize) -> Result<()> {
-        if depth > MAX_DEPTH {
-            return Err(fault(self.at, format!("nested more than {MAX_DEPTH} deep")));
-        }
         match self.peek() {
+            Some(b'[' | b'{') if depth == MAX_DEPTH => {
+                Err(fault(self.at, format!("nested more than {MAX_DEPTH} deep")))
+            }
             Some(b'"') => self.string(&mut Vec::new()),
             Some(b'[') => {
                 self.at += 1;

@@ -28,6 +28,7 @@ mod sample;
 mod sampled;
 mod sort;
 pub(crate) mod tree;
+mod weights;
 
 pub use embedding::RandomTreesEmbedding;
 pub use isolation::IsolationForest;
