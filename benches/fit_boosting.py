@@ -26,7 +26,7 @@ MODES: dict[str, dict[str, Any]] = {
     "column-wise": {"force_col_wise": True},
     "quantised": {"use_quantized_grad": True},
 }
-MADE = ("made binary", "made numbers", "made 7 classes", "made 1,000 rows", "flights")
+MADE = ("made binary", "made numbers", "made 7 classes", "made 1,000 rows", "made 10,000 rows", "flights")
 
 
 def data(name: str, rows: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -47,7 +47,7 @@ def data(name: str, rows: int) -> tuple[str, np.ndarray, np.ndarray]:
         _, codes = np.unique(target.cast(pl.String).fill_null("").to_numpy(), return_inverse=True)
         return ("binary" if codes.max() == 1 else "multiclass"), x, codes
     rng = np.random.default_rng(7)
-    n = 1_250 if "1,000" in name else rows
+    n = {"made 1,000 rows": 1_250, "made 10,000 rows": 12_500}.get(name, rows)
     x = rng.normal(size=(n, 20)).astype(np.float32)
     x[:, 12:16] = np.floor(np.abs(x[:, 12:16]) * 5)
     z = x[:, 0] * x[:, 1] + np.sin(3 * x[:, 2]) + 0.5 * x[:, 3] * (x[:, 12] > 2) + rng.normal(size=n)

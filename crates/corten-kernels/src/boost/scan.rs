@@ -162,7 +162,7 @@ mod x86 {
         let mut place = _mm512_set1_epi64(-1);
         let mut lefts = _mm512_setzero_si512();
         let mut carry = _mm512_set1_epi64(before);
-        let mut found: __mmask8 = 0;
+        let mut beaten: __mmask8 = 0;
         let mut at = 0;
         while at < n {
             let here = u16::MAX >> 16usize.saturating_sub(n - at);
@@ -201,7 +201,7 @@ mod x86 {
                     for (i, (sum, under)) in both.into_iter().enumerate() {
                         let score = _mm512_div_pd(sum, under);
                         let better = _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(fits[i], score, best);
-                        found |= better;
+                        beaten |= better;
                         best = _mm512_mask_mov_pd(best, better, score);
                         let bins = _mm512_add_epi64(
                             _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
@@ -216,7 +216,7 @@ mod x86 {
             }
             at += 16;
         }
-        if found == 0 {
+        if beaten == 0 {
             return None;
         }
         let (mut scores, mut orders, mut sums) = ([0.0f64; 8], [0i64; 8], [0i64; 8]);

@@ -2,6 +2,7 @@
 
 use corten_core::random::Stream;
 use corten_core::{CancelToken, Column, Data, Table as Rows};
+use corten_kernels::lanes::Plain;
 
 use super::*;
 use crate::forest::counts::Counts;
@@ -161,4 +162,50 @@ fn sums_are_those_of_single_rows() {
         let (score, count) = target.score(lanes::Plain, &codes, Side { last: 9, shift: 0 });
         assert_eq!((score, count as u32), (plain(Gini, &left, &all), left.iter().sum()));
     }
+}
+
+/// Cuts of several columns have the scores of single ones to the last bit, where they must.
+fn scores_agree<T: Target>(mut target: T, rows: &[u32], records: &[[u32; 8]]) {
+    let (lasts, shifts) = ([0, 1, 2, 3, 4, 5, 6, 3], [0, 0, 0, 0, 0, 0, 0, 7u32.wrapping_neg()]);
+    let side = |at: usize| Side { last: lasts[at], shift: shifts[at] };
+    if T::PICKS {
+        target.enter(0, rows.len());
+        let found = target.score_columns(rows, records, &lasts, &shifts);
+        for at in 0..8 {
+            let mut codes = vec![[0; SET]; rows.len().div_ceil(SET)];
+            let own = rows.iter().map(|&row| records[row as usize][at]);
+            codes.as_flattened_mut().iter_mut().zip(own).for_each(|(code, own)| *code = own);
+            let (score, left) = target.score(Plain, &codes, side(at));
+            assert_eq!((found.0[at].to_bits(), found.1[at] as usize), (score.to_bits(), left), "column {at}");
+        }
+    } else {
+        target.few_load(0, rows.len());
+        let few: [[u32; 8]; SET] = std::array::from_fn(|at| records[rows[at] as usize]);
+        for set in [u16::MAX, 0x7ffe, 0b1010_0110_1101_0011] {
+            target.few_enter(set);
+            let found = target.few_columns(set, &few, &lasts, &shifts);
+            for at in 0..8 {
+                let codes = std::array::from_fn(|row| few[row][at]);
+                let left = side(at).of(Plain, &codes) & set;
+                let score = target.few_score(left);
+                assert_eq!((found.0[at].to_bits(), found.1[at]), (score.to_bits(), left.count_ones()), "column {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_side_by_side_have_the_scores_of_single_ones() {
+    let mut stream = Stream::new(5, 0);
+    let records: Vec<[u32; 8]> = (0..100).map(|_| std::array::from_fn(|_| stream.below(8) as u32)).collect();
+    let classes: Vec<u32> = (0..100).map(|_| stream.below(5) as u32).collect();
+    let rows = classes::sorted(&classes, 5);
+    scores_agree(Classes::new(Gini, 5, &classes, &rows), &rows, &records);
+    scores_agree(Classes::new(Entropy::up_to(100), 5, &classes, &rows), &rows, &records);
+    // Sums of these depend on their order.
+    let numbers: Vec<f64> = (0..100).map(|_| (stream.uniform() - 0.5) / 3.0).collect();
+    let weights: Vec<f64> = (0..100).map(|_| stream.uniform() + 0.1).collect();
+    let rows: Vec<u32> = (0..SET as u32).map(|at| 7 * at % 100).collect();
+    scores_agree(Means::<false>::new(&numbers, 0.25, None, &rows), &rows, &records);
+    scores_agree(Means::<true>::new(&numbers, 0.25, Some(&weights), &rows), &rows, &records);
 }
