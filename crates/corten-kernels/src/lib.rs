@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod aligned;
 #[cfg(feature = "std")]
 pub mod boost;
+pub mod cache;
 pub mod cpu;
 #[cfg(feature = "dense")]
 pub mod dense;

@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use corten_core::{Error, Result};
+use corten_kernels::cache;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
@@ -402,7 +403,17 @@ async fn encrypted(
 
 /// What goes on for as long as a connection does. In a place of its own, a connection has room for what it speaks and for
 /// nothing else that it might have.
-type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
+struct Talk(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Future for Talk {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Where there are many connections its memory lies cold, and is read here and there, one place after the other.
+        cache::fetch_value(&*self.0);
+        self.0.as_mut().poll(context)
+    }
+}
 
 /// Answers a connection in what its port speaks.
 fn speak<S>(stream: S, protocol: Protocol, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Talk
@@ -410,13 +421,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match protocol {
-        Protocol::Http => Box::pin(connection(stream, shared, stopped)),
-        Protocol::Grpc => Box::pin(async move {
+        Protocol::Http => Talk(Box::pin(connection(stream, shared, stopped))),
+        Protocol::Grpc => Talk(Box::pin(async move {
             let (mut stream, mut stopped) = (stream, stopped);
             let open = Counted::new(&shared);
             let full = open.is_none();
             http2(&mut stream, Vec::new(), &shared, full, &mut stopped).await;
-        }),
+        })),
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::vec;
 
 use super::partition::Rows;
 use super::{BLOCK, TILE, WIDTH};
+use crate::cache;
 use crate::pages::Pages;
 
 /// The bins of up to [`TILE`] columns, row after row.
@@ -120,14 +121,7 @@ const AHEAD: usize = 24;
 
 #[inline(always)]
 fn fetch<T>(of: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "a hint has no safe form")]
-    // SAFETY: prefetching reads nothing; any address is allowed.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(of.as_ptr().wrapping_add(at).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (of, at);
+    cache::fetch(of.as_ptr().wrapping_add(at));
 }
 
 #[inline(always)]

@@ -287,7 +287,7 @@ impl Lanes {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::super::walk::soon;
+    use crate::cache::fetch;
     use super::{BYTES, Forest, LANES, LEAF, LaneScratch, Lanes, Vec};
 
     /// Bytes that start on a line.
@@ -397,7 +397,7 @@ mod x86 {
                     let first = _mm512_permutexvar_epi8(_mm512_set1_epi8(lane as i8), to);
                     let node = _mm_cvtsi128_si32(_mm512_castsi512_si128(first)) as usize & (LANES - 1);
                     let exit = (vector * LANES + node) * 2 + (right >> node & 1) as usize;
-                    soon(self.exits.as_ptr().wrapping_add(exit));
+                    fetch(self.exits.as_ptr().wrapping_add(exit));
                     *at = exit as u32;
                 }
                 let mut left = 0;
@@ -412,7 +412,7 @@ mod x86 {
                 }
                 for &(_, place) in &work[..left] {
                     let vector = self.vectors.as_ptr().wrapping_add(place as usize / LANES * BYTES);
-                    (0..3).for_each(|line| soon(vector.wrapping_add(line * LANES)));
+                    (0..3).for_each(|line| fetch(vector.wrapping_add(line * LANES)));
                 }
                 work.truncate(left);
             }

@@ -4,6 +4,7 @@
 //! and compares overlap.
 
 use super::{CATEGORY, Forest, Node};
+use crate::cache::fetch;
 
 /// Trees of one row in step.
 const TREES: usize = 16;
@@ -13,19 +14,6 @@ const ROWS: usize = 256;
 const STRIDE: usize = 2;
 /// Steps of each row of a block before the first look.
 const SURE: usize = 3;
-
-/// Asks for memory that is read soon.
-#[inline(always)]
-pub(super) fn soon<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "an instruction without a wrapper")]
-    // SAFETY: SSE is part of the target; a prefetch reads nothing.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
 
 impl Forest {
     /// One step down; a leaf leads to itself.
@@ -129,7 +117,7 @@ impl Forest {
             // numbers in the list are below their count.
             unsafe {
                 let next = self.step::<CATEGORIES>(at, codes.get_unchecked(first..first + width));
-                soon(self.parts.nodes.as_ptr().add(next as usize));
+                fetch(self.parts.nodes.as_ptr().add(next as usize));
                 next
             }
         };
