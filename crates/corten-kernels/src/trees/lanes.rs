@@ -287,8 +287,8 @@ impl Lanes {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use crate::cache::fetch;
     use super::{BYTES, Forest, LANES, LEAF, LaneScratch, Lanes, Vec};
+    use crate::cache::fetch;
 
     /// Bytes that start on a line.
     #[repr(C, align(64))]
