@@ -23,7 +23,7 @@ MAY_USE: dict[str, set[str]] = {
     "corten-trees": INFERENCE,
     # Tables only with its feature `arrow`, which is off by default: HOMES keeps Arrow out of the small runner.
     "corten-run": {"corten-core", "corten-data", "corten-model"},
-    "corten-serve": {"corten-core", "corten-data", "corten-model"},
+    "corten-serve": INFERENCE | {"corten-data"},
     "corten-python": INFERENCE | {"corten-data", "corten-learn", "corten-trees", "corten-unified"},
     # No code: what it reaches, whoever is built has anyway.
     "corten-unified": {"corten-kernels", "corten-model"},
