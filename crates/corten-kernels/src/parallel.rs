@@ -1,5 +1,7 @@
 //! Blocks of rows over threads, with results that don't show how many threads there were.
 
+mod crew;
+
 use alloc::vec::Vec;
 use core::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -40,6 +42,16 @@ pub fn map_blocks<T: Send>(
     match pool {
         Some(pool) => pool.install(|| (0..count).into_par_iter().map(|i| f(i, range(i))).collect()),
         None => (0..count).map(|i| f(i, range(i))).collect(),
+    }
+}
+
+/// The results of `f` of 0 to `count`, in this order, by the calling thread and by as many others as have come by then.
+/// For work of less than some milliseconds; `f` may not count on a pool that it runs in.
+pub fn map_together<T: Send>(threads: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let pool = if count > 1 { pool::of(threads) } else { None };
+    match pool {
+        Some(pool) => crew::map(&pool, threads - 1, count, f),
+        None => (0..count).map(f).collect(),
     }
 }
 
@@ -209,6 +221,45 @@ mod tests {
         let work = |i: usize| assert!(i != 50);
         let run = || in_order(2, 0..1_000_000, work, |()| Ok::<(), ()>(()));
         assert!(std::panic::catch_unwind(run).is_err());
+    }
+
+    #[test]
+    fn what_is_done_together_comes_in_order_whoever_came() {
+        for threads in [1, 2, 5] {
+            for count in [0, 1, 2, 40] {
+                for _ in 0..200 {
+                    assert_eq!(map_together(threads, count, |i| i * i), (0..count).map(|i| i * i).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn others_take_part_and_may_share_work_of_their_own() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (caller, other) = (std::thread::current().id(), AtomicBool::new(false));
+        let work = |_| {
+            if std::thread::current().id() != caller {
+                other.store(true, Ordering::Relaxed);
+            } else if !other.load(Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            map_together(3, 4, |i| i + 1)
+        };
+        assert!(map_together(3, 2000, work).iter().all(|own| *own == [1, 2, 3, 4]));
+        assert!(other.into_inner());
+    }
+
+    #[test]
+    fn a_panic_of_whoever_takes_part_reaches_the_caller() {
+        let caller = std::thread::current().id();
+        for of_caller in [true, false] {
+            let work = |_| {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                assert_ne!(std::thread::current().id() == caller, of_caller);
+            };
+            assert!(std::panic::catch_unwind(|| map_together(2, 100, work)).is_err());
+        }
     }
 
     #[test]

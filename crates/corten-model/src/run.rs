@@ -21,6 +21,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// The same where an operator takes a while before the first row of each block.
 const LONG_BLOCK: usize = 1 << 14;
 const LONG_BLOCK_BYTES: usize = 1 << 23;
+/// Rows of a long block that threads cut to share them better.
+const SHARE: usize = 1 << 12;
 /// Rows that long blocks are a multiple of: operators take as many at a time.
 const WHOLE: usize = 64;
 
@@ -151,9 +153,10 @@ impl Model {
         // All are asked: what is coded when it is first needed is so here, before threads of a pool wait for one another.
         let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks()).max();
         let block = if long == Some(true) {
-            // As many blocks as make all threads end at the same time.
+            // As many blocks as make all threads end at the same time, also where one of them is kept from its core for a while.
             let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
-            let blocks = rows.div_ceil(most).max(1).next_multiple_of(threads.max(1));
+            let shares = if threads > 1 { (rows / SHARE).min(3 * threads) } else { 1 };
+            let blocks = rows.div_ceil(most).max(shares).max(1).next_multiple_of(threads.max(1));
             rows.div_ceil(blocks).next_multiple_of(WHOLE).clamp(short, most.max(short))
         } else {
             short
@@ -236,7 +239,7 @@ fn each<T: Sync, R: Send>(items: &[T], threads: usize, f: impl Fn(&T) -> Result<
     if threads <= 1 || items.len() <= 1 {
         return items.iter().map(f).collect();
     }
-    corten_kernels::parallel::map_blocks(threads, items.len(), 1, |at, _| f(&items[at])).into_iter().collect()
+    corten_kernels::parallel::map_together(threads, items.len(), |at| f(&items[at])).into_iter().collect()
 }
 
 #[cfg(not(feature = "parallel"))]
