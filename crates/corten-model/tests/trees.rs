@@ -37,6 +37,8 @@ struct Shape {
     strict: bool,
     narrow: bool,
     average: bool,
+    /// Whether leaves have few values in common.
+    few: bool,
 }
 
 const PLAIN: Shape = Shape {
@@ -51,6 +53,7 @@ const PLAIN: Shape = Shape {
     strict: false,
     narrow: false,
     average: false,
+    few: false,
 };
 
 fn threshold(random: &mut Stream) -> f64 {
@@ -93,7 +96,8 @@ fn tree(shape: &Shape, index: usize, random: &mut Stream) -> Tree {
     let width = if shape.vectors { shape.outputs as usize } else { 1 };
     for at in open {
         out.nodes[at] = TreeNode::Leaf { value: out.values.len() as u32 };
-        out.values.extend((0..width).map(|_| random.uniform() - 0.5));
+        let value = |_| if shape.few { 0.3 * random.below(3) as f64 } else { random.uniform() - 0.5 };
+        out.values.extend((0..width).map(value));
         if shape.linear && random.below(2) == 0 {
             let terms = (0..random.below(3) as u32).map(|f| (f, random.uniform() - 0.5)).collect();
             out.models.push(LeafModel { node: at as u32, intercept: random.uniform(), terms });
@@ -285,6 +289,22 @@ fn large_trees_many_thresholds_and_many_features_have_the_bits_of_a_plain_walk()
         Shape { inner: 900, trees: 7, features: 90, ..PLAIN },
         Shape { inner: 900, trees: 30, features: 30, ..PLAIN },
         Shape { inner: 6000, trees: 4, features: 3, ..PLAIN },
+    ];
+    for (seed, shape) in shapes.into_iter().enumerate() {
+        check(shape, 200, seed as u64);
+    }
+}
+
+#[test]
+fn leaves_that_have_few_values_in_common_have_the_bits_of_a_plain_walk() {
+    let shapes = [
+        Shape { inner: 900, trees: 12, few: true, ..PLAIN },
+        Shape { inner: 900, trees: 12, outputs: 3, vectors: true, few: true, ..PLAIN },
+        // Built on all cores.
+        Shape { inner: 8000, trees: 30, few: true, ..PLAIN },
+        Shape { inner: 8000, trees: 30, outputs: 3, few: true, ..PLAIN },
+        Shape { inner: 8000, trees: 30, outputs: 3, vectors: true, average: true, few: true, ..PLAIN },
+        Shape { inner: 8000, trees: 30, outputs: 2, vectors: true, categories: true, ..PLAIN },
     ];
     for (seed, shape) in shapes.into_iter().enumerate() {
         check(shape, 200, seed as u64);

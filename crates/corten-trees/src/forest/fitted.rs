@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use corten_core::Result;
+use corten_kernels::parallel;
 use corten_model::estimator::{Attribute, Fitted};
 use corten_model::ops::{CheckFinite, Decide, DecideKind, Trees, TreesSpec};
 use corten_model::{Builder, Labels, Method, Output, Slot};
@@ -149,7 +150,7 @@ impl Fitted for Grove {
         let trees = Arc::clone(&self.trees);
         let trees = Trees::later(features, outputs, nodes, move || TreesSpec {
             average: true,
-            trees: trees.iter().map(GrownTree::lowered).collect(),
+            trees: parallel::map_together(parallel::threads(None), trees.len(), |at| trees[at].lowered()),
             ..TreesSpec::new(features, outputs)
         })?;
         let answers = builder.add(trees, &checked)?;

@@ -1,24 +1,23 @@
 //! From trees over raw values to trees over codes.
 //!
-//! Each feature's thresholds are sorted once, together with the nodes that they belong to, so a node's rank falls out of
-//! the sort. Trees are then written side by side, in parallel: siblings together, and four pairs of siblings that are
-//! likely to be visited together in each cache line.
+//! Once thresholds have codes ([`super::code`]), trees are written side by side, in parallel: siblings together, and four
+//! pairs of siblings that are likely to be visited together in each cache line.
 
 use alloc::borrow::Cow;
-use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use corten_core::Result;
 use corten_kernels::aligned::Aligned;
-use corten_kernels::sort;
-use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS, NEVER, Node, Parts, VECTOR};
+use corten_kernels::cache;
+use corten_kernels::trees::{CATEGORY, NEVER, Node, Parts, VECTOR};
 
+use super::code::{Coded, code, compared};
 use super::cover::Cover;
 use super::linear::LinearLeaves;
+use super::share::share_leaves;
 use super::spec::{LeafModel, Tree, TreeNode, TreesSpec};
-use super::{CodeColumn, ColumnRule, Inner, Precision, Rules, Trees, bad, coder};
+use super::{Inner, Precision, Rules, Trees, bad, coder};
 
 /// Nodes from which a build uses all cores.
 const PARALLEL: usize = 1 << 16;
@@ -27,37 +26,27 @@ const LARGE: usize = 1024;
 /// Nodes of a cache line.
 const LINE: usize = 8;
 
-/// Calls `f` for each item, on all cores where `parallel`.
-fn each<T: Send, R: Send>(parallel: bool, items: Vec<T>, f: impl Fn(T) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
+/// The results of `f` of each item, on all cores where `parallel`.
+///
+/// # Errors
+/// One that `f` gives.
+pub(super) fn each<T: Send, R: Send>(
+    parallel: bool,
+    items: Vec<T>,
+    f: impl Fn(T) -> Result<R> + Sync + Send,
+) -> Result<Vec<R>> {
     #[cfg(feature = "parallel")]
     if parallel {
-        use rayon::prelude::*;
-        let threads = corten_kernels::parallel::threads(None);
-        return corten_kernels::parallel::with_threads(threads, || items.into_par_iter().map(f).collect());
+        use std::sync::{Mutex, PoisonError};
+        let items: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+        // The calling thread may be one of a pool whose others wait for what is built here: it waits for none of them.
+        let done = corten_kernels::parallel::map_together(corten_kernels::parallel::threads(None), items.len(), |at| {
+            items[at].lock().unwrap_or_else(PoisonError::into_inner).take().map(&f)
+        });
+        return done.into_iter().flatten().collect();
     }
     let _ = parallel;
     items.into_iter().map(f).collect()
-}
-
-/// Whether this is a thread of a pool: one that waits there for others of the pool may be handed what waits for it.
-fn is_inside() -> bool {
-    #[cfg(feature = "parallel")]
-    return rayon::current_thread_index().is_some();
-    #[cfg(not(feature = "parallel"))]
-    false
-}
-
-/// A number node in terms of `<=`: feature, threshold, rule, and whether its children change places.
-fn compared(node: &TreeNode, strict: bool) -> Option<(u32, f64, ColumnRule, bool)> {
-    let &TreeNode::Number { feature, threshold, missing_left, zero_missing, .. } = node else { return None };
-    if !strict {
-        return Some((feature, threshold, ColumnRule::number(missing_left, zero_missing), false));
-    }
-    if threshold == f64::NEG_INFINITY {
-        // Nothing is below it: all go right, as all are at most infinity and go left.
-        return Some((feature, f64::INFINITY, ColumnRule::number(!missing_left, zero_missing), true));
-    }
-    Some((feature, threshold.next_down(), ColumnRule::number(missing_left, zero_missing), false))
 }
 
 /// The numbers of nodes below each node and itself.
@@ -104,129 +93,13 @@ fn reachable(tree: &Tree) -> Result<Tree> {
     Ok(out)
 }
 
-/// The code columns of an ensemble, and what its nodes compare with.
-struct Coded {
-    columns: Vec<CodeColumn>,
-    thresholds: Vec<f64>,
-    /// First column of each feature's numbers, number of rules and which they are.
-    numbers: Vec<(u32, Vec<ColumnRule>)>,
-    /// Column and levels of each feature's categories.
-    categories: Vec<Option<(u32, u32)>>,
-    /// Rank of each number node's threshold, over all trees.
-    ranks: Vec<AtomicU32>,
-}
-
-/// Sorts the thresholds.
-fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], starts: &[usize], parallel: bool) -> Result<Coded> {
-    let features = spec.features as usize;
-    let total = starts[trees.len()];
-    let mut counts = vec![0usize; features + 1];
-    let mut rules = vec![0u8; features];
-    let mut categories: Vec<Option<(u32, u32)>> = vec![None; features];
-    for node in trees.iter().flat_map(|t| &t.nodes) {
-        match node {
-            TreeNode::Category { feature, levels, .. } => {
-                if *levels as usize > MAX_THRESHOLDS - 2 {
-                    return Err(bad(&format!("{levels} categories; at most {} are possible", MAX_THRESHOLDS - 2)));
-                }
-                let known = categories
-                    .get_mut(*feature as usize)
-                    .ok_or_else(|| bad("a node reads a feature that isn't there"))?;
-                if known.is_some_and(|k| k.1 != *levels) {
-                    return Err(bad("two nodes of a feature disagree on its categories"));
-                }
-                *known = Some((0, *levels));
-            }
-            TreeNode::Leaf { .. } => {}
-            TreeNode::Number { .. } => {
-                if let Some((feature, threshold, rule, _)) = compared(node, spec.strict) {
-                    if threshold.is_nan() {
-                        return Err(bad("a threshold is NaN"));
-                    }
-                    *counts
-                        .get_mut(feature as usize + 1)
-                        .ok_or_else(|| bad("a node reads a feature that isn't there"))? += 1;
-                    rules[feature as usize] |= 1 << rule as u8;
-                }
-            }
-        }
-    }
-    for f in 0..features {
-        counts[f + 1] += counts[f];
-    }
-    let mut pairs = vec![(0u64, 0u32); counts[features]];
-    let mut next = counts.clone();
-    for (tree, &start) in trees.iter().zip(starts) {
-        for (at, node) in tree.nodes.iter().enumerate() {
-            if let Some((feature, threshold, ..)) = compared(node, spec.strict) {
-                let place = &mut next[feature as usize];
-                // Adding 0 turns -0 into 0, which compares the same and sorts once.
-                pairs[*place] = (sort::ordered(threshold + 0.0), (start + at) as u32);
-                *place += 1;
-            }
-        }
-    }
-    let ranks: Vec<AtomicU32> = (0..total).map(|_| AtomicU32::new(0)).collect();
-    let mut rest = &mut pairs[..];
-    let mut slices = Vec::new();
-    for f in 0..features {
-        let (one, after) = rest.split_at_mut(counts[f + 1] - counts[f]);
-        slices.push(one);
-        rest = after;
-    }
-    let values = each(parallel, slices, |pairs: &mut [(u64, u32)]| {
-        pairs.sort_unstable_by_key(|p| p.0);
-        let mut values = Vec::new();
-        let mut last = None;
-        for &(key, node) in &*pairs {
-            if last != Some(key) {
-                values.push(sort::unordered(key));
-                last = Some(key);
-            }
-            ranks[node as usize].store(values.len() as u32 - 1, Ordering::Relaxed);
-        }
-        Ok(values)
-    })?;
-    let (mut columns, mut thresholds, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-    for (feature, values) in values.iter().enumerate() {
-        let all = [ColumnRule::MissingLeft, ColumnRule::MissingRight, ColumnRule::ZeroLeft, ColumnRule::ZeroRight];
-        let used: Vec<ColumnRule> = all.into_iter().filter(|&r| rules[feature] >> r as u8 & 1 == 1).collect();
-        numbers.push((columns.len() as u32, used.clone()));
-        for chunk in values.chunks(MAX_THRESHOLDS) {
-            let start = u32::try_from(thresholds.len()).map_err(|_| bad("too many thresholds"))?;
-            let end = start.checked_add(chunk.len() as u32).ok_or_else(|| bad("too many thresholds"))?;
-            thresholds.extend_from_slice(chunk);
-            columns.extend(used.iter().map(|&rule| CodeColumn { feature: feature as u32, rule, start, end }));
-        }
-        if let Some((column, levels)) = &mut categories[feature] {
-            *column = columns.len() as u32;
-            let (rule, start) = (ColumnRule::Category, *levels);
-            columns.push(CodeColumn { feature: feature as u32, rule, start, end: start });
-        }
-        if columns.len() >= CATEGORY as usize {
-            return Err(bad("too many code columns"));
-        }
-    }
-    Ok(Coded { columns, thresholds, numbers, categories, ranks })
-}
-
-impl Coded {
-    /// Column and threshold of a number node.
-    fn compare(&self, feature: u32, rule: ColumnRule, at: usize) -> (u16, u16) {
-        let rank = self.ranks[at].load(Ordering::Relaxed) as usize;
-        let (first, rules) = &self.numbers[feature as usize];
-        let rule = rules.iter().position(|r| *r == rule).unwrap_or(0);
-        let column = *first as usize + rank / MAX_THRESHOLDS * rules.len() + rule;
-        (column as u16, (rank % MAX_THRESHOLDS) as u16)
-    }
-}
-
 /// Where one tree is written.
 struct Place<'a> {
     tree: &'a Tree,
     sizes: Vec<u32>,
-    /// Its first node over all trees: as given, and as written.
+    /// Which it is.
     given: usize,
+    /// Its first node over all trees.
     start: usize,
     /// Its first leaf value and first word of bits.
     leaf: usize,
@@ -260,7 +133,7 @@ impl Place<'_> {
                 let (mut children, node) = match node {
                     TreeNode::Number { left: l, right: r, .. } => {
                         let Some((feature, _, rule, swapped)) = compared(&node, spec.strict) else { continue };
-                        let (column, threshold) = coded.compare(feature, rule, self.given + source as usize);
+                        let (column, threshold) = coded.compare(feature, rule, self.given, source);
                         (if swapped { [r, l] } else { [l, r] }, Node { left, column, threshold })
                     }
                     TreeNode::Category { feature, left: l, right: r, .. } => {
@@ -306,7 +179,14 @@ impl Place<'_> {
         if let Some(&cover) = self.tree.cover.get(source as usize) {
             self.cover[at] = cover;
         }
-        let TreeNode::Leaf { value } = self.tree.nodes[source as usize] else {
+        let node = self.tree.nodes[source as usize];
+        if let TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } = node {
+            // They arrive soon, and lie anywhere.
+            for child in [left, right] {
+                cache::fetch(self.tree.nodes.as_ptr().wrapping_add(child as usize));
+            }
+        }
+        let TreeNode::Leaf { value } = node else {
             frontier.push((source, at));
             return Ok(());
         };
@@ -352,7 +232,7 @@ impl Place<'_> {
 }
 
 /// Takes `count` values off the front.
-fn take<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+pub(super) fn take<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     let (one, after) = core::mem::take(rest).split_at_mut(count);
     *rest = after;
     one
@@ -374,7 +254,7 @@ impl Inner {
         if total > u32::MAX as usize / 2 || spec.trees.iter().any(|t| t.nodes.is_empty()) {
             return Err(bad("a tree without nodes, or too many nodes"));
         }
-        let parallel = total >= PARALLEL && !is_inside();
+        let parallel = total >= PARALLEL;
         let checked = each(parallel, spec.trees.iter().collect(), |tree: &Tree| {
             let all = sizes(tree)?;
             if all[0] as usize == tree.nodes.len() {
@@ -390,12 +270,7 @@ impl Inner {
         if trees.iter().any(|t| with_cover && t.cover.len() != t.nodes.len()) {
             return Err(bad("cover must have one number a node in every tree, or in none"));
         }
-        let mut starts = vec![0];
-        starts.extend(trees.iter().scan(0, |sum, t| {
-            *sum += t.nodes.len();
-            Some(*sum)
-        }));
-        let coded = code(&spec, &trees, &starts, parallel)?;
+        let coded = code(&spec, &trees, parallel)?;
         let written = |t: &Tree| if padded { (t.nodes.len() + 1).next_multiple_of(LINE) } else { t.nodes.len() };
         let width = |t: &Tree| if t.output.is_none() { spec.outputs as usize } else { 1 };
         let leaves_of = |t: &Tree| t.nodes.len().div_ceil(2) * width(t);
@@ -429,7 +304,7 @@ impl Inner {
             (&mut parts.leaves[..], &mut parts.bits[..], &mut cover[..]);
         let mut places = Vec::with_capacity(trees.len());
         let (mut start, mut leaf, mut word) = (0, 0, 0);
-        for (((tree, sizes), &given), &words) in trees.iter().zip(sizes).zip(&starts).zip(&words) {
+        for (((given, tree), sizes), &words) in trees.iter().enumerate().zip(sizes).zip(&words) {
             let (count, values) = (written(tree), leaves_of(tree));
             places.push(Place {
                 tree,
@@ -451,7 +326,7 @@ impl Inner {
         let placed = each(parallel, places, |place: Place<'_>| place.write(&coded, &spec, padded))?;
         let linear = linear_leaves(&trees, &placed, parts.leaves.len())?;
         if linear.is_none() {
-            share_leaves(&mut parts);
+            share_leaves(&mut parts, parallel);
         }
         let rules =
             Rules { average: spec.average, input: spec.input, sum: spec.sum, zero_threshold: spec.zero_threshold };
@@ -485,50 +360,4 @@ fn linear_leaves(trees: &[Cow<'_, Tree>], placed: &[Vec<(u32, u32)>], leaves: us
         out.ends.push(u32::try_from(out.features.len()).map_err(|_| bad("too many terms of linear leaves"))?);
     }
     Ok(Some(out))
-}
-
-/// Keeps each value of a leaf once where that makes the leaves much fewer: pure leaves of a deep forest are all alike.
-fn share_leaves(parts: &mut Parts) {
-    const FEW: usize = 4096;
-    let vectors = parts.targets.iter().filter(|t| **t == VECTOR).count();
-    if parts.leaves.len() < FEW || (vectors != 0 && vectors != parts.targets.len()) {
-        return;
-    }
-    let width = if vectors > 0 { parts.outputs as usize } else { 1 };
-    let count = parts.leaves.len() / width;
-    // Open addressing; distinct values stay below half of it.
-    let limit = (count / 8).max(64);
-    let mut table = vec![u32::MAX; (2 * limit).next_power_of_two()];
-    let mask = table.len() - 1;
-    let mut shared: Vec<f64> = Vec::new();
-    let mut to = Vec::with_capacity(count);
-    for (seen, leaf) in parts.leaves.chunks_exact(width).enumerate() {
-        let hash = leaf.iter().fold(0u64, |h, v| corten_core::random::mix(h ^ v.to_bits()));
-        let mut at = hash as usize & mask;
-        let found = loop {
-            let place = table[at];
-            if place == u32::MAX {
-                let place = shared.len() as u32;
-                table[at] = place;
-                shared.extend_from_slice(leaf);
-                break place;
-            }
-            if shared[place as usize..][..width].iter().zip(leaf).all(|(a, b)| a.to_bits() == b.to_bits()) {
-                break place;
-            }
-            at = (at + 1) & mask;
-        };
-        to.push(found);
-        let distinct = shared.len() / width;
-        if distinct >= limit || (seen == FEW / 4 && distinct > FEW / 8) {
-            return;
-        }
-    }
-    let words = parts.nodes.len();
-    for at in 0..words {
-        if parts.node(at).left as usize == at {
-            parts.payload[at] = to[parts.payload[at] as usize / width];
-        }
-    }
-    parts.leaves = shared;
 }

@@ -7,12 +7,14 @@
 //! trees.
 
 mod build;
+mod code;
 mod cover;
 mod game;
 mod lazy;
 mod linear;
 mod restore;
 mod score;
+mod share;
 mod spec;
 mod table;
 
