@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from corten.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, _budget
 from corten.ensemble._budget import seconds
 
 
@@ -37,3 +38,49 @@ def test_a_budget_finds_more_than_the_defaults() -> None:
     assert classes.predict_proba(X).shape == (3000, 3)
     with pytest.raises(ValueError, match="budget"):
         HistGradientBoostingRegressor(budget="1s", warm_start=True).fit(X, y)
+
+
+class Learner:
+    """Fits in a time of its own: trees of 127 leaves learn twice as much a second as others, until noise is all that is left."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = 0.0
+        monkeypatch.setattr(_budget.time, "monotonic", lambda: self.clock)
+
+    def fit(self, params: dict[str, Any], callbacks: list[Any]) -> Any:
+        leaves = params["max_leaf_nodes"]
+        speed = 1.0 if leaves == 127 else 0.5
+        noise = 0.01 / speed + 0.01 * params["learning_rate"]
+        scores, left = [-1.0], params["n_iter_no_change"]
+        for _ in range(params["max_iter"]):
+            self.clock += leaves * 1e-4
+            learnt = speed * params["learning_rate"] * leaves * 3e-4
+            scores.append(min(scores[-1] * (1 - learnt), -noise))
+            left = params["n_iter_no_change"] if scores[-1] > max(scores[:-1]) else left - 1
+            if any(callback(None) for callback in callbacks) or left == 0:
+                break
+        return SimpleNamespace(validation_score_=np.array(scores), params=params)
+
+
+def test_where_the_time_is_short_the_best_size_of_trees_gets_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = Learner(monkeypatch)
+    best, has_time, steps = _budget.search(learner.fit, 10.0)
+    *race, last = steps
+    assert [s["max_leaf_nodes"] for s in race] == [31, 127, 511] and last["max_leaf_nodes"] == 127
+    assert all(s["seconds"] < 0.7 for s in race) and last["seconds"] > 8
+    # No time is left for a fit on all rows, so the step's own model is the last.
+    assert not has_time and best.model.params["max_leaf_nodes"] == 127 and best.score == last["score"]
+    assert 10 <= learner.clock < 10.1 and last["learning_rate"] == 0.1
+    # So few rounds that they must be larger ones.
+    _, _, steps = _budget.search(Learner(monkeypatch).fit, 2.0)
+    assert 0.1 < steps[-1]["learning_rate"] <= 0.3
+
+
+def test_where_there_is_time_other_parameters_are_tried_and_all_rows_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = Learner(monkeypatch)
+    best, has_time, steps = _budget.search(learner.fit, 1000.0)
+    assert has_time and best.ended and len(steps) == 3 + len(_budget.THEN)
+    assert best.params == {"learning_rate": 0.02, "max_leaf_nodes": 127} and best.score == max(
+        s["score"] for s in steps
+    )
+    assert 1000 - learner.clock > _budget.ALL_ROWS * best.seconds

@@ -242,18 +242,25 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         return True
 
     def _fit_budget(self, fit: Callable[[Any, list[Any]], Any], callbacks: Any) -> Self:
-        """Steps on some of the rows, judged by the others, and a last fit on all with the best one's parameters; `fit`
-        fits a model with some callbacks."""
+        """Steps on some of the rows, judged by the others, and a last fit on all with the best one's parameters where there
+        is time for it; `fit` fits a model with some callbacks."""
         budget, begin = _budget.seconds(self.budget), time.monotonic()  # type: ignore[attr-defined]
 
-        def step(params: dict[str, Any], own: list[Any]) -> Any:
-            return fit(clone(self).set_params(budget=None, early_stopping=True, **params), [*own, *(callbacks or ())])
+        # The same rows are held out of each step, or their scores say nothing of each other.
+        seed = getattr(self, "random_state", None)
+        seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
 
-        chosen, steps = _budget.search(step, budget)
-        # All rows have room for a few more rounds than those that were not held out.
-        chosen["max_iter"] = int(np.ceil(chosen["max_iter"] * 1.1))
-        last = clone(self).set_params(budget=None, early_stopping=False, **chosen)
-        fit(last, [lambda _: time.monotonic() > begin + budget])
+        def step(params: dict[str, Any], own: list[Any]) -> Any:
+            model = clone(self).set_params(budget=None, early_stopping=True, random_state=seed, **params)
+            return fit(model, [*own, *(callbacks or ())])
+
+        best, has_time, steps = _budget.search(step, budget)
+        chosen, last = {**best.params, "max_iter": best.rounds}, best.model
+        if has_time:
+            # All rows have room for a few more rounds than those that were not held out.
+            chosen["max_iter"] = int(np.ceil(best.rounds * 1.1))
+            last = clone(self).set_params(budget=None, early_stopping=False, **chosen)
+            fit(last, [lambda _: time.monotonic() > begin + budget])
         state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
         self.__dict__.update(state)
         self.best_params_, self.budget_steps_ = chosen, steps

@@ -103,9 +103,10 @@ class HistGradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMix
     linear_lambda : float, default=0.0
         L2 penalty on the weights of these models.
     budget : str, float or None, default=None
-        Time for a well-tuned model, as "1min" or a number of seconds: steps of other rates, sizes of trees and penalties
-        are judged on held-out rows until most of it is used, and the best is fitted to all rows. What is tried stands in
-        for `learning_rate`, `max_iter`, `max_leaf_nodes` and others; the model depends on the speed of the machine.
+        Time for a well-tuned model, as "1min" or a number of seconds: sizes of trees race on held-out rows, then steps of
+        other rates and penalties follow where there is time, and the best is fitted to all rows. Where there is none, the
+        best size gets what is left, and a tenth of the rows stays held out. What is tried stands in for `learning_rate`,
+        `max_iter`, `max_leaf_nodes` and others; the model depends on the speed of the machine.
 
     Attributes
     ----------
@@ -379,9 +380,10 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
     linear_lambda : float, default=0.0
         L2 penalty on the weights of these models.
     budget : str, float or None, default=None
-        Time for a well-tuned model, as "1min" or a number of seconds: steps of other rates, sizes of trees and penalties
-        are judged on held-out rows until most of it is used, and the best is fitted to all rows. What is tried stands in
-        for `learning_rate`, `max_iter`, `max_leaf_nodes` and others; the model depends on the speed of the machine.
+        Time for a well-tuned model, as "1min" or a number of seconds: sizes of trees race on held-out rows, then steps of
+        other rates and penalties follow where there is time, and the best is fitted to all rows. Where there is none, the
+        best size gets what is left, and a tenth of the rows stays held out. What is tried stands in for `learning_rate`,
+        `max_iter`, `max_leaf_nodes` and others; the model depends on the speed of the machine.
     huber_delta : float, default=1.0
         Distance from the target beyond which the loss "huber" is linear.
     tweedie_power : float, default=1.5
