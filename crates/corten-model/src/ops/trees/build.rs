@@ -101,6 +101,8 @@ struct Place<'a> {
     given: usize,
     /// Its first node over all trees.
     start: usize,
+    /// Values a node.
+    spread: usize,
     /// Its first leaf value and first word of bits.
     leaf: usize,
     word: usize,
@@ -181,9 +183,12 @@ impl Place<'_> {
         }
         let node = self.tree.nodes[source as usize];
         if let TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } = node {
-            // They arrive soon, and lie anywhere.
-            for child in [left, right] {
-                cache::fetch(self.tree.nodes.as_ptr().wrapping_add(child as usize));
+            // They arrive soon, and lie anywhere. Values of leaves that are spread evenly lie where they are guessed to be.
+            let tree = self.tree;
+            for child in [left as usize, right as usize] {
+                cache::fetch(tree.nodes.as_ptr().wrapping_add(child));
+                cache::fetch(tree.cover.as_ptr().wrapping_add(child));
+                cache::fetch(tree.values.as_ptr().wrapping_add(child * self.spread));
             }
         }
         let TreeNode::Leaf { value } = node else {
@@ -311,6 +316,7 @@ impl Inner {
                 sizes,
                 given,
                 start,
+                spread: tree.values.len() / tree.nodes.len(),
                 leaf,
                 word,
                 nodes: take(&mut node_rest, count),
