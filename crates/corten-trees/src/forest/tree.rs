@@ -112,14 +112,15 @@ impl GrownTree {
 
     /// Length of the longest path.
     pub(crate) fn depth(&self) -> usize {
-        let mut depths = vec![0usize; self.nodes.len()];
+        let (mut depths, mut most) = (vec![0u32; self.nodes.len()], 0);
         for (at, node) in self.nodes.iter().enumerate() {
             if !self.is_leaf(at) {
-                depths[node.left as usize] = depths[at] + 1;
-                depths[node.right as usize] = depths[at] + 1;
+                let below = depths[at] + 1;
+                (depths[node.left as usize], depths[node.right as usize]) = (below, below);
+                most = most.max(below);
             }
         }
-        depths.into_iter().max().unwrap_or(0)
+        most as usize
     }
 
     pub(crate) fn leaves(&self) -> usize {

@@ -84,6 +84,9 @@ impl Case {
         } else {
             self.grown(&Classes { classes }, |row| (codes[row], self.weights[row]), classes, threads)
         };
+        if self.weights.iter().all(|&w| w == 1) {
+            assert!(self.grown(&Ones { classes }, |row| codes[row], classes, threads) == expected, "{classes} classes");
+        }
         assert!(got == expected, "{classes} classes, {} rows", codes.len());
     }
 
