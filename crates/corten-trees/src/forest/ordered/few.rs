@@ -114,8 +114,7 @@ impl<T: Target> Few<T> {
                 let is_end = keys.get(p + 1).is_some_and(|next| next.code() != keys[p].code());
                 let is_gone = p + absent >= keys.len();
                 group.bits[p][lane] = 1 << row | if is_end { END } else { 0 } | if is_gone { GONE } else { 0 };
-                let [a, b] =
-                    if T::ALIKE { [f64::from_bits(alike[row]), 0.0] } else { target.terms(self.items[row]) };
+                let [a, b] = if T::ALIKE { [f64::from_bits(alike[row]), 0.0] } else { target.terms(self.items[row]) };
                 (group.terms[0][p][lane], group.terms[1][p][lane]) = (a, b);
             }
             group.bits[keys.len()..].iter_mut().for_each(|bits| bits[lane] = 0);

@@ -34,7 +34,13 @@ pub(crate) struct Room {
 impl Room {
     /// Adds rows up one after the other and keeps what lies on the left of each cut; gives the number of cuts.
     #[inline(always)]
-    fn scan<const IS_PACKED: bool, K: Key>(&mut self, node: &Node, keys: &[K], classes: &[u32], all: &Range<usize>) -> usize {
+    fn scan<const IS_PACKED: bool, K: Key>(
+        &mut self,
+        node: &Node,
+        keys: &[K],
+        classes: &[u32],
+        all: &Range<usize>,
+    ) -> usize {
         self.state.clear();
         self.state.extend(node.totals.iter().map(|&total| u64::from(total) << u32::BITS | 1));
         // Eights of cuts may end anywhere.

@@ -162,7 +162,15 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let offered = parallel::map_blocks(threads, columns, 1, |column, _| {
             let keys = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
             let mut desk = self.desk();
-            let looks = lanes::run(Scan { growth, keys, desk: &mut desk, column, parts: shared, split, is_left: &self.is_left });
+            let looks = lanes::run(Scan {
+                growth,
+                keys,
+                desk: &mut desk,
+                column,
+                parts: shared,
+                split,
+                is_left: &self.is_left,
+            });
             self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
             looks
         });
