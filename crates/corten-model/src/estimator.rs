@@ -187,6 +187,11 @@ pub trait Fitted: Any + Send + Sync {
     /// The fitted attributes by scikit-learn's names.
     fn attributes(&self) -> Vec<(&'static str, Attribute)>;
 
+    /// The nodes of what is a single tree, by scikit-learn's names of arrays in a list; larger than all attributes.
+    fn nodes(&self) -> Option<Attribute> {
+        None
+    }
+
     /// Appends its operators on top of the columns that it was fitted on.
     ///
     /// # Errors

@@ -247,6 +247,11 @@ impl Fitted {
         Ok(dict)
     }
 
+    /// The arrays of a single tree's nodes.
+    fn nodes<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.inner.nodes().map(|nodes| arrays::attribute(py, &nodes)).transpose()
+    }
+
     /// What Ctrl-C raised, where the fit kept what it had by then.
     #[getter]
     fn signal(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {

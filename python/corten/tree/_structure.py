@@ -179,11 +179,29 @@ class Tree:
         return Bunch(ccp_alphas=np.array(alphas), impurities=np.array(impurities))
 
 
+class _Nodes:
+    """The arrays of a fitted tree before anyone asks for them; pickles and copies hold the arrays."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def arrays(self) -> list[np.ndarray]:
+        """The arrays, in the order of :class:`Tree`'s attributes."""
+        return self._handle.nodes()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (self.arrays(),)
+
+
 class TreeMixin(Explains):
     """What a single tree shows of its nodes."""
 
     _nodes: Any
     n_features_in_: int
+
+    def _take(self, handle: Any) -> None:
+        super()._take(handle)  # type: ignore[misc]
+        self._nodes = _Nodes(handle)
 
     def _takes_sparse(self) -> bool:
         return True
@@ -203,7 +221,10 @@ class TreeMixin(Explains):
         """
         if "_nodes" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'tree_' before fit")
-        return Tree(self._nodes, self.n_features_in_)
+        nodes = self._nodes
+        if isinstance(nodes, _Nodes):
+            self._nodes = nodes = nodes.arrays()
+        return Tree(nodes, self.n_features_in_)
 
     def _fitted_tree(self) -> Tree:
         if "_nodes" not in self.__dict__:

@@ -38,8 +38,8 @@ impl<C: Code> Blocks<C> {
         let Some(size) = (first..SIZES.len()).rev().find(|&size| bytes <= SIZES[size]) else { return };
         let mut codes = self.spare.pop().unwrap_or_default();
         codes.clear();
-        let from = self.blocks.last().map_or(&table.by_row, |block| &block.codes);
-        if size_of_val(&from[..]) > SIZES[size] {
+        let from = self.blocks.last().map_or(table.by_row(), |block| &block.codes);
+        if size_of_val(from) > SIZES[size] {
             for (row, at) in rows.iter_mut().zip(0u32..) {
                 codes.extend_from_slice(&from[*row as usize * stride..][..stride]);
                 *row = at;
@@ -52,7 +52,7 @@ impl<C: Code> Blocks<C> {
 
     /// Records of the rows at hand, one after the other.
     pub(crate) fn records<'a>(&'a self, table: &'a Table<C>) -> &'a [C] {
-        self.blocks.last().map_or(&table.by_row, |block| &block.codes)
+        self.blocks.last().map_or_else(|| table.by_row(), |block| &block.codes)
     }
 
     /// Where codes of a column lie for so many of the rows at hand: that of row `r` stands at `r` times a stride.

@@ -294,6 +294,9 @@ impl Plan<'_> {
     fn trees<C: Code>(&self, table: &Table<C>, first: usize, threads: usize) -> Result<Grown> {
         let total = self.forest.trees - first;
         let orders = self.orders(table, threads);
+        if orders.is_none() {
+            table.prepare(threads);
+        }
         // Threads grow trees, or where those are fewer, a tree.
         let within = if total < threads { threads } else { 1 };
         let done = AtomicUsize::new(0);
@@ -436,6 +439,9 @@ impl Plan<'_> {
                     let items: Vec<u64> =
                         rows.iter().map(item).map(|(class, w)| ordered::Two::item(class, w)).collect();
                     soil.grow(&ordered::Two, &items)
+                } else if whole.iter().all(|&w| w <= 1) {
+                    let items: Vec<u32> = rows.iter().map(|&row| codes[row as usize]).collect();
+                    soil.grow(&ordered::Ones { classes: labels.len() }, &items)
                 } else {
                     let items: Vec<(u32, u32)> = rows.iter().map(item).collect();
                     soil.grow(&ordered::Classes { classes: labels.len() }, &items)

@@ -130,7 +130,6 @@ impl Fitted for Grove {
         }
         if self.single {
             out.push(("max_features_", Attribute::Int(self.max_features as i64)));
-            out.push(("_nodes", self.tree()));
         }
         if let Some(oob) = &self.oob {
             let rows = oob.answers.len() / oob.width;
@@ -140,6 +139,10 @@ impl Fitted for Grove {
             out.push(("oob_score_", Attribute::Float(oob.score)));
         }
         out
+    }
+
+    fn nodes(&self) -> Option<Attribute> {
+        self.single.then(|| self.tree())
     }
 
     fn lower(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Output>> {

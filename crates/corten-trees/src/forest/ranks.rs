@@ -1,6 +1,9 @@
 //! Columns as ranks: the place of each value among the distinct values of its column. Or, where cuts are drawn, as
 //! integers of the same order as 32-bit floats.
 
+use std::ops::Range;
+use std::sync::OnceLock;
+
 use corten_core::{Column, Data, Result};
 use corten_kernels::lanes::Lanes;
 use corten_kernels::parallel;
@@ -223,47 +226,68 @@ impl<C: Code> Block<C> {
 /// a row side by side.
 pub(crate) struct Table<C> {
     pub(crate) columns: Vec<Ranked<C>>,
-    /// `stride` codes a row, those behind the last column 0.
-    pub(crate) by_row: Vec<C>,
+    /// `stride` codes a row, those behind the last column 0; made when they are asked for.
+    by_row: OnceLock<Vec<C>>,
     pub(crate) stride: usize,
 }
 
 impl<C: Code> Table<C> {
-    fn new(ranked: Vec<Ranked<u32>>, rows: usize, threads: usize) -> Self {
+    fn new(ranked: Vec<Ranked<u32>>) -> Self {
         let narrow = |c: Ranked<u32>| Ranked {
             codes: c.codes.into_iter().map(C::new).collect(),
             scale: c.scale,
             missing: c.missing,
         };
         let width = ranked.len();
-        Self::of(ranked.into_iter().map(narrow).collect(), rows, width, threads)
+        Self { columns: ranked.into_iter().map(narrow).collect(), by_row: OnceLock::new(), stride: width }
     }
 
-    /// Puts the codes side by side, so many a row.
-    fn of(columns: Vec<Ranked<C>>, rows: usize, stride: usize, threads: usize) -> Self {
-        let blocks = parallel::map_blocks(threads, rows, BLOCK, |_, range| {
-            let mut block = vec![C::new(0); range.len() * stride];
-            for (at, column) in columns.iter().enumerate() {
-                for (row, code) in column.codes[range.clone()].iter().enumerate() {
-                    block[row * stride + at] = *code;
-                }
+    /// A table whose codes stand side by side, so many a row.
+    fn of(columns: Vec<Ranked<C>>, stride: usize, threads: usize) -> Self {
+        let table = Self { columns, by_row: OnceLock::new(), stride };
+        table.prepare(threads);
+        table
+    }
+
+    /// Puts the codes side by side, where they aren't yet.
+    pub(crate) fn prepare(&self, threads: usize) {
+        if self.by_row.get().is_none() {
+            let rows = self.columns.first().map_or(0, |column| column.codes.len());
+            let blocks = parallel::map_blocks(threads, rows, BLOCK, |_, range| self.records(range));
+            // Whoever was faster made the same.
+            self.by_row.set(blocks.concat()).ok();
+        }
+    }
+
+    /// Codes side by side of some rows.
+    fn records(&self, range: Range<usize>) -> Vec<C> {
+        let mut block = vec![C::new(0); range.len() * self.stride];
+        for (at, column) in self.columns.iter().enumerate() {
+            for (row, code) in column.codes[range.clone()].iter().enumerate() {
+                block[row * self.stride + at] = *code;
             }
-            block
-        });
-        Self { columns, by_row: blocks.concat(), stride }
+        }
+        block
+    }
+
+    /// [`Table::stride`] codes a row.
+    #[inline(always)]
+    pub(crate) fn by_row(&self) -> &[C] {
+        // By one thread, as others may wait for it that this one would have to wait for.
+        self.by_row.get_or_init(|| self.records(0..self.columns.first().map_or(0, |column| column.codes.len())))
     }
 
     /// Where codes of a column lie for so many of the rows: that of row `r` stands at `r` times a stride.
     #[inline(always)]
     pub(crate) fn column(&self, column: usize, rows: usize) -> (&[C], usize) {
         let codes = &self.columns[column].codes;
-        if rows * DENSE >= codes.len() { (codes, 1) } else { (&self.by_row[column..], self.stride) }
+        if rows * DENSE >= codes.len() { (codes, 1) } else { (&self.by_row()[column..], self.stride) }
     }
 
     /// The code of a row in a column.
     #[inline]
     pub(crate) fn code(&self, row: usize, column: usize) -> u32 {
-        self.by_row[row * self.stride + column].get()
+        self.columns[column].codes[row].get()
     }
 
     /// Whether a node of so many rows, of whose columns so many are drawn, and those below it, do better with a block.
@@ -278,7 +302,7 @@ impl<C: Code> Table<C> {
         let (n, width) = (rows.len(), self.columns.len());
         let mut codes = vec![C::new(0); n * width];
         for (at, e) in rows.iter().enumerate() {
-            let row = &self.by_row[e.row as usize * self.stride..][..width];
+            let row = &self.by_row()[e.row as usize * self.stride..][..width];
             row.iter().enumerate().for_each(|(column, code)| codes[column * n + at] = *code);
         }
         Block { codes, rows: n }
@@ -325,11 +349,11 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let values = |scale: &Scale| if let Scale::Values(values) = scale { values.len() } else { u32::LIMIT };
     let most = ranked.iter().map(|c| values(&c.scale) + usize::from(c.missing != NO_MISSING)).max().unwrap_or(0);
     Ok(if most <= u8::LIMIT {
-        Ranks::Byte(Table::new(ranked, rows, threads))
+        Ranks::Byte(Table::new(ranked))
     } else if most <= u16::LIMIT {
-        Ranks::Narrow(Table::new(ranked, rows, threads))
+        Ranks::Narrow(Table::new(ranked))
     } else {
-        Ranks::Wide(Table::new(ranked, rows, threads))
+        Ranks::Wide(Table::new(ranked))
     })
 }
 
@@ -376,7 +400,7 @@ pub(crate) fn whole(data: &Data<'_>, threads: usize) -> Result<Option<Ranks>> {
         all.extend(codes.into_iter().map(|codes| Ranked { codes, scale: Scale::Whole, missing: NO_MISSING }));
     }
     let stride = all.len();
-    Ok(Some(Ranks::Byte(Table::of(all, rows, stride, threads))))
+    Ok(Some(Ranks::Byte(Table::of(all, stride, threads))))
 }
 
 /// All columns as 32-bit floats, for trees that draw cuts in so many columns of a node; `None` where those are few of all,
@@ -411,7 +435,7 @@ pub(crate) fn floats(data: &Data<'_>, threads: usize, drawn: usize) -> Result<Op
     }
     // Short records have one of few widths, which kernels know.
     let stride = RECORDS.into_iter().find(|&width| all.len() <= width).unwrap_or(all.len());
-    Ok(Some(Ranks::Wide(Table::of(all, rows, stride, threads))))
+    Ok(Some(Ranks::Wide(Table::of(all, stride, threads))))
 }
 
 fn float_columns(columns: &[Column<'_>], rows: usize) -> Result<Option<Vec<Ranked<u32>>>> {

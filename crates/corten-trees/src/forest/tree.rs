@@ -88,38 +88,31 @@ impl GrownTree {
 
     /// Each feature's share of the gain (1 in all, or 0 for a single leaf), and the length of the longest path.
     pub(crate) fn summary(&self, features: usize) -> Summary {
-        let mut importances = self.gains(features);
+        let (mut importances, depth) = self.gains(features);
         let total: f64 = importances.iter().sum();
         if total > 0.0 {
             importances.iter_mut().for_each(|x| *x /= total);
         } else {
             importances.fill(0.0);
         }
-        Summary { importances, depth: self.depth() }
+        Summary { importances, depth }
     }
 
-    /// By how much each feature lowers the impurity, times the weight of the rows.
-    pub(crate) fn gains(&self, features: usize) -> Vec<f64> {
+    /// By how much each feature lowers the impurity, times the weight of the rows; and the length of the longest path.
+    pub(crate) fn gains(&self, features: usize) -> (Vec<f64>, usize) {
         let mut own = vec![0.0; features];
-        let impure = |at: u32| self.nodes[at as usize].weight * self.nodes[at as usize].impurity;
-        for (at, node) in (0u32..).zip(&self.nodes) {
-            if !self.is_leaf(at as usize) {
-                own[node.feature as usize] += impure(at) - impure(node.left) - impure(node.right);
-            }
-        }
-        own
-    }
-
-    /// Length of the longest path.
-    pub(crate) fn depth(&self) -> usize {
-        let mut depths = vec![0usize; self.nodes.len()];
+        let (mut depths, mut most) = (vec![0u32; self.nodes.len()], 0);
+        let impure = |node: &Node| node.weight * node.impurity;
         for (at, node) in self.nodes.iter().enumerate() {
-            if !self.is_leaf(at) {
-                depths[node.left as usize] = depths[at] + 1;
-                depths[node.right as usize] = depths[at] + 1;
+            let (left, right) = (node.left as usize, node.right as usize);
+            if left != at {
+                own[node.feature as usize] += impure(node) - impure(&self.nodes[left]) - impure(&self.nodes[right]);
+                let below = depths[at] + 1;
+                (depths[left], depths[right]) = (below, below);
+                most = most.max(below);
             }
         }
-        depths.into_iter().max().unwrap_or(0)
+        (own, most as usize)
     }
 
     pub(crate) fn leaves(&self) -> usize {

@@ -40,7 +40,7 @@ impl Boosted {
     fn importances(&self) -> Vec<f64> {
         let mut sum = vec![0.0; self.features];
         for tree in self.trees() {
-            let gains = tree.gains(self.features);
+            let (gains, _) = tree.gains(self.features);
             sum.iter_mut().zip(gains).for_each(|(s, g)| *s += g / tree.nodes[0].weight);
         }
         let total: f64 = sum.iter().sum();

@@ -19,7 +19,7 @@ const WIDTHS: [usize; 4] = [8, 16, 32, MOST];
 pub(super) fn suits<C: Code>(table: &Table<C>, drawn: usize) -> bool {
     table.columns.len() <= drawn.saturating_mul(SHARE)
         && WIDTHS.contains(&table.stride)
-        && C::words(&table.by_row).is_some()
+        && C::words(table.by_row()).is_some()
         && table.columns.iter().all(|column| matches!(column.scale, Scale::Floats))
 }
 

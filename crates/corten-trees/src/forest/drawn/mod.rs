@@ -34,6 +34,8 @@ const LINE: usize = 64;
 
 /// Nodes for which there is room from the start, at most.
 const NODES: usize = 1 << 16;
+/// Numbers of a node's value for which there is, at most.
+const WIDTH: usize = 4;
 
 /// What a tree is grown for: keeps what goes with each row, in the order of rows.
 pub(crate) trait Target {
@@ -167,9 +169,12 @@ impl<'a, C: Code, T: Target> Drawn<'a, C, T> {
     pub(crate) fn grow(mut self, cancel: &CancelToken) -> Result<GrownTree> {
         // Room for all nodes from the start: a tree that outgrows its place is copied.
         let leaves = self.rows.len() / self.rules.min_samples_leaf.max(1);
-        self.tree.nodes.reserve((2 * leaves).min(NODES));
+        let nodes = (2 * leaves).min(NODES);
+        self.tree.nodes.reserve(nodes);
+        self.tree.values.reserve(nodes * self.tree.width.min(WIDTH));
         lanes::run(Growth { grower: &mut self, cancel })?;
         self.tree.nodes.shrink_to_fit();
+        self.tree.values.shrink_to_fit();
         Ok(self.tree)
     }
 

@@ -103,6 +103,10 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
                 *out = <u32 as Key>::new(rank, usize::from(local[key.place()].load(Ordering::Relaxed)));
             }
         }
+        let leaves = rows / growth.soil.rules.min_samples_leaf.max(1);
+        let mut tree = GrownTree { width: growth.soil.width, ..GrownTree::default() };
+        // Room for all nodes from the start: a tree that outgrows its place is copied.
+        tree.nodes.reserve(2 * leaves);
         let first = Part { start: 0, end: rows, depth: 0, place: root.place, parent: None, by: root.by, split: None };
         Self {
             growth,
@@ -120,7 +124,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             room: Room::default(),
             few: Few::new(rows),
             open: vec![first],
-            tree: GrownTree { width: growth.soil.width, ..GrownTree::default() },
+            tree,
         }
     }
 

@@ -31,13 +31,13 @@ fn stats(totals: &[u32]) -> Stats {
 }
 
 #[inline(always)]
-fn gain(totals: &[u32], score: f64) -> f64 {
+pub(super) fn gain(totals: &[u32], score: f64) -> f64 {
     let Stats { weight, impurity } = stats(totals);
     weight * impurity - Gini.remaining(score, weight)
 }
 
 #[inline(always)]
-fn value(totals: &[u32], out: &mut Vec<f64>) {
+pub(super) fn value(totals: &[u32], out: &mut Vec<f64>) {
     let weight = f64::from(totals.iter().sum::<u32>());
     out.extend(totals.iter().map(|&t| f64::from(t) / weight));
 }
@@ -141,11 +141,22 @@ pub(crate) struct Classes {
 #[derive(Clone, Default)]
 pub(crate) struct Node {
     pub(in super::super) totals: Vec<u32>,
-    weight: u32,
-    squares: u64,
+    pub(super) weight: u32,
+    pub(super) squares: u64,
 }
 
 impl Node {
+    /// Sums over the weights of the classes.
+    #[inline(always)]
+    pub(super) fn sum(&mut self) -> Stats {
+        (self.weight, self.squares) = (0, 0);
+        for &total in &self.totals {
+            self.weight += total;
+            Gini.change(&mut self.squares, 0, total);
+        }
+        Stats { weight: f64::from(self.weight), impurity: Gini.impurity(self.squares, self.weight) }
+    }
+
     /// The first of the best of the cuts in a room from one place to another.
     #[inline(always)]
     pub(in super::super) fn best(&self, room: &Room, cuts: Range<usize>) -> Option<(usize, f64)> {
@@ -216,12 +227,7 @@ impl Target for Classes {
             let (class, weight) = items.at(at);
             node.totals[class as usize] += weight;
         }
-        (node.weight, node.squares) = (0, 0);
-        for &total in &node.totals {
-            node.weight += total;
-            Gini.change(&mut node.squares, 0, total);
-        }
-        Stats { weight: f64::from(node.weight), impurity: Gini.impurity(node.squares, node.weight) }
+        node.sum()
     }
 
     #[inline(always)]

@@ -17,7 +17,8 @@ const GONE: u64 = END << 1;
 /// The bit, beside the place of a cut, of missing values on its left.
 const GONE_LEFT: u64 = SET as u64;
 
-/// What goes with the rows of eight columns, in the order of each: a bit a row, and the terms that are summed.
+/// What goes with the rows of eight columns, in the order of each: a bit a row, and the terms that are summed, or else the
+/// first of them is the set of rows that are like it, as the number of those bits.
 #[derive(Clone)]
 struct Group {
     bits: [[u64; LANES]; SET],
@@ -83,6 +84,14 @@ impl<T: Target> Few<T> {
     fn load<'k>(&mut self, target: &T, columns: impl Iterator<Item = (usize, &'k [u32], usize)>, by: usize) -> usize {
         self.columns.clear();
         self.groups.iter_mut().for_each(|group| group.gone = 0);
+        let mut alike = [0u64; SET];
+        if T::ALIKE {
+            for (row, &one) in self.items.iter().enumerate() {
+                for (other, set) in alike.iter_mut().enumerate() {
+                    *set |= u64::from(target.is_alike(one, self.items[other])) << row;
+                }
+            }
+        }
         let mut first = 0;
         for (column, keys, absent) in columns {
             let at = self.columns.len();
@@ -105,7 +114,7 @@ impl<T: Target> Few<T> {
                 let is_end = keys.get(p + 1).is_some_and(|next| next.code() != keys[p].code());
                 let is_gone = p + absent >= keys.len();
                 group.bits[p][lane] = 1 << row | if is_end { END } else { 0 } | if is_gone { GONE } else { 0 };
-                let [a, b] = target.terms(self.items[row]);
+                let [a, b] = if T::ALIKE { [f64::from_bits(alike[row]), 0.0] } else { target.terms(self.items[row]) };
                 (group.terms[0][p][lane], group.terms[1][p][lane]) = (a, b);
             }
             group.bits[keys.len()..].iter_mut().for_each(|bits| bits[lane] = 0);
@@ -149,29 +158,46 @@ impl Group {
         let (all, least) = (u64::from(set.count_ones()), min_samples.max(1) as u64);
         let (mut a, mut b, mut count) = ([0.0f64; LANES], [0.0f64; LANES], [0; LANES]);
         let (mut best, mut place) = (self.best, self.at);
-        let mut gone = [0; LANES];
+        let (mut gone, mut seen) = ([0; LANES], [0; LANES]);
+        // The terms of a row that is there; of those that are alike by how many have been seen, and are in the set.
+        let terms = |first: f64, second: f64, bits: u64, there: u64, seen: &mut u64| {
+            if !T::ALIKE {
+                return [first, second].map(|term| f64::from_bits(term.to_bits() & there));
+            }
+            let alike = first.to_bits();
+            let (before, all) = ((alike & *seen).count_ones(), (alike & set).count_ones());
+            *seen |= bits & set & there;
+            let there = there as u32;
+            [f64::from((2 * before + 1) & there), f64::from(all & there)]
+        };
         if GONE_FIRST {
             for at in 0..rows {
-                let (bits, terms) = (&self.bits[at], [&self.terms[0][at], &self.terms[1][at]]);
+                let (bits, [first, second]) = (&self.bits[at], [&self.terms[0][at], &self.terms[1][at]]);
                 for lane in 0..LANES {
                     let there = mask((bits[lane] & set != 0) & (bits[lane] & GONE != 0));
-                    a[lane] += f64::from_bits(terms[0][lane].to_bits() & there);
-                    b[lane] += f64::from_bits(terms[1][lane].to_bits() & there);
+                    let [x, y] = terms(first[lane], second[lane], bits[lane], there, &mut seen[lane]);
+                    a[lane] += x;
+                    b[lane] += y;
                     count[lane] += there & 1;
                 }
             }
             gone = count;
         }
         for at in 0..rows - 1 {
-            let (bits, terms) = (&self.bits[at], [&self.terms[0][at], &self.terms[1][at]]);
+            let (bits, [first, second]) = (&self.bits[at], [&self.terms[0][at], &self.terms[1][at]]);
             for lane in 0..LANES {
                 let is_there = (bits[lane] & set != 0) & !(GONE_FIRST & (bits[lane] & GONE != 0));
                 // Masks of bits, as what is chosen by conditions is written to memory.
                 let there = mask(is_there);
-                a[lane] += f64::from_bits(terms[0][lane].to_bits() & there);
-                b[lane] += f64::from_bits(terms[1][lane].to_bits() & there);
+                let [x, y] = terms(first[lane], second[lane], bits[lane], there, &mut seen[lane]);
+                a[lane] += x;
+                b[lane] += y;
                 count[lane] += there & 1;
-                let score = target.score(node, [a[lane], b[lane]]);
+                let score = if T::ALIKE {
+                    target.score_alike(node, [a[lane], b[lane]], f64::from(count[lane] as u32))
+                } else {
+                    target.score(node, [a[lane], b[lane]])
+                };
                 let may = (bits[lane] & END != 0) & (count[lane] >= least) & (count[lane] + least <= all);
                 // Missing values alone on one side are looked at on the right.
                 let may = may & (!GONE_FIRST | (count[lane] > gone[lane]));

@@ -10,6 +10,7 @@ pub(super) mod classes;
 mod few;
 mod lists;
 mod means;
+mod ones;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -28,6 +29,7 @@ use super::tree::GrownTree;
 pub(crate) use classes::{Classes, Two};
 pub(crate) use lists::Orders;
 pub(crate) use means::{Even, Weighted};
+pub(crate) use ones::Ones;
 
 /// Most keys of all columns.
 const KEYS: usize = 1 << 25;
@@ -63,6 +65,17 @@ pub(crate) trait Target: Sync {
     }
     /// The score of a cut from the sums of terms on its left.
     fn score(&self, _node: &Self::Node, _left: [f64; 2]) -> f64 {
+        f64::NAN
+    }
+    /// Whether scores come from numbers of rows instead, of each class of rows that are alike: of sums over classes of the
+    /// squares of those on the left, and of their products with those of the node.
+    const ALIKE: bool = false;
+    /// Whether two rows are of one class.
+    fn is_alike(&self, _one: Self::Item, _other: Self::Item) -> bool {
+        false
+    }
+    /// The score of a cut from such sums, and the number of rows on its left.
+    fn score_alike(&self, _node: &Self::Node, _left: [f64; 2], _rows: f64) -> f64 {
         f64::NAN
     }
     /// Whether no cut of the node, which has so many rows, can be better than one of this score.

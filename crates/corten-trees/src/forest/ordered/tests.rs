@@ -84,6 +84,9 @@ impl Case {
         } else {
             self.grown(&Classes { classes }, |row| (codes[row], self.weights[row]), classes, threads)
         };
+        if self.weights.iter().all(|&w| w == 1) {
+            assert!(self.grown(&Ones { classes }, |row| codes[row], classes, threads) == expected, "{classes} classes");
+        }
         assert!(got == expected, "{classes} classes, {} rows", codes.len());
     }
 
@@ -160,4 +163,21 @@ fn keys_of_either_width_give_the_same_tree() {
     let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
     assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
+}
+
+#[test]
+fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
+    let (rows, classes) = (70_000, 3);
+    let mut stream = Stream::new(5, 6);
+    let items: Vec<u32> = (0..rows).map(|row| (stream.below(2) as u32 + u32::from(row > rows / 3)) % 3).collect();
+    let weighted: Vec<(u32, u32)> = items.iter().map(|&class| (class, 1)).collect();
+    let keys: Vec<u64> = (0..rows).map(|row| <u64 as Key>::new(row as u32 / 3, row)).collect();
+    for count in [rows, 65_536, 65_535] {
+        let mut node = classes::Node::default();
+        Ones { classes }.enter(&mut node, &items[..count]);
+        let keys = &keys[..count];
+        let got = Ones { classes }.best(&node, keys, &items, 9..count - 9, &mut Default::default());
+        let expected = Classes { classes }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
+        assert!(got == expected && got.is_some(), "{count} rows");
+    }
 }

@@ -49,17 +49,25 @@ enum Child {
     Block(usize),
 }
 
-/// A column's keys, and room for a copy and a search.
-struct List<K, T: Target> {
-    keys: Vec<K>,
+/// Room for a copy of keys and a search: one a thread, as one a column would be new memory for each.
+struct Desk<K, T: Target> {
     buffer: Vec<K>,
     room: Room<K, T>,
+}
+
+impl<K, T: Target> Default for Desk<K, T> {
+    fn default() -> Self {
+        Self { buffer: Vec::new(), room: Room::default() }
+    }
 }
 
 /// See the module.
 pub(super) struct Top<'a, K, C: Code, T: Target> {
     growth: &'a Growth<'a, C, T>,
-    lists: Vec<Mutex<List<K, T>>>,
+    /// Each column's keys.
+    lists: Vec<Mutex<Vec<K>>>,
+    /// Desks at which no thread works.
+    desks: Mutex<Vec<Desk<K, T>>>,
     /// Whether the row at a place goes left.
     is_left: Vec<u8>,
     draws: Draws,
@@ -75,12 +83,12 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let (rows, columns) = (growth.soil.rows.len(), growth.soil.table.columns.len());
         let places = growth.soil.orders.places(growth.soil.rows);
         let lists = parallel::map_blocks(growth.soil.threads, columns, 1, |at, _| {
-            let keys = growth.soil.orders.keys(at, rows, &places);
-            Mutex::new(List { keys, buffer: Vec::new(), room: Room::default() })
+            Mutex::new(growth.soil.orders.keys(at, rows, &places))
         });
         let mut top = Self {
             growth,
             lists,
+            desks: Mutex::new(Vec::new()),
             is_left: vec![0; rows],
             draws: Draws::new(columns),
             weight: 0.0,
@@ -118,8 +126,12 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
 
     /// Sums what goes with rows, in the order of a column.
     fn enter(&self, node: &mut T::Node, by: usize, start: usize, end: usize) -> Stats {
-        let list = self.lists[by].lock().unwrap_or_else(PoisonError::into_inner);
-        self.growth.target.enter(node, (&list.keys[start..end], self.growth.items))
+        let keys = self.lists[by].lock().unwrap_or_else(PoisonError::into_inner);
+        self.growth.target.enter(node, (&keys[start..end], self.growth.items))
+    }
+
+    fn desk(&self) -> Desk<K, T> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
     fn block(&mut self, root: block::Root) -> Child {
@@ -148,8 +160,19 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let threads = if all * columns < SPREAD { 1 } else { growth.soil.threads };
         let shared: &[Part<T::Node>] = parts;
         let offered = parallel::map_blocks(threads, columns, 1, |column, _| {
-            let list = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
-            lanes::run(Scan { growth, list, column, parts: shared, split, is_left: &self.is_left })
+            let keys = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut desk = self.desk();
+            let looks = lanes::run(Scan {
+                growth,
+                keys,
+                desk: &mut desk,
+                column,
+                parts: shared,
+                split,
+                is_left: &self.is_left,
+            });
+            self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
+            looks
         });
         for (at, part) in parts.iter_mut().enumerate() {
             part.looks = offered.iter().map(|looks| looks[at]).collect();
@@ -188,8 +211,8 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let Part { start, end, .. } = *part;
         let node = &mut self.nodes[part.at];
         let left = {
-            let list = &mut *self.lists[feature].lock().unwrap_or_else(PoisonError::into_inner);
-            let keys = &mut list.keys[start..end];
+            let mut keys = self.lists[feature].lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = &mut keys[start..end];
             let absent = growth.absent(feature, keys, growth.soil.rows);
             let left = mark(keys, cut, absent, &mut self.is_left);
             let column = &growth.soil.table.columns[feature];
@@ -199,8 +222,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             // Where the node has no missing value, later ones go where most rows go.
             node.missing_left = if absent > 0 { cut.missing_left } else { 2 * left > end - start };
             if cut.missing_left {
-                list.buffer.resize(list.buffer.len().max(end - start), K::default());
-                partition(keys, &self.is_left, &mut list.buffer);
+                partition(keys, &self.is_left, &mut vec![K::default(); end - start]);
             }
             left
         };
@@ -230,7 +252,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     fn grow_blocks(&mut self) -> Result<Vec<GrownTree>> {
         let growth = self.growth;
         let lists: Vec<Vec<K>> =
-            self.lists.drain(..).map(|l| l.into_inner().unwrap_or_else(PoisonError::into_inner).keys).collect();
+            self.lists.drain(..).map(|l| l.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
         let local: Vec<AtomicU16> = (0..growth.soil.rows.len()).map(|_| AtomicU16::new(0)).collect();
         let threads = if growth.soil.rows.len() * lists.len() < SPREAD { 1 } else { growth.soil.threads };
         let (blocks, weight) = (&self.blocks, self.weight);
@@ -244,6 +266,11 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     fn joined(self, first: Child, mut blocks: Vec<GrownTree>) -> GrownTree {
         let width = self.growth.soil.width;
         let mut tree = GrownTree { width, ..GrownTree::default() };
+        let nodes = self.nodes.len() + blocks.iter().map(|block| block.nodes.len()).sum::<usize>();
+        if blocks.len() > 1 {
+            tree.nodes.reserve_exact(nodes);
+            tree.values.reserve_exact(nodes * width);
+        }
         let mut open: Vec<(Child, Option<(u32, bool)>)> = vec![(first, None)];
         while let Some((child, parent)) = open.pop() {
             let at = tree.nodes.len() as u32;
@@ -277,7 +304,8 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
 /// One column's share of [`Top::look`].
 struct Scan<'w, 'a, K, C: Code, T: Target> {
     growth: &'w Growth<'a, C, T>,
-    list: &'w mut List<K, T>,
+    keys: &'w mut [K],
+    desk: &'w mut Desk<K, T>,
     column: usize,
     parts: &'w [Part<T::Node>],
     split: Option<(usize, usize, usize, &'w [u64])>,
@@ -289,23 +317,23 @@ impl<K: Key, C: Code, T: Target> Work for Scan<'_, '_, K, C, T> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) -> Vec<Look> {
-        let Self { growth, list, column, .. } = self;
+        let Self { growth, keys: all, desk, column, .. } = self;
         let is_set = |known: &[u64]| known[column / 64] >> (column % 64) & 1 == 1;
         if let Some((start, end, by, known)) = self.split
             && column != by
             && !is_set(known)
         {
-            list.buffer.resize(list.buffer.len().max(end - start), K::default());
-            partition(&mut list.keys[start..end], self.is_left, &mut list.buffer);
+            desk.buffer.resize(desk.buffer.len().max(end - start), K::default());
+            partition(&mut all[start..end], self.is_left, &mut desk.buffer);
         }
         let mut looks = Vec::with_capacity(self.parts.len());
         for part in self.parts {
-            let keys = &list.keys[part.start..part.end];
+            let keys = &all[part.start..part.end];
             looks.push(if is_set(&part.known) || keys[0].code() == keys[keys.len() - 1].code() {
                 Look::Constant
             } else {
                 let absent = growth.absent(column, keys, growth.soil.rows);
-                Look::Cut(growth.look(&part.node, keys, absent, growth.items, &mut list.room))
+                Look::Cut(growth.look(&part.node, keys, absent, growth.items, &mut desk.room))
             });
         }
         looks

@@ -1,0 +1,175 @@
+//! Classification by Gini impurity of rows that all weigh 1, into more than two classes.
+
+use std::ops::Range;
+
+use corten_kernels::splits;
+
+use super::super::finder::Stats;
+use super::super::sort::Key;
+use super::classes::{Node, gain, value};
+use super::{EIGHT, Items, Scores, Target, fill, first_best};
+
+/// Rows whose squares fit in half a sum.
+const PACKED: usize = 1 << 16;
+
+/// The class goes with a row.
+pub(crate) struct Ones {
+    pub(crate) classes: usize,
+}
+
+/// Room for a search.
+#[derive(Default)]
+pub(crate) struct Room {
+    /// Of each class twice its rows on the left and one more, by which a further row adds to the square; above it, where
+    /// sums are halves, its rows in the node.
+    state: Vec<u64>,
+    /// Sums over the rows on the left of each cut: squares of the classes' numbers, and products with those of the node.
+    /// Of few rows, the latter are the upper halves of the former.
+    squares: Vec<u64>,
+    crosses: Vec<u64>,
+    /// Rows on the left of each cut.
+    lefts: Vec<u32>,
+}
+
+impl Room {
+    /// Adds rows up one after the other and keeps what lies on the left of each cut; gives the number of cuts.
+    #[inline(always)]
+    fn scan<const IS_PACKED: bool, K: Key>(
+        &mut self,
+        node: &Node,
+        keys: &[K],
+        classes: &[u32],
+        all: &Range<usize>,
+    ) -> usize {
+        self.state.clear();
+        self.state.extend(node.totals.iter().map(|&total| u64::from(total) << u32::BITS | 1));
+        // Eights of cuts may end anywhere.
+        let cuts = all.end + EIGHT;
+        self.lefts.resize(self.lefts.len().max(cuts), 0);
+        self.squares.resize(self.squares.len().max(cuts), 0);
+        if !IS_PACKED {
+            self.crosses.resize(self.crosses.len().max(cuts), 0);
+        }
+        let (state, squares, lefts) = (&mut self.state[..], &mut self.squares[..all.end], &mut self.lefts[..all.end]);
+        let (mut square, mut cross, mut count) = (0, 0, 0);
+        for (at, (key, next)) in keys[..all.end].iter().zip(&keys[1..]).enumerate() {
+            let own = &mut state[classes[key.place()] as usize];
+            // Written in any case, kept where a cut may be: no branch.
+            if IS_PACKED {
+                square += *own;
+            } else {
+                square += u64::from(*own as u32);
+                cross += *own >> u32::BITS;
+                self.crosses[count] = cross;
+            }
+            *own += 2;
+            (squares[count], lefts[count]) = (square, at as u32 + 1);
+            count += usize::from((key.code() != next.code()) & (at >= all.start));
+        }
+        count
+    }
+}
+
+/// Scores from what is kept in a room for each cut.
+struct OfOnes<'a, const IS_PACKED: bool> {
+    node: &'a Node,
+    squares: &'a [[u64; EIGHT]],
+    crosses: &'a [[u64; EIGHT]],
+    lefts: &'a [[u32; EIGHT]],
+}
+
+impl<const IS_PACKED: bool> Scores for OfOnes<'_, IS_PACKED> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, all, weight) = ([0.0; EIGHT], self.node.squares, self.node.weight);
+        let (squares, lefts) = (&self.squares[at], &self.lefts[at]);
+        for lane in 0..EIGHT {
+            let (l, r) = (f64::from(lefts[lane]), f64::from(weight.wrapping_sub(lefts[lane])));
+            // Of all less those on the left, class by class.
+            scores[lane] = if IS_PACKED {
+                let (left, cross) = (squares[lane] as u32, (squares[lane] >> u32::BITS) as u32);
+                let rest = (all as u32).wrapping_add(left).wrapping_sub(cross.wrapping_mul(2));
+                splits::ratio(f64::from(left), f64::from(rest), l, r)
+            } else {
+                let left = squares[lane];
+                let rest = all.wrapping_add(left).wrapping_sub(self.crosses[at][lane].wrapping_mul(2));
+                splits::ratio(left as f64, rest as f64, l, r)
+            };
+        }
+        scores
+    }
+}
+
+impl Target for Ones {
+    type Item = u32;
+    type Node = Node;
+    type Room = Room;
+
+    const FEW: bool = true;
+    const ALIKE: bool = true;
+
+    #[inline(always)]
+    fn is_alike(&self, one: u32, other: u32) -> bool {
+        one == other
+    }
+
+    #[inline(always)]
+    fn score_alike(&self, node: &Node, [square, cross]: [f64; 2], rows: f64) -> f64 {
+        // Whole numbers: they are exact.
+        splits::ratio(square, node.squares as f64 + square - 2.0 * cross, rows, f64::from(node.weight) - rows)
+    }
+
+    #[inline(always)]
+    fn enter(&self, node: &mut Node, items: impl Items<u32>) -> Stats {
+        node.totals.clear();
+        node.totals.resize(self.classes, 0);
+        for at in 0..items.count() {
+            node.totals[items.at(at) as usize] += 1;
+        }
+        node.sum()
+    }
+
+    #[inline(always)]
+    fn best<K: Key>(
+        &self,
+        node: &Node,
+        keys: &[K],
+        items: &[u32],
+        all: Range<usize>,
+        room: &mut Room,
+    ) -> Option<(usize, f64)> {
+        let is_packed = keys.len() < PACKED;
+        let count = if is_packed {
+            room.scan::<true, K>(node, keys, items, &all)
+        } else {
+            room.scan::<false, K>(node, keys, items, &all)
+        };
+        // Of what fills up the last eight, nothing: such a side has no score.
+        fill(&mut room.squares, count, 0);
+        fill(&mut room.lefts, count, 0);
+        let (squares, lefts) = (room.squares.as_chunks().0, room.lefts.as_chunks().0);
+        let eights = count.div_ceil(EIGHT);
+        let (at, score) = if is_packed {
+            first_best(eights, OfOnes::<true> { node, squares, crosses: &[], lefts })
+        } else {
+            fill(&mut room.crosses, count, 0);
+            first_best(eights, OfOnes::<false> { node, squares, crosses: room.crosses.as_chunks().0, lefts })
+        }?;
+        Some((room.lefts[at] as usize - 1, score))
+    }
+
+    #[inline(always)]
+    fn is_perfect(&self, node: &Node, score: f64, _: usize) -> bool {
+        score >= f64::from(node.weight)
+    }
+
+    #[inline(always)]
+    fn gain(&self, node: &Node, score: f64) -> f64 {
+        gain(&node.totals, score)
+    }
+
+    #[inline(always)]
+    fn value(&self, node: &Node, out: &mut Vec<f64>) {
+        value(&node.totals, out);
+    }
+}
