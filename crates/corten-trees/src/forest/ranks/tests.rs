@@ -1,0 +1,58 @@
+use super::*;
+
+#[test]
+fn a_place_is_found_from_any_guess() {
+    let values: Vec<f64> = (0..40).map(|i| f64::from(i * i)).collect();
+    for x in [0.0, 0.5, 1.0, 48.0, 49.0, 50.0, 1520.5, 1521.0, f64::INFINITY] {
+        let expected = values.partition_point(|v| *v <= x) - 1;
+        assert!((0..values.len()).all(|guess| last_up_to(&values, x, guess) == expected), "{x}");
+    }
+}
+
+#[test]
+fn a_float_threshold_splits_numbers_as_their_codes() {
+    let mut numbers = vec![0.0, -0.0, 1e-320, -1e-320, 1e-46, -1e-46, 16_777_217.0, 0.1, f64::from(0.1f32), 3e38];
+    numbers.extend((0..400u64).map(|i| (corten_core::random::bits(1, 2, i) >> 11) as f64 / 4e15 - 1.0));
+    let column = Column::f64("x", numbers.clone());
+    let column = &float_columns(&[column], numbers.len()).unwrap().unwrap()[0];
+    let all = (*column.codes.iter().min().unwrap(), *column.codes.iter().max().unwrap());
+    let tiny = [(-2e-45, 1e-45), (-1e-45, 0.0), (0.0, 1e-45)].map(|(low, high)| (in_order(low), in_order(high)));
+    for (low, high) in [all, (in_order(-1.0), in_order(1.0))].into_iter().chain(tiny) {
+        for step in 0..100 {
+            let (threshold, last) = column.cut_at(&Span { low, high, missing: 0 }, f64::from(step) / 1e2);
+            assert!((low..high).contains(&last));
+            assert_eq!(last_floats(&[low], &[high], &[f64::from(step) / 1e2]), [last]);
+            assert_eq!(threshold, f64::from(float(last)));
+            for (x, code) in numbers.iter().zip(&column.codes) {
+                assert_eq!(*x <= threshold, *code <= last, "{x} by {threshold}");
+            }
+        }
+    }
+    let large = Column::f64("x", vec![1e39]);
+    assert!(float_columns(&[large], 1).unwrap().is_none());
+}
+
+#[test]
+fn bytes_are_whole_numbers_below_256() {
+    let numbers = [0.0, -0.0, 7.0, 255.0, 7.0];
+    let mut out = [0; 5];
+    assert!(bytes(&numbers, &mut out));
+    assert_eq!(out, [0, 0, 7, 255, 7]);
+    for x in [0.5, -1.0, 256.0, 1e300, f64::NAN, f64::INFINITY, 4_503_599_627_370_496.0] {
+        assert!(!bytes(&[1.0, x], &mut out[..2]), "{x}");
+    }
+    let Ranked { codes, scale: Scale::Values(distinct), missing } = by_byte(&out) else { panic!("ranks") };
+    assert_eq!((codes.len(), missing), (5, NO_MISSING));
+    assert!(out.iter().zip(codes).all(|(&x, code)| distinct[code as usize] == f64::from(x)));
+    let sparse = Data::Table(corten_core::Table::named(vec![Column::f64("x", vec![1.0, 2.5])]).unwrap());
+    assert!(whole(&sparse, 1).unwrap().is_none());
+}
+
+#[test]
+fn tables_and_sorts_rank_alike() {
+    let values = [3.0, 0.0, f64::NAN, 7.0, 3.0, 65_000.0];
+    assert_eq!(by_table(&values), by_sort(&values));
+    assert_eq!(by_table(&values), (vec![1, 0, 4, 2, 1, 3], vec![0.0, 3.0, 7.0, 65_000.0]));
+    let negative = [-1.5, f64::NAN, 2.0, -3.0];
+    assert_eq!(by_sort(&negative), (vec![1, 3, 2, 0], vec![-3.0, -1.5, 2.0]));
+}
