@@ -90,18 +90,29 @@ impl<'a> Rows<'a> {
         (!self.all).then_some(&*self.list)
     }
 
-    /// How many rows go left.
+    /// Whether at least so many rows go to each side; most splits tell by their first rows.
     ///
     /// # Panics
     /// When `column` is shorter than what rows are below.
-    pub fn count_left(&self, column: &[u8], set: &Set) -> usize {
+    pub fn both_have(&self, least: usize, column: &[u8], set: &Set) -> bool {
         assert!(column.len() >= self.below, "a bin for each row");
-        let table = table(set);
-        let left = |row: usize| usize::from(table[usize::from(column[row])]);
-        match self.list() {
-            None => (0..self.len()).map(left).sum(),
-            Some(list) => list.iter().map(|&r| left(r as usize)).sum(),
-        }
+        let goes_left = |bin: u8| (set[usize::from(bin >> 5)] >> (bin & 31) & 1) as usize;
+        let (mut left, mut right) = (0, 0);
+        let mut enough = |count: usize, more: usize| {
+            left += more;
+            right += count - more;
+            left >= least && right >= least
+        };
+        const FEW: usize = 64;
+        let found = match self.list() {
+            None => column[..self.len()]
+                .chunks(FEW)
+                .any(|bins| enough(bins.len(), bins.iter().map(|&b| goes_left(b)).sum())),
+            Some(list) => list
+                .chunks(FEW)
+                .any(|rows| enough(rows.len(), rows.iter().map(|&r| goes_left(column[r as usize])).sum())),
+        };
+        found || least == 0
     }
 
     /// Parts the rows: those whose bin is in `set`, and the others, each in their order.
@@ -530,7 +541,10 @@ mod tests {
                 let mut buffers = Buffers::new(n as usize);
                 for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
                     let rows = if all { buffers.all() } else { buffers.some(&some) };
-                    assert_eq!(rows.count_left(&column, &set), want.0.len());
+                    let most = want.0.len().min(want.1.len());
+                    for (least, enough) in [(0, true), (most, true), (most + 1, false), (n as usize + 1, false)] {
+                        assert_eq!(rows.both_have(least, &column, &set), enough, "{least} of {most}");
+                    }
                     let (left, right) = rows.part_on(level, &column, &set);
                     assert_eq!((left.list().unwrap(), right.list().unwrap()), (&want.0[..], &want.1[..]), "{level:?}");
                     // Again, within the rooms that are left.

@@ -393,22 +393,22 @@ impl Grower<'_> {
         let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
         // Hessians only say how many rows there are at least.
         let least = i64::from(rules.min_samples_leaf) * scale.most;
-        if !scale.counts && left_sums.1.min(right_sums.1) < least {
-            let left = leaf.rows.count_left(column, &set);
-            if left.min(leaf.rows.len() - left) < rules.min_samples_leaf as usize {
-                let allowed = self.choice.allowed(&leaf.way);
-                let count = |group: usize| {
-                    let (column, mut counts) = (binned.groups.get(group), [0u32; WIDTH]);
-                    let mut count = |byte: u8| counts[usize::from(byte)] += 1;
-                    match leaf.rows.list() {
-                        None => column.iter().for_each(|&b| count(b)),
-                        Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
-                    }
-                    counts
-                };
-                let split = self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref());
-                return Outcome::Refused(Box::new(leaf), split);
-            }
+        if !scale.counts
+            && left_sums.1.min(right_sums.1) < least
+            && !leaf.rows.both_have(rules.min_samples_leaf as usize, column, &set)
+        {
+            let allowed = self.choice.allowed(&leaf.way);
+            let count = |group: usize| {
+                let (column, mut counts) = (binned.groups.get(group), [0u32; WIDTH]);
+                let mut count = |byte: u8| counts[usize::from(byte)] += 1;
+                match leaf.rows.list() {
+                    None => column.iter().for_each(|&b| count(b)),
+                    Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
+                }
+                counts
+            };
+            let split = self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref());
+            return Outcome::Refused(Box::new(leaf), split);
         }
         let Leaf { depth, rows, node, mut split, mut histogram, way, .. } = leaf;
         let (left_rows, right_rows) = part(rows, column, &set, tools.team);

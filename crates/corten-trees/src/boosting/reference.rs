@@ -141,8 +141,9 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
     for seed in 0..12u64 {
         let mut stream = Stream::new(seed, 1);
         let rows = 60 + stream.below(240) as usize;
-        // Wide columns, columns of few bins that share bytes, and one-hot columns.
-        let counts: Vec<usize> = vec![40, 3, 2, 2, 2, 100, 5];
+        // Wide columns, columns of few bins that share bytes, and one-hot columns: one of them the other way round, one
+        // of missing values.
+        let counts: Vec<usize> = vec![40, 3, 2, 2, 2, 100, 5, 1];
         let kind = |row: usize| bits(seed, 77, row as u64) % 4;
         let bins: Vec<Vec<u8>> = counts
             .iter()
@@ -152,9 +153,13 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
                     let random = bits(seed, f as u64, row as u64);
                     if f == 5 && random.is_multiple_of(5) { count as u8 } else { ((random >> 8) % count as u64) as u8 }
                 };
-                (0..rows)
-                    .map(|r| if (2..5).contains(&f) { u8::from(kind(r) == f as u64 - 2) } else { own(r) })
-                    .collect()
+                let hot = |row: usize| match f {
+                    2 | 3 => u8::from(kind(row) == f as u64 - 2),
+                    4 => u8::from(kind(row) != 2),
+                    7 => u8::from(kind(row) == 3),
+                    _ => own(row),
+                };
+                (0..rows).map(hot).collect()
             })
             .collect();
         let gradients: Vec<i64> = (0..rows)

@@ -211,8 +211,13 @@ impl Splitter<'_> {
             if allowed.is_some_and(|a| !a[feature]) {
                 continue;
             }
-            let here = self.feature(feature, sums, wide, node, &mut room, None);
-            let found = self.by(&here, node, &scanned, &mut floor);
+            let found = match self.single(feature, sums, wide, node) {
+                Some(left) => self.only(feature, left, node, &scanned, &mut floor),
+                None => {
+                    let here = self.feature(feature, sums, wide, node, &mut room, None);
+                    self.by(&here, node, &scanned, &mut floor)
+                }
+            };
             // Ties keep the first: the lowest feature.
             if let Some(found) = found
                 && best.as_ref().is_none_or(|b| found.gain > b.gain)
@@ -221,6 +226,34 @@ impl Splitter<'_> {
             }
         }
         best
+    }
+
+    /// The left sums of the only cut of a bundled column of two bins, which its group knows without the sums of its bins.
+    #[inline]
+    fn single(&self, feature: usize, tile: &[i64], wide: bool, node: &Node) -> Option<Pair> {
+        let (group, Member::Exclusive { start, common, states: 2 }) = self.binned.members[feature] else { return None };
+        let one = matches!(&self.binned.features[feature], Bins::Number { cuts } if cuts.len() == 1);
+        if !one || !self.rules.is_plain() || node.bounds != FREE || self.rules.sign(self.binned.sources[feature]) != 0 {
+            return None;
+        }
+        let place = self.binned.places[group];
+        let other = at(tile, self.binned.sizes[place.tile], wide, place.start + start);
+        Some(if common == 0 { (node.total.0 - other.0, node.total.1 - other.1) } else { other })
+    }
+
+    /// The split at a column's only cut. One that scores no more than `floor`, which it raises, is left out: it gains no
+    /// more than what was found there.
+    fn only(&self, feature: usize, left: Pair, node: &Node, scanned: &scan::Node, floor: &mut f64) -> Option<Split> {
+        if left.1.min(node.total.1 - left.1) < scanned.least {
+            return None;
+        }
+        let score = scanned.both(left.0 as f64, left.1 as f64);
+        if score <= *floor {
+            return None;
+        }
+        *floor = score;
+        let here = Feature { feature, sums: &[], apart: None, count: 2, rows: None };
+        self.cut(&here, node, scanned, Cut { score, bin: 0, left }, false, false)
     }
 
     /// A feature's bins in a node; those of a bundled one are written to `room`.
