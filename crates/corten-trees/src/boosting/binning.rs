@@ -9,7 +9,7 @@ use corten_kernels::team::Team;
 use corten_model::ops::CategoryValues;
 use serde::{Deserialize, Serialize};
 
-use super::categories::{self, Census, Crossed, Told};
+use super::categories::{self, Census, Crossed, Finder, Told};
 use super::cuts::{cuts, sort, weighted_cuts};
 use super::layout::Columns;
 use crate::source::Source;
@@ -193,8 +193,7 @@ fn categories_of(column: &Column<'_>, max_bins: usize, train: &[u32], crossed: &
     let (values, counts) = census.finish(&column.name)?;
     let mut told = Vec::new();
     if are_coded(values.len(), max_bins, train.len()) && crossed.targets > 0 {
-        let levels = categories::levels(column, &values, train)?;
-        told = (0..crossed.targets).map(|target| Told::of(crossed, target, values.len(), &levels, train)).collect();
+        told = Told::of(crossed, 0..crossed.targets, column, &values, train)?;
     }
     Ok(by_category(values, &counts, told, max_bins, train.len()))
 }
@@ -212,8 +211,7 @@ pub(crate) fn told_again(
     let again = |(bins, &at): (&Bins, &usize)| {
         let Bins::Coded(coded) = bins else { return Ok(None) };
         let Some(target) = coded.target else { return Ok(None) };
-        let levels = categories::levels(&source.column(at), &coded.values, train)?;
-        Ok(Some(Told::of(crossed, target, coded.values.len(), &levels, train)))
+        Ok(Told::of(crossed, target..target + 1, &source.column(at), &coded.values, train)?.pop())
     };
     features.bins.iter().zip(&features.sources).map(again).collect()
 }
@@ -326,7 +324,7 @@ pub(crate) fn encode(
 }
 
 /// Reads some rows of a column; a run of rows at once.
-fn read(column: &Column<'_>, rows: &[u32], all: bool, out: &mut [f64]) -> Result<()> {
+pub(super) fn read(column: &Column<'_>, rows: &[u32], all: bool, out: &mut [f64]) -> Result<()> {
     let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else { return Ok(()) };
     let span = (last - first) as usize + 1;
     if all || span == rows.len() {
@@ -372,19 +370,27 @@ fn code(column: &Column<'_>, bins: &Bins, rows: &[u32], told: Option<(&Told, u32
             Ok(())
         }
         Bins::Category { values } => {
-            for (o, level) in out.iter_mut().zip(categories::levels(column, values, rows)?) {
-                *o = if level == categories::NONE { missing } else { level as u8 };
-            }
-            Ok(())
+            let mut rest = out;
+            Finder::new(column, values, rows.len())?.each(rows, |_, levels| {
+                for (o, &level) in rest.split_off_mut(..levels.len()).into_iter().flatten().zip(levels) {
+                    *o = if level == categories::NONE { missing } else { level as u8 };
+                }
+            })
         }
         Bins::Coded(coded) => {
-            let levels = categories::levels(column, &coded.values, rows)?;
-            let numbers = match told {
-                Some((told, from)) => told.numbers(&levels, rows, from),
-                None => levels.iter().map(|&l| coded.codes.get(l as usize).copied().unwrap_or(f64::NAN)).collect(),
-            };
-            gradients::bins(&numbers, &coded.cuts, missing, out);
-            Ok(())
+            let (mut rest, mut numbers) = (out, Vec::new());
+            Finder::new(column, &coded.values, rows.len())?.each(rows, |rows, levels| {
+                numbers.clear();
+                match told {
+                    Some((told, from)) => told.numbers(levels, rows, from, &mut numbers),
+                    None => {
+                        let number = |&level: &u32| coded.codes.get(level as usize).copied().unwrap_or(f64::NAN);
+                        numbers.extend(levels.iter().map(number));
+                    }
+                }
+                let out = rest.split_off_mut(..levels.len()).unwrap_or_default();
+                gradients::bins(&numbers, &coded.cuts, missing, out);
+            })
         }
     }
 }
@@ -443,9 +449,11 @@ mod tests {
         let mean = y.iter().sum::<f64>() / 600.0;
         let want = (y[0] + y[1] + categories::PRIOR * mean) / (2.0 + categories::PRIOR);
         assert!((means.codes[0] - want).abs() < 1e-12);
-        let levels = categories::levels(&data.table().unwrap().columns()[0], &means.values, &rows).unwrap();
+        let (mut levels, mut numbers) = (Vec::new(), Vec::new());
+        let finder = Finder::new(&data.table().unwrap().columns()[0], &means.values, rows.len()).unwrap();
+        finder.each(&rows, |_, found| levels.extend_from_slice(found)).unwrap();
         assert_eq!(levels[..4], [0, 0, 1, 1]);
-        let numbers = told[1].as_ref().unwrap().numbers(&levels, &rows, 0);
+        told[1].as_ref().unwrap().numbers(&levels, &rows, 0, &mut numbers);
         let together: f64 = (0..600).map(|i| (numbers[i] - mean) * (y[i] - mean)).sum();
         assert!(together <= 0.0, "{together}");
         let coded =

@@ -5,13 +5,16 @@
 //! would leak into its column.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use corten_core::random::bits;
-use corten_core::{Column, Error, Result, Values};
+use corten_core::{Column, Error, Result, Text, Values};
 use corten_kernels::boost::gradients;
 use corten_kernels::sort::{ordered, unordered};
 use corten_model::ops::CategoryValues;
+use corten_model::texts::Texts;
 
+use super::binning::read;
 use super::cuts::{sort, weighted_cuts};
 
 /// The level of a value that is no category.
@@ -20,6 +23,12 @@ pub(crate) const NONE: u32 = u32::MAX;
 const FOLDS: usize = 5;
 /// Most categories of a column.
 const MOST_LEVELS: usize = 1 << 24;
+/// Rows that are looked at together.
+const CHUNK: usize = 1 << 13;
+/// Numbers that are sorted together.
+const MANY: usize = 1 << 18;
+/// Whole numbers that are looked up.
+const TABLE: usize = 1 << 16;
 /// Rows that the mean of all counts as.
 pub(crate) const PRIOR: f64 = 20.0;
 
@@ -73,12 +82,23 @@ impl Told {
         Self { target, seed, whole: Sums::of(categories), folds, counts: vec![vec![0; categories]; FOLDS] }
     }
 
-    /// Of some rows alone.
-    pub(crate) fn of(crossed: &Crossed<'_>, target: usize, categories: usize, levels: &[u32], rows: &[u32]) -> Self {
-        let mut told = Self::new(crossed.seed, target, categories);
-        told.absorb(crossed, levels, rows, 0);
-        told.finish();
-        told
+    /// Of some rows alone, one for each of some targets.
+    ///
+    /// # Errors
+    /// Those of [`Finder`].
+    pub(crate) fn of(
+        crossed: &Crossed<'_>,
+        targets: Range<usize>,
+        column: &Column<'_>,
+        values: &CategoryValues,
+        rows: &[u32],
+    ) -> Result<Vec<Self>> {
+        let mut told: Vec<Self> = targets.map(|target| Self::new(crossed.seed, target, values.len())).collect();
+        Finder::new(column, values, rows.len())?.each(rows, |rows, levels| {
+            told.iter_mut().for_each(|told| told.absorb(crossed, levels, rows, 0));
+        })?;
+        told.iter_mut().for_each(Self::finish);
+        Ok(told)
     }
 
     fn fold(&self, row: u32) -> usize {
@@ -110,12 +130,12 @@ impl Told {
         }
     }
 
-    /// The number of each row, for training; NaN where there is no category.
-    pub(crate) fn numbers(&self, levels: &[u32], rows: &[u32], from: u32) -> Vec<f64> {
+    /// Appends the number of each row, for training; NaN where there is no category.
+    pub(crate) fn numbers(&self, levels: &[u32], rows: &[u32], from: u32, out: &mut Vec<f64>) {
         let number = |(&level, &row): (&u32, &u32)| {
             if level == NONE { f64::NAN } else { self.whole.mean(level, Some(&self.folds[self.fold(row + from)])) }
         };
-        levels.iter().zip(rows).map(number).collect()
+        out.extend(levels.iter().zip(rows).map(number));
     }
 
     /// The number of each category, for new rows.
@@ -189,14 +209,7 @@ impl Census {
                 counts.len()
             }
             Self::Numbers(counts) => {
-                // Adding 0 makes -0 and 0 one category.
-                let whole = column.to_f64()?;
-                let mut numbers: Vec<f64> =
-                    rows.iter().map(|&r| whole[r as usize] + 0.0).filter(|x| !x.is_nan()).collect();
-                sort(&mut numbers);
-                for same in numbers.chunk_by(|a, b| a == b) {
-                    *counts.entry(ordered(same[0])).or_default() += same.len() as u64;
-                }
+                count_numbers(column, rows, counts)?;
                 counts.len()
             }
         };
@@ -237,43 +250,166 @@ pub(crate) fn most_frequent(values: &CategoryValues, counts: &[u64], most: usize
     }
 }
 
-/// The category of each of some rows; `values` ascend.
-///
-/// # Errors
-/// [`corten_core::Error::Column`] when the column holds text where categories are numbers, or the other way round.
-pub(crate) fn levels(column: &Column<'_>, values: &CategoryValues, rows: &[u32]) -> Result<Vec<u32>> {
-    match values {
-        CategoryValues::Numbers(known) => {
-            let whole = column.to_f64()?;
-            let numbers: Vec<f64> = rows.iter().map(|&r| whole[r as usize]).collect();
-            let exact = |at: usize, x: f64| if known.get(at) == Some(&x) { at as u32 } else { NONE };
-            if known.len() > 255 {
-                return Ok(numbers.iter().map(|&x| exact(known.partition_point(|k| *k < x), x)).collect());
+/// Counts the numbers of some rows; missing ones are none.
+fn count_numbers(column: &Column<'_>, rows: &[u32], counts: &mut BTreeMap<u64, u64>) -> Result<()> {
+    // Most categories are small whole numbers; others are sorted some at a time.
+    let mut table = vec![0u64; if rows.len() < CHUNK { 0 } else { TABLE }];
+    let mut others = Vec::new();
+    let mut add = |others: &mut Vec<f64>| {
+        sort(others);
+        for same in others.chunk_by(|a, b| a == b) {
+            // Adding 0 makes -0 and 0 one category.
+            *counts.entry(ordered(same[0] + 0.0)).or_default() += same.len() as u64;
+        }
+        others.clear();
+    };
+    let mut buffer = vec![0.0; CHUNK];
+    for rows in rows.chunks(CHUNK) {
+        let values = &mut buffer[..rows.len()];
+        read(column, rows, false, values)?;
+        for &mut x in values {
+            match table.get_mut(usize::from(x as u16)) {
+                Some(count) if f64::from(x as u16) == x => *count += 1,
+                _ if x.is_nan() => {}
+                _ => others.push(x),
             }
-            let mut at = vec![0; numbers.len()];
-            gradients::bins(&numbers, known, 0, &mut at);
-            Ok(at.iter().zip(&numbers).map(|(&at, &x)| exact(usize::from(at), x)).collect())
         }
-        CategoryValues::Texts(known) => {
-            let text = column.as_text()?;
-            let find = |value: &[u8]| known.find_sorted(value).map_or(NONE, |at| at as u32);
-            Ok(match text.dictionary() {
-                Some((codes, values)) => {
-                    let by_code: Vec<u32> = (0..values.len()).map(|i| values.get(i).map_or(NONE, find)).collect();
-                    let level = |&r: &u32| {
-                        if text.get(r as usize).is_some() { by_code[codes[r as usize] as usize] } else { NONE }
-                    };
-                    rows.iter().map(level).collect()
+        if others.len() >= MANY {
+            add(&mut others);
+        }
+    }
+    add(&mut others);
+    for (at, &count) in table.iter().enumerate().filter(|(_, count)| **count > 0) {
+        *counts.entry(ordered(at as f64)).or_default() += count;
+    }
+    Ok(())
+}
+
+/// Tells the categories of rows of a column.
+pub(crate) struct Finder<'c> {
+    column: &'c Column<'c>,
+    known: Known<'c>,
+}
+
+/// How the category of a value is found among those that are known.
+enum Known<'c> {
+    /// Small whole numbers, by the numbers themselves.
+    Table(Vec<u32>),
+    Numbers(&'c [f64]),
+    /// Texts that have codes, by these.
+    Codes(&'c Text<'c>, &'c [u32], Vec<u32>),
+    Texts(&'c Text<'c>, &'c Texts),
+}
+
+impl<'c> Finder<'c> {
+    /// Of ascending values, for about so many rows.
+    ///
+    /// # Errors
+    /// [`corten_core::Error::Column`] when the column holds text where categories are numbers, or the other way round.
+    pub(crate) fn new(column: &'c Column<'c>, values: &'c CategoryValues, rows: usize) -> Result<Self> {
+        let known = match values {
+            CategoryValues::Numbers(known) if rows >= CHUNK && known.iter().all(|&x| f64::from(x as u16) == x) => {
+                let mut table = vec![NONE; TABLE];
+                for (level, &x) in known.iter().enumerate() {
+                    table[usize::from(x as u16)] = level as u32;
                 }
-                None => rows.iter().map(|&r| text.get(r as usize).map_or(NONE, find)).collect(),
-            })
+                Known::Table(table)
+            }
+            CategoryValues::Numbers(known) => Known::Numbers(known),
+            CategoryValues::Texts(known) => {
+                let text = column.as_text()?;
+                match text.dictionary() {
+                    Some((codes, values)) => {
+                        let find = |value: &[u8]| known.find_sorted(value).map_or(NONE, |at| at as u32);
+                        let by_code = (0..values.len()).map(|i| values.get(i).map_or(NONE, find)).collect();
+                        Known::Codes(text, codes, by_code)
+                    }
+                    None => Known::Texts(text, known),
+                }
+            }
+        };
+        Ok(Self { column, known })
+    }
+
+    /// Calls `take` with some ascending rows and their categories after the other, [`CHUNK`] of them at a time.
+    ///
+    /// # Errors
+    /// [`corten_core::Error::Column`] for a column of text where categories are numbers.
+    pub(crate) fn each(&self, rows: &[u32], mut take: impl FnMut(&[u32], &[u32])) -> Result<()> {
+        let mut buffer = vec![0.0; if matches!(self.known, Known::Table(_) | Known::Numbers(_)) { CHUNK } else { 0 }];
+        let (mut levels, mut at) = (Vec::with_capacity(CHUNK.min(rows.len())), Vec::new());
+        for rows in rows.chunks(CHUNK) {
+            levels.clear();
+            match &self.known {
+                Known::Table(table) => {
+                    read(self.column, rows, false, &mut buffer[..rows.len()])?;
+                    let level = |&x: &f64| if f64::from(x as u16) == x { table[usize::from(x as u16)] } else { NONE };
+                    levels.extend(buffer[..rows.len()].iter().map(level));
+                }
+                Known::Numbers(known) => {
+                    let numbers = &mut buffer[..rows.len()];
+                    read(self.column, rows, false, numbers)?;
+                    let exact = |at: usize, x: f64| if known.get(at) == Some(&x) { at as u32 } else { NONE };
+                    if known.len() > 255 {
+                        levels.extend(numbers.iter().map(|&x| exact(known.partition_point(|k| *k < x), x)));
+                    } else {
+                        at.resize(rows.len(), 0);
+                        gradients::bins(numbers, known, 0, &mut at);
+                        levels.extend(at.iter().zip(&*numbers).map(|(&at, &x)| exact(usize::from(at), x)));
+                    }
+                }
+                Known::Codes(text, codes, by_code) => {
+                    let there = |row: usize| text.get(row).map_or(NONE, |_| by_code[codes[row] as usize]);
+                    levels.extend(rows.iter().map(|&row| there(row as usize)));
+                }
+                Known::Texts(text, known) => {
+                    let find = |value: &[u8]| known.find_sorted(value).map_or(NONE, |at| at as u32);
+                    levels.extend(rows.iter().map(|&row| text.get(row as usize).map_or(NONE, find)));
+                }
+            }
+            take(rows, &levels);
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn categories_of_any_numbers_are_counted_and_found() {
+        let odd = [0.0, -0.0, -1.0, 0.5, 65_535.0, 65_536.0, 1e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 7.0];
+        let draw = |i: u64, among: u64| bits(3, 1, i) % among;
+        let kinds: [Box<dyn Fn(u64) -> f64>; 4] = [
+            Box::new(|i| odd[draw(i, 11) as usize]),
+            Box::new(|i| draw(i, 3000) as f64),
+            Box::new(|i| draw(i, 400) as f64 - 0.5),
+            Box::new(|i| if draw(i, 2) == 0 { odd[draw(i, 22) as usize / 2] } else { draw(i, 70_000) as f64 }),
+        ];
+        for (kind, count) in kinds.iter().flat_map(|kind| [(kind, 100), (kind, 3 * CHUNK + 5)]) {
+            let values: Vec<f64> = (0..count as u64).map(kind).collect();
+            let rows: Vec<u32> = (0..count as u32).filter(|r| r % 3 > 0 || r % 7 == 0).collect();
+            let mut want: BTreeMap<u64, u64> = BTreeMap::new();
+            let chosen = rows.iter().map(|&r| values[r as usize] + 0.0);
+            chosen.clone().filter(|x| !x.is_nan()).for_each(|x| *want.entry(ordered(x)).or_default() += 1);
+            let column = Column::f64("x", values.clone());
+            let mut census = Census::of(&column);
+            census.absorb(&column, &rows).unwrap();
+            let (known, counts) = census.finish("x").unwrap();
+            let numbers: Vec<f64> = want.keys().map(|&k| unordered(k)).collect();
+            assert_eq!(known, CategoryValues::Numbers(numbers.clone()));
+            assert_eq!(counts, want.into_values().collect::<Vec<_>>());
+            // Some that aren't known any more.
+            let numbers: Vec<f64> = numbers.into_iter().filter(|x| *x != 7.0).collect();
+            let known = CategoryValues::Numbers(numbers.clone());
+            let mut levels = Vec::new();
+            Finder::new(&column, &known, rows.len()).unwrap().each(&rows, |_, l| levels.extend_from_slice(l)).unwrap();
+            let place = |x: f64| numbers.iter().position(|k| *k == x).map_or(NONE, |at| at as u32);
+            let some: Vec<_> = chosen.zip(&levels).step_by(1 + rows.len() / 2000).collect();
+            assert!(levels.len() == rows.len() && some.iter().all(|&(x, &level)| level == place(x)));
+        }
+    }
 
     #[test]
     fn the_most_frequent_categories_keep_their_order() {

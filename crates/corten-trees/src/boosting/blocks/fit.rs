@@ -12,7 +12,7 @@ use corten_model::ops::CategoryValues;
 use super::store::Filling;
 use crate::boosting::binning::{self, Bins, Feature, Features};
 use crate::boosting::bundles;
-use crate::boosting::categories::{self, Census, Crossed, Told};
+use crate::boosting::categories::{Census, Crossed, Finder, Told};
 use crate::boosting::fitting::{Facts, Setup, boosted, targets, told_by, told_categorical};
 use crate::boosting::layout::{Columns, Layout};
 use crate::boosting::objective::Objective;
@@ -138,8 +138,10 @@ impl Reader<'_> {
         self.read(&columns, &mut |table, at| {
             let own = within(train, at, table);
             self.team.each(&mut told, |i, (told, outcome)| {
-                *outcome = categories::levels(&table.columns()[i], coded[i].1, &own)
-                    .map(|levels| told.iter_mut().for_each(|t| t.absorb(crossed, &levels, &own, at)));
+                let absorb = |rows: &[u32], levels: &[u32]| {
+                    told.iter_mut().for_each(|t| t.absorb(crossed, levels, rows, at));
+                };
+                *outcome = Finder::new(&table.columns()[i], coded[i].1, own.len()).and_then(|f| f.each(&own, absorb));
             });
             told.iter_mut().try_for_each(|t| std::mem::replace(&mut t.1, Ok(())))
         })?;
@@ -288,8 +290,8 @@ impl Reader<'_> {
             let own = within(train, at, table);
             for ((told, bins), &source) in told.iter_mut().zip(&features.bins).zip(&features.sources) {
                 if let (Some(told), Bins::Coded(coded)) = (told, bins) {
-                    let levels = categories::levels(&table.columns()[source], &coded.values, &own)?;
-                    told.absorb(crossed, &levels, &own, at);
+                    Finder::new(&table.columns()[source], &coded.values, own.len())?
+                        .each(&own, |rows, levels| told.absorb(crossed, levels, rows, at))?;
                 }
             }
             Ok(())
