@@ -26,6 +26,19 @@ def flights(rows: int | None = None) -> tuple[pl.DataFrame, np.ndarray, pl.DataF
     return x.filter(~held_out), y[~held_out], x.filter(held_out), y[held_out]
 
 
+def peak_of(call: Callable[[], Any]) -> float:
+    """Megabytes that the process holds at the most during a call, beyond what it held before."""
+
+    def held(key: str) -> int:
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in status if line.startswith(key))
+
+    Path("/proc/self/clear_refs").write_text("5")
+    before = held("VmRSS")
+    call()
+    return (held("VmHWM") - before) / 1024
+
+
 def pipeline(library: str, kind: str, **settings: Any) -> Any:
     """The same pipeline from `corten` or `sklearn`: filled and scaled numbers, one-hot text, then `linear` or `trees`."""
 

@@ -1,12 +1,15 @@
-"""`budget=` beside perpetual and 100 Optuna trials of LightGBM: held-out loss and time, each in a process of its own.
+"""`budget=` beside perpetual and 100 Optuna trials of LightGBM: held-out loss, time and memory, each in a process of its own.
 
-Usage: python benches/budget.py FOLDER [set ...]
+    python benches/budget.py FOLDER [SET ...] [--ways "corten 10s,perpetual 1.0"] [--threads N]
 
-The folder holds adult_income, elec2_nsw, california_housing and diamonds as Parquet files.
+The folder holds the sets as Parquet files: adult_income, elec2_nsw, california_housing and diamonds where none are named.
+Another file is named with its target, as `adbench_cover=x9`, where that is a number. The memory is the most
+that a fit and its predictions hold beyond the data, what libraries load the first time included.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -17,16 +20,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from _common import table
+from _common import peak_of, table
 
 SETS = {"adult_income": "income", "elec2_nsw": "class", "california_housing": "median_house_value", "diamonds": "price"}
 WAYS = ("corten 10s", "corten 30s", "perpetual 1.0", "perpetual 1.5", "optuna 100")
 
 
-def read(folder: Path, name: str) -> tuple[Any, np.ndarray, Any, np.ndarray, bool]:
+def read(folder: Path, given: str) -> tuple[Any, np.ndarray, Any, np.ndarray, bool]:
     """Training and test rows with text as categorical columns, and whether the target is a class."""
+    name, _, target = given.partition("=")
     frame = pl.read_parquet(folder / f"{name}.parquet")
-    target = next(c for c in (SETS[name], "target", "y") if c in frame.columns)
+    target = target or next(c for c in (SETS[name], "target", "y") if c in frame.columns)
     frame = frame.drop_nulls(target)
     classes = name in ("adult_income", "elec2_nsw")
     y = frame[target].to_numpy()
@@ -34,6 +38,11 @@ def read(folder: Path, name: str) -> tuple[Any, np.ndarray, Any, np.ndarray, boo
     x = frame.drop(target).with_columns(pl.col(pl.String).cast(pl.Categorical)).to_pandas()
     test = np.random.default_rng(0).random(len(y)) < 0.25
     return x[~test], y[~test], x[test], y[test], classes
+
+
+def threads() -> int:
+    """Threads of each way."""
+    return int(os.environ["OMP_NUM_THREADS"])
 
 
 def loss(y: np.ndarray, p: np.ndarray, classes: bool) -> float:
@@ -58,7 +67,9 @@ def perpetual(x: Any, y: Any, xt: Any, classes: bool, setting: str) -> np.ndarra
     """A model of a budget, its categories as pandas'."""
     from perpetual import PerpetualBooster
 
-    model = PerpetualBooster(objective="LogLoss" if classes else "SquaredLoss", num_threads=1, budget=float(setting))
+    model = PerpetualBooster(
+        objective="LogLoss" if classes else "SquaredLoss", num_threads=threads(), budget=float(setting)
+    )
     model.fit(x, y.astype(float))
     out = np.asarray(model.predict_proba(xt))[:, 1] if classes else np.asarray(model.predict(xt))
     return out
@@ -83,7 +94,7 @@ def optuna(x: Any, y: Any, xt: Any, classes: bool, setting: str) -> np.ndarray:
         }
 
     def objective(trial: Any) -> float:
-        model = kind(n_estimators=3000, n_jobs=1, verbose=-1, **params(trial))
+        model = kind(n_estimators=3000, n_jobs=threads(), verbose=-1, **params(trial))
         stop = [lgb.early_stopping(30, verbose=False)]
         model.fit(x[~own], y[~own], eval_set=[(x[own], y[own])], callbacks=stop)
         trial.set_user_attr("rounds", model.best_iteration_)
@@ -92,36 +103,45 @@ def optuna(x: Any, y: Any, xt: Any, classes: bool, setting: str) -> np.ndarray:
     study = search.create_study(sampler=search.samplers.TPESampler(seed=0))
     study.optimize(objective, n_trials=int(setting))
     rounds = int(np.ceil(study.best_trial.user_attrs["rounds"] * 1.1))
-    model = kind(n_estimators=rounds, n_jobs=1, verbose=-1, **study.best_params).fit(x, y)
+    model = kind(n_estimators=rounds, n_jobs=threads(), verbose=-1, **study.best_params).fit(x, y)
     return model.predict_proba(xt)[:, 1] if classes else model.predict(xt)
 
 
 def child(folder: str, name: str, way: str) -> None:
-    """One way on one set."""
+    """One way on one set, on as many cores as it has threads."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: threads()])
     x, y, xt, yt, classes = read(Path(folder), name)
     library, setting = way.split()
+    predict = {"corten": corten, "perpetual": perpetual, "optuna": optuna}[library]
+    found = []
     start, cpu = time.perf_counter(), time.process_time()
-    p = {"corten": corten, "perpetual": perpetual, "optuna": optuna}[library](x, y, xt, classes, setting)
+    memory = peak_of(lambda: found.append(predict(x, y, xt, classes, setting)))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    print(json.dumps([loss(yt, p, classes), seconds, cpu]))
+    print(json.dumps([loss(yt, found[0], classes), seconds, cpu, memory]))
 
 
 def main() -> None:
-    """Runs all ways on all sets, one thread each, and prints a table as it grows."""
-    folder, names = sys.argv[1], sys.argv[2:] or list(SETS)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "CORTEN_NUM_THREADS": "1"}
-    for name in names:
+    """Runs all ways on all sets and prints a table as it grows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("sets", nargs="*", default=list(SETS))
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    names = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
+    env = {**os.environ, **dict.fromkeys(names, str(given.threads))}
+    for name in given.sets:
         rows = []
-        for way in WAYS:
-            command = [sys.executable, __file__, "--child", folder, name, way]
+        for way in given.ways.split(","):
+            command = [sys.executable, __file__, "--child", given.folder, name, way]
             done = subprocess.run(command, env=env, capture_output=True, text=True)
             if done.returncode:
-                rows.append([way, "failed", "", done.stderr.strip().splitlines()[-1][:60]])
+                rows.append([way, "failed", "", "", done.stderr.strip().splitlines()[-1][:60]])
                 continue
-            found, seconds, cpu = json.loads(done.stdout.splitlines()[-1])
-            rows.append([way, f"{found:.5g}", f"{seconds:.1f}", f"{cpu:.1f}"])
+            found, seconds, cpu, memory = json.loads(done.stdout.splitlines()[-1])
+            rows.append([way, f"{found:.5g}", f"{seconds:.1f}", f"{cpu:.1f}", f"{memory:.0f}"])
         print(name)
-        table(["", "loss", "seconds", "CPU seconds"], rows)
+        table(["", "loss", "seconds", "CPU seconds", "MB"], rows)
         sys.stdout.flush()
 
 

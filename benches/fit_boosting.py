@@ -60,17 +60,11 @@ def data(name: str, rows: int) -> tuple[str, np.ndarray, np.ndarray]:
 
 def peak(model: Any, x: np.ndarray, y: np.ndarray) -> float:
     """Megabytes that the process holds at the most while a model is fitted, beyond what it held before."""
-
-    def held(key: str) -> int:
-        status = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in status if line.startswith(key))
+    from _common import peak_of
 
     # What libraries load and what threads need once is not the fit's.
     model.fit(x[:1000], y[:1000] if len(np.unique(y[:1000])) == len(np.unique(y)) else np.resize(np.unique(y), 1000))
-    Path("/proc/self/clear_refs").write_text("5")
-    before = held("VmRSS")
-    model.fit(x, y)
-    return (held("VmHWM") - before) / 1024
+    return peak_of(lambda: model.fit(x, y))
 
 
 def one(library: str, mode: str, name: str, threads: int, rows: int) -> None:

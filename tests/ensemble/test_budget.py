@@ -43,14 +43,16 @@ def test_a_budget_finds_more_than_the_defaults() -> None:
 class Learner:
     """Fits in a time of its own: trees of 127 leaves learn twice as much a second as others, until noise is all that is left."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fastest: float = 1.0) -> None:
         self.clock = 0.0
+        #: Rates above learn nothing.
+        self.fastest = fastest
         monkeypatch.setattr(_budget.time, "monotonic", lambda: self.clock)
 
     def fit(self, params: dict[str, Any], callbacks: list[Any]) -> Any:
         leaves = params["max_leaf_nodes"]
         speed = 1.0 if leaves == 127 else 0.5
-        noise = 0.01 / speed + 0.01 * params["learning_rate"]
+        noise = 0.01 / speed + 0.01 * params["learning_rate"] if params["learning_rate"] <= self.fastest else 0.999
         scores, left = [-1.0], params["n_iter_no_change"]
         for _ in range(params["max_iter"]):
             self.clock += leaves * 1e-4
@@ -74,6 +76,11 @@ def test_where_the_time_is_short_the_best_size_of_trees_gets_what_is_left(monkey
     # So few rounds that they must be larger ones.
     _, _, steps = _budget.search(Learner(monkeypatch).fit, 2.0)
     assert 0.1 < steps[-1]["learning_rate"] <= 0.3
+    # Where they are too large, what is left is still used.
+    learner = Learner(monkeypatch, fastest=0.1)
+    best, _, steps = _budget.search(learner.fit, 2.0)
+    assert [s["learning_rate"] for s in steps[-2:]] == [0.3, 0.1] and best.score == steps[-1]["score"]
+    assert steps[-1]["max_iter"] > max(s["max_iter"] for s in steps[:3] if s["max_leaf_nodes"] == 127)
 
 
 def test_where_there_is_time_other_parameters_are_tried_and_all_rows_fitted(monkeypatch: pytest.MonkeyPatch) -> None:

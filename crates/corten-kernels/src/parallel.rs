@@ -46,7 +46,8 @@ pub fn map_blocks<T: Send>(
 }
 
 /// The results of `f` of 0 to `count`, in this order, by the calling thread and by as many others as have come by then.
-/// For work of less than some milliseconds; `f` may not count on a pool that it runs in.
+/// None is waited for that hasn't begun, so the calling thread may hold what others of the pool wait for. What `f` itself does in
+/// parallel doesn't run in this pool.
 pub fn map_together<T: Send>(threads: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let pool = if count > 1 { pool::of(threads) } else { None };
     match pool {
@@ -258,7 +259,7 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_millis(1));
                 assert_ne!(std::thread::current().id() == caller, of_caller);
             };
-            assert!(std::panic::catch_unwind(|| map_together(2, 100, work)).is_err());
+            assert!(std::panic::catch_unwind(|| map_together(2, 10_000, work)).is_err());
         }
     }
 

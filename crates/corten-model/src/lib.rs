@@ -31,6 +31,7 @@ mod session;
 pub mod sketch;
 mod stages;
 pub mod texts;
+mod threads;
 
 #[cfg(feature = "std")]
 pub use corten_kernels::cpu::check as check_cpu;

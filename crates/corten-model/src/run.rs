@@ -13,6 +13,7 @@ use crate::graph::{Method, Output, Slot};
 use crate::model::Model;
 use crate::ops::{Flow, Scratch};
 use crate::schema::Schema;
+use crate::threads;
 
 /// Most rows of a block.
 const BLOCK: usize = 1024;
@@ -206,7 +207,7 @@ impl Model {
         let tasks = (options.threads.max(1) * 4).min(blocks.len()).max(1);
         let per_task = blocks.len().div_ceil(tasks).max(1);
         let groups: Vec<&[Range<usize>]> = blocks.chunks(per_task).collect();
-        let mut parts = each(&groups, options.threads, |group| {
+        let mut parts = threads::each(options.threads, groups, |group| {
             let mut worker = Worker::new(self, block);
             let mut part = empty(group.iter().map(Range::len).sum());
             for range in group.iter() {
@@ -232,19 +233,6 @@ impl Model {
         }
         Ok(all)
     }
-}
-
-#[cfg(feature = "parallel")]
-fn each<T: Sync, R: Send>(items: &[T], threads: usize, f: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
-    if threads <= 1 || items.len() <= 1 {
-        return items.iter().map(f).collect();
-    }
-    corten_kernels::parallel::map_together(threads, items.len(), |at| f(&items[at])).into_iter().collect()
-}
-
-#[cfg(not(feature = "parallel"))]
-fn each<T, R>(items: &[T], _: usize, f: impl Fn(&T) -> Result<R>) -> Result<Vec<R>> {
-    items.iter().map(f).collect()
 }
 
 /// The memory of one thread that runs blocks.

@@ -13,7 +13,7 @@ from .._base import Estimator
 from .._explain import Explains
 from .._inputs import Input
 from .._lightgbm import WritesLightGBM
-from .._params import clone
+from .._params import clone, seed
 from .._progress import Line, Rounds
 from ..exceptions import ParameterError, not_fitted
 from . import _budget, _files
@@ -247,11 +247,10 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         budget, begin = _budget.seconds(self.budget), time.monotonic()  # type: ignore[attr-defined]
 
         # The same rows are held out of each step, or their scores say nothing of each other.
-        seed = getattr(self, "random_state", None)
-        seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+        held_out = seed(getattr(self, "random_state", None))
 
         def step(params: dict[str, Any], own: list[Any]) -> Any:
-            model = clone(self).set_params(budget=None, early_stopping=True, random_state=seed, **params)
+            model = clone(self).set_params(budget=None, early_stopping=True, random_state=held_out, **params)
             return fit(model, [*own, *(callbacks or ())])
 
         best, has_time, steps = _budget.search(step, budget)

@@ -120,8 +120,11 @@ def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dic
     assert best is not None
     if not best.ended:
         # Few rounds must be larger ones to arrive.
-        rounds = best.rounds / best.seconds * (end - time.monotonic())
-        step({**best.params, "learning_rate": float(np.clip(ARRIVES / rounds, 0.1, 0.3).round(2))}, end)
+        slow, rounds = best.params, best.rounds / best.seconds * (end - time.monotonic())
+        tried = step({**slow, "learning_rate": float(np.clip(ARRIVES / rounds, 0.1, 0.3).round(2))}, end)
+        if tried.ended and tried is not best:
+            # They were too large.
+            step(slow, end)
     for change in THEN:
         params = {**best.params, **change}
         # The last fit needs its time too. Finer steps are worth their rounds only where there is time for them.

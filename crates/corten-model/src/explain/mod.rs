@@ -19,6 +19,7 @@ use crate::graph::{Node, Slot};
 use crate::model::{Model, plan};
 use crate::ops::{GameScratch, Op, Trees, TreesGame};
 use crate::run::{Bound, Run, Worker, bind};
+use crate::threads;
 use features::Features;
 
 /// Rows of a block, and how many bytes of sums it may have.
@@ -123,7 +124,7 @@ impl Model {
                 data: columns.next().unwrap_or_default(),
             })
             .collect();
-        each(parts, options.threads, |part| {
+        threads::each(options.threads, parts, |part| {
             options.cancel.check()?;
             task.run(part, block.next_multiple_of(LANES))
         })?;
@@ -148,20 +149,6 @@ fn room(shape: &[usize]) -> Result<Vec<f64>> {
     out.try_reserve_exact(count).map_err(|_| too_large())?;
     out.resize(count, 0.0);
     Ok(out)
-}
-
-#[cfg(feature = "parallel")]
-fn each<'a>(parts: Vec<Part<'a>>, threads: usize, f: impl Fn(Part<'a>) -> Result<()> + Sync + Send) -> Result<()> {
-    use rayon::prelude::*;
-    if threads <= 1 || parts.len() <= 1 {
-        return parts.into_iter().try_for_each(f);
-    }
-    corten_kernels::parallel::with_threads(threads, || parts.into_par_iter().try_for_each(f))
-}
-
-#[cfg(not(feature = "parallel"))]
-fn each<'a>(parts: Vec<Part<'a>>, _: usize, f: impl Fn(Part<'a>) -> Result<()>) -> Result<()> {
-    parts.into_iter().try_for_each(f)
 }
 
 /// What all blocks share.

@@ -168,7 +168,7 @@ pub(crate) fn numbers_of(column: &Column<'_>, rows: &[u32]) -> Result<Vec<f64>> 
     }
     let mut values = vec![0.0; rows.len()];
     for (rows, out) in rows.chunks(READ).zip(values.chunks_mut(READ)) {
-        read(column, rows, false, out)?;
+        read(column, rows, out)?;
     }
     Ok(values)
 }
@@ -267,14 +267,12 @@ pub(crate) type Telling<'t> = Option<(&'t [Option<Told>], u32)>;
 /// [`Error::Column`] for a column of a type that isn't taken.
 pub(crate) fn encode(
     source: &Source<'_>,
-    total: usize,
     features: &Features,
     rows: &[u32],
     told: Telling<'_>,
     team: Team<'_>,
 ) -> Result<Columns> {
     let columns: &[Column<'_>] = if let Source::Table(columns) = source { columns } else { &[] };
-    let all = rows.len() == total;
     let mut bins = Pages::zeroed(features.bins.len() * rows.len());
     let mut blocks: Vec<(Vec<&mut [u8]>, Result<()>)> =
         (0..rows.len().div_ceil(BLOCK)).map(|_| (Vec::with_capacity(columns.len()), Ok(()))).collect();
@@ -297,7 +295,7 @@ pub(crate) fn encode(
                 }
                 let (values, source) = (&mut buffer[..chunk.len()], features.sources[i]);
                 if held != Some(source) {
-                    *outcome = read(&columns[source], chunk, all, values);
+                    *outcome = read(&columns[source], chunk, values);
                     held = Some(source);
                 }
                 if outcome.is_err() {
@@ -323,11 +321,11 @@ pub(crate) fn encode(
     Ok(Columns::new(bins, rows.len()))
 }
 
-/// Reads some rows of a column; a run of rows at once.
-pub(super) fn read(column: &Column<'_>, rows: &[u32], all: bool, out: &mut [f64]) -> Result<()> {
+/// Reads some rows of a column, in ascending order; a run of rows at once.
+pub(super) fn read(column: &Column<'_>, rows: &[u32], out: &mut [f64]) -> Result<()> {
     let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else { return Ok(()) };
     let span = (last - first) as usize + 1;
-    if all || span == rows.len() {
+    if span == rows.len() {
         return column.read_f64(first as usize, out);
     }
     if span <= 8 * rows.len() {
@@ -408,10 +406,8 @@ mod tests {
         let rows: Vec<u32> = (0..6).collect();
         let crossed = Crossed { targets: 0, target: &|_, _| 0.0, weights: None, seed: 0 };
         let (features, _) = find(&Source::new(&data).unwrap(), &[false], 255, &rows, &crossed, Team::alone()).unwrap();
-        let coded = encode(&Source::new(&data).unwrap(), data.rows(), &features, &rows, None, Team::alone())
-            .unwrap()
-            .get(0)
-            .to_vec();
+        let coded =
+            encode(&Source::new(&data).unwrap(), &features, &rows, None, Team::alone()).unwrap().get(0).to_vec();
         let Bins::Number { cuts } = &features.bins[0] else { panic!("numbers") };
         for (&x, &b) in values.iter().zip(&coded) {
             if x.is_nan() {
@@ -423,10 +419,8 @@ mod tests {
             }
         }
         // Some rows alone have the bins that they have among all.
-        let some = encode(&Source::new(&data).unwrap(), data.rows(), &features, &[0, 4], None, Team::alone())
-            .unwrap()
-            .get(0)
-            .to_vec();
+        let some =
+            encode(&Source::new(&data).unwrap(), &features, &[0, 4], None, Team::alone()).unwrap().get(0).to_vec();
         assert_eq!(some, [coded[0], coded[4]]);
     }
 
@@ -456,9 +450,7 @@ mod tests {
         told[1].as_ref().unwrap().numbers(&levels, &rows, 0, &mut numbers);
         let together: f64 = (0..600).map(|i| (numbers[i] - mean) * (y[i] - mean)).sum();
         assert!(together <= 0.0, "{together}");
-        let coded =
-            encode(&Source::new(&data).unwrap(), data.rows(), &features, &rows, Some((&told, 0)), Team::alone())
-                .unwrap();
+        let coded = encode(&Source::new(&data).unwrap(), &features, &rows, Some((&told, 0)), Team::alone()).unwrap();
         assert!(coded.get(1).iter().all(|&b| usize::from(b) < features.bins[1].count()));
     }
 }

@@ -266,7 +266,7 @@ fn count_numbers(column: &Column<'_>, rows: &[u32], counts: &mut BTreeMap<u64, u
     let mut buffer = vec![0.0; CHUNK];
     for rows in rows.chunks(CHUNK) {
         let values = &mut buffer[..rows.len()];
-        read(column, rows, false, values)?;
+        read(column, rows, values)?;
         for &mut x in values {
             match table.get_mut(usize::from(x as u16)) {
                 Some(count) if f64::from(x as u16) == x => *count += 1,
@@ -331,7 +331,7 @@ impl<'c> Finder<'c> {
         Ok(Self { column, known })
     }
 
-    /// Calls `take` with some ascending rows and their categories after the other, [`CHUNK`] of them at a time.
+    /// Calls `take` with rows and their categories, [`CHUNK`] of them at a time; `rows` ascend.
     ///
     /// # Errors
     /// [`corten_core::Error::Column`] for a column of text where categories are numbers.
@@ -342,13 +342,13 @@ impl<'c> Finder<'c> {
             levels.clear();
             match &self.known {
                 Known::Table(table) => {
-                    read(self.column, rows, false, &mut buffer[..rows.len()])?;
+                    read(self.column, rows, &mut buffer[..rows.len()])?;
                     let level = |&x: &f64| if f64::from(x as u16) == x { table[usize::from(x as u16)] } else { NONE };
                     levels.extend(buffer[..rows.len()].iter().map(level));
                 }
                 Known::Numbers(known) => {
                     let numbers = &mut buffer[..rows.len()];
-                    read(self.column, rows, false, numbers)?;
+                    read(self.column, rows, numbers)?;
                     let exact = |at: usize, x: f64| if known.get(at) == Some(&x) { at as u32 } else { NONE };
                     if known.len() > 255 {
                         levels.extend(numbers.iter().map(|&x| exact(known.partition_point(|k| *k < x), x)));

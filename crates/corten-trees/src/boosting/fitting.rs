@@ -207,7 +207,7 @@ impl Common {
                 }
                 None => binning::find(&source, &categorical, self.max_bins, &train_rows, &crossed, team)?,
             };
-            let columns = binning::encode(&source, rows, &features, &train_rows, Some((&told, 0)), team)?;
+            let columns = binning::encode(&source, &features, &train_rows, Some((&told, 0)), team)?;
             drop(told);
             input.context.cancel.check()?;
             let part = |chosen: &[u32]| -> Result<Part> {
@@ -227,7 +227,7 @@ impl Common {
             let held_out = if held_out.is_empty() {
                 None
             } else {
-                let columns = binning::encode(&source, rows, &features, &held_out, None, team)?;
+                let columns = binning::encode(&source, &features, &held_out, None, team)?;
                 Some(HeldOut { part: part(&held_out)?, columns })
             };
             let part = part(&train_rows)?;

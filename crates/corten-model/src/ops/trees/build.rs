@@ -18,6 +18,7 @@ use super::linear::LinearLeaves;
 use super::share::share_leaves;
 use super::spec::{LeafModel, Tree, TreeNode, TreesSpec};
 use super::{Inner, Precision, Rules, Trees, bad, coder};
+use crate::threads::{self, each};
 
 /// Nodes from which a build uses all cores.
 const PARALLEL: usize = 1 << 16;
@@ -25,29 +26,6 @@ const PARALLEL: usize = 1 << 16;
 const LARGE: usize = 1024;
 /// Nodes of a cache line.
 const LINE: usize = 8;
-
-/// The results of `f` of each item, on all cores where `parallel`.
-///
-/// # Errors
-/// One that `f` gives.
-pub(super) fn each<T: Send, R: Send>(
-    parallel: bool,
-    items: Vec<T>,
-    f: impl Fn(T) -> Result<R> + Sync + Send,
-) -> Result<Vec<R>> {
-    #[cfg(feature = "parallel")]
-    if parallel {
-        use std::sync::{Mutex, PoisonError};
-        let items: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
-        // The calling thread may be one of a pool whose others wait for what is built here: it waits for none of them.
-        let done = corten_kernels::parallel::map_together(corten_kernels::parallel::threads(None), items.len(), |at| {
-            items[at].lock().unwrap_or_else(PoisonError::into_inner).take().map(&f)
-        });
-        return done.into_iter().flatten().collect();
-    }
-    let _ = parallel;
-    items.into_iter().map(f).collect()
-}
 
 /// The numbers of nodes below each node and itself.
 fn sizes(tree: &Tree) -> Result<Vec<u32>> {
@@ -259,8 +237,8 @@ impl Inner {
         if total > u32::MAX as usize / 2 || spec.trees.iter().any(|t| t.nodes.is_empty()) {
             return Err(bad("a tree without nodes, or too many nodes"));
         }
-        let parallel = total >= PARALLEL;
-        let checked = each(parallel, spec.trees.iter().collect(), |tree: &Tree| {
+        let threads = if total >= PARALLEL { threads::all() } else { 1 };
+        let checked = each(threads, spec.trees.iter().collect(), |tree: &Tree| {
             let all = sizes(tree)?;
             if all[0] as usize == tree.nodes.len() {
                 return Ok((Cow::Borrowed(tree), all));
@@ -275,7 +253,7 @@ impl Inner {
         if trees.iter().any(|t| with_cover && t.cover.len() != t.nodes.len()) {
             return Err(bad("cover must have one number a node in every tree, or in none"));
         }
-        let coded = code(&spec, &trees, parallel)?;
+        let coded = code(&spec, &trees, threads)?;
         let written = |t: &Tree| if padded { (t.nodes.len() + 1).next_multiple_of(LINE) } else { t.nodes.len() };
         let width = |t: &Tree| if t.output.is_none() { spec.outputs as usize } else { 1 };
         let leaves_of = |t: &Tree| t.nodes.len().div_ceil(2) * width(t);
@@ -329,10 +307,10 @@ impl Inner {
             parts.roots.push(start as u32);
             parts.targets.push(tree.output.unwrap_or(VECTOR));
         }
-        let placed = each(parallel, places, |place: Place<'_>| place.write(&coded, &spec, padded))?;
+        let placed = each(threads, places, |place: Place<'_>| place.write(&coded, &spec, padded))?;
         let linear = linear_leaves(&trees, &placed, parts.leaves.len())?;
         if linear.is_none() {
-            share_leaves(&mut parts, parallel);
+            share_leaves(&mut parts, threads)?;
         }
         let rules =
             Rules { average: spec.average, input: spec.input, sum: spec.sum, zero_threshold: spec.zero_threshold };

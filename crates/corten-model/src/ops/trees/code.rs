@@ -13,9 +13,10 @@ use corten_core::{Error, Result};
 use corten_kernels::sort;
 use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS};
 
-use super::build::{each, take};
+use super::build::take;
 use super::spec::{Tree, TreeNode, TreesSpec};
 use super::{CodeColumn, ColumnRule, bad};
+use crate::threads::each;
 
 /// Parts of the trees that are read side by side.
 const PARTS: usize = 16;
@@ -104,12 +105,12 @@ fn agree(known: &mut Option<u32>, levels: u32) -> Result<()> {
 type Threshold = (u64, u32, u32);
 
 /// Sorts the thresholds.
-pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], parallel: bool) -> Result<Coded> {
+pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], threads: usize) -> Result<Coded> {
     let features = spec.features as usize;
     // A part counts for every feature, of which there may be many more than nodes: few parts.
-    let size = if parallel { trees.len().div_ceil(PARTS).max(1) } else { trees.len().max(1) };
+    let size = if threads > 1 { trees.len().div_ceil(PARTS).max(1) } else { trees.len().max(1) };
     let parts: Vec<&[Cow<'_, Tree>]> = trees.chunks(size).collect();
-    let read = each(parallel, parts.clone(), |trees| Read::of(spec, trees))?;
+    let read = each(threads, parts.clone(), |trees| Read::of(spec, trees))?;
     let mut rules = vec![0u8; features];
     let mut categories: Vec<Option<(u32, u32)>> = vec![None; features];
     for part in &read {
@@ -133,7 +134,7 @@ pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], parallel: bool) ->
         }
     }
     let filled: Vec<_> = parts.iter().enumerate().zip(places).collect();
-    each(parallel, filled, |((part, trees), mut places)| {
+    each(threads, filled, |((part, trees), mut places)| {
         for (tree, at) in trees.iter().zip(part * size..) {
             for (node, of) in tree.nodes.iter().enumerate() {
                 if let Some((feature, threshold, ..)) = compared(of, spec.strict) {
@@ -150,7 +151,7 @@ pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], parallel: bool) ->
         slices.push(take(&mut rest, read.iter().map(|part| part.counts[feature]).sum()));
     }
     let ranks: Vec<Vec<AtomicU32>> = read.into_iter().flat_map(|part| part.ranks).collect();
-    let values = each(parallel, slices, |pairs: &mut [Threshold]| {
+    let values = each(threads, slices, |pairs: &mut [Threshold]| {
         pairs.sort_unstable_by_key(|p| p.0);
         let mut values = Vec::new();
         let mut last = None;

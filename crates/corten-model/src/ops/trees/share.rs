@@ -3,9 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use corten_core::Result;
 use corten_kernels::trees::{Parts, VECTOR};
 
-use super::build::each;
+use crate::threads::each;
 
 /// Leaves below which nothing is shared.
 const FEW: usize = 4096;
@@ -59,10 +60,13 @@ impl Distinct {
 }
 
 /// Keeps each value of a leaf once where that makes the leaves much fewer: pure leaves of a deep forest are all alike.
-pub(super) fn share_leaves(parts: &mut Parts, parallel: bool) {
+///
+/// # Errors
+/// None of its own.
+pub(super) fn share_leaves(parts: &mut Parts, threads: usize) -> Result<()> {
     let vectors = parts.targets.iter().filter(|t| **t == VECTOR).count();
     if parts.leaves.len() < FEW || (vectors != 0 && vectors != parts.targets.len()) {
-        return;
+        return Ok(());
     }
     let width = if vectors > 0 { parts.outputs as usize } else { 1 };
     let count = parts.leaves.len() / width;
@@ -71,20 +75,19 @@ pub(super) fn share_leaves(parts: &mut Parts, parallel: bool) {
     let first = &parts.leaves[..(FEW / 4 + 1).min(count) * width];
     let mut all = Distinct::new(width, limit);
     if all.places(first).is_none() || (count > FEW / 4 && all.len() > FEW / 8) {
-        return;
+        return Ok(());
     }
-    let size = if parallel { count.div_ceil(PARTS) } else { count };
+    let size = if threads > 1 { count.div_ceil(PARTS) } else { count };
     let chunks: Vec<&[f64]> = parts.leaves.chunks(size * width).collect();
-    let read = each(parallel, chunks, |leaves| {
+    let read = each(threads, chunks, |leaves| {
         let mut distinct = Distinct::new(width, limit.min(leaves.len() / width + 1));
         let places = distinct.places(leaves);
         Ok(places.map(|places| (distinct.values, places)))
-    });
-    let Ok(read) = read else { return };
+    })?;
     let mut to = Vec::with_capacity(read.len());
     for part in read {
-        let Some((values, places)) = part else { return };
-        let Some(shared) = all.places(&values) else { return };
+        let Some((values, places)) = part else { return Ok(()) };
+        let Some(shared) = all.places(&values) else { return Ok(()) };
         to.push((shared, places));
     }
     let leaf = |at: usize| {
@@ -92,17 +95,17 @@ pub(super) fn share_leaves(parts: &mut Parts, parallel: bool) {
         shared[places[at % size] as usize] * width as u32
     };
     let mut payload = core::mem::take(&mut parts.payload);
-    let size = payload.len().div_ceil(if parallel { PARTS } else { 1 });
+    let size = payload.len().div_ceil(if threads > 1 { PARTS } else { 1 });
     let changed = payload.chunks_mut(size).zip((0..).step_by(size)).collect();
-    let done = each(parallel, changed, |(payload, start): (&mut [u32], usize)| {
+    each(threads, changed, |(payload, start): (&mut [u32], usize)| {
         for (payload, at) in payload.iter_mut().zip(start..) {
             if parts.node(at).left as usize == at {
                 *payload = leaf(*payload as usize / width);
             }
         }
         Ok(())
-    });
-    debug_assert!(done.is_ok());
+    })?;
     parts.payload = payload;
     parts.leaves = all.values;
+    Ok(())
 }

@@ -165,13 +165,13 @@ impl Reader<'_> {
         let mut done = 0;
         let all: Vec<usize> = (0..self.x.head().width()).collect();
         self.read(&all, &mut |table, at| {
-            let (source, n) = (Source::Table(table.columns()), table.rows());
+            let source = Source::Table(table.columns());
             let own = within(train, at, table);
-            let columns = binning::encode(&source, n, features, &own, Some((told, at)), self.team)?;
+            let columns = binning::encode(&source, features, &own, Some((told, at)), self.team)?;
             filling.push(&bundles::columns(columns, &groups, &members, self.team), self.team)?;
             let other = within(held_out, at, table);
             if !other.is_empty() {
-                let columns = binning::encode(&source, n, features, &other, None, self.team)?;
+                let columns = binning::encode(&source, features, &other, None, self.team)?;
                 for f in 0..features.bins.len() {
                     others[f * held_out.len() + done..][..other.len()].copy_from_slice(columns.get(f));
                 }
