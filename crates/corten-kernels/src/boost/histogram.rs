@@ -2,10 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::ops::Range;
 
 use super::partition::Rows;
-use super::{BLOCK, TILE, WIDTH};
+use super::{BLOCK, SHARED, TILE, WIDTH};
 use crate::cache;
+use crate::cpu::dispatch;
 use crate::pages::Pages;
 
 /// The bins of up to [`TILE`] columns, row after row.
@@ -40,6 +42,9 @@ impl Tile {
         &mut self.bins
     }
 }
+
+/// Places of a feature that shares a column.
+const ROOM: usize = SHARED + 8;
 
 /// A gradient (16 bits with sign, high half) and a hessian (16 bits) in one word.
 pub type Packed = u32;
@@ -88,36 +93,141 @@ impl Sums {
         columns!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
     }
 
-    /// Moves the first `out.len()` sums of a column out, leaving zeros.
-    #[inline]
-    pub fn take(&mut self, column: usize, out: &mut [i64]) {
-        let sums = &mut self.0[column][..out.len()];
-        out.copy_from_slice(sums);
-        sums.fill(0);
+    /// Moves sums out, leaving zeros.
+    ///
+    /// # Panics
+    /// When a part names a column beyond [`TILE`], or a place outside `out`.
+    pub fn take(&mut self, parts: &[Part], out: &mut [i64]) {
+        take(&mut self.0, parts, out);
     }
 
-    /// Adds the first sums of a column onto others, leaving zeros.
-    #[inline]
-    pub fn drain(&mut self, column: usize, onto: &mut [i64]) {
-        for (o, s) in onto.iter_mut().zip(&mut self.0[column]) {
-            *o += *s;
-            *s = 0;
+    /// Adds sums onto others, leaving zeros.
+    ///
+    /// # Panics
+    /// As [`Sums::take`].
+    pub fn drain(&mut self, parts: &[Part], onto: &mut [i64]) {
+        drain(&mut self.0, parts, onto);
+    }
+
+    /// Adds sums onto gradients and hessians of their own, leaving zeros.
+    ///
+    /// # Panics
+    /// As [`Sums::take`].
+    pub fn drain_wide(&mut self, parts: &[Part], gradients: &mut [i64], hessians: &mut [i64]) {
+        drain_wide(&mut self.0, parts, gradients, hessians);
+    }
+}
+
+/// Where sums of a tile go: those of a column as they are, or those of one of the features that share its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    column: usize,
+    start: usize,
+    width: usize,
+    divisor: usize,
+    states: usize,
+}
+
+impl Part {
+    /// The first sums of a column, `width` of them, to the places from `start` on.
+    pub fn whole(column: usize, start: usize, width: usize) -> Self {
+        Self { column, start, width: width.min(WIDTH), divisor: 1, states: WIDTH }
+    }
+
+    /// The sums of a feature whose bin is the byte divided by `divisor`, modulo `states`; zeros fill the places up to
+    /// `width`.
+    ///
+    /// # Panics
+    /// When there are no states or more than [`SHARED`], or `width` is below them or more than eight above [`SHARED`].
+    pub fn shared(column: usize, start: usize, width: usize, divisor: usize, states: usize) -> Self {
+        assert!((1..=SHARED).contains(&states) && (states..=ROOM).contains(&width), "at most 64 bins share a byte");
+        Self { column, start, width, divisor: divisor.max(1), states }
+    }
+
+    /// Where its sums go.
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.start + self.width
+    }
+
+    /// Adds its sums, of all of a tile's columns of [`WIDTH`] each, onto others.
+    ///
+    /// # Panics
+    /// When it names a column that isn't there, or a place outside `onto`.
+    pub fn add(&self, sums: &[i64], onto: &mut [i64]) {
+        let (column, onto) = (&sums[self.column * WIDTH..][..WIDTH], &mut onto[self.range()]);
+        let mut room = [0; ROOM];
+        let own = if self.states == WIDTH { &column[..self.width] } else { self.single_out(column, &mut room) };
+        onto.iter_mut().zip(own).for_each(|(o, s)| *o += s);
+    }
+
+    /// The sums of a feature that shares a column.
+    #[inline(always)]
+    fn single_out<'r>(&self, column: &[i64], room: &'r mut [i64; ROOM]) -> &'r [i64] {
+        let own = &mut room[..self.states];
+        for block in column.chunks(self.divisor * self.states) {
+            if self.divisor == 1 {
+                own.iter_mut().zip(block).for_each(|(o, s)| *o += s);
+            } else {
+                own.iter_mut().zip(block.chunks(self.divisor)).for_each(|(o, part)| *o += part.iter().sum::<i64>());
+            }
+        }
+        &room[..self.width]
+    }
+}
+
+/// Gives each part's sums, and leaves zeros.
+#[inline(always)]
+fn each_part(sums: &mut [[i64; WIDTH]; TILE], parts: &[Part], mut to: impl FnMut(Range<usize>, &[i64])) {
+    for (i, part) in parts.iter().enumerate() {
+        let column = &mut sums[part.column];
+        if part.states == WIDTH {
+            to(part.range(), &column[..part.width]);
+            column[..part.width].fill(0);
+            continue;
+        }
+        to(part.range(), part.single_out(column, &mut [0; ROOM]));
+        if parts.get(i + 1).is_none_or(|next| next.column != part.column) {
+            column.fill(0);
         }
     }
+}
 
-    /// Adds the first sums of a column onto gradients and hessians of their own, leaving zeros.
-    pub fn drain_wide(&mut self, column: usize, gradients: &mut [i64], hessians: &mut [i64]) {
-        for ((g, h), s) in gradients.iter_mut().zip(hessians).zip(&mut self.0[column]) {
-            let (a, b) = unpack(*s);
-            *g += a;
-            *h += b;
-            *s = 0;
+dispatch! {
+    fn take(sums: &mut [[i64; WIDTH]; TILE], parts: &[Part], out: &mut [i64]) {
+        each_part(sums, parts, |range, own| out[range].copy_from_slice(own));
+    }
+}
+
+dispatch! {
+    fn drain(sums: &mut [[i64; WIDTH]; TILE], parts: &[Part], onto: &mut [i64]) {
+        each_part(sums, parts, |range, own| onto[range].iter_mut().zip(own).for_each(|(o, s)| *o += s));
+    }
+}
+
+dispatch! {
+    fn drain_wide(sums: &mut [[i64; WIDTH]; TILE], parts: &[Part], gradients: &mut [i64], hessians: &mut [i64]) {
+        each_part(sums, parts, |range, own| {
+            let (gradients, hessians) = (&mut gradients[range.clone()], &mut hessians[range]);
+            for ((g, h), s) in gradients.iter_mut().zip(hessians).zip(own) {
+                let (a, b) = unpack(*s);
+                *g += a;
+                *h += b;
+            }
+        });
+    }
+}
+
+dispatch! {
+    /// Takes sums from others of the same bins.
+    pub fn subtract(from: &mut [i64], sums: &[i64]) {
+        for (from, sum) in from.iter_mut().zip(sums) {
+            *from -= *sum;
         }
     }
 }
 
 /// Rows ahead whose bins are fetched while earlier ones are added.
-const AHEAD: usize = 24;
+const AHEAD: usize = 48;
 
 #[inline(always)]
 fn fetch<T>(of: &[T], at: usize) {
@@ -239,14 +349,60 @@ mod tests {
                 sums.add(&tile, &words, &rows, 0, middle);
                 sums.add(&tile, &words, &rows, middle, rows.len());
                 let want = plain(&tile, &words, &list.unwrap_or_else(|| (0..n).collect()));
-                for (j, want) in want.iter().enumerate() {
-                    let mut got = [0; WIDTH];
-                    sums.take(j, &mut got);
+                let parts: Vec<Part> = (0..columns).map(|j| Part::whole(j, j * WIDTH, WIDTH)).collect();
+                let mut all = vec![7; columns * WIDTH];
+                sums.take(&parts, &mut all);
+                for (j, (want, got)) in want.iter().zip(all.chunks(WIDTH)).enumerate() {
                     assert!(got.iter().zip(want).all(|(&g, &w)| unpack(g) == w), "{columns} columns, column {j}");
                 }
                 assert!(sums.0.iter().flatten().all(|&s| s == 0));
             }
         }
+    }
+
+    #[test]
+    fn features_that_share_bytes_get_their_own_sums() {
+        let n = 5000u32;
+        let random = |i: u64| corten_core::random::bits(3, 4, i);
+        // Three features in the bytes of the second of two columns, and a whole one.
+        let states = [7usize, 12, 3];
+        let divisors = [1usize, 7, 84];
+        let byte = |r: u32, j: usize| random(u64::from(r) * 2 + j as u64) % [256, 252][j];
+        let tile = Tile::new((0..n).flat_map(|r| [byte(r, 0) as u8, byte(r, 1) as u8]).collect(), 2);
+        let words: Vec<Packed> = (0..u64::from(n)).map(|i| random(i + 7) as u32).collect();
+        let parts: Vec<Part> = [Part::whole(0, 0, 256)]
+            .into_iter()
+            .chain((0..3).map(|k| Part::shared(1, 256 + 16 * k, 16, divisors[k], states[k])))
+            .collect();
+        let mut want = vec![(0, 0); 256 + 3 * 16];
+        for (r, &word) in words.iter().enumerate() {
+            let shared = tile.bins()[2 * r + 1] as usize;
+            let places = (0..3).map(|k| 256 + 16 * k + shared / divisors[k] % states[k]);
+            for place in places.chain([usize::from(tile.bins()[2 * r])]) {
+                want[place].0 += i64::from(word as i32 >> 16);
+                want[place].1 += i64::from(word & 0xffff);
+            }
+        }
+        let mut buffers = Buffers::new(n as usize);
+        let mut sums = Sums::default();
+        let mut filled = |sums: &mut Sums| sums.add(&tile, &words, &buffers.all(), 0, n as usize);
+        filled(&mut sums);
+        let mut taken = vec![7; want.len()];
+        sums.take(&parts, &mut taken);
+        assert!(sums.0.iter().flatten().all(|&s| s == 0));
+        assert!(taken.iter().zip(&want).all(|(&t, w)| unpack(t) == *w));
+        filled(&mut sums);
+        sums.drain(&parts, &mut taken);
+        assert!(taken.iter().zip(&want).all(|(&t, w)| unpack(t) == (2 * w.0, 2 * w.1)));
+        filled(&mut sums);
+        let (mut g, mut h) = (vec![1; want.len()], vec![2; want.len()]);
+        sums.drain_wide(&parts, &mut g, &mut h);
+        assert!(sums.0.iter().flatten().all(|&s| s == 0));
+        assert!(g.iter().zip(&h).zip(&want).all(|((g, h), w)| (*g - 1, *h - 2) == *w));
+        filled(&mut sums);
+        let mut added = vec![0; want.len()];
+        parts.iter().for_each(|p| p.add(sums.0.as_flattened(), &mut added));
+        assert!(added.iter().zip(&want).all(|(&t, w)| unpack(t) == *w));
     }
 
     #[test]
@@ -258,7 +414,7 @@ mod tests {
             let mut sums = Sums::default();
             sums.add(&tile, &vec![word; BLOCK], &buffers.all(), 0, BLOCK);
             let (mut g, mut h) = ([0; 4], [0; 4]);
-            sums.drain_wide(0, &mut g, &mut h);
+            sums.drain_wide(&[Part::whole(0, 0, 4)], &mut g, &mut h);
             assert_eq!((g[3], h[3]), (i64::from(gradient) * BLOCK as i64, 0xffff * BLOCK as i64));
         }
     }

@@ -14,3 +14,5 @@ pub const WIDTH: usize = 256;
 pub const TILE: usize = 16;
 /// Most rows whose packed sums can't overflow.
 pub const BLOCK: usize = 1 << 16;
+/// Most bins of a feature that shares the bytes of a column with others.
+pub const SHARED: usize = 64;

@@ -1,20 +1,18 @@
 //! Columns of few bins that share a byte.
 //!
 //! Columns of which no row has two away from their commonest bins share one column of bins (Ke et al., NeurIPS 2017),
-//! without any conflict. Of many rows, columns whose bins together number at most 256 share the byte of their
-//! combination. A column's own sums are got back from those of its group exactly.
+//! without any conflict. Of many rows, columns of few bins share the byte of their combination. A column's own sums are got
+//! back from those of its group exactly.
 
-use corten_kernels::boost::WIDTH;
+use corten_kernels::boost::{SHARED, WIDTH};
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
 use super::binning::Bins;
 use super::layout::Columns;
 
-/// Rows from which combinations are worth adding up again in every node.
-const COMBINED: usize = 100_000;
-/// Most bins of a column that shares a byte.
-const FEW: usize = 64;
+/// Rows for each bin of a combination from which that is worth adding up again in every node.
+const COMBINED: usize = 16;
 /// Bundles that a column is tried with.
 const TRIED: usize = 64;
 
@@ -49,31 +47,18 @@ impl Member {
             Self::Combined { divisor, states } => byte / divisor % states,
         }) as u8
     }
+}
 
-    /// Adds a group's sums up to those of the column's bins; `total` is the sum of all.
-    pub(crate) fn own(self, group: &[i64], total: i64, out: &mut [i64]) {
-        match self {
-            Self::Alone => out.copy_from_slice(&group[..out.len()]),
-            Self::Exclusive { start, common, states } => {
-                out.fill(0);
-                let mut rest = total;
-                for at in 0..states - 1 {
-                    let sum = group[start + at];
-                    out[at + usize::from(at >= common)] = sum;
-                    rest -= sum;
-                }
-                out[common] = rest;
-            }
-            Self::Combined { divisor, states } => {
-                out.fill(0);
-                for block in group.chunks(divisor * states) {
-                    for (o, part) in out.iter_mut().zip(block.chunks(divisor)) {
-                        *o += part.iter().sum::<i64>();
-                    }
-                }
-            }
-        }
+/// The sums of a column that keeps out of others' way from those of its group; `total` is the sum of all.
+pub(crate) fn own(group: &[i64], total: i64, start: usize, common: usize, states: usize, out: &mut [i64]) {
+    out.fill(0);
+    let mut rest = total;
+    for at in 0..states - 1 {
+        let sum = group[start + at];
+        out[at + usize::from(at >= common)] = sum;
+        rest -= sum;
     }
+    out[common] = rest;
 }
 
 /// A group of columns.
@@ -97,7 +82,7 @@ pub(crate) fn find(features: &[Bins], columns: &Columns, team: Team<'_>) -> (Vec
     team.each(&mut facts, |f, facts| {
         let count = features[f].count();
         facts.states = count + 1;
-        if count > FEW || rows == 0 {
+        if count > SHARED || rows == 0 {
             return;
         }
         let mut counts = [0usize; WIDTH];
@@ -112,7 +97,7 @@ pub(crate) fn find(features: &[Bins], columns: &Columns, team: Team<'_>) -> (Vec
     let mut open: Vec<(usize, Vec<u64>)> = Vec::new();
     for (f, facts) in facts.iter().enumerate() {
         // Only columns that mostly have one value can keep out of each other's way.
-        if facts.states > FEW || facts.states < 2 || (facts.share < 0.5 && facts.states > 2) {
+        if facts.states > SHARED || facts.states < 2 || (facts.share < 0.5 && facts.states > 2) {
             alone.push(f);
             continue;
         }
@@ -154,9 +139,7 @@ pub(crate) fn find(features: &[Bins], columns: &Columns, team: Team<'_>) -> (Vec
     for &f in &alone {
         members[f].1 = Member::Alone;
     }
-    if rows >= COMBINED {
-        combine(&facts, &mut alone, &mut groups, &mut members);
-    }
+    combine(&facts, WIDTH.min(rows / COMBINED), &mut alone, &mut groups, &mut members);
     finish(features, alone, groups, members)
 }
 
@@ -166,7 +149,7 @@ pub(crate) fn by_counts(features: &[Bins]) -> (Vec<Group>, Vec<(usize, Member)>)
     let facts: Vec<Facts> = features.iter().map(fact).collect();
     let (mut alone, mut groups) = ((0..features.len()).collect(), Vec::new());
     let mut members = vec![(0, Member::Alone); features.len()];
-    combine(&facts, &mut alone, &mut groups, &mut members);
+    combine(&facts, WIDTH, &mut alone, &mut groups, &mut members);
     finish(features, alone, groups, members)
 }
 
@@ -187,14 +170,20 @@ fn finish(
     (groups, members)
 }
 
-/// Puts columns of few bins together as long as their combinations fit a byte, the largest first.
-fn combine(facts: &[Facts], alone: &mut Vec<usize>, groups: &mut Vec<Group>, members: &mut [(usize, Member)]) {
-    let mut few: Vec<usize> = alone.iter().copied().filter(|&f| (2..=FEW).contains(&facts[f].states)).collect();
+/// Puts columns of few bins together as long as they have at most so many combinations, the largest first.
+fn combine(
+    facts: &[Facts],
+    most: usize,
+    alone: &mut Vec<usize>,
+    groups: &mut Vec<Group>,
+    members: &mut [(usize, Member)],
+) {
+    let mut few: Vec<usize> = alone.iter().copied().filter(|&f| (2..=SHARED).contains(&facts[f].states)).collect();
     few.sort_by_key(|&f| (std::cmp::Reverse(facts[f].states), f));
     let mut made: Vec<Group> = Vec::new();
     for f in few {
         let states = facts[f].states;
-        match made.iter_mut().find(|g| g.bins * states <= WIDTH) {
+        match made.iter_mut().find(|g| g.bins * states <= most) {
             Some(group) => {
                 members[f].1 = Member::Combined { divisor: group.bins, states };
                 group.bins *= states;
@@ -252,12 +241,14 @@ pub(crate) fn columns(columns: Columns, groups: &[Group], members: &[(usize, Mem
 
 #[cfg(test)]
 mod tests {
+    use super::super::binning::Features;
+    use super::super::layout::Layout;
     use super::*;
     use corten_core::random::bits;
 
     #[test]
     fn columns_and_their_sums_come_back_from_groups() {
-        let rows = COMBINED + 77;
+        let rows = COMBINED * WIDTH + 77;
         let number = |count: usize| Bins::Number { cuts: (1..count).map(|i| i as f64).collect() };
         // Two families of one-hot columns, one with missing values; a wide column; three of few bins.
         let counts = [2, 2, 2, 3, 200, 12, 7, 3];
@@ -282,17 +273,24 @@ mod tests {
             [vec![0, 1, 2, 3], vec![4], vec![5, 6, 7]]
         );
         let grouped = columns(whole, &groups, &members, Team::alone());
-        for (f, &(g, member)) in members.iter().enumerate() {
+        let word = |r: usize| bits(4, 5, r as u64) as i64 >> 40;
+        let mut sums = vec![0i64; groups.len() * WIDTH];
+        for g in 0..groups.len() {
+            grouped.get(g).iter().enumerate().for_each(|(r, &byte)| sums[g * WIDTH + usize::from(byte)] += word(r));
+        }
+        let sources = (0..counts.len()).collect();
+        let layout = Layout::new(Features { bins: features, sources }, &groups, members);
+        let mut tile = vec![0; layout.sizes[0]];
+        layout.parts[0].iter().for_each(|part| part.add(&sums, &mut tile));
+        for (f, &(g, member)) in layout.members.iter().enumerate() {
             let (bytes, own) = (grouped.get(g), &plain[f * rows..][..rows]);
             assert!(bytes.iter().zip(own).all(|(&byte, &bin)| member.bin(byte) == bin), "column {f}");
-            let (mut sums, mut want) = (vec![0i64; groups[g].bins], vec![0i64; counts[f] + 1]);
-            for r in 0..rows {
-                let word = bits(4, 5, r as u64) as i64 >> 40;
-                sums[usize::from(bytes[r])] += word;
-                want[usize::from(own[r])] += word;
+            let mut want = vec![0i64; counts[f] + 1];
+            own.iter().enumerate().for_each(|(r, &bin)| want[usize::from(bin)] += word(r));
+            let mut got = tile[layout.starts[f]..][..=counts[f]].to_vec();
+            if let Member::Exclusive { start, common, states } = member {
+                super::own(&tile[layout.starts[f]..], want.iter().sum(), start, common, states, &mut got);
             }
-            let mut got = vec![7; counts[f] + 1];
-            member.own(&sums, sums.iter().sum(), &mut got);
             assert_eq!(got, want, "column {f}");
         }
     }

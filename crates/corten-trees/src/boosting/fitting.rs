@@ -23,7 +23,7 @@ use super::splitter::Rules;
 use super::train::{Plan, Trained, Training, train};
 use crate::source::Source;
 
-/// Rows times columns below which a second thread costs more than it does.
+/// Rows times columns times trees of a round below which a second thread costs more than it does.
 const SMALL: usize = 400_000;
 /// Classes up to which each has a column of its own for what categories are told by.
 const MOST_CLASSES: usize = 10;
@@ -122,7 +122,7 @@ impl Common {
             },
             _ => (used, Vec::new()),
         };
-        let threads = if train.len() * width < SMALL { 1 } else { context.threads.max(1) };
+        let threads = if train.len() * width * objective.outputs() < SMALL { 1 } else { context.threads.max(1) };
         let rules = Rules {
             l1: self.l1_regularization,
             l2: self.l2_regularization,

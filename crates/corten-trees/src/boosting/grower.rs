@@ -301,11 +301,7 @@ impl Grower<'_> {
         histogram.fit(binned, histogram::is_wide(self.words, rows.len()));
         histogram::build(binned, self.words, &rows, tools.team, &mut tools.sums, &mut histogram);
         histogram.tiles.iter_mut().for_each(|tile| self.collective.sum(tile));
-        // Every row is in exactly one bin of the first group.
-        let total = (0..binned.places[0].bins).fold((0, 0), |a, bin| {
-            let s = histogram::at(&histogram.tiles[0], binned.sizes[0], histogram.wide, bin);
-            (a.0 + s.0, a.1 + s.1)
-        });
+        let total = histogram::total(binned, &histogram);
         let node = Node { total, rows: rows.len(), value: self.choice.splitter.value(total, FREE), bounds: FREE };
         let way = Way::root(self.choice.seed);
         let mut best = None;

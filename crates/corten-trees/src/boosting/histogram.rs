@@ -13,7 +13,7 @@ use corten_kernels::boost::{BLOCK, WIDTH};
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
-use super::layout::Binned;
+use super::layout::{Binned, Layout};
 
 /// The largest gradient and the largest hessian in units of a packed word.
 pub(crate) const PACKED: (f64, f64) = (32_767.0, 65_535.0);
@@ -85,9 +85,7 @@ pub(crate) fn build_packed(
     out: &mut [i64],
 ) {
     sums.add(&binned.tiles[tile], words, rows, 0, rows.len());
-    for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
-        sums.take(j, &mut out[start..start + width]);
-    }
+    sums.take(&binned.parts[tile], out);
 }
 
 /// Part of the sums of a tile.
@@ -130,24 +128,18 @@ pub(crate) fn build(
                 let mut guard = shared[tile].lock().unwrap_or_else(PoisonError::into_inner);
                 if wide {
                     let (gradients, hessians) = guard.split_at_mut(size);
-                    for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
-                        sums.drain_wide(j, &mut gradients[start..start + width], &mut hessians[start..start + width]);
-                    }
+                    sums.drain_wide(&binned.parts[tile], gradients, hessians);
                 } else {
-                    for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
-                        sums.drain(j, &mut guard[start..start + width]);
-                    }
+                    sums.drain(&binned.parts[tile], &mut guard);
                 }
             }
             Words::Wide(pairs) => {
-                let part = wide_sums(&binned.tiles[tile], pairs, rows, *from, *to);
+                let sums = wide_sums(&binned.tiles[tile], pairs, rows, *from, *to);
                 let mut guard = shared[tile].lock().unwrap_or_else(PoisonError::into_inner);
                 let (gradients, hessians) = guard.split_at_mut(size);
-                for (j, &(start, width)) in binned.widths[tile].iter().enumerate() {
-                    for b in 0..width {
-                        gradients[start + b] += part.0[j * WIDTH + b];
-                        hessians[start + b] += part.1[j * WIDTH + b];
-                    }
+                for part in &binned.parts[tile] {
+                    part.add(&sums.0, gradients);
+                    part.add(&sums.1, hessians);
                 }
             }
         }
@@ -167,9 +159,7 @@ pub(crate) fn wide_sums(tile: &Tile, pairs: &[Wide], rows: &Rows<'_>, from: usiz
 pub(crate) fn subtract(parent: &mut TileSums, child: &[i64], size: usize, wide: [bool; 3]) {
     match wide {
         [false, false, false] | [true, true, true] => {
-            for (p, c) in parent.iter_mut().zip(child) {
-                *p -= c;
-            }
+            histogram::subtract(parent, child);
         }
         [true, false, other] => {
             let (gradients, hessians) = parent.split_at_mut(size);
@@ -188,6 +178,14 @@ pub(crate) fn subtract(parent: &mut TileSums, child: &[i64], size: usize, wide: 
         // The smaller child is wide only where the larger one and the parent are.
         _ => unreachable!("a child with more rows than its parent"),
     }
+}
+
+/// The sum over all rows of a node: each is in one bin of the first part of the first tile.
+pub(crate) fn total(layout: &Layout, histogram: &Histogram) -> Pair {
+    layout.parts[0][0].range().fold((0, 0), |a, bin| {
+        let s = at(&histogram.tiles[0], layout.sizes[0], histogram.wide, bin);
+        (a.0 + s.0, a.1 + s.1)
+    })
 }
 
 /// The sums of a bin.

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use corten_kernels::boost::TILE;
-use corten_kernels::boost::histogram::Tile;
+use corten_kernels::boost::histogram::{Part, Tile};
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 
@@ -37,16 +37,12 @@ impl Columns {
     }
 }
 
-/// Where the sums of a group of columns lie.
+/// Where the bytes of a group of columns lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) tile: usize,
     /// Its column in the tile.
     pub(crate) column: usize,
-    /// Where its bins start among those of the tile.
-    pub(crate) start: usize,
-    /// Number of its bins.
-    pub(crate) bins: usize,
 }
 
 /// How columns lie as bins, several of few bins in one group.
@@ -60,10 +56,14 @@ pub(crate) struct Layout {
     pub(crate) places: Vec<Place>,
     /// The columns of each tile's groups in ascending order.
     pub(crate) by_tile: Vec<Vec<usize>>,
-    /// For each group of each tile where its bins start and how many there are, rounded up to eights.
-    pub(crate) widths: Vec<Vec<(usize, usize)>>,
-    /// Bins of each tile.
+    /// Where each column's sums, or those of the group that it keeps out of the way of, start among those of its tile.
+    pub(crate) starts: Vec<usize>,
+    /// How the sums of each tile's groups lie: a number of places that is a multiple of eight for each.
+    pub(crate) parts: Vec<Vec<Part>>,
+    /// Sums of each tile.
     pub(crate) sizes: Vec<usize>,
+    /// Groups of each tile.
+    columns: Vec<usize>,
 }
 
 impl Layout {
@@ -71,27 +71,42 @@ impl Layout {
     pub(crate) fn new(features: Features, groups: &[Group], members: Vec<(usize, Member)>) -> Self {
         let count = groups.len();
         let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
-        let (mut places, mut widths, mut sizes, mut by_tile) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (tile, part) in groups.chunks(per_tile).enumerate() {
-            let (mut start, mut bins) = (0, Vec::new());
-            for (column, group) in part.iter().enumerate() {
-                places.push(Place { tile, column, start, bins: group.bins });
-                let width = group.bins.next_multiple_of(8);
-                bins.push((start, width));
-                start += width;
+        let (mut places, mut starts) = (Vec::new(), vec![0; members.len()]);
+        let (mut all_parts, mut sizes, mut by_tile) = (Vec::new(), Vec::new(), Vec::new());
+        for (tile, groups) in groups.chunks(per_tile).enumerate() {
+            let (mut start, mut parts) = (0, Vec::new());
+            for (column, group) in groups.iter().enumerate() {
+                places.push(Place { tile, column });
+                if !group.features.iter().any(|&f| matches!(members[f].1, Member::Combined { .. })) {
+                    let width = group.bins.next_multiple_of(8);
+                    parts.push(Part::whole(column, start, width));
+                    group.features.iter().for_each(|&f| starts[f] = start);
+                    start += width;
+                }
+                for &f in &group.features {
+                    if let Member::Combined { divisor, states } = members[f].1 {
+                        // The place of missing values stays empty where there are none.
+                        let width = (features.bins[f].count() + 1).next_multiple_of(8);
+                        parts.push(Part::shared(column, start, width, divisor, states));
+                        starts[f] = start;
+                        start += width;
+                    }
+                }
             }
-            let mut of_tile: Vec<usize> = part.iter().flat_map(|g| g.features.iter().copied()).collect();
+            let mut of_tile: Vec<usize> = groups.iter().flat_map(|g| g.features.iter().copied()).collect();
             of_tile.sort_unstable();
             by_tile.push(of_tile);
-            widths.push(bins);
+            all_parts.push(parts);
             sizes.push(start);
         }
-        Self { features: features.bins, sources: features.sources, members, places, by_tile, widths, sizes }
+        let columns = groups.chunks(per_tile).map(<[Group]>::len).collect();
+        let Features { bins: features, sources } = features;
+        Self { features, sources, members, places, by_tile, starts, parts: all_parts, sizes, columns }
     }
 
     /// Number of groups in a tile.
     pub(crate) fn columns(&self, tile: usize) -> usize {
-        self.widths[tile].len()
+        self.columns[tile]
     }
 }
 

@@ -159,14 +159,6 @@ fn add_rows(
     });
 }
 
-#[inline]
-pub(crate) fn add(scores: &mut [f64], from: usize, rows: Option<&[u32]>, value: f64) {
-    match rows {
-        Some(rows) => rows.iter().for_each(|&r| scores[r as usize - from] += value),
-        None => scores.iter_mut().for_each(|s| *s += value),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

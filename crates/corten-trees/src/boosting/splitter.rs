@@ -1,11 +1,11 @@
 //! The best split of a node.
 
-use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::scan::{self, Cut};
+use corten_kernels::boost::{SHARED, WIDTH};
 use serde::{Deserialize, Serialize};
 
 use super::binning::Bins;
-use super::bundles::Member;
+use super::bundles::{self, Member};
 use super::histogram::{Histogram, Pair, Scale, TileSums, at};
 use super::layout::Layout;
 
@@ -102,6 +102,16 @@ impl Split {
             }
             if let Some(bits) = set.get_mut(missing / 32) {
                 *bits = *bits & !(1 << (missing % 32)) | u32::from(self.missing_left) << (missing % 32);
+            }
+            return set;
+        }
+        if let Member::Combined { divisor, states } = member {
+            let left: [bool; SHARED] = std::array::from_fn(|bin| self.goes_left(bin as u8, missing));
+            let bins = left[..states].iter().cycle();
+            for (k, _) in bins.enumerate().take(WIDTH.div_ceil(divisor)).filter(|(_, left)| **left) {
+                for byte in k * divisor..((k + 1) * divisor).min(WIDTH) {
+                    set[byte >> 5] |= 1 << (byte & 31);
+                }
             }
             return set;
         }
@@ -237,7 +247,7 @@ impl Splitter<'_> {
             return None;
         }
         let place = self.binned.places[group];
-        let other = at(tile, self.binned.sizes[place.tile], wide, place.start + start);
+        let other = at(tile, self.binned.sizes[place.tile], wide, self.binned.starts[feature] + start);
         Some(if common == 0 { (node.total.0 - other.0, node.total.1 - other.1) } else { other })
     }
 
@@ -267,25 +277,22 @@ impl Splitter<'_> {
         rows: Option<&'f [u32]>,
     ) -> Feature<'f> {
         let (group, member) = self.binned.members[feature];
-        let place = self.binned.places[group];
+        let size = self.binned.sizes[self.binned.places[group].tile];
         let count = self.binned.features[feature].count();
-        let size = self.binned.sizes[place.tile];
-        if member == Member::Alone {
-            let range = place.start..place.start + count + 1;
-            let apart = wide.then(|| &tile[size + range.start..size + range.end]);
-            return Feature { feature, sums: &tile[range], apart, count, rows };
-        }
-        let range = place.start..place.start + place.bins;
-        let (first, second) = room.split_at_mut(WIDTH);
-        let (first, second) = (&mut first[..=count], &mut second[..=count]);
-        if wide {
-            member.own(&tile[range.clone()], node.total.0, first);
-            member.own(&tile[size + range.start..size + range.end], node.total.1, second);
-        } else {
-            member.own(&tile[range], (node.total.0 << 32) + node.total.1, first);
-        }
-        let apart = wide.then_some(&*second);
-        Feature { feature, sums: first, apart, count, rows }
+        let first = self.binned.starts[feature];
+        let (gradients, hessians) = (&tile[first..], wide.then(|| &tile[size + first..]));
+        let Member::Exclusive { start, common, states } = member else {
+            return Feature { feature, sums: &gradients[..=count], apart: hessians.map(|h| &h[..=count]), count, rows };
+        };
+        let (sums, apart) = room.split_at_mut(WIDTH);
+        let (sums, apart) = (&mut sums[..=count], &mut apart[..=count]);
+        let Some(hessians) = hessians else {
+            bundles::own(gradients, (node.total.0 << 32) + node.total.1, start, common, states, sums);
+            return Feature { feature, sums, apart: None, count, rows };
+        };
+        bundles::own(gradients, node.total.0, start, common, states, sums);
+        bundles::own(hessians, node.total.1, start, common, states, apart);
+        Feature { feature, sums, apart: Some(apart), count, rows }
     }
 
     /// The best split by one feature. Plain cuts that don't score above `floor`, which they raise, are left out.

@@ -216,11 +216,7 @@ impl BlockGrower<'_> {
         for Found { sums, .. } in found {
             histogram = self.histogram(sums, rows);
         }
-        // Every row is in exactly one bin of the first group.
-        let total = (0..layout.places[0].bins).fold((0, 0), |a, bin| {
-            let s = histogram::at(&histogram.tiles[0], layout.sizes[0], histogram.wide, bin);
-            (a.0 + s.0, a.1 + s.1)
-        });
+        let total = histogram::total(layout, &histogram);
         let node = Node { total, rows, value: splitter.value(total, FREE), bounds: FREE };
         let way = Way::root(seed);
         let mut best = None;

@@ -151,13 +151,11 @@ impl BlockGrower<'_> {
             Words::Wide(pairs) => {
                 self.widen(sums);
                 for (t, (tile, wide)) in tiles.iter().zip(&mut sums.wide).enumerate() {
-                    let part = histogram::wide_sums(tile, &pairs[range.clone()], &rows, 0, rows.len());
+                    let own = histogram::wide_sums(tile, &pairs[range.clone()], &rows, 0, rows.len());
                     let (gradients, hessians) = wide.split_at_mut(self.blocks.layout.sizes[t]);
-                    for (j, &(start, width)) in self.blocks.layout.widths[t].iter().enumerate() {
-                        for b in 0..width {
-                            gradients[start + b] += part.0[j * WIDTH + b];
-                            hessians[start + b] += part.1[j * WIDTH + b];
-                        }
+                    for part in &self.blocks.layout.parts[t] {
+                        part.add(&own.0, gradients);
+                        part.add(&own.1, hessians);
                     }
                 }
             }
@@ -180,9 +178,7 @@ impl BlockGrower<'_> {
         let layout = &self.blocks.layout;
         for (t, (packed, wide)) in sums.packed.iter_mut().zip(&mut sums.wide).enumerate() {
             let (gradients, hessians) = wide.split_at_mut(layout.sizes[t]);
-            for (j, &(start, width)) in layout.widths[t].iter().enumerate() {
-                packed.drain_wide(j, &mut gradients[start..start + width], &mut hessians[start..start + width]);
-            }
+            packed.drain_wide(&layout.parts[t], gradients, hessians);
         }
     }
 }
