@@ -72,11 +72,8 @@ impl Answers {
     #[inline]
     #[target_feature(enable = "neon")]
     fn sixteen(self, bins: uint8x16_t) -> usize {
-        let mut sums = vandq_u8(self.of(bins), self.single);
-        for _ in 0..3 {
-            sums = vpaddq_u8(sums, sums);
-        }
-        usize::from(vgetq_lane_u16::<0>(vreinterpretq_u16_u8(sums)))
+        let single = vandq_u8(self.of(bins), self.single);
+        usize::from(vaddv_u8(vget_low_u8(single))) | usize::from(vaddv_u8(vget_high_u8(single))) << 8
     }
 }
 
@@ -145,7 +142,7 @@ pub(super) unsafe fn part(list: &mut [u32], spare: &mut [u32], column: &[u8], se
     plain(list, spare, column, set, all, k, l)
 }
 
-/// The bins of sixteen rows.
+/// The bins of sixteen rows: put together in general registers, as lanes of a vector would wait for each other.
 ///
 /// # Safety
 /// There are sixteen rows, and a bin for each.
@@ -153,15 +150,17 @@ pub(super) unsafe fn part(list: &mut [u32], spare: &mut [u32], column: &[u8], se
 #[target_feature(enable = "neon")]
 #[expect(unsafe_code, reason = "loads of single bytes")]
 unsafe fn gathered(rows: *const u32, bins: *const u8) -> uint8x16_t {
-    let mut out = vdupq_n_u8(0);
-    macro_rules! lanes {
-        ($($lane:literal)*) => {
+    let eight = |first: usize| {
+        let mut word = (first..first + 8).rev().fold(0u64, |all, i| {
             // SAFETY: as the caller says.
-            unsafe { $(out = vld1q_lane_u8::<$lane>(bins.add(*rows.add($lane) as usize), out);)* }
-        };
-    }
-    lanes!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    out
+            let bin = unsafe { *bins.add(*rows.add(i) as usize) };
+            all << 8 | u64::from(bin)
+        });
+        // SAFETY: no instruction at all. Without it the compiler makes lanes of them.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) word, options(pure, nomem, nostack, preserves_flags)) };
+        word
+    };
+    vcombine_u8(vcreate_u8(eight(0)), vcreate_u8(eight(8)))
 }
 
 /// Moves rows as long as whole registers fit on both sides; how many were moved, and how many of them to the left.
