@@ -20,7 +20,8 @@ impl Level {
 }
 
 /// What every CPU of the target has.
-const BASE: Level = if cfg!(all(target_arch = "aarch64", target_feature = "neon")) { Level::Neon } else { Level::Plain };
+const BASE: Level =
+    if cfg!(all(target_arch = "aarch64", target_feature = "neon")) { Level::Neon } else { Level::Plain };
 
 /// The highest level that this CPU has, lowered by the environment variable `CORTEN_CPU` (`plain`, `neon`, `avx2`
 /// or `avx512`). Results are the same bits on every level. Without `std` it is what all CPUs of the target have.
