@@ -16,7 +16,7 @@ pub fn fetch<T: ?Sized>(at: *const T) {
     #[expect(unsafe_code, reason = "an instruction without a wrapper")]
     // SAFETY: a prefetch reads nothing, and faults nowhere.
     unsafe {
-        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) at.cast::<u8>(), options(nomem, nostack, preserves_flags));
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) at.cast::<u8>(), options(readonly, nostack, preserves_flags));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = at;

@@ -123,6 +123,7 @@ pub(in super::super) use x86::{turn, values};
 mod x86 {
     use core::arch::x86_64::*;
 
+    use super::super::TABLE;
     use super::{Mask, PLANES, WORD};
 
     /// Every other byte.
