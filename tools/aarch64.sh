@@ -35,22 +35,24 @@ by_rustup() {
 # Takes Debian's compiler out of its packages, into a folder that is whole as soon as it has its name.
 take_out() {
   local std llvm
-  dpkg --add-architecture arm64 && apt-get update -qq
+  dpkg --add-architecture arm64 && apt-get update -qq || return 1
   std=$(apt-cache search --names-only '^libstd-rust-web-[0-9.]*$' | sort -V | tail -n 1 | cut -d ' ' -f 1)
-  llvm=$(apt-cache depends "$std" | grep -o 'libllvm[0-9]*')
-  rm -rf "$1.part" && mkdir -p "$1.part/packages"
-  (cd "$1.part/packages" && apt-get download -qq rustc-web "$std" "$llvm" libstd-rust-web-dev:{amd64,arm64})
-  find "$1.part/packages" -name '*.deb' -exec dpkg -x {} "$1.part" \;
-  mv "$1.part" "$1"
+  llvm=$(apt-cache depends "$std" | grep -o 'libllvm[0-9]*') || return 1
+  rm -rf "$1.part" && mkdir -p "$1.part/packages" &&
+    (cd "$1.part/packages" && apt-get download -qq rustc-web "$std" "$llvm" libstd-rust-web-dev:{amd64,arm64}) &&
+    find "$1.part/packages" -name '*.deb' -print0 | xargs -0 -n 1 -I {} dpkg -x {} "$1.part" &&
+    rm -r "$1.part/packages" && mv "$1.part" "$1"
 }
 
 if ! by_rustup; then
   cache=${CORTEN_CACHE:-$HOME/.cache/corten-build}
   [ -d "$cache" ] || cache=$PWD/target
   compiler=$cache/rustc-web
-  if [ ! -x "$compiler/usr/bin/rustc" ]; then
-    [ "$(uname -m)" = x86_64 ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] || skip "no compiler"
-    (set -e; take_out "$compiler") >/dev/null 2>&1 || skip "no compiler: neither rustup nor Debian has one here"
+  if [ ! -d "$compiler" ]; then
+    command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] && [ "$(uname -m)" = x86_64 ] ||
+      skip "rustup has no compiler for it here"
+    mkdir -p "$cache"
+    take_out "$compiler" >/dev/null 2>&1 || skip "neither rustup nor Debian has a compiler for it here"
   fi
   export RUSTC=$compiler/usr/bin/rustc
   export LD_LIBRARY_PATH=$compiler/usr/lib/x86_64-linux-gnu:$compiler/usr/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
