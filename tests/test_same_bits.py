@@ -87,7 +87,8 @@ def test_an_unknown_cpu_path_is_refused_in_one_sentence(command: list[str]) -> N
         check=False,
     )
     assert result.returncode == 1
-    message = "The environment variable CORTEN_CPU must be one of {'plain', 'avx2', 'avx512'}. Got 'sse9' instead."
+    levels = "{'plain', 'neon', 'avx2', 'avx512'}"
+    message = f"The environment variable CORTEN_CPU must be one of {levels}. Got 'sse9' instead."
     assert result.stderr.strip().splitlines()[-1].partition(": ")[2] == message
     assert command[0] == "-c" or len(result.stderr.strip().splitlines()) == 1
 

@@ -12,7 +12,13 @@ pub fn fetch<T: ?Sized>(at: *const T) {
     unsafe {
         core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    #[expect(unsafe_code, reason = "an instruction without a wrapper")]
+    // SAFETY: a prefetch reads nothing, and faults nowhere.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) at.cast::<u8>(), options(readonly, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = at;
 }
 

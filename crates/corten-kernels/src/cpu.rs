@@ -1,10 +1,13 @@
 //! Which instructions kernels may use, found out once.
 
-/// A set of instructions; higher ones include the lower.
+/// A set of instructions; higher ones include the lower. A level of another architecture runs what the highest below it
+/// runs that is of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What every CPU of the target has.
+    /// What every CPU of the target has, as loops.
     Plain,
+    /// 64-bit ARM's NEON, which all of them have.
+    Neon,
     /// x86's AVX2.
     Avx2,
     /// x86's AVX-512 F, BW, DQ and VL.
@@ -13,11 +16,15 @@ pub enum Level {
 
 impl Level {
     /// All levels, the lowest first.
-    pub const ALL: [Self; 3] = [Self::Plain, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Neon, Self::Avx2, Self::Avx512];
 }
 
-/// The highest level that this CPU has, lowered by the environment variable `CORTEN_CPU` (`plain`, `avx2` or `avx512`).
-/// Results are the same bits on every level. Without `std` it is [`Level::Plain`].
+/// What every CPU of the target has.
+const BASE: Level =
+    if cfg!(all(target_arch = "aarch64", target_feature = "neon")) { Level::Neon } else { Level::Plain };
+
+/// The highest level that this CPU has, lowered by the environment variable `CORTEN_CPU` (`plain`, `neon`, `avx2`
+/// or `avx512`). Results are the same bits on every level. Without `std` it is what all CPUs of the target have.
 #[cfg(feature = "std")]
 pub fn level() -> Level {
     static LEVEL: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
@@ -30,10 +37,11 @@ fn asked() -> corten_core::Result<Level> {
     let Some(value) = std::env::var_os("CORTEN_CPU") else { return Ok(Level::Avx512) };
     match value.to_str() {
         Some("plain") => Ok(Level::Plain),
+        Some("neon") => Ok(Level::Neon),
         Some("avx2") => Ok(Level::Avx2),
         Some("avx512" | "") => Ok(Level::Avx512),
         _ => Err(corten_core::Error::value(alloc::format!(
-            "The environment variable CORTEN_CPU must be one of {{'plain', 'avx2', 'avx512'}}. Got '{}' instead.",
+            "The environment variable CORTEN_CPU must be one of {{'plain', 'neon', 'avx2', 'avx512'}}. Got '{}' instead.",
             value.to_string_lossy()
         ))),
     }
@@ -51,7 +59,7 @@ pub fn check() -> corten_core::Result<()> {
 /// The level of targets without detection.
 #[cfg(not(feature = "std"))]
 pub fn level() -> Level {
-    Level::Plain
+    BASE
 }
 
 /// What the CPU has, whatever the environment asks for.
@@ -70,7 +78,7 @@ pub fn available() -> Level {
             return Level::Avx2;
         }
     }
-    Level::Plain
+    BASE
 }
 
 /// Whether a CPU of [`Level::Avx512`] also looks bytes up across a whole register (VBMI).
@@ -175,7 +183,7 @@ macro_rules! dispatch {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
                 fn avx512($($arg: $type),*) $(-> $out)? { body($($arg),*) }
                 match $crate::cpu::level() {
-                    $crate::cpu::Level::Plain => {}
+                    $crate::cpu::Level::Plain | $crate::cpu::Level::Neon => {}
                     $crate::cpu::Level::Avx2 => {
                         #[expect(unsafe_code, reason = "instructions beyond the target's base")]
                         // SAFETY: level() found AVX2 on this CPU.

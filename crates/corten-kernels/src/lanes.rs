@@ -130,7 +130,7 @@ pub fn run<W: Work>(work: W) -> W::Out {
         use crate::cpu::Level;
         let level = if x86::counts() { crate::cpu::level() } else { Level::Plain };
         match level {
-            Level::Plain => {}
+            Level::Plain | Level::Neon => {}
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
             // SAFETY: level() found AVX2 on this CPU, and counts() the others.
             Level::Avx2 => return unsafe { x86::avx2(work) },

@@ -6,6 +6,9 @@ use alloc::vec::Vec;
 use super::WIDTH;
 use crate::cpu::{self, Level};
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
 /// A bit a bin: those that go left.
 pub type Set = [u32; 8];
 
@@ -136,6 +139,10 @@ impl<'a> Rows<'a> {
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
             // SAFETY: as above.
             Level::Avx2 => unsafe { x86::part_2(list, spare, column, set, all) },
+            #[cfg(target_arch = "aarch64")]
+            #[expect(unsafe_code, reason = "instructions of a level")]
+            // SAFETY: as above.
+            Level::Neon => unsafe { neon::part(list, spare, column, set, all) },
             _ => plain(list, spare, column, set, all, 0, 0),
         };
         let right = list.len() - left;
@@ -238,6 +245,8 @@ enum Marker {
     Plain([bool; WIDTH]),
     #[cfg(target_arch = "x86_64")]
     Avx512(Set),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Set),
 }
 
 impl Marker {
@@ -246,6 +255,8 @@ impl Marker {
         match level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => Self::Avx512(*set),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => Self::Neon(*set),
             _ => Self::Plain(table(set)),
         }
     }
@@ -260,6 +271,10 @@ impl Marker {
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
             // SAFETY: the level was found on this CPU.
             Self::Avx512(set) => unsafe { x86::mark_512(bins, set) },
+            #[cfg(target_arch = "aarch64")]
+            #[expect(unsafe_code, reason = "instructions of a level")]
+            // SAFETY: as above.
+            Self::Neon(set) => unsafe { neon::mark(bins, set) },
         }
     }
 }
@@ -290,6 +305,10 @@ impl Move<'_> {
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
             // SAFETY: as above.
             Level::Avx2 => unsafe { x86::move_2(self) },
+            #[cfg(target_arch = "aarch64")]
+            #[expect(unsafe_code, reason = "instructions of a level")]
+            // SAFETY: as above.
+            Level::Neon => unsafe { neon::moved(self) },
             _ => (0, 0),
         };
         self.rest(done, left);

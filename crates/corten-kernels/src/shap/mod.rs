@@ -199,7 +199,7 @@ macro_rules! at_level {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
                 fn avx512($($arg: $type),*) { $body::<$crate::shap::simd::Avx512>($($arg),*) }
                 match level.min($crate::cpu::available()) {
-                    $crate::cpu::Level::Plain => {}
+                    $crate::cpu::Level::Plain | $crate::cpu::Level::Neon => {}
                     $crate::cpu::Level::Avx2 => {
                         #[expect(unsafe_code, reason = "instructions beyond the target's base")]
                         // SAFETY: available() found AVX2 on this CPU.

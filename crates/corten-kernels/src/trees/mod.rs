@@ -5,6 +5,7 @@
 //! twin of all others.
 
 pub mod codes;
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "made on x86 alone"))]
 mod lanes;
 mod levels;
 mod one;

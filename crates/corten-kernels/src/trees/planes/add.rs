@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Mask, PLANES, TABLE, WORD};
+use super::{Mask, PLANES, WORD};
 use crate::cpu::{self, dispatch};
 
 /// Whether [`in_register`] runs on this CPU.
@@ -38,11 +38,29 @@ pub(super) fn labels<const W: usize>(planes: &[u16], arena: &[Mask<W>], labels: 
     for (w, labels) in labels.iter_mut().enumerate() {
         let mut words = [0; PLANES];
         words.iter_mut().zip(planes).for_each(|(word, &place)| *word = arena[usize::from(place)][w]);
+        #[cfg(target_arch = "aarch64")]
+        if cpu::level() == cpu::Level::Neon {
+            #[expect(unsafe_code, reason = "instructions of a level")]
+            // SAFETY: the level was found on this CPU.
+            unsafe {
+                super::neon::labels(&words[..planes.len()], labels);
+            }
+            continue;
+        }
         turned(words, labels);
     }
 }
 
-/// Adds each row's leaf. Without AVX on purpose: with it the look-ups become gathers, which are slower.
+/// Adds each row's leaf.
+pub(super) fn add(values: &[f64], labels: &[u8], out: &mut [f64]) {
+    #[cfg(target_arch = "aarch64")]
+    if cpu::level() == cpu::Level::Neon {
+        return super::neon::add(values, labels, out);
+    }
+    plain(values, labels, out);
+}
+
+/// Without AVX on purpose: with it the look-ups become gathers, which are slower.
 #[inline(never)]
 pub(super) fn plain(values: &[f64], labels: &[u8], out: &mut [f64]) {
     for (sum, &label) in out.iter_mut().zip(labels) {
@@ -105,7 +123,8 @@ pub(in super::super) use x86::{turn, values};
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::{Mask, PLANES, TABLE, WORD};
+    use super::super::TABLE;
+    use super::{Mask, PLANES, WORD};
 
     /// Every other byte.
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;

@@ -12,6 +12,8 @@
 mod add;
 mod labels;
 mod masks;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use alloc::vec::Vec;
 
@@ -290,7 +292,7 @@ impl Planes {
                     }
                 } else {
                     let at = targets[at] as usize * stride + start;
-                    add::plain(&self.values[values], labels, &mut out[at..at + count]);
+                    add::add(&self.values[values], labels, &mut out[at..at + count]);
                 }
             }
         }

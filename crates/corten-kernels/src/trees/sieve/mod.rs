@@ -9,6 +9,8 @@
 //! instruction that some CPU lacks.
 
 mod block;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -17,6 +19,7 @@ use core::iter;
 
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 use crate::cpu;
 
 use block::Look;
@@ -297,6 +300,15 @@ impl Sieve {
             // SAFETY: the CPU has AVX2 and LZCNT.
             unsafe {
                 self.row_avx2(forest, starts, found, out, stride);
+            }
+            return;
+        }
+        #[cfg(target_arch = "aarch64")]
+        if cpu::level() == cpu::Level::Neon {
+            #[expect(unsafe_code, reason = "instructions of a level")]
+            // SAFETY: the level was found on this CPU.
+            unsafe {
+                self.row_neon(forest, starts, found, out, stride);
             }
             return;
         }
