@@ -100,7 +100,9 @@ impl Case {
         let got = self.grown(&Weighted { center: 0.5 }, |row| [weight(row) * y[row], weight(row)], 1, threads);
         assert!(got == expected, "{} rows", y.len());
         if self.weights.iter().all(|&w| w == 1) {
-            assert!(self.grown(&Even { center: 0.5 }, |row| y[row], 1, threads) == expected);
+            assert!(self.grown(&Even { center: 0.5, is_exact: true }, |row| y[row], 1, threads) == expected);
+            let even = Even { center: 0.5, is_exact: false };
+            assert!(self.grown(&even, |row| y[row], 1, threads) == expected);
         }
     }
 }
@@ -159,7 +161,7 @@ fn keys_of_either_width_give_the_same_tree() {
         threads: 1,
         cancel: &CancelToken::new(),
     };
-    let growth = Growth { soil, target: &Even { center: 0.0 }, items: &items };
+    let growth = Growth { soil, target: &Even { center: 0.0, is_exact: false }, items: &items };
     let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
     assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
