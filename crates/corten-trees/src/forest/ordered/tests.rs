@@ -173,13 +173,20 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
     let mut stream = Stream::new(5, 6);
     let items: Vec<u32> = (0..rows).map(|row| (stream.below(2) as u32 + u32::from(row > rows / 3)) % 3).collect();
     let weighted: Vec<(u32, u32)> = items.iter().map(|&class| (class, 1)).collect();
-    let keys: Vec<u64> = (0..rows).map(|row| <u64 as Key>::new(row as u32 / 3, row)).collect();
-    for count in [rows, 65_536, 65_535] {
+    // Of many values, and of few: those are summed run by run.
+    for (count, same) in [rows, 65_536, 65_535].into_iter().flat_map(|count| [(count, 3), (count, 7_001)]) {
+        let keys: Vec<u64> = (0..rows).map(|row| <u64 as Key>::new((row / same) as u32, row)).collect();
         let mut node = classes::Node::default();
         Ones { classes }.enter(&mut node, &items[..count]);
         let keys = &keys[..count];
         let got = Ones { classes }.best(&node, keys, &items, 9..count - 9, &mut Default::default());
         let expected = Classes { classes }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
-        assert!(got == expected && got.is_some(), "{count} rows");
+        assert!(got == expected && got.is_some(), "{count} rows, {same} of a value");
     }
+}
+
+#[test]
+fn sums_are_exact_of_whole_numbers_that_are_not_too_many() {
+    assert!(Even::is_exact(&[1.0, -3.0, 1e15]) && Even::is_exact(&[]));
+    assert!(!Even::is_exact(&[1.0, 0.5]) && !Even::is_exact(&[8e15, -8e15]) && !Even::is_exact(&[f64::NAN]));
 }
