@@ -232,14 +232,14 @@ pub(crate) struct Table<C> {
 }
 
 impl<C: Code> Table<C> {
-    fn new(ranked: Vec<Ranked<u32>>) -> Self {
-        let narrow = |c: Ranked<u32>| Ranked {
-            codes: c.codes.into_iter().map(C::new).collect(),
-            scale: c.scale,
-            missing: c.missing,
-        };
+    fn new(ranked: Vec<Ranked<u32>>, threads: usize) -> Self {
         let width = ranked.len();
-        Self { columns: ranked.into_iter().map(narrow).collect(), by_row: OnceLock::new(), stride: width }
+        let codes = parallel::map_blocks(threads, width, 1, |at, _| {
+            ranked[at].codes.iter().map(|&code| C::new(code)).collect::<Vec<C>>()
+        });
+        let columns = ranked.into_iter().zip(codes);
+        let columns = columns.map(|(c, codes)| Ranked { codes, scale: c.scale, missing: c.missing });
+        Self { columns: columns.collect(), by_row: OnceLock::new(), stride: width }
     }
 
     /// A table whose codes stand side by side, so many a row.
@@ -333,7 +333,9 @@ pub(crate) enum Ranks {
 /// [`corten_core::Error::Column`] for text and for infinite values.
 pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let (source, rows) = (Source::new(data)?, data.rows());
-    let made = parallel::map_blocks(threads, data.width(), GROUP, |_, range| match &source {
+    // Few columns are shared out among threads, though those read the same cache lines then.
+    let together = data.width().div_ceil(2 * threads.max(1)).clamp(1, GROUP);
+    let made = parallel::map_blocks(threads, data.width(), together, |_, range| match &source {
         Source::Table(columns) => group(&columns[range], rows),
         Source::Sparse(_) => range
             .map(|at| {
@@ -349,11 +351,11 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let values = |scale: &Scale| if let Scale::Values(values) = scale { values.len() } else { u32::LIMIT };
     let most = ranked.iter().map(|c| values(&c.scale) + usize::from(c.missing != NO_MISSING)).max().unwrap_or(0);
     Ok(if most <= u8::LIMIT {
-        Ranks::Byte(Table::new(ranked))
+        Ranks::Byte(Table::new(ranked, threads))
     } else if most <= u16::LIMIT {
-        Ranks::Narrow(Table::new(ranked))
+        Ranks::Narrow(Table::new(ranked, threads))
     } else {
-        Ranks::Wide(Table::new(ranked))
+        Ranks::Wide(Table::new(ranked, threads))
     })
 }
 

@@ -122,7 +122,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             known: Known::of(&root.known),
             node: T::Node::default(),
             room: Room::default(),
-            few: Few::new(rows),
+            few: Few::new(rows, lists.len()),
             open: vec![first],
             tree,
         }

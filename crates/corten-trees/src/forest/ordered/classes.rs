@@ -7,7 +7,7 @@ use corten_kernels::splits;
 use super::super::finder::Stats;
 use super::super::purity::{Gini, Purity};
 use super::super::sort::Key;
-use super::{EIGHT, Items, Scores, Target, fill, first_best};
+use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
 pub(crate) struct Two;
@@ -65,10 +65,56 @@ impl Scores for OfTwo<'_> {
     }
 }
 
+/// Room for a search.
+#[derive(Default)]
+pub(crate) struct Sums {
+    /// Weights on the left of each cut.
+    pub(in super::super) upto: Vec<u64>,
+    /// Where runs of equal codes end.
+    ends: Vec<u32>,
+}
+
+impl Sums {
+    /// The best cut between runs of equal codes.
+    #[inline(always)]
+    fn best_of_runs<K: Key>(
+        &mut self,
+        node: &[u32; 2],
+        keys: &[K],
+        items: &[u64],
+        all: &Range<usize>,
+    ) -> Option<(usize, f64)> {
+        let ends = &self.ends[..];
+        let (cuts, longest) = (ends.len() - 1, runs::longest(ends));
+        fill(&mut self.upto, cuts, 0);
+        let (mut sum, mut start) = (0, 0);
+        for (&end, upto) in ends[..longest].iter().zip(&mut self.upto) {
+            for key in &keys[start..end as usize] {
+                sum += items[key.place()];
+            }
+            (*upto, start) = (sum, end as usize);
+        }
+        let mut sum = u64::from(node[1]) << u32::BITS | u64::from(node[0] + node[1]);
+        for run in (longest + 1..ends.len()).rev() {
+            for key in &keys[runs::start(ends, run)..ends[run] as usize] {
+                sum -= items[key.place()];
+            }
+            self.upto[run - 1] = sum;
+        }
+        for (upto, &end) in self.upto.iter_mut().zip(&ends[..cuts]) {
+            if !all.contains(&(end as usize - 1)) {
+                *upto = 0;
+            }
+        }
+        let (at, score) = best_of(node, &self.upto, cuts)?;
+        Some((ends[at] as usize - 1, score))
+    }
+}
+
 impl Target for Two {
     type Item = u64;
     type Node = [u32; 2];
-    type Room = Vec<u64>;
+    type Room = Sums;
 
     const FEW: bool = true;
 
@@ -100,8 +146,12 @@ impl Target for Two {
         keys: &[K],
         items: &[u64],
         all: Range<usize>,
-        room: &mut Vec<u64>,
+        room: &mut Sums,
     ) -> Option<(usize, f64)> {
+        if runs::find(keys, &mut room.ends) {
+            return room.best_of_runs(node, keys, items, &all);
+        }
+        let room = &mut room.upto;
         fill(room, all.len(), 0);
         let mut sum = 0;
         for key in &keys[..all.start] {

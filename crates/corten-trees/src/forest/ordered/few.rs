@@ -51,17 +51,22 @@ pub(super) struct Few<T: Target> {
     items: [T::Item; SET],
     /// Which of the rows stands at a place of the block.
     lanes: Vec<u8>,
+    /// The codes of each row, column beside column, as ranks among these rows.
+    codes: Vec<u8>,
+    stride: usize,
     open: Vec<Node>,
 }
 
 impl<T: Target> Few<T> {
-    pub(super) fn new(rows: usize) -> Self {
+    pub(super) fn new(rows: usize, columns: usize) -> Self {
         Self {
             columns: Vec::new(),
             groups: Vec::new(),
             rows: [0; SET],
             items: [T::Item::default(); SET],
             lanes: vec![0; rows],
+            codes: vec![0; SET * columns],
+            stride: columns,
             open: Vec::new(),
         }
     }
@@ -70,6 +75,12 @@ impl<T: Target> Few<T> {
     #[inline(always)]
     fn members(&self, column: usize, set: u64) -> ([T::Item; SET], usize) {
         let (mut items, mut count) = ([T::Item::default(); SET], 0);
+        if set.count_ones() <= 2 {
+            // Sums of two don't depend on their order.
+            let [a, b] = two(set);
+            (items[0], items[1]) = (self.items[a], self.items[b]);
+            return (items, set.count_ones() as usize);
+        }
         for bits in &self.groups[column / LANES].bits {
             let bit = bits[column % LANES] & set;
             // Written in any case, counted where it is a member: no branch.
@@ -109,6 +120,7 @@ impl<T: Target> Few<T> {
             }
             let (group, lane) = (&mut self.groups[at / LANES], at % LANES);
             group.gone |= u32::from(absent > 0) << lane;
+            let mut rank = 0;
             for p in 0..keys.len() {
                 let row = usize::from(self.lanes[keys[p].place()]) % SET;
                 let is_end = keys.get(p + 1).is_some_and(|next| next.code() != keys[p].code());
@@ -116,6 +128,8 @@ impl<T: Target> Few<T> {
                 group.bits[p][lane] = 1 << row | if is_end { END } else { 0 } | if is_gone { GONE } else { 0 };
                 let [a, b] = if T::ALIKE { [f64::from_bits(alike[row]), 0.0] } else { target.terms(self.items[row]) };
                 (group.terms[0][p][lane], group.terms[1][p][lane]) = (a, b);
+                self.codes[row * self.stride + at] = rank;
+                rank += u8::from(is_end);
             }
             group.bits[keys.len()..].iter_mut().for_each(|bits| bits[lane] = 0);
         }
@@ -125,6 +139,12 @@ impl<T: Target> Few<T> {
         }
         first
     }
+}
+
+/// The first and the last of a set.
+#[inline(always)]
+fn two(set: u64) -> [usize; 2] {
+    [set.trailing_zeros() as usize % SET, (u64::BITS - 1 - set.leading_zeros()) as usize % SET]
 }
 
 /// All bits or none.
@@ -248,12 +268,58 @@ impl<C: Code, T: Target> Block<'_, C, T> {
                     continue;
                 }
             }
-            let Some((column, place, score)) = self.best_of_few(&node, count) else { continue };
+            let found = match self.best_of_two(&node, count) {
+                Some(found) => Some(found),
+                None => self.best_of_few(&node, count),
+            };
+            let Some((column, place, score)) = found else { continue };
             if !growth.is_worth(&self.node, score, self.weight) {
                 continue;
             }
             self.split_few(&node, at, column, place);
         }
+    }
+
+    /// The best cut of a set of two, by the first column drawn in which they differ; nothing where more is to be looked at.
+    #[inline(always)]
+    fn best_of_two(&mut self, node: &Node, rows: usize) -> Option<(usize, u64, f64)> {
+        let growth = self.growth;
+        let few = &mut self.few;
+        let used = few.columns.len();
+        let is_gone = few.groups[..used.div_ceil(LANES)].iter().any(|group| group.gone != 0);
+        if node.set.count_ones() != 2 || is_gone || growth.soil.rules.min_samples_leaf > 1 {
+            return None;
+        }
+        let [a, b] = two(node.set);
+        let [x, y] = [a, b].map(|row| &few.codes[row * few.stride..][..used]);
+        if x == y {
+            return None;
+        }
+        let mut stream = growth.soil.stream.at(node.place);
+        let mut found = None;
+        while let Some(feature) = self.draws.next(&mut stream) {
+            if let Ok(column) = few.columns.binary_search(&(feature as u32))
+                && x[column] != y[column]
+            {
+                found = Some((column, if x[column] < y[column] { a } else { b }));
+                break;
+            }
+        }
+        self.draws.reset();
+        let (column, left) = found?;
+        let score = if T::ALIKE {
+            // Each is the only one of its class.
+            growth.target.score_alike(&self.node, [1.0, 1.0], 1.0)
+        } else {
+            growth.target.score(&self.node, growth.target.terms(few.items[left]))
+        };
+        // A column whose cut is better may come later.
+        if !(score > f64::NEG_INFINITY && growth.target.is_perfect(&self.node, score, 2)) {
+            return None;
+        }
+        let bits = &few.groups[column / LANES].bits[..rows];
+        let place = bits.iter().position(|bits| bits[column % LANES] >> left & 1 == 1)?;
+        Some((column, place as u64, score))
     }
 
     /// The best cut of a set: which of the columns, the row it comes after, and its score.

@@ -49,6 +49,15 @@ impl Orders {
     /// Keys of some rows, by their places, in the order of a column: how many lesser values there are above the place.
     pub(super) fn keys<K: Key>(&self, column: usize, rows: usize, places: &[u32]) -> Vec<K> {
         let mut keys = Vec::with_capacity(rows);
+        if rows == self.0[column].len() {
+            // All rows, each in its own place.
+            let mut rank = 0;
+            for &row in &self.0[column] {
+                rank += u32::from(row & OTHER != 0);
+                keys.push(K::new(rank.wrapping_sub(1), (row & !OTHER) as usize));
+            }
+            return keys;
+        }
         let (mut rank, mut other) = (0u32, false);
         for &row in &self.0[column] {
             other |= row & OTHER != 0;

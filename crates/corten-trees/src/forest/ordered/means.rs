@@ -6,11 +6,99 @@ use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::sort::Key;
-use super::{EIGHT, Items, Scores, Target, fill, first_best};
+use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
 
 /// Targets, less a mean that was taken off them; see [`super::Target`].
 pub(crate) struct Even {
     pub(crate) center: f64,
+    /// Whether sums don't depend on their order: see [`Even::is_exact`].
+    pub(crate) is_exact: bool,
+}
+
+/// Up to which sums of whole numbers are whole numbers.
+const EXACT: f64 = (1u64 << 53) as f64;
+/// Targets that are added up before a sum so far is.
+const STEP: usize = 4;
+
+impl Even {
+    /// Whether sums of some of these are exact.
+    pub(crate) fn is_exact(items: &[f64]) -> bool {
+        items.iter().all(|y| y.trunc() == *y) && items.iter().map(|y| y.abs()).sum::<f64>() < EXACT
+    }
+
+    /// Sums up to each of some keys, or NaN where no cut may come after one; the first of them is added to `sum`.
+    #[inline(always)]
+    fn sums<K: Key>(&self, mut sum: f64, keys: &[K], nexts: &[K], items: &[f64], out: &mut [f64]) {
+        let mut at = 0;
+        if self.is_exact {
+            let fours = keys.as_chunks::<STEP>().0.iter().zip(nexts.as_chunks::<STEP>().0);
+            for ((keys, nexts), out) in fours.zip(out.as_chunks_mut::<STEP>().0) {
+                let mut y = [0.0; STEP];
+                for (y, key) in y.iter_mut().zip(keys) {
+                    *y = items[key.place()];
+                }
+                let two = y[0] + y[1];
+                for (lane, part) in [y[0], two, two + y[2], two + (y[2] + y[3])].into_iter().enumerate() {
+                    out[lane] = sum_of_cut(sum + part, &keys[lane], &nexts[lane]);
+                }
+                sum += two + (y[2] + y[3]);
+                at += STEP;
+            }
+        }
+        for ((key, next), out) in keys[at..].iter().zip(&nexts[at..]).zip(&mut out[at..]) {
+            sum += items[key.place()];
+            *out = sum_of_cut(sum, key, next);
+        }
+    }
+}
+
+/// Room for a search.
+#[derive(Default)]
+pub(crate) struct Sums {
+    upto: Vec<f64>,
+    /// Where runs of equal codes end.
+    ends: Vec<u32>,
+    /// Rows on the left of each cut.
+    lefts: Vec<f64>,
+}
+
+impl Sums {
+    /// The best cut between runs of equal codes.
+    #[inline(always)]
+    fn best_of_runs<K: Key>(
+        &mut self,
+        node: &Node,
+        keys: &[K],
+        items: &[f64],
+        all: &Range<usize>,
+        is_exact: bool,
+    ) -> Option<(usize, f64)> {
+        let ends = &self.ends[..];
+        let cuts = ends.len() - 1;
+        let longest = if is_exact { runs::longest(ends) } else { cuts };
+        fill(&mut self.upto, cuts, f64::NAN);
+        fill(&mut self.lefts, cuts, f64::NAN);
+        let (mut sum, mut start) = (0.0, 0);
+        for (&end, upto) in ends[..longest].iter().zip(&mut self.upto) {
+            for key in &keys[start..end as usize] {
+                sum += items[key.place()];
+            }
+            (*upto, start) = (sum, end as usize);
+        }
+        let mut sum = node.total;
+        for run in (longest + 1..ends.len()).rev() {
+            for key in &keys[runs::start(ends, run)..ends[run] as usize] {
+                sum -= items[key.place()];
+            }
+            self.upto[run - 1] = sum;
+        }
+        for (left, &end) in self.lefts.iter_mut().zip(&ends[..cuts]) {
+            *left = if all.contains(&(end as usize - 1)) { f64::from(end) } else { f64::NAN };
+        }
+        let scores = OfWeighted { node, sums: self.upto.as_chunks().0, weights: self.lefts.as_chunks().0 };
+        let (at, score) = first_best(cuts.div_ceil(EIGHT), scores)?;
+        Some((ends[at] as usize - 1, score))
+    }
 }
 
 /// The same where rows weigh more or less than 1: the weighted target goes with a row, and the weight.
@@ -66,7 +154,7 @@ impl Scores for OfSums<'_> {
 impl Target for Even {
     type Item = f64;
     type Node = Node;
-    type Room = Vec<f64>;
+    type Room = Sums;
 
     const FEW: bool = true;
 
@@ -98,17 +186,18 @@ impl Target for Even {
         keys: &[K],
         items: &[f64],
         all: Range<usize>,
-        room: &mut Vec<f64>,
+        room: &mut Sums,
     ) -> Option<(usize, f64)> {
+        if runs::find(keys, &mut room.ends) {
+            return room.best_of_runs(node, keys, items, &all, self.is_exact);
+        }
+        let room = &mut room.upto;
         fill(room, all.len(), f64::NAN);
         let mut sum = 0.0;
         for key in &keys[..all.start] {
             sum += items[key.place()];
         }
-        for ((key, next), upto) in keys[all.clone()].iter().zip(&keys[all.start + 1..]).zip(&mut *room) {
-            sum += items[key.place()];
-            *upto = sum_of_cut(sum, key, next);
-        }
+        self.sums(sum, &keys[all.clone()], &keys[all.start + 1..], items, &mut room[..all.len()]);
         let scores = OfSums { node, sums: room.as_chunks().0, first: all.start + 1 };
         let (at, score) = first_best(all.len().div_ceil(EIGHT), scores)?;
         Some((all.start + at, score))

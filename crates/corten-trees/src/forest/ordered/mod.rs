@@ -11,6 +11,7 @@ mod few;
 mod lists;
 mod means;
 mod ones;
+mod runs;
 #[cfg(test)]
 mod tests;
 mod top;

@@ -7,10 +7,15 @@ use corten_kernels::splits;
 use super::super::finder::Stats;
 use super::super::sort::Key;
 use super::classes::{Node, gain, value};
-use super::{EIGHT, Items, Scores, Target, fill, first_best};
+use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
 
 /// Rows whose squares fit in half a sum.
 const PACKED: usize = 1 << 16;
+
+/// Tables in which rows are counted in turns, as a count waits for the one before it in the same place.
+const TURNS: usize = 4;
+/// Most classes whose rows are counted run by run.
+const COUNTED: usize = 64;
 
 /// The class goes with a row.
 pub(crate) struct Ones {
@@ -29,9 +34,87 @@ pub(crate) struct Room {
     crosses: Vec<u64>,
     /// Rows on the left of each cut.
     lefts: Vec<u32>,
+    /// Where runs of equal codes end, rows of each class on the left, and those of a run: its rows are counted in turns.
+    ends: Vec<u32>,
+    left: Vec<u32>,
+    counts: [Vec<u32>; TURNS],
 }
 
 impl Room {
+    /// Counts the rows of a run by class.
+    #[inline(always)]
+    fn count<K: Key>(&mut self, keys: &[K], classes: &[u32]) {
+        let [a, b, c, d] = self.counts.each_mut().map(|counts| &mut counts[..]);
+        let (fours, rest) = keys.as_chunks::<TURNS>();
+        for [i, j, k, l] in fours {
+            a[classes[i.place()] as usize] += 1;
+            b[classes[j.place()] as usize] += 1;
+            c[classes[k.place()] as usize] += 1;
+            d[classes[l.place()] as usize] += 1;
+        }
+        for key in rest {
+            a[classes[key.place()] as usize] += 1;
+        }
+    }
+
+    /// Puts the rows of the run on the left, or takes them away, and keeps what lies there for the cut after a run.
+    #[inline(always)]
+    fn keep<const IS_PACKED: bool, const ADDS: bool>(&mut self, node: &Node, run: usize) {
+        let [a, b, c, d] = self.counts.each_mut().map(|counts| &mut counts[..self.left.len()]);
+        let (mut square, mut cross) = (0, 0);
+        for (at, left) in self.left.iter_mut().enumerate() {
+            let own = a[at] + b[at] + c[at] + d[at];
+            (a[at], b[at], c[at], d[at]) = (0, 0, 0, 0);
+            *left = if ADDS { *left + own } else { *left - own };
+            square += u64::from(*left) * u64::from(*left);
+            cross += u64::from(*left) * u64::from(node.totals[at]);
+        }
+        if IS_PACKED {
+            self.squares[run] = cross << u32::BITS | square;
+        } else {
+            (self.squares[run], self.crosses[run]) = (square, cross);
+        }
+        self.lefts[run] = self.ends[run];
+    }
+
+    /// Keeps what lies on the left of each cut between runs of equal codes; gives the number of cuts.
+    #[inline(always)]
+    fn scan_runs<const IS_PACKED: bool, K: Key>(
+        &mut self,
+        node: &Node,
+        keys: &[K],
+        classes: &[u32],
+        all: &Range<usize>,
+    ) -> usize {
+        let (cuts, longest) = (self.ends.len() - 1, runs::longest(&self.ends));
+        self.counts.iter_mut().for_each(|counts| {
+            counts.clear();
+            counts.resize(node.totals.len(), 0);
+        });
+        fill(&mut self.lefts, cuts, 0);
+        fill(&mut self.squares, cuts, 0);
+        if !IS_PACKED {
+            fill(&mut self.crosses, cuts, 0);
+        }
+        self.left.clear();
+        self.left.resize(node.totals.len(), 0);
+        for run in 0..longest {
+            self.count(&keys[runs::start(&self.ends, run)..self.ends[run] as usize], classes);
+            self.keep::<IS_PACKED, true>(node, run);
+        }
+        self.left.copy_from_slice(&node.totals);
+        for run in (longest + 1..=cuts).rev() {
+            self.count(&keys[runs::start(&self.ends, run)..self.ends[run] as usize], classes);
+            self.keep::<IS_PACKED, false>(node, run - 1);
+        }
+        for run in 0..cuts {
+            if !all.contains(&(self.ends[run] as usize - 1)) {
+                (self.lefts[run], self.squares[run]) = (0, 0);
+            }
+        }
+        cuts
+    }
+
     /// Adds rows up one after the other and keeps what lies on the left of each cut; gives the number of cuts.
     #[inline(always)]
     fn scan<const IS_PACKED: bool, K: Key>(
@@ -139,7 +222,13 @@ impl Target for Ones {
         room: &mut Room,
     ) -> Option<(usize, f64)> {
         let is_packed = keys.len() < PACKED;
-        let count = if is_packed {
+        let count = if self.classes <= COUNTED && runs::find(keys, &mut room.ends) {
+            if is_packed {
+                room.scan_runs::<true, K>(node, keys, items, &all)
+            } else {
+                room.scan_runs::<false, K>(node, keys, items, &all)
+            }
+        } else if is_packed {
             room.scan::<true, K>(node, keys, items, &all)
         } else {
             room.scan::<false, K>(node, keys, items, &all)

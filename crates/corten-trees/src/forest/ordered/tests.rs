@@ -100,7 +100,9 @@ impl Case {
         let got = self.grown(&Weighted { center: 0.5 }, |row| [weight(row) * y[row], weight(row)], 1, threads);
         assert!(got == expected, "{} rows", y.len());
         if self.weights.iter().all(|&w| w == 1) {
-            assert!(self.grown(&Even { center: 0.5 }, |row| y[row], 1, threads) == expected);
+            assert!(self.grown(&Even { center: 0.5, is_exact: true }, |row| y[row], 1, threads) == expected);
+            let even = Even { center: 0.5, is_exact: false };
+            assert!(self.grown(&even, |row| y[row], 1, threads) == expected);
         }
     }
 }
@@ -159,7 +161,7 @@ fn keys_of_either_width_give_the_same_tree() {
         threads: 1,
         cancel: &CancelToken::new(),
     };
-    let growth = Growth { soil, target: &Even { center: 0.0 }, items: &items };
+    let growth = Growth { soil, target: &Even { center: 0.0, is_exact: false }, items: &items };
     let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
     assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
@@ -171,13 +173,20 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
     let mut stream = Stream::new(5, 6);
     let items: Vec<u32> = (0..rows).map(|row| (stream.below(2) as u32 + u32::from(row > rows / 3)) % 3).collect();
     let weighted: Vec<(u32, u32)> = items.iter().map(|&class| (class, 1)).collect();
-    let keys: Vec<u64> = (0..rows).map(|row| <u64 as Key>::new(row as u32 / 3, row)).collect();
-    for count in [rows, 65_536, 65_535] {
+    // Of many values, and of few: those are summed run by run.
+    for (count, same) in [rows, 65_536, 65_535].into_iter().flat_map(|count| [(count, 3), (count, 7_001)]) {
+        let keys: Vec<u64> = (0..rows).map(|row| <u64 as Key>::new((row / same) as u32, row)).collect();
         let mut node = classes::Node::default();
         Ones { classes }.enter(&mut node, &items[..count]);
         let keys = &keys[..count];
         let got = Ones { classes }.best(&node, keys, &items, 9..count - 9, &mut Default::default());
         let expected = Classes { classes }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
-        assert!(got == expected && got.is_some(), "{count} rows");
+        assert!(got == expected && got.is_some(), "{count} rows, {same} of a value");
     }
+}
+
+#[test]
+fn sums_are_exact_of_whole_numbers_that_are_not_too_many() {
+    assert!(Even::is_exact(&[1.0, -3.0, 1e15]) && Even::is_exact(&[]));
+    assert!(!Even::is_exact(&[1.0, 0.5]) && !Even::is_exact(&[8e15, -8e15]) && !Even::is_exact(&[f64::NAN]));
 }

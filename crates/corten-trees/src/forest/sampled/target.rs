@@ -46,8 +46,9 @@ impl Target for Two {
         keys: &[K],
         items: &[u64],
         cuts: Range<usize>,
-        sums: &mut Vec<u64>,
+        room: &mut Self::Room,
     ) -> Option<(usize, f64)> {
+        let sums = &mut room.upto;
         let end = cuts.end;
         fill(sums, end, 0);
         sums[..cuts.start].fill(0);
@@ -75,8 +76,9 @@ impl Target for Two {
         codes: &[u32],
         items: &[u64],
         (low, high): (u32, u32),
-        bins: &mut Vec<u64>,
+        room: &mut Self::Room,
     ) -> Option<(u32, u32, f64)> {
+        let bins = &mut room.upto;
         let count = (high - low) as usize + 1;
         bins.clear();
         bins.resize(count, 0);
@@ -84,7 +86,7 @@ impl Target for Two {
             bins[(code - low) as usize] += item;
         }
         let mut sum = 0;
-        for bin in &mut *bins {
+        for bin in bins.iter_mut() {
             sum += *bin;
             *bin = sum;
         }
