@@ -1,6 +1,7 @@
 //! Columns as ranks: the place of each value among the distinct values of its column. Or, where cuts are drawn, as
 //! integers of the same order as 32-bit floats.
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -19,6 +20,8 @@ const GROUP: usize = 16;
 const BLOCK: usize = 256;
 /// Largest integers that are ranked by a table instead of a sort.
 const TABLE: usize = 1 << 16;
+/// Codes that threads are worth starting for.
+const MANY: usize = 1 << 19;
 /// A node that holds one of so many rows is read along columns.
 const DENSE: usize = 8;
 /// The code of a missing value among floats.
@@ -233,13 +236,20 @@ pub(crate) struct Table<C> {
 
 impl<C: Code> Table<C> {
     fn new(ranked: Vec<Ranked<u32>>, threads: usize) -> Self {
-        let width = ranked.len();
-        let codes = parallel::map_blocks(threads, width, 1, |at, _| {
-            ranked[at].codes.iter().map(|&code| C::new(code)).collect::<Vec<C>>()
+        // One by one: the wider codes of a column are given back before the next ones are narrowed.
+        let narrow = |c: Ranked<u32>| Ranked {
+            codes: c.codes.into_iter().map(C::new).collect(),
+            scale: c.scale,
+            missing: c.missing,
+        };
+        let mut columns = Vec::with_capacity(ranked.len());
+        let codes: usize = ranked.iter().map(|c| c.codes.len()).sum();
+        let threads = if codes < MANY { 1 } else { threads };
+        let Ok(()) = parallel::in_order(threads, ranked.into_iter(), narrow, |column| {
+            columns.push(column);
+            Ok::<(), Infallible>(())
         });
-        let columns = ranked.into_iter().zip(codes);
-        let columns = columns.map(|(c, codes)| Ranked { codes, scale: c.scale, missing: c.missing });
-        Self { columns: columns.collect(), by_row: OnceLock::new(), stride: width }
+        Self { stride: columns.len(), columns, by_row: OnceLock::new() }
     }
 
     /// A table whose codes stand side by side, so many a row.
