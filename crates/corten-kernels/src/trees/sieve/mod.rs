@@ -9,6 +9,7 @@
 //! instruction that some CPU lacks.
 
 mod block;
+mod parts;
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
