@@ -156,7 +156,7 @@ impl Model {
         let block = if long == Some(true) {
             // As many blocks as make all threads end at the same time, also where one of them is kept from its core for a while.
             let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
-            let shares = if threads > 1 { (rows / SHARE).min(3 * threads) } else { 1 };
+            let shares = if threads > 1 { (rows / SHARE).min(2 * threads) } else { 1 };
             let blocks = rows.div_ceil(most).max(shares).max(1).next_multiple_of(threads.max(1));
             rows.div_ceil(blocks).next_multiple_of(WHOLE).clamp(short, most.max(short))
         } else {
