@@ -185,3 +185,41 @@ impl Order {
         self.places.last().map_or(0, |&last| last as usize + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::samples::numbers;
+    use super::*;
+
+    /// Every row has a place of its own or that of rows that are like it and begin as it does; lines of the longest part come
+    /// in their order.
+    #[test]
+    fn rows_that_are_alike_have_one_place() {
+        let below = numbers(3);
+        let mut order = Order::default();
+        for (rows, spreads) in [(1, [1, 1]), (700, [3, 9]), (700, [40, 7]), (900, [400, 300]), (64, [1, 1])] {
+            let of = |spread: u64| -> Vec<u16> { (0..rows).map(|_| below(spread) as u16).collect() };
+            let codes = [of(spreads[0]), of(spreads[1]), of(2)];
+            let mut known = Vec::new();
+            let parts: Vec<Part> = codes.iter().map(|codes| Part::single(0, 500, codes, &mut known)).collect();
+            order.put(&parts, rows, |a, b| a / 350 == b / 350);
+            let mut listed = order.rows.clone();
+            listed.sort_unstable();
+            assert!(listed.iter().copied().eq(0..rows as u32), "all rows are there");
+            assert_eq!(order.places.len(), rows);
+            let key = |row: u32| (codes.each_ref().map(|codes| codes[row as usize]), row / 350);
+            let of_place =
+                |place: usize| order.places.iter().position(|&p| p as usize == place).map(|at| order.rows[at]);
+            for (&row, &place) in order.rows.iter().zip(&order.places) {
+                assert_eq!(of_place(place as usize).map(key), Some(key(row)), "{rows} rows of {spreads:?}");
+            }
+            let mut keys: Vec<_> = (0..rows as u32).map(|row| key(row).0).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            assert!(order.len() >= keys.len() && order.len() <= rows);
+            assert!(spreads[1] != 9 || order.len() < 120, "{} places for 108 different rows", order.len());
+            let longest = parts.iter().max_by_key(|part| part.combinations()).expect("three parts");
+            assert!(order.rows.is_sorted_by_key(|&row| longest.of_row[row as usize]));
+        }
+    }
+}
