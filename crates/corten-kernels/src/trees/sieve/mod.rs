@@ -519,7 +519,7 @@ mod tests {
                 });
                 let stride = rows + 3;
                 // Sums that begin alike, as those of rows of a table do, and others.
-                let begin = |i: usize| if i % stride % 3 > 0 { 0.7 } else { i as f64 / 7.0 - 0.3 };
+                let begin = |i: usize| if (i % stride).is_multiple_of(3) { i as f64 / 7.0 - 0.3 } else { 0.7 };
                 let before: Vec<f64> = (0..outputs * stride).map(begin).collect();
                 let mut want = before.clone();
                 for row in 0..rows {
