@@ -151,8 +151,8 @@ impl Model {
     /// Rows of each block of a table: no more than there are, and enough blocks for all threads.
     fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
         let short = self.block_rows();
-        // All are asked: what is coded when it is first needed is so here, before threads of a pool wait for one another.
-        let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks()).max();
+        // All are asked: what is coded when it pays is so here, before threads of a pool wait for one another.
+        let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks(rows)).max();
         let block = if long == Some(true) {
             // As many blocks as make all threads end at the same time, also where one of them is kept from its core for a while.
             let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
