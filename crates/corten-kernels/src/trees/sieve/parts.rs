@@ -146,7 +146,7 @@ impl Order {
         let mut by_length: Vec<usize> = (0..parts.len()).collect();
         by_length.sort_by_key(|&part| counts[part].len());
         // Rows that are like one that was picked at random, if no part told anything about another: more, as parts do.
-        let share = |&count: &u32| (f64::from(count) / rows as f64).powi(2);
+        let share = |&count: &u32| f64::from(count) / rows as f64 * f64::from(count) / rows as f64;
         let alike = counts.iter().map(|counts| counts.iter().map(share).sum::<f64>()).product::<f64>() * rows as f64;
         let keys = if alike < ALIKE { by_length.split_off(parts.len() - 1) } else { by_length };
         order.clear();
