@@ -151,12 +151,12 @@ impl Model {
     /// Rows of each block of a table: no more than there are, and enough blocks for all threads.
     fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
         let short = self.block_rows();
-        // All are asked: what is coded when it is first needed is so here, before threads of a pool wait for one another.
-        let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks()).max();
+        // All are asked: what is coded when it pays is so here, before threads of a pool wait for one another.
+        let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks(rows)).max();
         let block = if long == Some(true) {
             // As many blocks as make all threads end at the same time, also where one of them is kept from its core for a while.
             let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
-            let shares = if threads > 1 { (rows / SHARE).min(3 * threads) } else { 1 };
+            let shares = if threads > 1 { (rows / SHARE).min(2 * threads) } else { 1 };
             let blocks = rows.div_ceil(most).max(shares).max(1).next_multiple_of(threads.max(1));
             rows.div_ceil(blocks).next_multiple_of(WHOLE).clamp(short, most.max(short))
         } else {

@@ -33,7 +33,7 @@ pub use one_hot::OneHot;
 pub use prediction_set::{PredictionSet, SetScore};
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
-pub use trees::{CodeNode, CodeRule, LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec, TreesTable};
+pub use trees::{CodeNode, CodeRule, Grown, LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec, TreesTable};
 pub(crate) use trees::{GameScratch, TreesGame};
 pub use weighted_median::WeightedMedian;
 pub use whole::Whole;
@@ -134,8 +134,8 @@ pub(crate) trait Operator: Sized {
     fn read(value: &Value, tensors: &TensorReader<'_>) -> Result<Self>;
     /// Runs a block of rows: reads `inputs`, writes the columns from `first` on.
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()>;
-    /// Whether a block takes a while before its first row: then there should be few blocks.
-    fn wants_long_blocks(&self) -> bool {
+    /// Whether a block of a table of so many rows takes a while before its first row: then there should be few blocks.
+    fn wants_long_blocks(&self, _: usize) -> bool {
         false
     }
 }
@@ -177,8 +177,8 @@ macro_rules! operators {
                 match self { $(Self::$name(op) => op.run(flow, inputs, first),)* }
             }
 
-            pub(crate) fn wants_long_blocks(&self) -> bool {
-                match self { $(Self::$name(op) => op.wants_long_blocks(),)* }
+            pub(crate) fn wants_long_blocks(&self, rows: usize) -> bool {
+                match self { $(Self::$name(op) => op.wants_long_blocks(rows),)* }
             }
         }
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use corten_core::Result;
 use corten_kernels::parallel;
 use corten_model::estimator::{Attribute, Fitted};
-use corten_model::ops::{CheckFinite, Decide, DecideKind, Trees, TreesSpec};
+use corten_model::ops::{CheckFinite, Decide, DecideKind, Grown, Trees, TreesSpec};
 use corten_model::{Builder, Labels, Method, Output, Slot};
 use serde_json::{Value, json};
 
@@ -118,6 +118,34 @@ impl Grove {
     }
 }
 
+/// Trees whose values are averaged.
+struct Averaged {
+    features: usize,
+    trees: Arc<Vec<GrownTree>>,
+}
+
+impl Grown for Averaged {
+    fn spec(&self) -> TreesSpec {
+        let lowered = |at: usize| self.trees[at].lowered();
+        TreesSpec {
+            average: true,
+            trees: parallel::map_together(parallel::threads(None), self.trees.len(), lowered),
+            ..TreesSpec::new(self.features as u32, self.trees[0].width as u32)
+        }
+    }
+
+    fn score(&self, rows: &[f64], out: &mut [f64], stride: usize) {
+        let count = rows.len() / self.features;
+        let each = |out: &mut [f64], f: &dyn Fn(&mut f64)| {
+            out.chunks_mut(stride).take(self.trees[0].width).for_each(|out| out[..count].iter_mut().for_each(f));
+        };
+        each(out, &|sum| *sum = 0.0);
+        self.trees.iter().for_each(|tree| tree.add_leaves(rows, self.features, out, stride));
+        let trees = self.trees.len() as f64;
+        each(out, &|sum| *sum /= trees);
+    }
+}
+
 impl Fitted for Grove {
     fn attributes(&self) -> Vec<(&'static str, Attribute)> {
         let floats = |v: &[f64]| Attribute::Floats { shape: vec![v.len()], values: v.to_vec() };
@@ -150,12 +178,8 @@ impl Fitted for Grove {
         let width = self.trees[0].width;
         let (features, outputs) = (self.features as u32, width as u32);
         let nodes = self.trees.iter().map(|t| t.nodes.len()).sum();
-        let trees = Arc::clone(&self.trees);
-        let trees = Trees::later(features, outputs, nodes, move || TreesSpec {
-            average: true,
-            trees: parallel::map_together(parallel::threads(None), trees.len(), |at| trees[at].lowered()),
-            ..TreesSpec::new(features, outputs)
-        })?;
+        let averaged = Averaged { features: self.features, trees: Arc::clone(&self.trees) };
+        let trees = Trees::later(features, outputs, self.trees.len(), nodes, averaged)?;
         let answers = builder.add(trees, &checked)?;
         let Some(labels) = self.labels.clone() else {
             let names = if self.flat {

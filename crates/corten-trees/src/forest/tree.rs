@@ -1,10 +1,14 @@
 //! A grown tree.
 
+use corten_kernels::cache::fetch;
 use corten_model::ops::{Tree, TreeNode};
 use serde::{Deserialize, Serialize};
 
 use super::finder::Stats;
 use super::ranks::{Code, NO_MISSING, Table};
+
+/// Rows that go down a tree in step.
+const TOGETHER: usize = 256;
 
 /// A node; a leaf has itself as its left child.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +88,51 @@ impl GrownTree {
             at = if left { node.left } else { node.right } as usize;
         }
         at
+    }
+
+    /// Adds the values of the leaves of raw rows to their sums.
+    ///
+    /// Shapes: `rows` has `features` numbers a row; `out[k * stride + r]` is sum `k` of row `r`.
+    pub(crate) fn add_leaves(&self, rows: &[f64], features: usize, out: &mut [f64], stride: usize) {
+        let mut places = [0; TOGETHER];
+        for (rows, first) in rows.chunks(TOGETHER * features).zip((0..).step_by(TOGETHER)) {
+            let places = &mut places[..rows.len() / features];
+            self.leaves_of(rows, features, places);
+            for (r, &at) in (first..).zip(&*places) {
+                for (k, &value) in self.value(at as usize).iter().enumerate() {
+                    out[k * stride + r] += value;
+                }
+            }
+        }
+    }
+
+    /// The leaf of each raw row. Rows go down in step, so that nodes that come from far away come together; those that have
+    /// arrived leave the list.
+    fn leaves_of(&self, rows: &[f64], features: usize, places: &mut [u32]) {
+        let mut open: [u32; TOGETHER] = core::array::from_fn(|row| row as u32);
+        let mut count = places.len();
+        places.fill(0);
+        while count > 0 {
+            let mut left = 0;
+            for i in 0..count {
+                let row = open[i] as usize;
+                let at = places[row];
+                let node = &self.nodes[at as usize];
+                let x = rows[row * features + node.feature as usize];
+                // Nothing compares with NaN.
+                let goes_left = (x <= node.threshold) | (x.is_nan() & node.missing_left);
+                let next = if goes_left { node.left } else { node.right };
+                fetch(self.nodes.as_ptr().wrapping_add(next as usize));
+                places[row] = next;
+                // Kept, and written over by the next one where it has arrived.
+                open[left] = row as u32;
+                left += usize::from(next != at);
+            }
+            count = left;
+        }
+        for &at in &*places {
+            fetch(self.values.as_ptr().wrapping_add(at as usize * self.width));
+        }
     }
 
     /// Each feature's share of the gain (1 in all, or 0 for a single leaf), and the length of the longest path.

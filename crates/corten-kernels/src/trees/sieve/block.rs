@@ -7,10 +7,10 @@
 //! each tree as bytes. Their values are looked up 16 bits at a time, as registers look up 64 of those at once, and added to
 //! sums that stay in registers for all eight trees.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{LEAVES, Sieve, TREES, Told};
+use super::parts::{MOST_PARTS, Order, Part, cut};
+use super::{LEAVES, Sieve, TREES};
 use crate::aligned::Aligned;
 use crate::cpu;
 use crate::trees::Forest;
@@ -22,106 +22,18 @@ const ROWS: usize = 64;
 const TABLE: usize = 8 * LEAVES;
 /// Words of a line, which places in `index` are multiples of: 16 bits should hold them.
 const MOST_LINES: usize = (1 << 16) / TREES - 1;
-/// Most parts that columns are put together to.
-const MOST_PARTS: usize = 8;
-/// Rows that are looked at first, and the codes among them from which a column hardly goes together with others.
-const LOOK: usize = 512;
-const MANY_CODES: usize = 128;
-/// Most combinations of a part of several columns, so that their lines stay in the first-level cache; and rows for each, so
-/// that putting lines together is little beside reading them.
-const COMBINED: usize = 512;
-const ROWS_A_LINE: usize = 8;
-/// No combination.
-const NONE: u16 = u16::MAX;
-
-/// Columns that are taken as one in a block.
-#[derive(Clone, Debug, Default)]
-struct Part {
-    /// Number of columns.
-    columns: usize,
-    /// A row of `places` for each column of each combination.
-    rows: Vec<u32>,
-    /// Each row's combination.
-    of_row: Vec<u16>,
-}
-
-/// How many codes there are; `known` is none but at theirs.
-fn distinct(last: u16, codes: &[u16], known: &mut Vec<u16>) -> usize {
-    known.clear();
-    known.resize(usize::from(last) + 1, NONE);
-    codes.iter().for_each(|&code| known[usize::from(code.min(last))] = 0);
-    known.iter().filter(|place| **place != NONE).count()
-}
-
-impl Part {
-    fn combinations(&self) -> usize {
-        self.rows.len() / self.columns
-    }
-
-    /// The codes of one column, the combinations in their order, so that their lines are read in theirs.
-    fn single(first: u32, last: u16, codes: &[u16], known: &mut Vec<u16>) -> Self {
-        let mut rows = Vec::with_capacity(distinct(last, codes, known));
-        for (row, place) in (first..).zip(known.iter_mut()).filter(|(_, place)| **place != NONE) {
-            *place = rows.len() as u16;
-            rows.push(row);
-        }
-        let of_row = codes.iter().map(|&code| known[usize::from(code.min(last))]).collect();
-        Self { columns: 1, rows, of_row }
-    }
-
-    /// Takes two as one, where their combinations are at most `most`.
-    fn with(&self, other: &Self, most: usize, known: &mut Vec<u16>) -> Option<Self> {
-        let (ours, theirs) = (self.combinations(), other.combinations());
-        if ours * theirs > 1 << 16 {
-            return None;
-        }
-        known.clear();
-        known.resize(ours * theirs, NONE);
-        let mut out = Self { columns: self.columns + other.columns, rows: Vec::new(), of_row: self.of_row.clone() };
-        let mut count = 0;
-        for (to, &b) in out.of_row.iter_mut().zip(&other.of_row) {
-            let a = usize::from(*to);
-            let place = &mut known[a * theirs + usize::from(b)];
-            if *place == NONE {
-                if usize::from(count) == most {
-                    return None;
-                }
-                *place = count;
-                count += 1;
-                out.rows.extend_from_slice(&self.rows[a * self.columns..][..self.columns]);
-                out.rows.extend_from_slice(&other.rows[usize::from(b) * other.columns..][..other.columns]);
-            }
-            *to = *place;
-        }
-        Some(out)
-    }
-}
-
-/// Most parts with which lines are quicker than a bit a row. Measured on Zen 4, in ns a row and tree: a bit a row takes 2 for
-/// 64 rows, 0.7 for 256 and 0.5 for more; many rows take 0.15 and 0.05 for each part, few rows twice that and more, as lines
-/// are put together for each block.
-fn most_parts(rows: usize) -> usize {
-    match rows {
-        0..128 => MOST_PARTS,
-        128..512 => 3,
-        512..4096 => 4,
-        _ => 6,
-    }
-}
 
 /// Memory of a block.
 #[derive(Clone, Debug, Default)]
 pub struct SieveScratch {
     parts: Vec<Part>,
     known: Vec<u16>,
-    /// The rows in the order in which they are added up: by their line of the part that has most.
-    order: Vec<u32>,
-    /// The line of each part for each row in this order, in words: 64 rows of a part, the same rows of the next one, and so
-    /// on.
+    order: Order,
+    /// The line of each part for each place of a sum, in words: see [`width`].
     index: Vec<u16>,
     /// The lines of eight trees, part after part.
     lines: Aligned<u64>,
-    /// The sums of the rows in their order, output after output.
+    /// The sums, output after output.
     sums: Vec<f64>,
 }
 
@@ -189,58 +101,47 @@ pub(super) fn runs() -> bool {
     cpu::level() == cpu::Level::Avx512 && cpu::counts_zeros()
 }
 
+/// Numbers of 16 bits that name the lines of a row: as many parts as there are, and more where they are not loaded at once.
+const fn width(parts: usize) -> usize {
+    parts.next_power_of_two()
+}
+
 impl SieveScratch {
-    /// Cuts the columns of a block into parts and tells each row's line of each part; the number of lines, `None` where they
-    /// are too many.
-    fn cut(&mut self, sieve: &Sieve, codes: &[u16], rows: usize) -> Option<usize> {
-        let Self { parts, known, order, index, .. } = self;
-        let most_parts = most_parts(rows);
-        let of = |told: &Told| &codes[usize::from(told.column) * rows..][..rows];
-        let counts = sieve.columns.iter().map(|told| distinct(told.last, &of(told)[..rows.min(LOOK)], known));
-        if counts.filter(|count| *count > MANY_CODES).count() > most_parts {
+    /// Cuts a block into parts, tells each row's line of each part, and takes the sums over; the number of lines, `None` where
+    /// parts or lines are too many.
+    fn begin(&mut self, sieve: &Sieve, codes: &[u16], rows: usize, out: &[f64], stride: usize) -> Option<usize> {
+        let Self { parts, known, order, index, sums, .. } = self;
+        *parts = cut(&sieve.columns, codes, rows, known)?;
+        let count = parts.iter().map(Part::combinations).sum();
+        if count > MOST_LINES {
             return None;
         }
-        let columns = sieve.columns.iter();
-        let mut single: Vec<Part> = columns.map(|told| Part::single(told.first, told.last, of(told), known)).collect();
-        // Those of few codes first: more of them go together.
-        single.sort_by_key(Part::combinations);
-        let most = (rows / ROWS_A_LINE).min(COMBINED);
-        parts.clear();
-        for part in single {
-            match parts.last_mut().and_then(|last: &mut Part| last.with(&part, most, known).map(|both| (last, both))) {
-                Some((last, both)) => *last = both,
-                None => parts.push(part),
-            }
-        }
-        let lines = parts.iter().map(Part::combinations).sum();
-        if parts.len() > most_parts || lines > MOST_LINES {
-            return None;
-        }
-        let longest = parts.iter().max_by_key(|part| part.combinations())?;
-        let mut next = vec![0; longest.combinations() + 1];
-        longest.of_row.iter().for_each(|&of_row| next[usize::from(of_row) + 1] += 1);
-        (1..next.len()).for_each(|i| next[i] += next[i - 1]);
-        order.clear();
-        order.resize(rows, 0);
-        for (row, &of_row) in (0u32..).zip(&longest.of_row) {
-            let next = &mut next[usize::from(of_row)];
-            order[*next] = row;
-            *next += 1;
-        }
-        index.clear();
-        index.resize(rows.next_multiple_of(ROWS) * parts.len(), 0);
+        let alike = |a: usize, b: usize| out.chunks(stride).all(|out| out[a].to_bits() == out[b].to_bits());
+        order.put(parts, rows, alike);
+        let (places, width) = (order.len().next_multiple_of(ROWS), width(parts.len()));
+        let mut firsts = [0; MOST_PARTS];
         let mut first = 0;
-        for (at, part) in parts.iter().enumerate() {
-            let blocks = index.chunks_exact_mut(ROWS * parts.len()).map(|all| &mut all[at * ROWS..][..ROWS]);
-            for (to, rows) in blocks.zip(order.chunks(ROWS)) {
-                to.fill((first * TREES) as u16);
-                for (&position, &row) in sieve.look.positions().iter().zip(rows) {
-                    to[usize::from(position)] = ((first + usize::from(part.of_row[row as usize])) * TREES) as u16;
-                }
-            }
+        for (to, part) in firsts.iter_mut().zip(&*parts) {
+            *to = first;
             first += part.combinations();
         }
-        Some(lines)
+        index.clear();
+        index.resize(places * width, 0);
+        sums.clear();
+        sums.resize(out.len().div_ceil(stride) * places, 0.0);
+        // Places without a row read the first line of all parts.
+        let positions = sieve.look.positions();
+        for (&row, &place) in order.rows.iter().zip(&order.places) {
+            let (row, place) = (row as usize, place as usize);
+            let position = place / ROWS * ROWS + usize::from(positions[place % ROWS]);
+            for ((to, part), first) in index[position * width..].iter_mut().zip(&*parts).zip(&firsts) {
+                *to = ((first + usize::from(part.of_row[row])) * TREES) as u16;
+            }
+            for (sums, out) in sums.chunks_exact_mut(places).zip(out.chunks(stride)) {
+                sums[place] = out[row];
+            }
+        }
+        Some(count)
     }
 }
 
@@ -260,15 +161,10 @@ impl Sieve {
         if self.tables.is_empty() {
             return false;
         }
-        let Some(lines) = scratch.cut(self, codes, rows) else { return false };
+        let Some(lines) = scratch.begin(self, codes, rows, out, stride) else { return false };
         scratch.lines.resize(lines * TREES);
-        let (outputs, places) = (forest.parts().outputs as usize, rows.next_multiple_of(ROWS));
         let SieveScratch { parts, order, index, lines, sums, .. } = scratch;
-        sums.clear();
-        sums.resize(outputs * places, 0.0);
-        for (sums, out) in sums.chunks_exact_mut(places).zip(out.chunks(stride)) {
-            sums.iter_mut().zip(&*order).for_each(|(sum, &row)| *sum = out[row as usize]);
-        }
+        let places = order.len().next_multiple_of(ROWS);
         for (group, targets) in forest.parts().targets.chunks(TREES).enumerate() {
             #[cfg(target_arch = "x86_64")]
             {
@@ -283,7 +179,8 @@ impl Sieve {
             let _ = (group, targets, &mut *lines, &*index, &*parts);
         }
         for (sums, out) in sums.chunks_exact(places).zip(out.chunks_mut(stride)) {
-            sums.iter().zip(&*order).for_each(|(&sum, &row)| out[row as usize] = sum);
+            let sums = order.places.iter().map(|&place| sums[place as usize]);
+            order.rows.iter().zip(sums).for_each(|(&row, sum)| out[row as usize] = sum);
         }
         true
     }
@@ -294,7 +191,7 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::super::super::planes::{turn, values};
-    use super::{LEAVES, Look, MOST_PARTS, Part, ROWS, Sieve, TABLE, TREES};
+    use super::{LEAVES, Look, MOST_PARTS, Part, ROWS, Sieve, TABLE, TREES, width};
 
     /// The lines of a group of trees for all combinations of the parts.
     #[target_feature(enable = "avx512f")]
@@ -340,20 +237,42 @@ mod x86 {
         }
     }
 
+    /// The places of a row's lines, of which up to four are loaded as one number: loads are what rows are short of.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "loads of numbers that must stay whole")]
+    fn places<const P: usize>(index: &[u16], row: usize) -> [usize; P] {
+        debug_assert!(index.len() >= ROWS * width(P) && row < ROWS, "places of so many rows");
+        let mut out = [0; P];
+        for (four, out) in out.chunks_mut(4).enumerate() {
+            // SAFETY: from there on are as many numbers as are loaded. The instruction is none at all: without it the compiler
+            // loads each place by itself.
+            unsafe {
+                let from = index.as_ptr().add(row * width(P) + four * 4);
+                let mut word = match width(P) {
+                    1 => u64::from(*from),
+                    2 => u64::from(from.cast::<u32>().read_unaligned()),
+                    _ => from.cast::<u64>().read_unaligned(),
+                };
+                core::arch::asm!("/* {0} */", inout(reg) word, options(pure, nomem, nostack, preserves_flags));
+                for place in out {
+                    *place = usize::from(word as u16);
+                    word >>= 16;
+                }
+            }
+        }
+        out
+    }
+
     /// The numbers of the leaves that are left of 64 rows in each of eight trees.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd")]
     #[expect(unsafe_code, reason = "places that were made for these lines")]
     fn left<const P: usize>(lines: &[u64], index: &[u16]) -> [__m512i; TREES] {
         let row = |row: usize| {
-            let line = |part: usize| {
-                // SAFETY: the places are multiples of a line's words below their count.
-                unsafe { _mm512_load_si512(lines.as_ptr().add(usize::from(index[part * ROWS + row])).cast()) }
-            };
-            let mut all = line(0);
-            for part in 1..P {
-                all = _mm512_and_si512(all, line(part));
-            }
+            // SAFETY: the places are multiples of a line's words below their count.
+            let line = |at: usize| unsafe { _mm512_load_si512(lines.as_ptr().add(at).cast()) };
+            let at = places::<P>(index, row);
+            let all = at[1..].iter().fold(line(at[0]), |all, &at| _mm512_and_si512(all, line(at)));
             _mm512_lzcnt_epi64(all)
         };
         let eight = |first: usize| {
@@ -366,11 +285,7 @@ mod x86 {
             let high = pair(high, _mm512_slli_epi64::<56>(row(first + 7)));
             pair(low, high)
         };
-        let mut numbers = [_mm512_setzero_si512(); TREES];
-        for (i, numbers) in numbers.iter_mut().enumerate() {
-            *numbers = eight(i * 8);
-        }
-        turn(numbers)
+        turn([eight(0), eight(8), eight(16), eight(24), eight(32), eight(40), eight(48), eight(56)])
     }
 
     /// The values of 64 rows' leaves, by words.
@@ -399,7 +314,7 @@ mod x86 {
         ($name:ident, $add:ident, $features:literal, $look_up:ident) => {
             /// Adds the leaves of up to eight trees to the sums of rows.
             ///
-            /// Shapes: `index` has 64 places a part, and so for each 64 rows; `tables` are those of the trees, `targets`
+            /// Shapes: `index` has the places of each part's lines for each row, [`width`] numbers a row; `tables` are those of the trees, `targets`
             /// their outputs; `out[k * stride + r]` is output `k` of row `r`.
             #[target_feature(enable = $features)]
             fn $name(
@@ -435,7 +350,7 @@ mod x86 {
                 stride: usize,
             ) {
                 debug_assert!(index.iter().all(|&at| usize::from(at) + TREES <= lines.len()), "places of lines");
-                for (block, index) in index.chunks_exact(P * ROWS).enumerate() {
+                for (block, index) in index.chunks_exact(width(P) * ROWS).enumerate() {
                     let numbers = left::<P>(lines, index);
                     let mut of = targets[0] as usize * stride + block * ROWS;
                     let mut sums = load(&out[of..]);

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 
 use cover::Cover;
 pub(crate) use game::{GameScratch, TreesGame};
+pub use lazy::Grown;
 use lazy::Lazy;
 use linear::LinearLeaves;
 pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
@@ -326,7 +327,12 @@ impl Operator for Trees {
         Ok(())
     }
 
-    fn wants_long_blocks(&self) -> bool {
+    fn wants_long_blocks(&self, rows: usize) -> bool {
+        self.inner.expect(rows);
+        if self.inner.grown().is_some() {
+            // Each tree comes from far away.
+            return true;
+        }
         let (inner, parts) = (self.inner(), self.inner().forest.parts());
         let bytes = size_of_val(&*parts.nodes) + size_of_val(&*parts.payload) + size_of_val(&*parts.leaves);
         // Lines are put together anew for each block.

@@ -35,10 +35,21 @@ impl Trees {
 
     /// Scores a block: codes its rows, then finds and adds up leaves.
     pub(super) fn score(&self, flow: &mut Flow<'_, '_>, inputs: &[Slot], first: u32) {
-        let inner = self.inner();
         let &mut Flow { rows, stride, ref mut numbers, ref mut scratch, .. } = flow;
         let (before, after) = numbers.split_at_mut(first as usize * stride);
         let before = &*before;
+        if rows == 1 {
+            // Those of a table were told before.
+            self.inner.expect(1);
+        }
+        if let Some(grown) = self.inner.grown() {
+            scratch.row.clear();
+            let row = |r: usize| inputs.iter().map(move |&slot| before[place(slot) * stride + r]);
+            scratch.row.extend((0..rows).flat_map(row));
+            grown.score(&scratch.row, after, stride);
+            return;
+        }
+        let inner = self.inner();
         for (k, &base) in inner.base.iter().enumerate() {
             after[k * stride..][..rows].fill(base);
         }
