@@ -83,7 +83,7 @@ fn add_lists(leaves: &[(f64, Option<&[u32]>)], scores: &mut [f64], from: usize) 
             None => scores.iter_mut().for_each(|s| *s += value),
         }
     }
-    let size = (lists.len() * ROWS_OF_A_LEAF).next_multiple_of(NEAR);
+    let size = (lists.len().max(1) * ROWS_OF_A_LEAF).next_multiple_of(NEAR);
     for (i, near) in scores.chunks_mut(size).enumerate() {
         let start = from + i * size;
         for (value, rest) in &mut lists {
@@ -448,4 +448,27 @@ fn sums(rows: &[u32], exact: &[[f64; 2]]) -> [f64; 2] {
 /// The largest value of a tree's leaves.
 pub(crate) fn largest_value(tree: &GrownTree) -> f64 {
     tree.nodes.iter().fold(0.0, |a: f64, n| if let Grown::Leaf { value } = n { a.max(value.abs()) } else { a })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_gets_the_value_of_its_leaf_once() {
+        let rows = 3 * NEAR + 77;
+        let leaf = |row: usize| (bits(1, 2, row as u64) % 5) as usize;
+        let lists: Vec<Vec<u32>> =
+            (0..5).map(|k| (0..rows as u32).filter(|&r| leaf(r as usize) == k).collect()).collect();
+        let leaves: Vec<(f64, Option<&[u32]>)> =
+            lists.iter().enumerate().map(|(k, list)| (k as f64 + 0.5, Some(&list[..]))).collect();
+        for (from, to) in [(0, rows), (5, rows), (NEAR, 2 * NEAR + 1), (rows - 1, rows)] {
+            let mut scores: Vec<f64> = (from..to).map(|row| row as f64).collect();
+            Added::Lists(leaves.clone()).to(&mut scores, from);
+            assert!((from..to).zip(&scores).all(|(row, &score)| score == row as f64 + leaf(row) as f64 + 0.5));
+        }
+        let mut scores = [1.0; 3];
+        Added::Lists(vec![(2.0, None)]).to(&mut scores, 0);
+        assert_eq!(scores, [3.0; 3]);
+    }
 }
