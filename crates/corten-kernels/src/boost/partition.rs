@@ -426,18 +426,19 @@ mod x86 {
         _mm512_test_epi8_mask(words, bit)
     }
 
-    /// Moves rows as long as whole registers fit on both sides; how many were moved, and how many of them to the left.
+    /// Moves all rows but the last few; how many were moved, and how many of them to the left.
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,popcnt")]
     pub(super) fn move_512(this: &mut Move<'_>) -> (usize, usize) {
         let count = this.left.len() + this.right.len();
         let (mut l, mut r, mut k) = (0, 0, 0);
         let first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let ids = |this: &Move<'_>, k: usize| match this.from {
+            // SAFETY: 16 rows lie there.
+            Some(list) => unsafe { _mm512_loadu_si512(list[k..k + 16].as_ptr().cast()) },
+            None => _mm512_add_epi32(first, _mm512_set1_epi32((this.start + k) as i32)),
+        };
         while k + 16 <= count && l + 16 <= this.left.len() && r + 16 <= this.right.len() {
-            let ids = match this.from {
-                // SAFETY: 16 rows lie there.
-                Some(list) => unsafe { _mm512_loadu_si512(list[k..k + 16].as_ptr().cast()) },
-                None => _mm512_add_epi32(first, _mm512_set1_epi32((this.start + k) as i32)),
-            };
+            let ids = ids(this, k);
             let mask = (this.marks[k / 64] >> (k % 64)) as u16;
             // SAFETY: 16 rows fit on each side.
             unsafe {
@@ -448,10 +449,26 @@ mod x86 {
             let left = mask.count_ones() as usize;
             (l, r, k) = (l + left, r + 16 - left, k + 16);
         }
+        // One side is nearly full, as it soon is where rows come in the order of the column: no more is written than fits.
+        while k + 16 <= count {
+            let ids = ids(this, k);
+            let mask = (this.marks[k / 64] >> (k % 64)) as u16;
+            let left = mask.count_ones() as usize;
+            let (to_left, to_right) = (&mut this.left[l..l + left], &mut this.right[r..r + 16 - left]);
+            let (low, high) = ((1u32 << left) - 1, (1u32 << (16 - left)) - 1);
+            // SAFETY: as many rows are written as each side has room for.
+            unsafe {
+                let (left, right) =
+                    (_mm512_mask_compress_epi32(ids, mask, ids), _mm512_mask_compress_epi32(ids, !mask, ids));
+                _mm512_mask_storeu_epi32(to_left.as_mut_ptr().cast(), low as u16, left);
+                _mm512_mask_storeu_epi32(to_right.as_mut_ptr().cast(), high as u16, right);
+            }
+            (l, r, k) = (l + left, r + 16 - left, k + 16);
+        }
         (k, l)
     }
 
-    /// [`move_512`] with 8 rows a step.
+    /// Moves 8 rows a step as long as so many fit on both sides; how many were moved, and how many of them to the left.
     #[target_feature(enable = "avx2,popcnt")]
     pub(super) fn move_2(this: &mut Move<'_>) -> (usize, usize) {
         let count = this.left.len() + this.right.len();
