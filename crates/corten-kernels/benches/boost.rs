@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use corten_core::random::bits;
 use corten_kernels::boost::histogram::{Sums, Tile, unpack};
-use corten_kernels::boost::partition::{Buffers, Set};
+use corten_kernels::boost::partition::{Buffers, Set, Stretch};
 use corten_kernels::boost::{BLOCK, WIDTH, gradients, scan};
 use corten_kernels::pages::Pages;
+use corten_kernels::team::Team;
 
 /// The least time of some repetitions of `f`, by `count`.
 fn nanoseconds(count: usize, mut f: impl FnMut()) -> f64 {
@@ -39,12 +40,9 @@ fn main() {
         let mut sums = Sums::default();
         for percent in [100u64, 20, 1] {
             let list: Vec<u32> = (0..n as u32).filter(|&r| bits(5, 6, u64::from(r)) % 100 < percent).collect();
-            let mut buffers = Buffers::new(n);
-            let rows = if percent == 100 { buffers.all() } else { buffers.some(&list) };
+            let rows = if percent == 100 { Stretch::all(n) } else { Stretch::some(&list, n) };
             let time = nanoseconds(rows.len() * columns, || {
-                for from in (0..rows.len()).step_by(BLOCK) {
-                    sums.add(&tile, &words, &rows, from, (from + BLOCK).min(rows.len()));
-                }
+                rows.pieces(BLOCK).for_each(|piece| sums.add(&tile, &words, piece));
             });
             println!(
                 "histogram, {columns:2} columns, {percent:3} % of rows: {time:.3} ns a cell, {:.1} limits",
@@ -58,11 +56,11 @@ fn main() {
         let list: Vec<u32> = (0..n as u32).filter(|&r| bits(7, 8, u64::from(r)) % 100 < percent).collect();
         let mut buffers = Buffers::new(n);
         let time = nanoseconds(list.len(), || {
-            let rows = if percent == 100 { buffers.all() } else { buffers.some(&list) };
-            black_box(rows.part(&column, &set).0.len());
+            let rows = if percent == 100 { buffers.all(1) } else { buffers.some(&list, 1) };
+            black_box(rows.part(&column, &set, Team::alone()).0.len());
         });
         let copy = nanoseconds(list.len(), || {
-            let rows = if percent == 100 { buffers.all() } else { buffers.some(&list) };
+            let rows = if percent == 100 { buffers.all(1) } else { buffers.some(&list, 1) };
             black_box(rows.len());
         });
         println!("partition, {percent:3} % of rows: {:.3} ns a row", time - copy);

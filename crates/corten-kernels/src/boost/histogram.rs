@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::ops::Range;
 
-use super::partition::Rows;
+use super::partition::Stretch;
 use super::{BLOCK, SHARED, TILE, WIDTH};
 use crate::cache;
 use crate::cpu::dispatch;
@@ -75,17 +75,17 @@ impl Default for Sums {
 }
 
 impl Sums {
-    /// Adds the rows of a set at places `from..to` of its order.
+    /// Adds rows.
     ///
     /// # Panics
-    /// When more than [`BLOCK`] rows come, or rows of the set lie outside the tile or the words.
-    pub fn add(&mut self, tile: &Tile, words: &[Packed], rows: &Rows<'_>, from: usize, to: usize) {
-        assert!(from <= to && to <= rows.len() && to - from <= BLOCK, "at most 65,536 rows of the set");
+    /// When more than [`BLOCK`] rows come, or rows lie outside the tile or the words.
+    pub fn add(&mut self, tile: &Tile, words: &[Packed], rows: Stretch<'_>) {
+        assert!(rows.len() <= BLOCK, "at most 65,536 rows");
         assert!(rows.below() <= tile.rows && rows.below() <= words.len(), "rows of the tile");
         macro_rules! columns {
             ($($n:literal)*) => {
                 match tile.columns {
-                    $($n => add::<$n>(&mut self.0, &tile.bins, words, rows, from, to),)*
+                    $($n => add::<$n>(&mut self.0, &tile.bins, words, rows),)*
                     _ => unreachable!("1 to 16 columns"),
                 }
             };
@@ -242,26 +242,18 @@ fn one<const N: usize>(sums: &mut [[i64; WIDTH]; TILE], bins: &[u8; N], word: i6
 }
 
 #[inline(never)]
-#[expect(unsafe_code, reason = "rows of a set lie in the tile and the words, as checked by the caller once")]
-fn add<const N: usize>(
-    sums: &mut [[i64; WIDTH]; TILE],
-    bins: &[u8],
-    words: &[Packed],
-    rows: &Rows<'_>,
-    from: usize,
-    to: usize,
-) {
+#[expect(unsafe_code, reason = "rows of a stretch lie in the tile and the words, as checked by the caller once")]
+fn add<const N: usize>(sums: &mut [[i64; WIDTH]; TILE], bins: &[u8], words: &[Packed], rows: Stretch<'_>) {
     let (tile, _) = bins.as_chunks::<N>();
     let Some(list) = rows.list() else {
-        for (bins, &word) in tile[from..to].iter().zip(&words[from..to]) {
+        for (bins, &word) in tile[rows.range()].iter().zip(&words[rows.range()]) {
             one(sums, bins, spread(word));
         }
         return;
     };
-    let list = &list[from..to];
     let ahead = list.len().saturating_sub(AHEAD);
     for (i, &row) in list[..ahead].iter().enumerate() {
-        // SAFETY: `i + AHEAD` is below the length of `list`; rows of a set are below `rows.below()`, which lies within
+        // SAFETY: `i + AHEAD` is below the length of `list`; rows of a stretch are below `rows.below()`, which lies within
         // the tile and the words.
         unsafe {
             let next = *list.get_unchecked(i + AHEAD) as usize;
@@ -282,20 +274,12 @@ fn add<const N: usize>(
 /// A gradient and a hessian of up to 31 bits.
 pub type Wide = [i32; 2];
 
-/// Adds rows of a set to gradients and hessians of their own, a column of [`WIDTH`] after the other: for objectives whose
+/// Adds rows to gradients and hessians of their own, a column of [`WIDTH`] after the other: for objectives whose
 /// largest gradient is so far from the others that 16 bits don't tell those apart.
 ///
 /// # Panics
-/// When rows of the set lie outside the tile or the pairs, or sums are too short.
-pub fn add_wide(
-    gradients: &mut [i64],
-    hessians: &mut [i64],
-    tile: &Tile,
-    pairs: &[Wide],
-    rows: &Rows<'_>,
-    from: usize,
-    to: usize,
-) {
+/// When rows lie outside the tile or the pairs, or sums are too short.
+pub fn add_wide(gradients: &mut [i64], hessians: &mut [i64], tile: &Tile, pairs: &[Wide], rows: Stretch<'_>) {
     let mut row = |r: usize| {
         let [g, h] = pairs[r];
         for (j, &bin) in tile.bins[r * tile.columns..][..tile.columns].iter().enumerate() {
@@ -304,14 +288,13 @@ pub fn add_wide(
         }
     };
     match rows.list() {
-        None => (from..to).for_each(&mut row),
-        Some(list) => list[from..to].iter().for_each(|&r| row(r as usize)),
+        None => rows.range().for_each(&mut row),
+        Some(list) => list.iter().for_each(|&r| row(r as usize)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::partition::Buffers;
     use super::*;
     use alloc::vec::Vec;
 
@@ -339,15 +322,12 @@ mod tests {
             let words: Vec<Packed> = (0..u64::from(n)).map(|i| random(i + 7) as u32).collect();
             let some: Vec<u32> = (0..n).filter(|r| random(u64::from(*r)) % 3 != 0).collect();
             for list in [None, Some(some)] {
-                let mut buffers = Buffers::new(n as usize);
                 let rows = match &list {
-                    None => buffers.all(),
-                    Some(list) => buffers.some(list),
+                    None => Stretch::all(n as usize),
+                    Some(list) => Stretch::some(list, n as usize),
                 };
                 let mut sums = Sums::default();
-                let middle = rows.len() / 3;
-                sums.add(&tile, &words, &rows, 0, middle);
-                sums.add(&tile, &words, &rows, middle, rows.len());
+                rows.pieces(rows.len() / 3).for_each(|piece| sums.add(&tile, &words, piece));
                 let want = plain(&tile, &words, &list.unwrap_or_else(|| (0..n).collect()));
                 let parts: Vec<Part> = (0..columns).map(|j| Part::whole(j, j * WIDTH, WIDTH)).collect();
                 let mut all = vec![7; columns * WIDTH];
@@ -383,9 +363,8 @@ mod tests {
                 want[place].1 += i64::from(word & 0xffff);
             }
         }
-        let mut buffers = Buffers::new(n as usize);
         let mut sums = Sums::default();
-        let mut filled = |sums: &mut Sums| sums.add(&tile, &words, &buffers.all(), 0, n as usize);
+        let filled = |sums: &mut Sums| sums.add(&tile, &words, Stretch::all(n as usize));
         filled(&mut sums);
         let mut taken = vec![7; want.len()];
         sums.take(&parts, &mut taken);
@@ -410,9 +389,8 @@ mod tests {
         let tile = Tile::new(core::iter::repeat_n(3, BLOCK).collect(), 1);
         for gradient in [i16::MIN, i16::MAX] {
             let word = (gradient as u16 as u32) << 16 | 0xffff;
-            let mut buffers = Buffers::new(BLOCK);
             let mut sums = Sums::default();
-            sums.add(&tile, &vec![word; BLOCK], &buffers.all(), 0, BLOCK);
+            sums.add(&tile, &vec![word; BLOCK], Stretch::all(BLOCK));
             let (mut g, mut h) = ([0; 4], [0; 4]);
             sums.drain_wide(&[Part::whole(0, 0, 4)], &mut g, &mut h);
             assert_eq!((g[3], h[3]), (i64::from(gradient) * BLOCK as i64, 0xffff * BLOCK as i64));

@@ -4,12 +4,13 @@
 //! each by one thread, before it is known that they are next: what a split gives depends on its leaf alone, so the tree
 //! is the one that a single thread grows.
 
+use std::borrow::Cow;
 use std::collections::BinaryHeap;
 
 use corten_core::{CancelToken, Result};
 use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::histogram::{Packed, Sums};
-use corten_kernels::boost::partition::{Buffers, Piece, Rows, Set};
+use corten_kernels::boost::partition::{Buffers, Rows, Stretch};
 use corten_kernels::team::Team;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,10 @@ use super::splitter::{FREE, Left, Node, Split};
 const SHARED: usize = 1 << 17;
 /// Rows of a node that all threads part.
 const PARTED: usize = 1 << 15;
+/// Rows of a tree's root that make a stretch of their own worth it, and how many there are at most: nodes of few rows have
+/// as many.
+const STRETCH: usize = 1 << 16;
+const STRETCHES: usize = 8;
 
 /// A node of a tree over bins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,32 +95,37 @@ pub(crate) enum Kept<'r> {
 }
 
 impl Kept<'_> {
-    pub(crate) fn len(&self) -> usize {
+    /// The rows, one stretch after the other.
+    pub(crate) fn stretches(&self) -> Vec<Stretch<'_>> {
         match self {
-            Self::Whole(rows) => rows.len(),
-            Self::Joined(rows) => rows.len(),
+            Self::Whole(rows) => rows.stretches().collect(),
+            Self::Joined(rows) => vec![Stretch::some(rows, rows.last().map_or(0, |&last| last as usize + 1))],
         }
     }
 
-    /// The rows; `None` stands for `0..len`.
-    pub(crate) fn list(&self) -> Option<&[u32]> {
-        match self {
-            Self::Whole(rows) => rows.list(),
-            Self::Joined(rows) => Some(rows),
+    /// The rows as one list.
+    pub(crate) fn list(&self) -> Cow<'_, [u32]> {
+        match &self.stretches()[..] {
+            [stretch] if let Some(list) = stretch.list() => Cow::Borrowed(list),
+            stretches => stretches.iter().flat_map(Stretch::to_vec).collect(),
         }
     }
 
     /// The rows of both sides of a split.
-    fn joined(left: &[u32], right: &[u32]) -> Self {
+    fn joined(left: &Rows<'_>, right: &Rows<'_>) -> Self {
         let mut out = Vec::with_capacity(left.len() + right.len());
-        let mut rest = right;
-        for &row in left {
-            let before = rest.iter().take_while(|r| **r < row).count();
-            out.extend_from_slice(&rest[..before]);
-            rest = &rest[before..];
-            out.push(row);
+        // Sides have their stretches among the same rows.
+        for (left, right) in left.stretches().zip(right.stretches()) {
+            let right = right.to_vec();
+            let mut rest = &right[..];
+            for row in left.to_vec() {
+                let before = rest.iter().take_while(|r| **r < row).count();
+                out.extend_from_slice(&rest[..before]);
+                rest = &rest[before..];
+                out.push(row);
+            }
+            out.extend_from_slice(rest);
         }
-        out.extend_from_slice(rest);
         Self::Joined(out)
     }
 }
@@ -235,10 +245,11 @@ impl Grower<'_> {
     /// # Errors
     /// [`corten_core::Error::Cancelled`], and what [`Collective::check`] tells.
     pub(crate) fn grow<'r>(&mut self, buffers: &'r mut Buffers) -> Result<(GrownTree, Vec<LeafRows<'r>>)> {
+        let stretches = |rows: usize| (rows / STRETCH).clamp(1, self.team.threads().min(STRETCHES));
         let rows = match (self.chosen, self.choice.sample(buffers.rows())) {
-            (Some(chosen), _) => buffers.some(chosen),
-            (None, Some(some)) => buffers.some(&some),
-            (None, None) => buffers.all(),
+            (Some(chosen), _) => buffers.some(chosen, stretches(chosen.len())),
+            (None, Some(some)) => buffers.some(&some, stretches(some.len())),
+            (None, None) => buffers.all(stretches(buffers.rows())),
         };
         let mut tree = GrownTree::default();
         let mut done = Vec::new();
@@ -285,8 +296,7 @@ impl Grower<'_> {
                 State::Split(pieces) => {
                     let [left, right] = pieces.children;
                     tools.spare.extend([left.next, right.next].into_iter().flatten().map(|n| n.1));
-                    // The sides of a split are lists.
-                    Kept::joined(left.rows.list().unwrap_or_default(), right.rows.list().unwrap_or_default())
+                    Kept::joined(&left.rows, &right.rows)
                 }
             };
             done.push(LeafRows { at: candidate.at, rows });
@@ -397,9 +407,11 @@ impl Grower<'_> {
             let count = |group: usize| {
                 let (column, mut counts) = (binned.groups.get(group), [0u32; WIDTH]);
                 let mut count = |byte: u8| counts[usize::from(byte)] += 1;
-                match leaf.rows.list() {
-                    None => column.iter().for_each(|&b| count(b)),
-                    Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
+                for stretch in leaf.rows.stretches() {
+                    match stretch.list() {
+                        None => column[stretch.range()].iter().for_each(|&b| count(b)),
+                        Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
+                    }
                 }
                 counts
             };
@@ -407,7 +419,8 @@ impl Grower<'_> {
             return Outcome::Refused(Box::new(leaf), split);
         }
         let Leaf { depth, rows, node, mut split, mut histogram, way, .. } = leaf;
-        let (left_rows, right_rows) = part(rows, column, &set, tools.team);
+        let team = if rows.len() < PARTED { Team::alone() } else { tools.team };
+        let (left_rows, right_rows) = rows.part(column, &set, team);
         if !split.missing_seen {
             split.missing_left = left_rows.len() > right_rows.len();
         }
@@ -515,20 +528,34 @@ fn again<'r>(
     }
 }
 
-/// Parts rows, with all threads where there are many.
-fn part<'r>(rows: Rows<'r>, column: &[u8], set: &Set, team: Team<'_>) -> (Rows<'r>, Rows<'r>) {
-    if team.threads() == 1 || rows.len() < PARTED {
-        return rows.part(column, set);
-    }
-    let mut pieces = rows.pieces(2 * team.threads());
-    team.each(&mut pieces, |_, piece: &mut Piece| piece.mark(&rows, column, set));
-    rows.part_marked(&pieces, |moves| team.each(moves, |_, m| m.run()))
-}
-
 /// The bins of a set as a list.
 pub(crate) fn members(left: &Left) -> Vec<u32> {
     match left {
         Left::UpTo(last) => (0..=u32::from(*last)).collect(),
         Left::Set(set) => (0..256).filter(|b| set[(b / 32) as usize] >> (b % 32) & 1 == 1).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_of_a_split_joined_are_its_rows_in_order() {
+        let rows = 1000;
+        let column: Vec<u8> = (0..rows).map(|row| (row * row % 7) as u8).collect();
+        for stretches in [1, 3] {
+            let mut buffers = Buffers::new(rows);
+            let (left, right) = buffers.all(stretches).part(&column, &[0b101; 8], Team::alone());
+            assert!(!left.is_empty() && !right.is_empty());
+            let joined = Kept::joined(&left, &right);
+            assert!(joined.list().iter().copied().eq(0..rows as u32));
+            assert_eq!(joined.stretches().len(), 1);
+            let whole = Kept::Whole(left);
+            assert_eq!(whole.stretches().len(), stretches);
+            assert!(
+                whole.list().iter().copied().eq((0..rows as u32).filter(|&r| [0, 2].contains(&column[r as usize])))
+            );
+        }
     }
 }

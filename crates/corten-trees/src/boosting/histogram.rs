@@ -8,7 +8,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use corten_kernels::boost::histogram::{self, Packed, Sums, Tile, Wide, unpack};
-use corten_kernels::boost::partition::Rows;
+use corten_kernels::boost::partition::{Rows, Stretch};
 use corten_kernels::boost::{BLOCK, WIDTH};
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
@@ -84,15 +84,14 @@ pub(crate) fn build_packed(
     sums: &mut Sums,
     out: &mut [i64],
 ) {
-    sums.add(&binned.tiles[tile], words, rows, 0, rows.len());
+    rows.stretches().for_each(|stretch| sums.add(&binned.tiles[tile], words, stretch));
     sums.take(&binned.parts[tile], out);
 }
 
 /// Part of the sums of a tile.
-struct Piece {
+struct Piece<'r> {
     tile: usize,
-    from: usize,
-    to: usize,
+    rows: Stretch<'r>,
     sums: Sums,
 }
 
@@ -114,17 +113,17 @@ pub(crate) fn build(
     let size = n.div_ceil(pieces).clamp(2048, BLOCK);
     let mut items = Vec::new();
     for tile in 0..binned.tiles.len() {
-        for from in (0..n).step_by(size) {
-            items.push(Piece { tile, from, to: (from + size).min(n), sums: scratch.pop().unwrap_or_default() });
+        for rows in rows.stretches().flat_map(|stretch| stretch.pieces(size)) {
+            items.push(Piece { tile, rows, sums: scratch.pop().unwrap_or_default() });
         }
     }
     let shared: Vec<Mutex<&mut TileSums>> = out.tiles.iter_mut().map(Mutex::new).collect();
-    team.each(&mut items, |_, Piece { tile, from, to, sums }| {
+    team.each(&mut items, |_, Piece { tile, rows, sums }| {
         let tile = *tile;
         let size = binned.sizes[tile];
         match words {
             Words::Packed(words) => {
-                sums.add(&binned.tiles[tile], words, rows, *from, *to);
+                sums.add(&binned.tiles[tile], words, *rows);
                 let mut guard = shared[tile].lock().unwrap_or_else(PoisonError::into_inner);
                 if wide {
                     let (gradients, hessians) = guard.split_at_mut(size);
@@ -134,7 +133,7 @@ pub(crate) fn build(
                 }
             }
             Words::Wide(pairs) => {
-                let sums = wide_sums(&binned.tiles[tile], pairs, rows, *from, *to);
+                let sums = wide_sums(&binned.tiles[tile], pairs, *rows);
                 let mut guard = shared[tile].lock().unwrap_or_else(PoisonError::into_inner);
                 let (gradients, hessians) = guard.split_at_mut(size);
                 for part in &binned.parts[tile] {
@@ -148,9 +147,9 @@ pub(crate) fn build(
 }
 
 /// Gradients and hessians of some rows, a column after the other.
-pub(crate) fn wide_sums(tile: &Tile, pairs: &[Wide], rows: &Rows<'_>, from: usize, to: usize) -> (Vec<i64>, Vec<i64>) {
+pub(crate) fn wide_sums(tile: &Tile, pairs: &[Wide], rows: Stretch<'_>) -> (Vec<i64>, Vec<i64>) {
     let (mut g, mut h) = (vec![0; tile.columns() * WIDTH], vec![0; tile.columns() * WIDTH]);
-    histogram::add_wide(&mut g, &mut h, tile, pairs, rows, from, to);
+    histogram::add_wide(&mut g, &mut h, tile, pairs, rows);
     (g, h)
 }
 

@@ -188,7 +188,7 @@ fn trees_are_those_of_trying_every_split_of_every_leaf() {
                     let mut grower =
                         Grower { choice, binned: &binned, words, team, cancel, collective, chosen: None, work };
                     grower.grow(&mut buffers).map(|(tree, leaves)| {
-                        let rows = |l: &LeafRows<'_>| l.rows.list().unwrap_or_default().to_vec();
+                        let rows = |l: &LeafRows<'_>| l.rows.list().into_owned();
                         (tree, leaves.iter().flat_map(rows).collect::<Vec<u32>>())
                     })
                 };

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use corten_core::random::bits;
 use corten_core::{Error, Numbers, Result};
-use corten_kernels::boost::partition::Buffers;
+use corten_kernels::boost::partition::{Buffers, Stretch};
 use corten_kernels::cache;
 use corten_kernels::team::Team;
 use corten_model::estimator::{Context, Extras, Slopes};
@@ -57,8 +57,7 @@ impl<'a> Rowed<'a> {
 /// What a tree adds to the scores of its training rows: values of leaves with their rows.
 pub(crate) enum Added<'r> {
     Nothing,
-    /// In ascending order; all rows where `None`.
-    Lists(Vec<(f64, Option<&'r [u32]>)>),
+    Stretches(Vec<(f64, Stretch<'r>)>),
     Blocks(Vec<f64>, &'r BlockLeaves<'r>),
 }
 
@@ -67,7 +66,7 @@ impl Added<'_> {
     pub(crate) fn to(&self, scores: &mut [f64], from: usize) {
         match self {
             Self::Nothing => {}
-            Self::Lists(leaves) => add_lists(leaves, scores, from),
+            Self::Stretches(leaves) => add_stretches(leaves, scores, from),
             Self::Blocks(values, leaves) => leaves.add(values, scores, from),
         }
     }
@@ -75,12 +74,18 @@ impl Added<'_> {
 
 /// Adds the values of leaves to the scores of their rows that lie among those from `from` on: some scores at a time, which
 /// stay in the first-level cache while leaf after leaf adds to them.
-fn add_lists(leaves: &[(f64, Option<&[u32]>)], scores: &mut [f64], from: usize) {
+fn add_stretches(leaves: &[(f64, Stretch<'_>)], scores: &mut [f64], from: usize) {
     let mut lists = Vec::with_capacity(leaves.len());
-    for &(value, rows) in leaves {
-        match rows {
-            Some(rows) => lists.push((value, &rows[rows.partition_point(|&r| (r as usize) < from)..])),
-            None => scores.iter_mut().for_each(|s| *s += value),
+    for &(value, stretch) in leaves {
+        let Some(rows) = stretch.list() else {
+            let to = from + scores.len();
+            let [start, end] = [stretch.range().start, stretch.range().end].map(|row| row.clamp(from, to) - from);
+            scores[start..end].iter_mut().for_each(|s| *s += value);
+            continue;
+        };
+        let rest = &rows[rows.partition_point(|&r| (r as usize) < from)..];
+        if rest.first().is_some_and(|&r| (r as usize) < from + scores.len()) {
+            lists.push((value, rest));
         }
     }
     let size = (lists.len().max(1) * ROWS_OF_A_LEAF).next_multiple_of(NEAR);
@@ -119,10 +124,7 @@ impl Leaves<'_> {
     /// The rows of a leaf in ascending order.
     pub(crate) fn rows(&self, leaf: usize) -> Cow<'_, [u32]> {
         match self {
-            Self::Lists(leaves) => {
-                let rows = &leaves[leaf].rows;
-                rows.list().map_or_else(|| (0..rows.len() as u32).collect(), Cow::Borrowed)
-            }
+            Self::Lists(leaves) => leaves[leaf].rows.list(),
             Self::Blocks(leaves) => leaves.rows(leaf),
         }
     }
@@ -134,7 +136,14 @@ impl Leaves<'_> {
             Grown::Split { .. } => 0.0,
         };
         match self {
-            Self::Lists(leaves) => Added::Lists(leaves.iter().map(|l| (value(l.at), l.rows.list())).collect()),
+            Self::Lists(leaves) => {
+                let mut added = Vec::with_capacity(leaves.len());
+                for leaf in leaves {
+                    let value = value(leaf.at);
+                    added.extend(leaf.rows.stretches().into_iter().map(|stretch| (value, stretch)));
+                }
+                Added::Stretches(added)
+            }
             Self::Blocks(leaves) => Added::Blocks(leaves.nodes().map(value).collect(), leaves),
         }
     }
@@ -460,15 +469,19 @@ mod tests {
         let leaf = |row: usize| (bits(1, 2, row as u64) % 5) as usize;
         let lists: Vec<Vec<u32>> =
             (0..5).map(|k| (0..rows as u32).filter(|&r| leaf(r as usize) == k).collect()).collect();
-        let leaves: Vec<(f64, Option<&[u32]>)> =
-            lists.iter().enumerate().map(|(k, list)| (k as f64 + 0.5, Some(&list[..]))).collect();
+        let leaves: Vec<(f64, Stretch<'_>)> =
+            lists.iter().enumerate().map(|(k, list)| (k as f64 + 0.5, Stretch::some(list, rows))).collect();
         for (from, to) in [(0, rows), (5, rows), (NEAR, 2 * NEAR + 1), (rows - 1, rows)] {
             let mut scores: Vec<f64> = (from..to).map(|row| row as f64).collect();
-            Added::Lists(leaves.clone()).to(&mut scores, from);
+            Added::Stretches(leaves.clone()).to(&mut scores, from);
             assert!((from..to).zip(&scores).all(|(row, &score)| score == row as f64 + leaf(row) as f64 + 0.5));
         }
-        let mut scores = [1.0; 3];
-        Added::Lists(vec![(2.0, None)]).to(&mut scores, 0);
-        assert_eq!(scores, [3.0; 3]);
+        // Those of a tree without splits.
+        let halves = |rows: usize| Stretch::all(rows).pieces(rows.div_ceil(2)).map(|half| (2.0, half)).collect();
+        for (from, want) in [(0, [3.0; 3]), (2, [3.0; 3]), (4, [3.0, 1.0, 1.0])] {
+            let mut scores = [1.0; 3];
+            Added::Stretches(halves(5)).to(&mut scores, from);
+            assert_eq!(scores, want);
+        }
     }
 }

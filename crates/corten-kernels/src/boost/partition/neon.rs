@@ -2,7 +2,7 @@
 
 use core::arch::aarch64::*;
 
-use super::{Move, Set, plain};
+use super::{Set, plain};
 
 /// Rows of a register.
 const FOUR: usize = 4;
@@ -84,20 +84,6 @@ fn bits() -> uint8x16_t {
     vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201))
 }
 
-/// Which bins are in the set.
-#[inline]
-#[target_feature(enable = "neon")]
-#[expect(unsafe_code, reason = "a load of registers")]
-pub(super) fn mark(bins: &[u8; 64], set: &Set) -> u64 {
-    let answers = Answers::new(set);
-    // SAFETY: 64 bytes.
-    let bins = unsafe { vld1q_u8_x4(bins.as_ptr()) };
-    let [a, b, c, d] = [bins.0, bins.1, bins.2, bins.3].map(|bins| vandq_u8(answers.of(bins), answers.single));
-    // Sums of neighbours, until each byte has the bits of eight.
-    let sums = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
-    vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(sums, sums)))
-}
-
 /// Writes the ones among four rows to `left` and the zeros to `right`, four places each; the number of ones.
 ///
 /// # Safety
@@ -117,10 +103,17 @@ unsafe fn four(ids: uint32x4_t, pattern: usize, left: *mut u32, right: *mut u32)
 }
 
 /// # Safety
-/// Unless `all`, rows are below the length of `column`, else their number is; `spare` is as long as `list`.
+/// Rows, those of the list or as many consecutive ones from `first` on, are below the length of `column`; `spare` is as
+/// long as `list`.
 #[target_feature(enable = "neon")]
 #[expect(unsafe_code, reason = "vector instructions on raw places")]
-pub(super) unsafe fn part(list: &mut [u32], spare: &mut [u32], column: &[u8], set: &Set, all: bool) -> usize {
+pub(super) unsafe fn part(
+    list: &mut [u32],
+    spare: &mut [u32],
+    column: &[u8],
+    set: &Set,
+    first: Option<usize>,
+) -> usize {
     let n = list.len();
     let (rows, out, bins) = (list.as_mut_ptr(), spare.as_mut_ptr(), column.as_ptr());
     let (mut l, mut k) = (0usize, 0usize);
@@ -128,18 +121,21 @@ pub(super) unsafe fn part(list: &mut [u32], spare: &mut [u32], column: &[u8], se
     // SAFETY: `k + 16 <= n` and `l <= k`, so the 4 places written from `l` and from `k - l` on exist, and those from `l` on
     // have been read.
     unsafe {
-        let mut next = vld1q_u32([0, 1, 2, 3].as_ptr());
+        let mut next = vaddq_u32(vld1q_u32([0, 1, 2, 3].as_ptr()), vdupq_n_u32(first.unwrap_or(0) as u32));
         while k + STEP <= n {
-            let told = answers.sixteen(if all { vld1q_u8(bins.add(k)) } else { gathered(rows.add(k), bins) });
+            let told = answers.sixteen(match first {
+                Some(first) => vld1q_u8(bins.add(first + k)),
+                None => gathered(rows.add(k), bins),
+            });
             for i in 0..STEP / FOUR {
-                let ids = if all { next } else { vld1q_u32(rows.add(k)) };
+                let ids = if first.is_some() { next } else { vld1q_u32(rows.add(k)) };
                 l += four(ids, told >> (FOUR * i), rows.add(l), out.add(k - l));
                 next = vaddq_u32(next, vdupq_n_u32(FOUR as u32));
                 k += FOUR;
             }
         }
     }
-    plain(list, spare, column, set, all, k, l)
+    plain(list, spare, column, set, first, k, l)
 }
 
 /// The bins of sixteen rows: put together in general registers, as lanes of a vector would wait for each other.
@@ -161,26 +157,4 @@ unsafe fn gathered(rows: *const u32, bins: *const u8) -> uint8x16_t {
         word
     };
     vcombine_u8(vcreate_u8(eight(0)), vcreate_u8(eight(8)))
-}
-
-/// Moves rows as long as whole registers fit on both sides; how many were moved, and how many of them to the left.
-#[target_feature(enable = "neon")]
-#[expect(unsafe_code, reason = "vector instructions on raw places")]
-pub(super) fn moved(this: &mut Move<'_>) -> (usize, usize) {
-    let count = this.left.len() + this.right.len();
-    let (mut l, mut r, mut k) = (0, 0, 0);
-    // SAFETY: four numbers.
-    let first = unsafe { vld1q_u32([0, 1, 2, 3].as_ptr()) };
-    while k + FOUR <= count && l + FOUR <= this.left.len() && r + FOUR <= this.right.len() {
-        let ids = match this.from {
-            // SAFETY: four rows lie there.
-            Some(list) => unsafe { vld1q_u32(list[k..k + FOUR].as_ptr()) },
-            None => vaddq_u32(first, vdupq_n_u32((this.start + k) as u32)),
-        };
-        let pattern = (this.marks[k / 64] >> (k % 64)) as usize;
-        // SAFETY: four rows fit on each side.
-        let ones = unsafe { four(ids, pattern, this.left[l..].as_mut_ptr(), this.right[r..].as_mut_ptr()) };
-        (l, r, k) = (l + ones, r + FOUR - ones, k + FOUR);
-    }
-    (k, l)
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use corten_core::Result;
 use corten_kernels::boost::histogram::{Sums, Tile};
-use corten_kernels::boost::partition::Buffers;
+use corten_kernels::boost::partition::Stretch;
 use corten_kernels::boost::{BLOCK, WIDTH};
 
 use super::grow::{BlockGrower, Desk, Spans};
@@ -31,7 +31,6 @@ pub(super) struct Task<'t> {
 /// What a thread works with.
 pub(super) struct Thread {
     pub(super) room: Room,
-    buffers: Buffers,
     list: Vec<u32>,
     right: Vec<u16>,
     sums: Vec<TaskSums>,
@@ -77,14 +76,13 @@ impl BlockGrower<'_> {
     pub(super) fn pass(&self, tasks: &[Task<'_>], desk: &mut Desk) -> Result<Vec<Found>> {
         let lefts: Vec<Mutex<Vec<u32>>> = (0..self.blocks.count()).map(|_| Mutex::default()).collect();
         let outcome = self.each_block(desk, |block, order, thread| {
-            let Thread { room, buffers, list, right, sums } = thread;
+            let Thread { room, list, right, sums } = thread;
             if sums.len() < tasks.len() {
                 sums.resize_with(tasks.len(), TaskSums::default);
             }
             let mut left = vec![0; tasks.len()];
             if tasks.iter().any(|t| t.spans[block][1] > 0) {
                 self.blocks.with(block, room, |tiles| {
-                    buffers.fit(self.blocks.rows_of(block));
                     for ((task, left), sums) in tasks.iter().zip(&mut left).zip(sums) {
                         let [start, len] = task.spans[block];
                         let rows = &mut order[start as usize..][..len as usize];
@@ -99,7 +97,7 @@ impl BlockGrower<'_> {
                         };
                         list.clear();
                         list.extend(rows.iter().map(|&r| u32::from(r)));
-                        self.sum(tiles, block, list, buffers, sums);
+                        self.sum(tiles, block, list, sums);
                     }
                 })?;
             }
@@ -131,12 +129,12 @@ impl BlockGrower<'_> {
     }
 
     /// Adds the rows of a node in a block to its sums.
-    fn sum(&self, tiles: &[Tile], block: usize, list: &[u32], buffers: &mut Buffers, sums: &mut TaskSums) {
+    fn sum(&self, tiles: &[Tile], block: usize, list: &[u32], sums: &mut TaskSums) {
         if list.is_empty() {
             return;
         }
         let range = block * ROWS..block * ROWS + self.blocks.rows_of(block);
-        let rows = if list.len() == range.len() { buffers.all() } else { buffers.some(list) };
+        let rows = if list.len() == range.len() { Stretch::all(range.len()) } else { Stretch::some(list, range.len()) };
         match self.words {
             Words::Packed(words) => {
                 if sums.held + rows.len() > BLOCK {
@@ -144,14 +142,14 @@ impl BlockGrower<'_> {
                 }
                 sums.packed.resize_with(tiles.len(), Sums::default);
                 for (tile, packed) in tiles.iter().zip(&mut sums.packed) {
-                    packed.add(tile, &words[range.clone()], &rows, 0, rows.len());
+                    packed.add(tile, &words[range.clone()], rows);
                 }
                 sums.held += rows.len();
             }
             Words::Wide(pairs) => {
                 self.widen(sums);
                 for (t, (tile, wide)) in tiles.iter().zip(&mut sums.wide).enumerate() {
-                    let own = histogram::wide_sums(tile, &pairs[range.clone()], &rows, 0, rows.len());
+                    let own = histogram::wide_sums(tile, &pairs[range.clone()], rows);
                     let (gradients, hessians) = wide.split_at_mut(self.blocks.layout.sizes[t]);
                     for part in &self.blocks.layout.parts[t] {
                         part.add(&own.0, gradients);
@@ -187,7 +185,6 @@ impl Thread {
     fn new() -> Self {
         Self {
             room: Room::default(),
-            buffers: Buffers::new(0),
             list: Vec::with_capacity(ROWS),
             right: Vec::with_capacity(ROWS),
             sums: Vec::new(),
