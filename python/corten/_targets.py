@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,13 @@ def _finite(y: np.ndarray) -> None:
         raise ValueError(f"Input y contains {what}.")
 
 
+def _offsets(y: np.ndarray, low: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """What lies between whole numbers and the least of them, some at a time: all would be a larger array than `y`."""
+    for start in range(0, y.size, TABLE):
+        rows = slice(start, start + TABLE)
+        yield rows, y[rows].astype(np.int64) - low
+
+
 def _distinct(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct values in ascending order, and each value's place among them: what np.unique finds by sorting all."""
     if y.dtype.kind == "O":
@@ -100,10 +108,14 @@ def _distinct(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if y.dtype.kind in "iub" and y.size:
         low, high = int(y.min()), int(y.max())
         if high - low < max(2 * y.size, TABLE) and -LARGE < low and high < LARGE:
-            offsets = y.astype(np.int64) - low
-            is_there = np.bincount(offsets) > 0
+            is_there = np.zeros(high - low + 1, bool)
+            for _, offsets in _offsets(y, low):
+                is_there[offsets] = True
             places = np.cumsum(is_there, dtype=np.uint32) - np.uint32(1)
-            return (np.flatnonzero(is_there) + low).astype(y.dtype), places[offsets]
+            each = np.empty(y.size, np.uint32)
+            for rows, offsets in _offsets(y, low):
+                each[rows] = places[offsets]
+            return (np.flatnonzero(is_there) + low).astype(y.dtype), each
     found, codes = np.unique(y, return_inverse=True)
     return found, codes.ravel().astype(np.uint32)
 

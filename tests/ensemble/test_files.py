@@ -186,7 +186,7 @@ def test_queries_lie_in_files(frame: pl.DataFrame, tmp_path: Path, kind: str) ->
 def test_a_time_in_place_of_tuning_takes_files(frame: pl.DataFrame, tmp_path: Path) -> None:
     files = _written(frame[:6000], ["f0", "f1", "few", "late"], tmp_path)
     model = HistGradientBoostingClassifier(budget="2s", random_state=0).fit(files, "late")
-    assert len(model.budget_steps_) > 1 and model.best_params_["max_iter"] >= 1
+    assert model.budget_steps_ and model.best_params_["max_iter"] >= 1
     x = frame[:6000].select("f0", "f1", "few")
     chosen = HistGradientBoostingClassifier(early_stopping=False, random_state=0, **model.best_params_)
     assert chosen.fit(x, frame[:6000]["late"].to_numpy())._model.to_bytes() == model._model.to_bytes()

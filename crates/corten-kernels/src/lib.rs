@@ -8,7 +8,7 @@
 extern crate alloc;
 
 pub mod aligned;
-#[cfg(feature = "std")]
+#[cfg(feature = "parallel")]
 pub mod boost;
 pub mod cache;
 pub mod cpu;

@@ -1,6 +1,6 @@
 //! Large arrays on large pages: reading them in no particular order then misses no address translations.
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -54,20 +54,62 @@ impl<T: Plain> Pages<T> {
             unreachable!("the alignment is a power of two, the size below that of the address space")
         };
         #[expect(unsafe_code, reason = "vectors can't be aligned to pages")]
-        // SAFETY: the layout has a size; all of it is set to zero, which is a value of `T`.
-        let start = unsafe {
-            let start = if large { alloc(layout) } else { alloc_zeroed(layout) };
-            if start.is_null() {
-                handle_alloc_error(layout);
-            }
-            if large {
-                advise(start, size);
-                start.write_bytes(0, size);
-            }
-            NonNull::new_unchecked(start.cast())
-        };
-        Self { start, len, layout }
+        // SAFETY: the layout has a size; memory of the system's and of `alloc_zeroed` is zero, which is a value of `T`.
+        let start = unsafe { if large { system::map(layout) } else { alloc_zeroed(layout) } };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        if large {
+            madvise(start.as_ptr(), size, Advice::HugePage);
+            madvise(start.as_ptr(), size, Advice::PopulateWrite);
+        }
+        Self { start: start.cast(), len, layout }
     }
+}
+
+/// Memory from the system itself: what is given back is free at once, and leaves no holes among other memory.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[expect(unsafe_code, reason = "system calls")]
+mod system {
+    use core::ffi::{c_int, c_long, c_void};
+    use core::ptr::null_mut;
+    use std::alloc::Layout;
+
+    const READ_WRITE: c_int = 3;
+    const PRIVATE_ANONYMOUS: c_int = 0x22;
+
+    unsafe extern "C" {
+        fn mmap(at: *mut c_void, bytes: usize, access: c_int, kind: c_int, file: c_int, offset: c_long) -> *mut c_void;
+        fn munmap(at: *mut c_void, bytes: usize) -> c_int;
+    }
+
+    /// Zeros, or null where there is no memory.
+    pub(super) unsafe fn map(layout: Layout) -> *mut u8 {
+        // SAFETY: memory of our own, nowhere in particular; what lies before and behind the aligned part goes back.
+        unsafe {
+            let all = layout.size() + layout.align();
+            let start = mmap(null_mut(), all, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0);
+            if start as isize == -1 {
+                return null_mut();
+            }
+            let before = start.cast::<u8>().align_offset(layout.align());
+            let from = start.cast::<u8>().add(before);
+            if before > 0 {
+                munmap(start, before);
+            }
+            munmap(from.add(layout.size()).cast(), layout.align() - before);
+            from
+        }
+    }
+
+    /// Gives back what [`map`] gave.
+    pub(super) unsafe fn unmap(start: *mut u8, layout: Layout) {
+        // SAFETY: mapped with this size.
+        unsafe { munmap(start.cast(), layout.size()) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+mod system {
+    pub(super) use std::alloc::{alloc_zeroed as map, dealloc as unmap};
 }
 
 /// Asks for the pages of memory that nothing was written to yet and that is going to be filled: large ones where some lie
@@ -79,17 +121,12 @@ pub(crate) fn advise_inside(start: *mut u8, bytes: usize) {
     };
     let (large, bytes) = whole(PAGE);
     if bytes > 0 {
-        advise(large, bytes);
+        madvise(large, bytes, Advice::HugePage);
     }
     let (small, bytes) = whole(SMALL_PAGE);
     if bytes >= MANY * SMALL_PAGE {
         madvise(small, bytes, Advice::PopulateWrite);
     }
-}
-
-/// Asks for large pages.
-fn advise(start: *mut u8, bytes: usize) {
-    madvise(start, bytes, Advice::HugePage);
 }
 
 #[derive(Clone, Copy)]
@@ -121,9 +158,10 @@ impl<T: Plain> Default for Pages<T> {
 impl<T: Plain> Drop for Pages<T> {
     fn drop(&mut self) {
         #[expect(unsafe_code, reason = "gives the memory back")]
-        // SAFETY: allocated with this layout; elements need no drop.
+        // SAFETY: allocated with this layout, from the system where it is aligned to large pages; elements need no drop.
         unsafe {
-            dealloc(self.start.as_ptr().cast(), self.layout);
+            let start = self.start.as_ptr().cast();
+            if self.layout.align() == PAGE { system::unmap(start, self.layout) } else { dealloc(start, self.layout) }
         }
     }
 }

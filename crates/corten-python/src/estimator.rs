@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::door::{self, Size};
-use crate::inputs::Input;
+use crate::inputs::{Input, Numbers};
 use crate::model::Model;
 use crate::{arrays, errors, json, outside};
 
@@ -65,17 +65,36 @@ pub(crate) fn labels_of(classes: &Bound<'_, PyList>) -> PyResult<Labels> {
     })
 }
 
-fn target_of(y: Option<&Bound<'_, PyAny>>, classes: Option<&Bound<'_, PyList>>) -> PyResult<Target<'static>> {
-    let Some(y) = y else { return Ok(Target::None) };
-    let py = y.py();
-    if let Some(classes) = classes {
-        let codes = PyBuffer::<u32>::get(&y.call_method1("astype", ("uint32",))?)?.to_vec(py)?;
-        return Ok(Target::Classes { codes: codes.into(), labels: labels_of(classes)? });
+/// What is to be predicted; it lives as long as this value.
+enum Goal {
+    None,
+    Classes { codes: Numbers<u32>, labels: Labels },
+    Numbers { values: Numbers<f64>, outputs: usize, flat: bool },
+}
+
+impl Goal {
+    fn new(y: Option<&Bound<'_, PyAny>>, classes: Option<&Bound<'_, PyList>>) -> PyResult<Self> {
+        let Some(y) = y else { return Ok(Self::None) };
+        if let Some(classes) = classes {
+            return Ok(Self::Classes { codes: Numbers::new(y, "uint32")?.0, labels: labels_of(classes)? });
+        }
+        let (values, shape) = Numbers::new(y, "float64")?;
+        let flat = shape.len() == 1;
+        let outputs = if flat { 1 } else { shape.get(1).copied().unwrap_or(1) };
+        Ok(Self::Numbers { values, outputs, flat })
     }
-    let buffer = PyBuffer::<f64>::get(&y.call_method1("astype", ("float64",))?)?;
-    let flat = buffer.dimensions() == 1;
-    let outputs = if flat { 1 } else { buffer.shape().get(1).copied().unwrap_or(1) };
-    Ok(Target::Numbers { values: buffer.to_fortran_vec(py)?.into(), outputs, flat })
+
+    fn target(&self) -> Target<'_> {
+        match self {
+            Self::None => Target::None,
+            Self::Classes { codes, labels } => {
+                Target::Classes { codes: codes.as_slice().into(), labels: labels.clone() }
+            }
+            Self::Numbers { values, outputs, flat } => {
+                Target::Numbers { values: values.as_slice().into(), outputs: *outputs, flat: *flat }
+            }
+        }
+    }
 }
 
 /// Fits the estimator of a name.
@@ -106,11 +125,8 @@ pub(crate) fn fit(
     let entry = entry(py, name)?;
     let params = json::of_py(params)?;
     let input = Input::new(x)?;
-    let target = target_of(y, classes)?;
-    let weights = match sample_weight {
-        Some(w) => Some(PyBuffer::<f64>::get(&w.call_method1("astype", ("float64",))?)?.to_vec(py)?),
-        None => None,
-    };
+    let goal = Goal::new(y, classes)?;
+    let weights = sample_weight.map(|w| Numbers::<f64>::new(w, "float64")).transpose()?;
     let previous = previous.map(|p| Arc::clone(&p.get().inner));
     let cancel = CancelToken::new();
     let raised = Raised::default();
@@ -123,8 +139,8 @@ pub(crate) fn fit(
         let schema = Schema::of(&data)?;
         let fit_input = FitInput {
             x: &data,
-            y: target,
-            sample_weight: weights.as_deref(),
+            y: goal.target(),
+            sample_weight: weights.as_ref().map(|(w, _)| w.as_slice()),
             previous: previous.as_deref(),
             partial,
             extras: &extras,

@@ -83,10 +83,38 @@ fn elements<T>(buffer: &PyUntypedBuffer, count: usize) -> &[T] {
     }
     #[expect(unsafe_code, reason = "the buffer protocol")]
     // SAFETY: Matrix::new checked that all strides are whole, not negative and that `count` elements end with the last
-    // element of the buffer; its type was checked by its format; the exporter keeps the memory until the buffer is
-    // released, and the caller keeps other threads from writing into an array that is being fitted or scored.
+    // element of the buffer, and Numbers::new that its elements lie together; its type was checked by its format; the
+    // exporter keeps the memory until the buffer is released, and the caller keeps other threads from writing into an
+    // array that is being fitted or scored.
     unsafe {
         std::slice::from_raw_parts(buffer.buf_ptr().cast::<T>(), count)
+    }
+}
+
+/// The numbers of an array of one type, seen where they lie if they lie together, column after column.
+pub(crate) enum Numbers<T: Element> {
+    Lent(PyBuffer<T>),
+    Own(Vec<T>),
+}
+
+impl<T: Element> Numbers<T> {
+    /// Takes an array, converted to the type of this name, which is that of `T`.
+    pub(crate) fn new(array: &Bound<'_, PyAny>, dtype: &str) -> PyResult<(Self, Vec<usize>)> {
+        let py = array.py();
+        let kwargs = PyDict::new(py);
+        kwargs.set_item("copy", false)?;
+        let buffer = PyBuffer::<T>::get(&array.call_method("astype", (dtype,), Some(&kwargs))?)?;
+        let shape = buffer.shape().to_vec();
+        let numbers =
+            if buffer.is_fortran_contiguous() { Self::Lent(buffer) } else { Self::Own(buffer.to_fortran_vec(py)?) };
+        Ok((numbers, shape))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[T] {
+        match self {
+            Self::Lent(buffer) => elements(buffer, buffer.item_count()),
+            Self::Own(values) => values,
+        }
     }
 }
 

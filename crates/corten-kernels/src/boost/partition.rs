@@ -1,11 +1,11 @@
 //! The rows of a node, and how a split parts them.
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::WIDTH;
 use crate::cpu::{self, Level};
+use crate::pages::Pages;
 use crate::team::Team;
 
 #[cfg(target_arch = "aarch64")]
@@ -20,8 +20,8 @@ pub type Set = [u32; 8];
 /// Two lists of rows that the nodes of a tree share: each node's rows lie in one of them and leave as much room in the
 /// other, so that parting a node never copies back.
 pub struct Buffers {
-    first: Vec<u32>,
-    second: Vec<u32>,
+    first: Pages<u32>,
+    second: Pages<u32>,
 }
 
 /// The rows of a node, in ascending order: several stretches of them, each parted for itself.
@@ -59,7 +59,7 @@ impl Buffers {
     /// When rows can't be counted in 32 bits.
     pub fn new(rows: usize) -> Self {
         assert!(u32::try_from(rows).is_ok(), "rows are counted in 32 bits");
-        Self { first: vec![0; rows], second: vec![0; rows] }
+        Self { first: Pages::zeroed(rows), second: Pages::zeroed(rows) }
     }
 
     /// The number of rows that they are for.

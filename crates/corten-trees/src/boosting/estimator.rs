@@ -83,7 +83,7 @@ impl Estimator for HistGradientBoostingRanker {
         let Target::Numbers { values, outputs: 1, .. } = &input.y else {
             return Err(Error::value("y should be a 1d array: how relevant each row is"));
         };
-        self.common.fit(input, self.objective(values)?, &values[..].into(), None)
+        self.common.fit(input, self.objective(values)?, values[..].into(), None)
     }
 
     fn fit_blocks(&self, input: BlockInput<'_>) -> Result<Box<dyn Fitted>> {
@@ -158,11 +158,13 @@ impl Estimator for HistGradientBoostingClassifier {
         if codes.iter().any(|&c| c as usize >= labels.len()) {
             return Err(Error::Internal("a class that isn't there".into()));
         }
-        let mut y = Numbers::default();
-        for part in codes.chunks(4096) {
-            y.extend(&part.iter().map(|&c| f64::from(c)).collect::<Vec<_>>());
-        }
-        self.common.fit(input, objective, &y, Some(labels.clone()))
+        // The smallest type that keeps them exactly.
+        let y = match labels.len() {
+            ..=0x100 => Numbers::U8(codes.iter().map(|&c| c as u8).collect()),
+            ..=0x100_0000 => Numbers::F32(codes.iter().map(|&c| c as f32).collect()),
+            _ => Numbers::F64(codes.iter().map(|&c| f64::from(c)).collect()),
+        };
+        self.common.fit(input, objective, y, Some(labels.clone()))
     }
 
     fn fit_blocks(&self, input: BlockInput<'_>) -> Result<Box<dyn Fitted>> {
@@ -220,7 +222,7 @@ impl Estimator for HistGradientBoostingRegressor {
         let Target::Numbers { values, outputs: 1, .. } = &input.y else {
             return Err(Error::value("y should be a 1d array: this estimator predicts one number"));
         };
-        self.common.fit(input, self.objective(values)?, &values[..].into(), None)
+        self.common.fit(input, self.objective(values)?, values[..].into(), None)
     }
 
     fn fit_blocks(&self, input: BlockInput<'_>) -> Result<Box<dyn Fitted>> {

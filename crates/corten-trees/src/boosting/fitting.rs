@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use corten_core::random::Stream;
 use corten_core::{Column, Data, Error, Numbers, Result, Values};
+use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 use corten_model::Labels;
 use corten_model::estimator::{Context, Extras, FitInput, Fitted};
@@ -29,10 +30,10 @@ const SMALL: usize = 400_000;
 const MOST_CLASSES: usize = 10;
 
 /// What a fit is of, wherever its rows lie.
-pub(super) struct Facts<'a> {
+pub(super) struct Facts<'a, 'y> {
     pub(super) rows: usize,
     pub(super) width: usize,
-    pub(super) y: &'a Numbers,
+    pub(super) y: &'y Numbers,
     pub(super) weights: Option<&'a [f64]>,
     pub(super) labels: Option<&'a Labels>,
     pub(super) objective: &'a Objective,
@@ -44,8 +45,8 @@ pub(super) struct Facts<'a> {
 /// A fit that may begin.
 pub(super) struct Setup<'a> {
     pub(super) seed: u64,
-    pub(super) train: Vec<u32>,
-    pub(super) held_out: Vec<u32>,
+    pub(super) train: Pages<u32>,
+    pub(super) held_out: Pages<u32>,
     pub(super) rules: Rules,
     pub(super) shape: Shape,
     pub(super) plan: Plan,
@@ -66,7 +67,7 @@ impl Common {
     ///
     /// # Errors
     /// [`Error::Parameter`] and [`Error::Value`].
-    pub(super) fn setup<'a>(&self, facts: &Facts<'a>) -> Result<Setup<'a>> {
+    pub(super) fn setup<'a>(&self, facts: &Facts<'a, '_>) -> Result<Setup<'a>> {
         let &Facts { rows, width, y, weights, labels, objective, extras, context, .. } = facts;
         self.check(width)?;
         if rows == 0 || width == 0 {
@@ -88,10 +89,9 @@ impl Common {
         }
         let seed = self.random_state.unwrap_or(0);
         // A row without weight is no row.
-        let used: Vec<u32> = match weights {
-            Some(w) => (0..rows as u32).filter(|&r| w[r as usize] > 0.0).collect(),
-            None => (0..rows as u32).collect(),
-        };
+        let is_used = |row: usize| weights.is_none_or(|w| w[row] > 0.0);
+        let mut used = Pages::zeroed((0..rows).filter(|&row| is_used(row)).count());
+        used.iter_mut().zip((0..rows).filter(|&row| is_used(row))).for_each(|(used, row)| *used = row as u32);
         if used.is_empty() {
             return Err(Error::value("Sample weights must contain at least one non-zero number."));
         }
@@ -117,10 +117,11 @@ impl Common {
         let refit = extras.decay_rate.is_some();
         let (train, held_out) = match (early && !refit, self.validation_fraction) {
             (true, Some(fraction)) => match &groups {
-                Some(sizes) => split_queries(&used, sizes, fraction, seed)?,
-                None => split(&used, y, labels.is_some(), fraction, seed)?,
-            },
-            _ => (used, Vec::new()),
+                Some(sizes) => split_queries(&used, sizes, fraction, seed),
+                None => split(&used, y, labels.is_some(), fraction, seed),
+            }
+            .map(|(train, held_out)| (train.into_iter().collect(), held_out.into_iter().collect()))?,
+            _ => (used, Pages::default()),
         };
         let threads = if train.len() * width * objective.outputs() < SMALL { 1 } else { context.threads.max(1) };
         let rules = Rules {
@@ -171,7 +172,7 @@ impl Common {
         &self,
         input: &FitInput<'_>,
         objective: Objective,
-        y: &Numbers,
+        y: Numbers,
         labels: Option<Labels>,
     ) -> Result<Box<dyn Fitted>> {
         let start = Instant::now();
@@ -181,7 +182,7 @@ impl Common {
         let setup = self.setup(&Facts {
             rows,
             width,
-            y,
+            y: &y,
             weights,
             labels: labels.as_ref(),
             objective: &objective,
@@ -197,20 +198,22 @@ impl Common {
         };
         let Setup { seed, train: train_rows, held_out, rules, shape, plan, groups, previous, threads, early } = setup;
         Team::scope(threads, |team| {
-            let target = told_by(&objective, y);
-            let crossed = Crossed { targets: targets(&objective), target: &target, weights, seed };
-            // The thresholds of earlier trees lie between the bins that they were grown on.
-            let (features, told) = match previous {
-                Some(before) => {
-                    let told = binning::told_again(&source, &before.features, &train_rows, &crossed)?;
-                    (before.features.clone(), told)
-                }
-                None => binning::find(&source, &categorical, self.max_bins, &train_rows, &crossed, team)?,
+            let (features, columns) = {
+                let target = told_by(&objective, &y);
+                let crossed = Crossed { targets: targets(&objective), target: &target, weights, seed };
+                // The thresholds of earlier trees lie between the bins that they were grown on.
+                let (features, told) = match previous {
+                    Some(before) => {
+                        let told = binning::told_again(&source, &before.features, &train_rows, &crossed)?;
+                        (before.features.clone(), told)
+                    }
+                    None => binning::find(&source, &categorical, self.max_bins, &train_rows, &crossed, team)?,
+                };
+                let columns = binning::encode(&source, &features, &train_rows, Some((&told, 0)), team)?;
+                (features, columns)
             };
-            let columns = binning::encode(&source, &features, &train_rows, Some((&told, 0)), team)?;
-            drop(told);
             input.context.cancel.check()?;
-            let part = |chosen: &[u32]| -> Result<Part> {
+            let part = |chosen: &[u32], y: Numbers| -> Result<Part> {
                 let mut part = Part::new(chosen, y, weights);
                 part = part.starting(chosen, extras.init_score.as_deref(), rows);
                 if let Some(sizes) = &groups {
@@ -228,9 +231,9 @@ impl Common {
                 None
             } else {
                 let columns = binning::encode(&source, &features, &held_out, None, team)?;
-                Some(HeldOut { part: part(&held_out)?, columns })
+                Some(HeldOut { part: part(&held_out, y.take(&held_out))?, columns })
             };
-            let part = part(&train_rows)?;
+            let part = part(&train_rows, if train_rows.len() == rows { y } else { y.take(&train_rows) })?;
             drop(train_rows);
             let binned = Binned::new(features, columns, team);
             let training = Training {

@@ -30,8 +30,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(rows: &[u32], y: &Numbers, weights: Option<&[f64]>) -> Self {
-        let y = if rows.len() == y.len() { y.clone() } else { y.take(rows) };
+    /// Some rows, with their targets and what they weigh among all.
+    pub(crate) fn new(rows: &[u32], y: Numbers, weights: Option<&[f64]>) -> Self {
         Self { y, weights: weights.map(|w| take(rows, w)), ..Self::default() }
     }
 
@@ -78,6 +78,23 @@ impl Part {
             }
             None => baseline.iter().map(|&b| vec![b; self.y.len()]).collect(),
         };
+    }
+
+    /// Starts with the scores of the one output less the targets, which are not kept.
+    pub(crate) fn start_with_residuals(&mut self, baseline: f64) {
+        let rows = self.y.len();
+        let y = std::mem::replace(&mut self.y, Numbers::Zeros(rows));
+        self.scores = vec![match (self.init.take(), y) {
+            (None, Numbers::F64(mut y)) => {
+                y.iter_mut().for_each(|y| *y = baseline - *y);
+                y
+            }
+            (init, y) => {
+                let init = init.and_then(|mut init| init.pop());
+                let start = |row: usize| init.as_ref().map_or(baseline, |init| init[row] + baseline);
+                (0..rows).map(|row| start(row) - y.get(row)).collect()
+            }
+        }];
     }
 
     /// Adds a tree, times `factor`, to the scores of an output; `bin` gives the bin of a row in a feature.

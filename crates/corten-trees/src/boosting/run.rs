@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 use corten_core::random::bits;
-use corten_core::{Error, Numbers, Result};
+use corten_core::{Error, Result};
 use corten_kernels::boost::partition::{Buffers, Stretch};
 use corten_kernels::cache;
 use corten_kernels::team::Team;
@@ -214,13 +214,10 @@ impl<'a> Run<'a> {
             chosen: None,
             rate,
         };
-        run.train.start(baseline);
         if residuals {
-            let rows = run.train.y.len();
-            let y = std::mem::replace(&mut run.train.y, Numbers::Zeros(rows));
-            for (row, score) in run.train.scores[0].iter_mut().enumerate() {
-                *score -= y.get(row);
-            }
+            run.train.start_with_residuals(baseline[0]);
+        } else {
+            run.train.start(baseline);
         }
         run
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use corten_core::{Error, Result, Table};
+use corten_core::{Error, Numbers, Result, Table};
 use corten_kernels::pages::Pages;
 use corten_kernels::team::Team;
 use corten_model::estimator::{BlockInput, Blocks as Reading, Context, Fitted};
@@ -231,19 +231,21 @@ impl Common {
         let Setup { seed, train: train_rows, held_out, rules, shape, plan, groups, previous, threads, early } = setup;
         Team::scope(threads, |team| {
             let reader = Reader { x, rows, context, team };
-            let target = told_by(&objective, &y);
-            let crossed = Crossed { targets: targets(&objective), target: &target, weights, seed };
-            let (features, told) = match previous {
-                Some(before) => {
-                    let again = reader.told_again(&before.features, &train_rows, &crossed)?;
-                    (before.features.clone(), again)
-                }
-                None => reader.find(&categorical, self.max_bins, &train_rows, &crossed)?,
+            let (features, (blocks, columns)) = {
+                let target = told_by(&objective, &y);
+                let crossed = Crossed { targets: targets(&objective), target: &target, weights, seed };
+                let (features, told) = match previous {
+                    Some(before) => {
+                        let again = reader.told_again(&before.features, &train_rows, &crossed)?;
+                        (before.features.clone(), again)
+                    }
+                    None => reader.find(&categorical, self.max_bins, &train_rows, &crossed)?,
+                };
+                let encoded = reader.encode(&features, &told, [&train_rows, &held_out], memory)?;
+                (features, encoded)
             };
-            let (blocks, columns) = reader.encode(&features, &told, [&train_rows, &held_out], memory)?;
-            drop(told);
-            let part = |chosen: &[u32]| {
-                let mut part = Part::new(chosen, &y, weights);
+            let part = |chosen: &[u32], y: Numbers| {
+                let mut part = Part::new(chosen, y, weights);
                 part = part.starting(chosen, extras.init_score.as_deref(), rows);
                 if let Some(sizes) = &groups {
                     part = part.of_queries(chosen, sizes);
@@ -253,8 +255,8 @@ impl Common {
                 }
                 part
             };
-            let others = (!held_out.is_empty()).then(|| HeldOut { part: part(&held_out), columns });
-            let own = part(&train_rows);
+            let others = (!held_out.is_empty()).then(|| HeldOut { part: part(&held_out, y.take(&held_out)), columns });
+            let own = part(&train_rows, if train_rows.len() == rows { y } else { y.take(&train_rows) });
             drop((train_rows, held_out));
             let training = Training {
                 objective: &objective,
