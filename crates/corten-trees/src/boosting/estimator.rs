@@ -161,7 +161,7 @@ impl Estimator for HistGradientBoostingClassifier {
         // The smallest type that keeps them exactly.
         let y = match labels.len() {
             ..=0x100 => Numbers::U8(codes.iter().map(|&c| c as u8).collect()),
-            ..=0x100_0000 => Numbers::F32(codes.iter().map(|&c| c as f32).collect()),
+            0x101..=0x100_0000 => Numbers::F32(codes.iter().map(|&c| c as f32).collect()),
             _ => Numbers::F64(codes.iter().map(|&c| f64::from(c)).collect()),
         };
         self.common.fit(input, objective, y, Some(labels.clone()))
