@@ -127,7 +127,7 @@ impl Choice<'_> {
     /// The bounds of children: monotonic features keep them on their side of the middle.
     pub(crate) fn bounds(&self, split: &Split, bounds: (f64, f64)) -> ((f64, f64), (f64, f64)) {
         let middle = (split.left_value + split.right_value) / 2.0;
-        match self.splitter.rules.sign(self.splitter.binned.sources[split.feature]) {
+        match self.splitter.rules.sign(self.splitter.binned.sources[split.branch.feature()]) {
             0 => (bounds, bounds),
             sign if sign > 0 => ((bounds.0, middle), (middle, bounds.1)),
             _ => ((middle, bounds.1), (bounds.0, middle)),
@@ -148,8 +148,5 @@ fn draw(mut stream: Stream, mut from: Vec<usize>, wanted: usize, count: usize) -
 
 /// The best of several tiles' splits: ties keep the lowest feature.
 pub(crate) fn better(found: Vec<Option<Split>>) -> Option<Split> {
-    found
-        .into_iter()
-        .flatten()
-        .reduce(|a, b| if b.gain > a.gain || b.gain == a.gain && b.feature < a.feature { b } else { a })
+    found.into_iter().flatten().reduce(|a, b| if b.branch.is_before(&a.branch) { b } else { a })
 }

@@ -18,15 +18,13 @@ use super::objective::Objective;
 use super::splitter::Left;
 use super::train::Trained;
 
-/// What was learnt, over raw values.
+/// What was learnt, over bins.
 #[derive(Clone, Debug)]
 pub(crate) struct Boosted {
     pub(crate) objective: Objective,
     pub(crate) labels: Option<Labels>,
     pub(crate) features: Features,
     pub(crate) baseline: Vec<f64>,
-    /// Iteration after iteration, a tree an output.
-    pub(crate) trees: Vec<Tree>,
     /// Gain and number of splits by column.
     pub(crate) gains: Vec<f64>,
     pub(crate) splits: Vec<i64>,
@@ -38,10 +36,12 @@ pub(crate) struct Boosted {
 }
 
 /// A tree over bins as one over raw values.
-pub(crate) fn raw(tree: &GrownTree, features: &Features, output: u32) -> Tree {
+fn raw(tree: &GrownTree, features: &Features, output: u32) -> Tree {
     let places = features.places();
     let cover = tree.rows.iter().map(|&rows| f64::from(rows)).collect();
-    let mut out = Tree { cover, ..Tree::new(Some(output)) };
+    let nodes = Vec::with_capacity(tree.nodes.len());
+    let values = Vec::with_capacity(tree.nodes.len().div_ceil(2));
+    let mut out = Tree { cover, nodes, values, ..Tree::new(Some(output)) };
     for (at, node) in tree.nodes.iter().enumerate() {
         match node {
             Grown::Leaf { value, .. } => {
@@ -51,9 +51,9 @@ pub(crate) fn raw(tree: &GrownTree, features: &Features, output: u32) -> Tree {
                 out.push_leaf(&[*value]);
             }
             Grown::Split { split, left, right } => {
-                let feature = places[split.feature];
+                let feature = places[split.feature()];
                 let (missing_left, left, right) = (split.missing_left, *left, *right);
-                let bins = &features.bins[split.feature];
+                let bins = &features.bins[split.feature()];
                 let node = match (bins.cuts(), &split.left) {
                     (Some(cuts), Left::UpTo(last)) => {
                         // Past the last cut all values go left, and only missing ones right.
@@ -83,6 +83,11 @@ pub(crate) fn raw(tree: &GrownTree, features: &Features, output: u32) -> Tree {
 }
 
 impl Boosted {
+    /// The trees over bins with their outputs, iteration after iteration.
+    fn grown(&self) -> impl Iterator<Item = (u32, &GrownTree)> {
+        self.trained.iterations.iter().flat_map(|trees| (0..).zip(trees))
+    }
+
     /// # Errors
     /// [`Error::Value`] when a fit of other columns, classes or another loss is to go on from this one.
     pub(crate) fn continues(&self, objective: &Objective, width: usize, labels: Option<&Labels>) -> Result<()> {
@@ -165,7 +170,7 @@ impl Fitted for Boosted {
         let slots = self.codes(builder, inputs, names)?;
         let spec = TreesSpec {
             base: self.baseline.clone(),
-            trees: self.trees.clone(),
+            trees: self.grown().map(|(output, tree)| raw(tree, &self.features, output)).collect(),
             ..TreesSpec::new(slots.len() as u32, self.objective.outputs() as u32)
         };
         let scores = builder.add(Trees::build(spec)?, &slots)?;
@@ -199,8 +204,8 @@ impl Fitted for Boosted {
     fn report(&self) -> Value {
         json!({
             "iterations": self.iterations,
-            "trees": self.trees.len(),
-            "leaves": self.trees.iter().map(|t| t.nodes.len().div_ceil(2)).sum::<usize>(),
+            "trees": self.grown().count(),
+            "leaves": self.grown().map(|(_, tree)| tree.nodes.len().div_ceil(2)).sum::<usize>(),
             "train_loss": self.trained.train_loss,
             "validation_loss": self.trained.validation_loss,
             "seconds": self.seconds,

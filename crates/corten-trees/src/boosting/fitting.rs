@@ -12,7 +12,7 @@ use corten_model::estimator::{Context, Extras, FitInput, Fitted};
 use super::binning::{self, Features};
 use super::categories::Crossed;
 use super::choice::Shape;
-use super::fitted::{Boosted, raw};
+use super::fitted::Boosted;
 use super::grower::{Grown, GrownTree};
 use super::layout::Binned;
 use super::objective::Objective;
@@ -273,24 +273,17 @@ pub(super) fn boosted(
     let mut add = |tree: &GrownTree| {
         for node in &tree.nodes {
             if let Grown::Split { split, .. } = node {
-                gains[features.sources[split.feature]] += split.gain;
-                splits[features.sources[split.feature]] += 1;
+                gains[features.sources[split.feature()]] += split.gain;
+                splits[features.sources[split.feature()]] += 1;
             }
         }
     };
-    let mut trees = Vec::new();
-    for iteration in &trained.iterations {
-        for (k, tree) in iteration.iter().enumerate() {
-            add(tree);
-            trees.push(raw(tree, &features, k as u32));
-        }
-    }
+    trained.iterations.iter().flatten().for_each(&mut add);
     Boosted {
         objective,
         labels,
         features,
         baseline: trained.baseline.clone(),
-        trees,
         gains,
         splits,
         iterations: trained.iterations.len(),

@@ -20,7 +20,7 @@ use super::collective::Collective;
 use super::histogram::{self, Histogram, TileSums, Words};
 use super::layout::Binned;
 use super::leaf_models::LinearLeaf;
-use super::splitter::{FREE, Left, Node, Split};
+use super::splitter::{Branch, FREE, Left, Node, Split};
 
 /// Rows times columns of the smaller child from which all threads work on one split.
 const SHARED: usize = 1 << 17;
@@ -34,7 +34,7 @@ const STRETCHES: usize = 8;
 /// A node of a tree over bins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Grown {
-    Split { split: Split, left: u32, right: u32 },
+    Split { split: Branch, left: u32, right: u32 },
     Leaf { value: f64 },
 }
 
@@ -53,9 +53,7 @@ impl GrownTree {
     pub(crate) fn is_finite(&self) -> bool {
         let models = self.models.iter().flatten();
         self.nodes.iter().all(|node| match node {
-            Grown::Split { split, .. } => {
-                split.gain.is_finite() && split.left_value.is_finite() && split.right_value.is_finite()
-            }
+            Grown::Split { split, .. } => split.gain.is_finite(),
             Grown::Leaf { value } => value.is_finite(),
         }) && models.flat_map(|m| m.terms.iter().map(|t| t.1).chain([m.intercept])).all(f64::is_finite)
     }
@@ -74,7 +72,7 @@ impl GrownTree {
     pub(crate) fn leaf(&self, features: &[Bins], bin: impl Fn(usize) -> u8) -> usize {
         let mut at = 0;
         while let Grown::Split { split, left, right } = &self.nodes[at] {
-            let f = split.feature;
+            let f = split.feature();
             at = if split.goes_left(bin(f), features[f].count()) { *left } else { *right } as usize;
         }
         at
@@ -280,7 +278,7 @@ impl Grower<'_> {
             leaves += 1;
             let Pieces { split, children } = *pieces;
             let left = tree.nodes.len();
-            tree.nodes[candidate.at] = Grown::Split { split, left: left as u32, right: left as u32 + 1 };
+            tree.nodes[candidate.at] = Grown::Split { split: split.branch, left: left as u32, right: left as u32 + 1 };
             for (i, child) in children.into_iter().enumerate() {
                 tree.nodes.push(Grown::Leaf { value: child.node.value });
                 tree.rows.push(child.node.rows as u32);
@@ -391,9 +389,9 @@ impl Grower<'_> {
     fn expand<'r>(&self, leaf: Leaf<'r>, last: bool, tools: &mut Tools<'_>) -> Outcome<'r> {
         let binned = self.binned;
         let (rules, scale) = (self.choice.splitter.rules, self.choice.splitter.scale);
-        let missing = binned.features[leaf.split.feature].count();
-        let (group, member) = binned.members[leaf.split.feature];
-        let set = leaf.split.set(missing, member);
+        let missing = binned.features[leaf.split.branch.feature()].count();
+        let (group, member) = binned.members[leaf.split.branch.feature()];
+        let set = leaf.split.branch.set(missing, member);
         let column = binned.groups.get(group);
         let (left_sums, total) = (leaf.split.left_sums, leaf.node.total);
         let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
@@ -421,15 +419,15 @@ impl Grower<'_> {
         let Leaf { depth, rows, node, mut split, mut histogram, way, .. } = leaf;
         let team = if rows.len() < PARTED { Team::alone() } else { tools.team };
         let (left_rows, right_rows) = rows.part(column, &set, team);
-        if !split.missing_seen {
-            split.missing_left = left_rows.len() > right_rows.len();
+        if !split.branch.missing_seen {
+            split.branch.missing_left = left_rows.len() > right_rows.len();
         }
         let bounds = self.choice.bounds(&split, node.bounds);
         let nodes = [
             Node { total: left_sums, rows: left_rows.len(), value: split.left_value, bounds: bounds.0 },
             Node { total: right_sums, rows: right_rows.len(), value: split.right_value, bounds: bounds.1 },
         ];
-        let ways = [1, 2].map(|side| self.choice.way(&way, side, split.feature));
+        let ways = [1, 2].map(|side| self.choice.way(&way, side, split.branch.feature()));
         let open = nodes.each_ref().map(|n| !last && self.choice.may_split(n, depth + 1));
         let mut next: [Option<(Split, Histogram)>; 2] = [None, None];
         if open[0] || open[1] {
@@ -499,7 +497,7 @@ fn offer<'r>(open: &mut BinaryHeap<Candidate<State<'r>>>, done: &mut Vec<LeafRow
     let Child { depth, rows, node, way, next } = child;
     match next {
         Some((split, histogram)) => {
-            let gain = split.gain;
+            let gain = split.branch.gain;
             let leaf = Leaf { at, gain, depth, rows, node, split, histogram, way };
             open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
@@ -517,7 +515,7 @@ fn again<'r>(
 ) {
     match split {
         Some(split) => {
-            leaf.gain = leaf.gain.min(split.gain);
+            leaf.gain = leaf.gain.min(split.branch.gain);
             leaf.split = split;
             open.push(Candidate { at: leaf.at, gain: leaf.gain, state: State::Whole(leaf) });
         }

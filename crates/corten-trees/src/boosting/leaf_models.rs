@@ -50,8 +50,8 @@ fn paths(tree: &GrownTree, layout: &Layout) -> Vec<Vec<u32>> {
     for at in 0..tree.nodes.len() {
         let Grown::Split { split, left, right } = &tree.nodes[at] else { continue };
         let mut path: Vec<u32> = std::mem::take(&mut paths[at]);
-        let column = layout.sources[split.feature] as u32;
-        if matches!(layout.features[split.feature], Bins::Number { .. }) && !path.contains(&column) {
+        let column = layout.sources[split.feature()] as u32;
+        if matches!(layout.features[split.feature()], Bins::Number { .. }) && !path.contains(&column) {
             path.push(column);
             path.sort_unstable();
         }

@@ -105,7 +105,7 @@ fn splits(tree: &GrownTree) -> Vec<(Found, bool)> {
         .filter_map(|node| match node {
             Grown::Split { split, left, .. } => {
                 let Left::UpTo(bin) = split.left else { panic!("numbers are cut") };
-                Some((*left, ((split.feature, bin, split.missing_left, split.gain), split.missing_seen)))
+                Some((*left, ((split.feature(), bin, split.missing_left, split.gain), split.missing_seen)))
             }
             Grown::Leaf { .. } => None,
         })

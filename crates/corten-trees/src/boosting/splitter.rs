@@ -61,24 +61,44 @@ pub(crate) enum Left {
     /// Bins up to this one.
     UpTo(u8),
     /// A bit a bin.
-    Set([u32; 8]),
+    Set(Box<[u32; 8]>),
 }
 
-/// A way to split a node.
+/// How a node parts its rows, as trees keep it: trees of a long fit have millions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Split {
-    pub(crate) feature: usize,
-    pub(crate) gain: f64,
-    pub(crate) left: Left,
+pub(crate) struct Branch {
+    feature: u32,
     pub(crate) missing_left: bool,
     /// Whether the node has missing values in this column; if not, they later go where most rows go.
     pub(crate) missing_seen: bool,
+    pub(crate) gain: f64,
+    pub(crate) left: Left,
+}
+
+/// A way to split a node, with what it makes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Split {
+    pub(crate) branch: Branch,
     pub(crate) left_sums: Pair,
     pub(crate) left_value: f64,
     pub(crate) right_value: f64,
 }
 
-impl Split {
+impl Branch {
+    pub(crate) fn new(feature: usize, gain: f64, left: Left, missing_left: bool, missing_seen: bool) -> Self {
+        Self { feature: feature as u32, missing_left, missing_seen, gain, left }
+    }
+
+    #[inline]
+    pub(crate) fn feature(&self) -> usize {
+        self.feature as usize
+    }
+
+    /// Whether it gains more than another, or as much by an earlier feature.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        self.gain > other.gain || self.gain == other.gain && self.feature < other.feature
+    }
+
     #[inline]
     pub(crate) fn goes_left(&self, bin: u8, missing: usize) -> bool {
         if usize::from(bin) == missing {
@@ -230,7 +250,7 @@ impl Splitter<'_> {
             };
             // Ties keep the first: the lowest feature.
             if let Some(found) = found
-                && best.as_ref().is_none_or(|b| found.gain > b.gain)
+                && best.as_ref().is_none_or(|b| found.branch.gain > b.branch.gain)
             {
                 best = Some(found);
             }
@@ -327,13 +347,13 @@ impl Splitter<'_> {
             .filter(|&f| allowed.is_none_or(|a| a[f]))
             .filter_map(|f| {
                 let here = self.feature(f, tile(f), histogram.wide, node, &mut room, None);
-                self.by(&here, node, &scanned, &mut scanned.score()).map(|s| (s.gain, f))
+                self.by(&here, node, &scanned, &mut scanned.score()).map(|s| (s.branch.gain, f))
             })
             .collect();
         most.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut best: Option<Split> = None;
         for (gain, feature) in most {
-            if best.as_ref().is_some_and(|b| b.gain > gain) {
+            if best.as_ref().is_some_and(|b| b.branch.gain > gain) {
                 break;
             }
             let mut counts = [0u32; WIDTH];
@@ -343,7 +363,7 @@ impl Splitter<'_> {
             }
             let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
             if let Some(found) = self.by(&here, node, &scanned, &mut scanned.score())
-                && best.as_ref().is_none_or(|b| found.gain > b.gain || found.gain == b.gain && feature < b.feature)
+                && best.as_ref().is_none_or(|b| found.branch.is_before(&b.branch))
             {
                 best = Some(found);
             }
@@ -454,11 +474,7 @@ impl Splitter<'_> {
     ) -> Split {
         let right = (node.total.0 - left_sums.0, node.total.1 - left_sums.1);
         Split {
-            feature: here.feature,
-            gain,
-            left,
-            missing_left,
-            missing_seen,
+            branch: Branch::new(here.feature, gain, left, missing_left, missing_seen),
             left_sums,
             left_value: self.value(left_sums, node.bounds),
             right_value: self.value(right, node.bounds),
@@ -558,7 +574,7 @@ impl Splitter<'_> {
         }
         let (gain, left, set, missing_left) = best?;
         let seen = here.at(here.count).1 != 0;
-        Some(self.split(here, node, gain, left, Left::Set(set), missing_left, seen))
+        Some(self.split(here, node, gain, left, Left::Set(Box::new(set)), missing_left, seen))
     }
 }
 
@@ -571,19 +587,10 @@ mod tests {
         let set = std::array::from_fn(|i| 0x9e37_79b9u32.rotate_left(i as u32 * 3));
         let lefts = [0, 1, 30, 31, 32, 63, 200, 254, 255].map(Left::UpTo);
         let members = [Member::Alone, Member::Combined { divisor: 3, states: 40 }];
-        for left in lefts.into_iter().chain([Left::Set(set)]) {
+        for left in lefts.into_iter().chain([Left::Set(Box::new(set))]) {
             for (missing, missing_left) in [(2, true), (31, false), (254, true), (255, false), (255, true)] {
                 for member in members {
-                    let split = Split {
-                        feature: 0,
-                        gain: 1.0,
-                        left: left.clone(),
-                        missing_left,
-                        missing_seen: true,
-                        left_sums: (0, 1),
-                        left_value: 0.0,
-                        right_value: 0.0,
-                    };
+                    let split = Branch::new(0, 1.0, left.clone(), missing_left, true);
                     let set = split.set(missing, member);
                     for byte in 0..=255u8 {
                         let is_in = set[usize::from(byte / 32)] >> (byte % 32) & 1 == 1;

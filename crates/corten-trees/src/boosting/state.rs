@@ -120,7 +120,7 @@ impl State {
             let Grown::Split { split, left, right } = node else { continue };
             let below = |child: u32| child as usize > at && (child as usize) < nodes.len();
             hold(below(*left) && below(*right), "a node's children don't come after it")?;
-            let bins = bins.get(split.feature).ok_or_else(|| wrong("a node splits a column that isn't there"))?;
+            let bins = bins.get(split.feature()).ok_or_else(|| wrong("a node splits a column that isn't there"))?;
             let fits = match (&split.left, bins) {
                 (Left::UpTo(last), bins) => bins.cuts().is_some() && usize::from(*last) < bins.count(),
                 (Left::Set(_), bins) => matches!(bins, Bins::Category { .. }),
@@ -137,20 +137,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boosting::splitter::Split;
+    use crate::boosting::splitter::Branch;
     use serde_json::{Value, json};
 
     fn state() -> Boosted {
-        let split = Split {
-            feature: 0,
-            gain: 2.0,
-            left: Left::UpTo(0),
-            missing_left: true,
-            missing_seen: false,
-            left_sums: (1, 2),
-            left_value: 0.1,
-            right_value: -0.3,
-        };
+        let split = Branch::new(0, 2.0, Left::UpTo(0), true, false);
         let tree = GrownTree {
             nodes: vec![
                 Grown::Split { split, left: 1, right: 2 },

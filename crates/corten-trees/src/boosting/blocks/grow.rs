@@ -161,7 +161,7 @@ impl BlockGrower<'_> {
             leaves += 1;
             let Pieces { split, children } = *pieces;
             let left = tree.nodes.len();
-            tree.nodes[at] = Grown::Split { split, left: left as u32, right: left as u32 + 1 };
+            tree.nodes[at] = Grown::Split { split: split.branch, left: left as u32, right: left as u32 + 1 };
             for (i, child) in children.into_iter().enumerate() {
                 tree.nodes.push(Grown::Leaf { value: child.node.value });
                 tree.rows.push(child.node.rows as u32);
@@ -280,9 +280,9 @@ impl BlockGrower<'_> {
         let tasks: Vec<Task<'_>> = leaves
             .iter()
             .map(|leaf| {
-                let missing = layout.features[leaf.split.feature].count();
-                let (group, member) = layout.members[leaf.split.feature];
-                let set = leaf.split.set(missing, member);
+                let missing = layout.features[leaf.split.branch.feature()].count();
+                let (group, member) = layout.members[leaf.split.branch.feature()];
+                let set = leaf.split.branch.set(missing, member);
                 let place = layout.places[group];
                 let left = leaf.split.left_sums;
                 // The side that seems to have fewer rows; nothing but speed depends on it.
@@ -340,8 +340,8 @@ impl BlockGrower<'_> {
         let Leaf { depth, node, mut split, mut histogram, way, spans, .. } = leaf;
         let left: usize = found.left.iter().map(|&n| n as usize).sum();
         let right = node.rows - left;
-        if !split.missing_seen {
-            split.missing_left = left > right;
+        if !split.branch.missing_seen {
+            split.branch.missing_left = left > right;
         }
         let bounds = self.choice.bounds(&split, node.bounds);
         let (left_sums, total) = (split.left_sums, node.total);
@@ -350,7 +350,7 @@ impl BlockGrower<'_> {
             Node { total: left_sums, rows: left, value: split.left_value, bounds: bounds.0 },
             Node { total: right_sums, rows: right, value: split.right_value, bounds: bounds.1 },
         ];
-        let ways = [1, 2].map(|side| self.choice.way(&way, side, split.feature));
+        let ways = [1, 2].map(|side| self.choice.way(&way, side, split.branch.feature()));
         let open = nodes.each_ref().map(|n| summed != Summed::None && self.choice.may_split(n, depth + 1));
         let mut next: [Option<(Split, Histogram)>; 2] = [None, None];
         if open[0] || open[1] {
@@ -438,7 +438,7 @@ impl BlockGrower<'_> {
             let count = |group: usize| counts[group];
             match self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref()) {
                 Some(split) => {
-                    leaf.gain = leaf.gain.min(split.gain);
+                    leaf.gain = leaf.gain.min(split.branch.gain);
                     leaf.split = split;
                     open.push(Candidate { at: leaf.at, gain: leaf.gain, state: State::Whole(Box::new(leaf)) });
                 }
@@ -454,7 +454,7 @@ fn offer(open: &mut BinaryHeap<Candidate<State>>, done: &mut Vec<Ended>, at: usi
     let Child { depth, node, way, spans, next } = child;
     match next {
         Some((split, histogram)) => {
-            let gain = split.gain;
+            let gain = split.branch.gain;
             let leaf = Leaf { at, gain, depth, node, split, histogram, way, spans };
             open.push(Candidate { at, gain, state: State::Whole(Box::new(leaf)) });
         }
