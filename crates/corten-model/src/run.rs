@@ -11,7 +11,7 @@ use corten_core::{CancelToken, Column, Csr, Data, Error, Kind, Result, Table};
 
 use crate::graph::{Method, Output, Slot};
 use crate::model::Model;
-use crate::ops::{Flow, Scratch};
+use crate::ops::{Flow, Op, Scratch};
 use crate::schema::Schema;
 use crate::threads;
 
@@ -22,8 +22,13 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// The same where an operator takes a while before the first row of each block.
 const LONG_BLOCK: usize = 1 << 14;
 const LONG_BLOCK_BYTES: usize = 1 << 23;
+/// Bytes of rows that are read a column at a time: they should stay in the first-level cache.
+const NEAR_BYTES: usize = 1 << 14;
 /// Rows of a long block that threads cut to share them better.
 const SHARE: usize = 1 << 12;
+/// Tasks that a table is cut into for each thread, and most blocks of one.
+const TASKS: usize = 16;
+const BLOCKS_A_TASK: usize = 16;
 /// Rows that long blocks are a multiple of: operators take as many at a time.
 const WHOLE: usize = 64;
 
@@ -151,9 +156,10 @@ impl Model {
     /// Rows of each block of a table: no more than there are, and enough blocks for all threads.
     fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
         let short = self.block_rows();
-        // All are asked: what is coded when it pays is so here, before threads of a pool wait for one another.
-        let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks(rows)).max();
-        let block = if long == Some(true) {
+        let ops = || plan.iter().map(|&at| &self.graph.nodes[at as usize].op);
+        // Here, before threads of a pool wait for one another.
+        ops().for_each(|op| op.make_ready(rows));
+        let block = if ops().any(Op::wants_long_blocks) {
             // As many blocks as make all threads end at the same time, also where one of them is kept from its core for a while.
             let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
             let shares = if threads > 1 { (rows / SHARE).min(2 * threads) } else { 1 };
@@ -203,9 +209,10 @@ impl Model {
             };
             outputs.iter().map(each).collect()
         };
-        // A few tasks a thread: each borrows its scratch once.
-        let tasks = (options.threads.max(1) * 4).min(blocks.len()).max(1);
-        let per_task = blocks.len().div_ceil(tasks).max(1);
+        // Several tasks a thread, each of which borrows its scratch once: whoever comes late, or is kept from its core, has few of
+        // them. And never so long ones that whoever is asked to stop doesn't soon.
+        let tasks = options.threads.max(1) * TASKS;
+        let per_task = blocks.len().div_ceil(tasks).clamp(1, BLOCKS_A_TASK);
         let groups: Vec<&[Range<usize>]> = blocks.chunks(per_task).collect();
         let mut parts = threads::each(options.threads, groups, |group| {
             let mut worker = Worker::new(self, block);
@@ -332,13 +339,20 @@ fn read<'d>(
         }
         Bound::Columns(columns) => columns,
     };
-    let (mut number, mut text) = (0, 0);
+    let numeric = schema.inputs.iter().zip(columns).filter(|(input, _)| input.kind == Kind::Number);
+    // The same lines hold many columns of rows that lie in one piece: some rows at a time, so that they are still at hand.
+    let step = numeric.clone().map(|(_, column)| column.bytes_a_row()).max().unwrap_or(0);
+    let some = if step > size_of::<f64>() { (NEAR_BYTES / step).max(1) } else { rows.max(1) };
+    for start in (0..rows).step_by(some) {
+        let count = some.min(rows - start);
+        for (number, (_, column)) in numeric.clone().enumerate() {
+            column.read_f64(range.start + start, &mut numbers[number * stride + start..][..count])?;
+        }
+    }
+    let mut text = 0;
     for (input, column) in schema.inputs.iter().zip(columns) {
         match input.kind {
-            Kind::Number => {
-                column.read_f64(range.start, &mut numbers[number * stride..][..rows])?;
-                number += 1;
-            }
+            Kind::Number => {}
             Kind::Text => {
                 let to = &mut texts[text * stride..][..rows];
                 match column.as_text() {
@@ -364,9 +378,10 @@ fn collect(flow: &Flow<'_, '_>, output: &Output, out: &mut Batch) {
         .filter_map(|&s| if let Slot::Number(at) = s { Some(flow.number(at)) } else { None })
         .collect();
     out.rows += flow.rows;
-    out.numbers.reserve(flow.rows * numbers.len());
-    for r in 0..flow.rows {
-        out.numbers.extend(numbers.iter().map(|c| c[r]));
+    let (start, width) = (out.numbers.len(), numbers.len());
+    out.numbers.resize(start + flow.rows * width, 0.0);
+    for (c, column) in numbers.iter().enumerate() {
+        out.numbers[start + c..].iter_mut().step_by(width).zip(*column).for_each(|(to, x)| *to = *x);
     }
     let texts = output.columns.iter().filter_map(|&s| if let Slot::Text(at) = s { Some(flow.text(at)) } else { None });
     for (to, from) in out.texts.iter_mut().zip(texts) {

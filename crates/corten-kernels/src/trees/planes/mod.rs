@@ -17,14 +17,11 @@ mod neon;
 
 use alloc::vec::Vec;
 
+use super::look::{self, Look};
 use super::{CATEGORY, Coder, Forest, VECTOR};
 use crate::aligned::Aligned;
 use crate::cpu::dispatch;
 use masks::Question;
-
-pub(super) use add::place;
-#[cfg(target_arch = "x86_64")]
-pub(super) use add::{turn, values};
 
 /// Rows of a word.
 const WORD: usize = 64;
@@ -33,9 +30,9 @@ const WORDS: usize = 16;
 /// Most planes of a label.
 const PLANES: usize = 8;
 /// Leaves whose values registers look up, planes of their labels, and the bytes of a tree that they are looked up in.
-const SHORT_LEAVES: usize = 64;
+const SHORT_LEAVES: usize = look::LEAVES;
 const SHORT_PLANES: usize = 7;
-const TABLE: usize = (1 << SHORT_PLANES) + 8 * SHORT_LEAVES;
+const TABLE: usize = (1 << SHORT_PLANES) + look::TABLE;
 /// The place of a mask without rows, and of one with all.
 const NONE: u16 = 0;
 const ALL: u16 = 1;
@@ -45,7 +42,7 @@ const SCRATCH_PLACES: u16 = 510;
 const FIRST_MASK: usize = (SCRATCH + SCRATCH_PLACES) as usize;
 /// Most places of an arena, and the bytes that it should stay below.
 const MAX_PLACES: usize = 1 << 16;
-const ARENA_BYTES: usize = 1 << 20;
+const ARENA_BYTES: usize = 1 << 22;
 
 /// One plane of a node: a bit of `one` where `mask` is set, of `zero` elsewhere. Four places in one number, as loads are
 /// what merging is short of.
@@ -96,9 +93,10 @@ pub struct Planes {
     leaves: Vec<u32>,
     /// The leaves' values, where each is one number: by label.
     values: Vec<f64>,
-    /// What registers look up, [`TABLE`] bytes a tree: the number of each label among the leaves, then the first byte of
-    /// the leaves' values, their second, and so on. Empty where registers can't.
+    /// What registers look up, [`TABLE`] bytes a tree: the number of each label among the leaves, then the leaves' values.
+    /// Empty where registers can't.
     tables: Aligned<u8>,
+    look: Look,
     /// End of the masks.
     places: usize,
 }
@@ -167,6 +165,7 @@ impl Planes {
             leaves: Vec::new(),
             values: Vec::new(),
             tables: Aligned::zeroed(0),
+            look: Look::here(),
             places,
         };
         let mut maker = labels::Maker::default();
@@ -196,11 +195,12 @@ impl Planes {
                     let (numbers, bytes) = table.split_at_mut(1 << SHORT_PLANES);
                     let labels = tree.values as usize..(tree.values as usize) + (1 << tree.width);
                     let of_label = out.leaves[labels.clone()].iter().zip(&out.values[labels]).zip(numbers);
-                    for (number, ((_, value), to)) in of_label.filter(|((leaf, _), _)| **leaf != u32::MAX).enumerate() {
+                    let used = of_label.filter(|((leaf, _), _)| **leaf != u32::MAX).enumerate();
+                    let values = used.map(|(number, ((_, value), to))| {
                         *to = number as u8;
-                        let value = value.to_le_bytes();
-                        value.iter().enumerate().for_each(|(i, b)| bytes[i * SHORT_LEAVES + number] = *b);
-                    }
+                        *value
+                    });
+                    out.look.write(values, bytes);
                 }
             }
         }
@@ -267,15 +267,15 @@ impl Planes {
             }
             let mut first = 0;
             if !self.tables.is_empty() {
-                add::load(out, stride, start, count, W, sums);
+                add::load(self.look, out, stride, start, count, W, sums);
                 let tables = self.tables.chunks_exact(TABLE);
                 for ((tree, table), &target) in self.trees.iter().zip(tables).zip(targets) {
                     merge(&self.merges[first..tree.merges as usize], arena);
                     first = tree.merges as usize;
                     let sums = &mut sums[target as usize * W * WORD..][..W * WORD];
-                    add::in_register::<W>(table, &tree.planes, arena, sums);
+                    add::in_register::<W>(self.look, table, &tree.planes, arena, sums);
                 }
-                add::store(out, stride, start, count, W, sums);
+                add::store(self.look, out, stride, start, count, W, sums);
                 continue;
             }
             for (at, tree) in self.trees.iter().enumerate() {

@@ -9,17 +9,13 @@
 
 use alloc::vec::Vec;
 
-use super::parts::{MOST_PARTS, Order, Part, cut};
-use super::{LEAVES, Sieve, TREES};
+use super::parts::{Lines, MOST_PARTS, Order, Part, cut, lines};
+use super::{Sieve, TREES};
 use crate::aligned::Aligned;
 use crate::cpu;
 use crate::trees::Forest;
-use crate::trees::planes::place;
+use crate::trees::look::ROWS;
 
-/// Rows whose leaves a register holds.
-const ROWS: usize = 64;
-/// Bytes of a tree's values: see [`Look`].
-const TABLE: usize = 8 * LEAVES;
 /// Words of a line, which places in `index` are multiples of: 16 bits should hold them.
 const MOST_LINES: usize = (1 << 16) / TREES - 1;
 
@@ -28,6 +24,7 @@ const MOST_LINES: usize = (1 << 16) / TREES - 1;
 pub struct SieveScratch {
     parts: Vec<Part>,
     known: Vec<u16>,
+    of_rows: Vec<Lines>,
     order: Order,
     /// The line of each part for each place of a sum, in words: see [`width`].
     index: Vec<u16>,
@@ -35,65 +32,6 @@ pub struct SieveScratch {
     lines: Aligned<u64>,
     /// The sums, output after output.
     sums: Vec<f64>,
-}
-
-/// How values are looked up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Look {
-    /// 16 bits at a time: the lowest 16 bits of all values come first, then the next, and so on.
-    #[default]
-    Words,
-    /// A byte at a time, which needs VBMI. That is twice as many look-ups in half as many registers: quicker where words in
-    /// two registers are looked up by several instructions.
-    Bytes,
-}
-
-impl Look {
-    /// The quickest on this CPU.
-    pub(super) fn here() -> Self {
-        if cpu::vbmi() && cpu::splits_words() { Self::Bytes } else { Self::Words }
-    }
-
-    /// Where each row of 64 lies among the leaves that are looked up together, so that its value comes out at its own place.
-    fn positions(self) -> &'static [u8; ROWS] {
-        const WORDS: [u8; ROWS] = {
-            let mut out = [0; ROWS];
-            let mut row = 0;
-            while row < ROWS {
-                let (half, quarter, lane, odd) = (row >> 5, row >> 3 & 3, row >> 1 & 3, row & 1);
-                out[row] = (lane << 4 | quarter << 2 | odd << 1 | half) as u8;
-                row += 1;
-            }
-            out
-        };
-        const BYTES: [u8; ROWS] = {
-            let mut out = [0; ROWS];
-            let mut at = 0;
-            while at < ROWS {
-                out[place(at)] = at as u8;
-                at += 1;
-            }
-            out
-        };
-        match self {
-            Self::Words => &WORDS,
-            Self::Bytes => &BYTES,
-        }
-    }
-
-    /// The values in the order in which they are looked up: [`TABLE`] bytes a tree.
-    pub(super) fn tables(self, values: &[f64]) -> Aligned<u8> {
-        let mut out = Aligned::zeroed(values.len() * 8);
-        let width = if self == Self::Words { 2 } else { 1 };
-        for (values, table) in values.chunks_exact(LEAVES).zip(out.chunks_exact_mut(TABLE)) {
-            for (leaf, value) in values.iter().enumerate() {
-                let bytes = value.to_le_bytes();
-                let parts = table.chunks_exact_mut(LEAVES * width).zip(bytes.chunks_exact(width));
-                parts.for_each(|(all, part)| all[leaf * width..][..width].copy_from_slice(part));
-            }
-        }
-        out
-    }
 }
 
 /// Whether the CPU runs blocks.
@@ -110,36 +48,35 @@ impl SieveScratch {
     /// Cuts a block into parts, tells each row's line of each part, and takes the sums over; the number of lines, `None` where
     /// parts or lines are too many.
     fn begin(&mut self, sieve: &Sieve, codes: &[u16], rows: usize, out: &[f64], stride: usize) -> Option<usize> {
-        let Self { parts, known, order, index, sums, .. } = self;
+        let Self { parts, known, of_rows, order, index, sums, .. } = self;
         *parts = cut(&sieve.columns, codes, rows, known)?;
         let count = parts.iter().map(Part::combinations).sum();
         if count > MOST_LINES {
             return None;
         }
-        let alike = |a: usize, b: usize| out.chunks(stride).all(|out| out[a].to_bits() == out[b].to_bits());
-        order.put(parts, rows, alike);
-        let (places, width) = (order.len().next_multiple_of(ROWS), width(parts.len()));
-        let mut firsts = [0; MOST_PARTS];
-        let mut first = 0;
-        for (to, part) in firsts.iter_mut().zip(&*parts) {
-            *to = first;
-            first += part.combinations();
+        lines(parts, rows, of_rows);
+        // Almost always the base score.
+        if out.chunks(stride).all(|out| out[..rows].iter().all(|x| x.to_bits() == out[0].to_bits())) {
+            order.put(parts, of_rows, |_, _| true);
+        } else {
+            let alike = |a: usize, b: usize| out.chunks(stride).all(|out| out[a].to_bits() == out[b].to_bits());
+            order.put(parts, of_rows, alike);
         }
+        let (places, width) = (order.len().next_multiple_of(ROWS), width(parts.len()));
+        // Places without a row read the first line of all parts.
         index.clear();
         index.resize(places * width, 0);
-        sums.clear();
-        sums.resize(out.len().div_ceil(stride) * places, 0.0);
-        // Places without a row read the first line of all parts.
         let positions = sieve.look.positions();
         for (&row, &place) in order.rows.iter().zip(&order.places) {
-            let (row, place) = (row as usize, place as usize);
+            let place = place as usize;
             let position = place / ROWS * ROWS + usize::from(positions[place % ROWS]);
-            for ((to, part), first) in index[position * width..].iter_mut().zip(&*parts).zip(&firsts) {
-                *to = ((first + usize::from(part.of_row[row])) * TREES) as u16;
-            }
-            for (sums, out) in sums.chunks_exact_mut(places).zip(out.chunks(stride)) {
-                sums[place] = out[row];
-            }
+            index[position * width..][..width].copy_from_slice(&of_rows[row as usize][..width]);
+        }
+        sums.clear();
+        sums.resize(out.len().div_ceil(stride) * places, 0.0);
+        for (sums, out) in sums.chunks_exact_mut(places).zip(out.chunks(stride)) {
+            let begin = order.rows.iter().map(|&row| out[row as usize]);
+            order.places.iter().zip(begin).for_each(|(&place, sum)| sums[place as usize] = sum);
         }
         Some(count)
     }
@@ -190,8 +127,8 @@ impl Sieve {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::super::super::planes::{turn, values};
-    use super::{LEAVES, Look, MOST_PARTS, Part, ROWS, Sieve, TABLE, TREES, width};
+    use super::super::super::look::{self, Look, ROWS, TABLE, turn};
+    use super::{MOST_PARTS, Part, Sieve, TREES, width};
 
     /// The lines of a group of trees for all combinations of the parts.
     #[target_feature(enable = "avx512f")]
@@ -285,28 +222,12 @@ mod x86 {
             let high = pair(high, _mm512_slli_epi64::<56>(row(first + 7)));
             pair(low, high)
         };
-        turn([eight(0), eight(8), eight(16), eight(24), eight(32), eight(40), eight(48), eight(56)])
-    }
-
-    /// The values of 64 rows' leaves, by words.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn look_up_words(numbers: __m512i, table: [__m512i; 8]) -> [__m512d; 8] {
-        let rows = [numbers, _mm512_srli_epi16::<8>(numbers)];
-        let mut out = [_mm512_setzero_pd(); 8];
-        for (out, rows) in out.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
-            let look = |quarter: usize| _mm512_permutex2var_epi16(table[2 * quarter], rows, table[2 * quarter + 1]);
-            let [a, b, c, d] = [look(0), look(1), look(2), look(3)];
-            let (low, high) = (
-                [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)],
-                [_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d)],
-            );
-            for i in 0..2 {
-                out[i * 2] = _mm512_castsi512_pd(_mm512_unpacklo_epi32(low[i], high[i]));
-                out[i * 2 + 1] = _mm512_castsi512_pd(_mm512_unpackhi_epi32(low[i], high[i]));
-            }
+        // A loop: called for each eight, it would be a function of its own.
+        let mut eights = [_mm512_setzero_si512(); TREES];
+        for (i, to) in eights.iter_mut().enumerate() {
+            *to = eight(i * 8);
         }
-        out
+        turn(eights)
     }
 
     /// Compiles one body for each way to look values up.
@@ -361,10 +282,7 @@ mod x86 {
                             of = to;
                             sums = load(&out[of..]);
                         }
-                        // SAFETY: a table has as many bytes.
-                        let eighth = |i: usize| unsafe { _mm512_loadu_si512(table.as_ptr().add(i * LEAVES).cast()) };
-                        let table = [0, 1, 2, 3, 4, 5, 6, 7].map(eighth);
-                        for (sum, value) in sums.iter_mut().zip($look_up(numbers, table)) {
+                        for (sum, value) in sums.iter_mut().zip(look::$look_up(numbers, look::load(table))) {
                             *sum = _mm512_add_pd(*sum, value);
                         }
                     }
@@ -374,8 +292,8 @@ mod x86 {
         };
     }
 
-    adds!(add_words, add_words_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd", look_up_words);
-    adds!(add_bytes, add_bytes_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi", values);
+    adds!(add_words, add_words_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd", by_words);
+    adds!(add_bytes, add_bytes_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi", by_bytes);
 
     #[inline]
     #[target_feature(enable = "avx512f")]

@@ -18,17 +18,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::iter;
 
+use super::look::{LEAVES, Look};
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 use crate::cpu;
 
-use block::Look;
 pub use block::SieveScratch;
 
-/// Trees of a line, and leaves of a tree.
+/// Trees of a line.
 const TREES: usize = 8;
-const LEAVES: usize = 64;
 /// Groups of trees whose lines are read side by side.
 const SIDE: usize = 4;
 /// Most columns, and most lines: a row reads a line a column and eight trees, and lines should stay in a second-level cache,
