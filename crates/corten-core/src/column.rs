@@ -244,14 +244,6 @@ impl<'a> Column<'a> {
         self.len() == 0
     }
 
-    /// Bytes between the numbers of a row and the next one; 0 for what isn't numbers.
-    pub fn bytes_a_row(&self) -> usize {
-        fn step<T: Clone>(numbers: &Strided<'_, T>) -> usize {
-            numbers.stride * size_of::<T>()
-        }
-        each_number!(&self.values, v => step(v), _other => 0)
-    }
-
     /// Number or text; `None` for a type that no estimator takes.
     pub fn kind(&self) -> Option<Kind> {
         match &self.values {

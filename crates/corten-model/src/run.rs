@@ -7,7 +7,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use corten_core::{CancelToken, Column, Csr, Data, Error, Kind, Result, Table};
+use corten_core::{CancelToken, Column, Csr, Data, Error, Kind, Result, Table, Values};
+use corten_kernels::transpose;
 
 use crate::graph::{Method, Output, Slot};
 use crate::model::Model;
@@ -22,8 +23,6 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// The same where an operator takes a while before the first row of each block.
 const LONG_BLOCK: usize = 1 << 14;
 const LONG_BLOCK_BYTES: usize = 1 << 23;
-/// Bytes of rows that are read a column at a time: they should stay in the first-level cache.
-const NEAR_BYTES: usize = 1 << 14;
 /// Rows of a long block that threads cut to share them better.
 const SHARE: usize = 1 << 12;
 /// Tasks that a table is cut into for each thread, and most blocks of one.
@@ -339,14 +338,13 @@ fn read<'d>(
         }
         Bound::Columns(columns) => columns,
     };
-    let numeric = schema.inputs.iter().zip(columns).filter(|(input, _)| input.kind == Kind::Number);
-    // The same lines hold many columns of rows that lie in one piece: some rows at a time, so that they are still at hand.
-    let step = numeric.clone().map(|(_, column)| column.bytes_a_row()).max().unwrap_or(0);
-    let some = if step > size_of::<f64>() { (NEAR_BYTES / step).max(1) } else { rows.max(1) };
-    for start in (0..rows).step_by(some) {
-        let count = some.min(rows - start);
-        for (number, (_, column)) in numeric.clone().enumerate() {
-            column.read_f64(range.start + start, &mut numbers[number * stride + start..][..count])?;
+    let numeric = || schema.inputs.iter().zip(columns).filter(|(input, _)| input.kind == Kind::Number).map(|(_, c)| *c);
+    if let Some(matrix) = Matrix::of(numeric()) {
+        let from = &matrix.numbers[matrix.first + range.start * matrix.step..];
+        transpose::to_columns(from, matrix.step, rows, matrix.width, numbers, stride);
+    } else {
+        for (number, column) in numeric().enumerate() {
+            column.read_f64(range.start, &mut numbers[number * stride..][..rows])?;
         }
     }
     let mut text = 0;
@@ -368,6 +366,33 @@ fn read<'d>(
         }
     }
     Ok(())
+}
+
+/// Columns that lie side by side in rows.
+struct Matrix<'c> {
+    numbers: &'c [f64],
+    /// Where the first row starts, and how far it is to the next.
+    first: usize,
+    step: usize,
+    width: usize,
+}
+
+impl<'c> Matrix<'c> {
+    /// `None` for columns that lie otherwise, and for those that need no copy of single numbers.
+    fn of<'a: 'c>(mut columns: impl Iterator<Item = &'c Column<'a>>) -> Option<Self> {
+        let parts = |column: &'c Column<'a>| match &column.values {
+            Values::F64(numbers) if column.validity.is_none() => Some(numbers.parts()),
+            _ => None,
+        };
+        let (numbers, first, step) = parts(columns.next()?)?;
+        let mut width = 1;
+        for column in columns {
+            let next = (numbers.as_ptr(), first + width, step);
+            parts(column).filter(|&(numbers, first, step)| (numbers.as_ptr(), first, step) == next)?;
+            width += 1;
+        }
+        (step > 1).then_some(Self { numbers, first, step, width })
+    }
 }
 
 /// Appends the answer of a block.

@@ -91,7 +91,7 @@ impl Look {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{by_bytes, by_words, load, turn};
+pub(super) use x86::{by_bytes, by_words, load};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -110,21 +110,6 @@ mod x86 {
         let from = &from[..TABLE];
         // SAFETY: as many bytes lie there.
         core::array::from_fn(|i| unsafe { _mm512_loadu_si512(from.as_ptr().add(i * LEAVES).cast()) })
-    }
-
-    /// Eight words of eight planes as eight planes of eight words.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(in super::super) fn turn(x: [__m512i; 8]) -> [__m512i; 8] {
-        let pair = |i: usize| (_mm512_unpacklo_epi64(x[i], x[i + 1]), _mm512_unpackhi_epi64(x[i], x[i + 1]));
-        let ((a, b), (c, d), (e, f), (g, h)) = (pair(0), pair(2), pair(4), pair(6));
-        let even_odd = |x, y| (_mm512_shuffle_i64x2::<0x88>(x, y), _mm512_shuffle_i64x2::<0xdd>(x, y));
-        // Lanes 0 and 2 apart from 1 and 3, of planes 0 to 3 and of planes 4 to 7; then each lane's word of all eight.
-        let ((a, c), (b, d)) = (even_odd(a, c), even_odd(b, d));
-        let ((e, g), (f, h)) = (even_odd(e, g), even_odd(f, h));
-        let ((w0, w4), (w1, w5)) = (even_odd(a, e), even_odd(b, f));
-        let ((w2, w6), (w3, w7)) = (even_odd(c, g), even_odd(d, h));
-        [w0, w1, w2, w3, w4, w5, w6, w7]
     }
 
     /// The values of 64 rows, each of which names its leaf, at [`Look::places`](super::Look::places).

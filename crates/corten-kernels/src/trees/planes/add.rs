@@ -70,7 +70,15 @@ pub(super) fn plain(values: &[f64], labels: &[u8], out: &mut [f64]) {
 }
 
 /// The sums of a block, output after output, those of each word at the places where `look` leaves values.
-pub(super) fn load(look: Look, out: &[f64], stride: usize, start: usize, count: usize, words: usize, sums: &mut Vec<f64>) {
+pub(super) fn load(
+    look: Look,
+    out: &[f64],
+    stride: usize,
+    start: usize,
+    count: usize,
+    words: usize,
+    sums: &mut Vec<f64>,
+) {
     let places = look.places();
     let outputs = out.len().div_ceil(stride);
     sums.clear();
@@ -83,7 +91,15 @@ pub(super) fn load(look: Look, out: &[f64], stride: usize, start: usize, count: 
 }
 
 /// Puts sums back.
-pub(super) fn store(look: Look, out: &mut [f64], stride: usize, start: usize, count: usize, words: usize, sums: &[f64]) {
+pub(super) fn store(
+    look: Look,
+    out: &mut [f64],
+    stride: usize,
+    start: usize,
+    count: usize,
+    words: usize,
+    sums: &[f64],
+) {
     let places = look.places();
     for (k, sums) in sums.chunks_exact(words * WORD).enumerate() {
         for (rows, sums) in out[k * stride + start..][..count].chunks_mut(WORD).zip(sums.chunks_exact(WORD)) {
@@ -126,6 +142,7 @@ mod x86 {
     use super::super::super::look;
     use super::super::{SHORT_PLANES, TABLE};
     use super::{Mask, PLANES, WORD};
+    use crate::transpose::turn;
 
     /// From byte `8 * plane + eight` to byte `8 * eight + 7 - plane`: a bit matrix has its last row first.
     const SQUARE: [u8; 64] = {
@@ -162,7 +179,7 @@ mod x86 {
                 // SAFETY: as many words as the mask has bits lie there.
                 unsafe { _mm512_maskz_loadu_epi64((0xff_u16 >> (8 - count)) as u8, words.as_ptr().cast()) }
             });
-            let words = look::turn(words);
+            let words = turn(words);
             for (word, sums) in words.into_iter().zip(sums[from * WORD..].chunks_exact_mut(WORD)) {
                 let label = _mm512_gf2p8affine_epi64_epi8::<0>(single, _mm512_permutexvar_epi8(square, word));
                 let number = _mm512_permutex2var_epi8(low, label, high);

@@ -190,21 +190,27 @@ impl Planes {
             let of = |&leaf: &u32| parts.leaves.get(leaf as usize).copied().unwrap_or(0.0);
             out.values = out.leaves.iter().map(of).collect();
             if add::in_registers() && out.trees.iter().all(Plan::is_short) {
-                out.tables = Aligned::zeroed(out.trees.len() * TABLE);
-                for (tree, table) in out.trees.iter().zip(out.tables.chunks_exact_mut(TABLE)) {
-                    let (numbers, bytes) = table.split_at_mut(1 << SHORT_PLANES);
-                    let labels = tree.values as usize..(tree.values as usize) + (1 << tree.width);
-                    let of_label = out.leaves[labels.clone()].iter().zip(&out.values[labels]).zip(numbers);
-                    let used = of_label.filter(|((leaf, _), _)| **leaf != u32::MAX).enumerate();
-                    let values = used.map(|(number, ((_, value), to))| {
-                        *to = number as u8;
-                        *value
-                    });
-                    out.look.write(values, bytes);
-                }
+                out.tables = out.tables_for(out.look);
             }
         }
         Some(out)
+    }
+
+    /// What registers look up.
+    fn tables_for(&self, look: Look) -> Aligned<u8> {
+        let mut tables = Aligned::zeroed(self.trees.len() * TABLE);
+        for (tree, table) in self.trees.iter().zip(tables.chunks_exact_mut(TABLE)) {
+            let (numbers, values) = table.split_at_mut(1 << SHORT_PLANES);
+            let labels = tree.values as usize..(tree.values as usize) + (1 << tree.width);
+            let of_label = self.leaves[labels.clone()].iter().zip(&self.values[labels]).zip(numbers);
+            let used = of_label.filter(|((leaf, _), _)| **leaf != u32::MAX).enumerate();
+            let of_number = used.map(|(number, ((_, value), to))| {
+                *to = number as u8;
+                *value
+            });
+            look.write(of_number, values);
+        }
+        tables
     }
 
     /// The place of each code column's first mask.
@@ -293,6 +299,61 @@ impl Planes {
                 } else {
                     let at = targets[at] as usize * stride + start;
                     add::add(&self.values[values], labels, &mut out[at..at + count]);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::super::samples::{ensemble, numbers};
+    use super::*;
+
+    /// Blocks of all sizes, by each way to look values up, with one output and with several.
+    #[test]
+    fn blocks_have_the_bits_of_a_walk() {
+        let below = numbers(5);
+        for (trees, outputs) in [(1, 1), (9, 3), (70, 1)] {
+            let (forest, coder) = ensemble(trees, &below);
+            let mut parts = forest.parts().clone();
+            parts.outputs = outputs;
+            parts.targets.iter_mut().for_each(|target| *target = below(u64::from(outputs)) as u32);
+            let (forest, outputs) = (Forest::new(parts, &coder).expect("sound trees"), outputs as usize);
+            let planes = Planes::new(&forest, &coder).expect("small trees");
+            assert_eq!(planes.tables.is_empty(), !add::in_registers());
+            let mut ways = vec![Planes { tables: Aligned::zeroed(0), ..planes.clone() }];
+            if add::in_registers() {
+                let way = |look| Planes { look, tables: planes.tables_for(look), ..planes.clone() };
+                ways.extend([Look::Words, Look::Bytes].map(way));
+            }
+            let mut scratch = PlaneScratch::default();
+            for rows in [1, 48, 64, 65, 127, 300, 600, 1024, 1500] {
+                let mut codes = vec![0; 4 * rows];
+                for (codes, highest) in codes.chunks_exact_mut(rows).zip([41, 41, 4, 11]) {
+                    codes.iter_mut().for_each(|code| *code = below(highest) as u16);
+                }
+                let stride = rows + 3;
+                let before: Vec<f64> = (0..outputs * stride).map(|i| i as f64 / 7.0 - 0.3).collect();
+                let mut want = before.clone();
+                for row in 0..rows {
+                    let of_row: Vec<u16> = codes.iter().skip(row).step_by(rows).copied().collect();
+                    let mut found = vec![0; trees];
+                    forest.walk_row(&of_row, &mut found);
+                    forest.add_up(&found, &mut want[row..], stride);
+                }
+                let bits = |values: &[f64]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                for planes in &ways {
+                    let mut got = before.clone();
+                    planes.block(&forest, &codes, rows, &mut scratch, &mut got, stride);
+                    assert_eq!(
+                        bits(&got),
+                        bits(&want),
+                        "{trees} trees, {outputs} outputs, {rows} rows, {:?}",
+                        planes.look
+                    );
                 }
             }
         }

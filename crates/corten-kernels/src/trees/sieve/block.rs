@@ -127,8 +127,9 @@ impl Sieve {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::super::super::look::{self, Look, ROWS, TABLE, turn};
+    use super::super::super::look::{self, Look, ROWS, TABLE};
     use super::{MOST_PARTS, Part, Sieve, TREES, width};
+    use crate::transpose::turn;
 
     /// The lines of a group of trees for all combinations of the parts.
     #[target_feature(enable = "avx512f")]
@@ -261,7 +262,6 @@ mod x86 {
 
             /// The same of `P` parts.
             #[target_feature(enable = $features)]
-            #[expect(unsafe_code, reason = "loads of registers")]
             fn $add<const P: usize>(
                 lines: &[u64],
                 index: &[u16],
