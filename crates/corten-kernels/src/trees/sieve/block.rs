@@ -103,17 +103,18 @@ impl Sieve {
         let SieveScratch { parts, order, index, lines, sums, .. } = scratch;
         let places = order.len().next_multiple_of(ROWS);
         for (group, targets) in forest.parts().targets.chunks(TREES).enumerate() {
+            let next = self.lines_of(group + 1);
             #[cfg(target_arch = "x86_64")]
             {
                 #[expect(unsafe_code, reason = "instructions beyond the target's base")]
                 // SAFETY: there are tables because runs() found AVX-512 with CD on this CPU, and Look::here() VBMI where
                 // bytes are looked up.
                 unsafe {
-                    x86::group(self, group, targets, parts, lines, index, sums, places);
+                    x86::group(self, group, targets, next, parts, lines, index, sums, places);
                 }
             }
             #[cfg(not(target_arch = "x86_64"))]
-            let _ = (group, targets, &mut *lines, &*index, &*parts);
+            let _ = (group, targets, next, &mut *lines, &*index, &*parts);
         }
         for (sums, out) in sums.chunks_exact(places).zip(out.chunks_mut(stride)) {
             let sums = order.places.iter().map(|&place| sums[place as usize]);
@@ -128,7 +129,9 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::super::super::look::{self, Look, ROWS, TABLE};
+    use super::super::Line;
     use super::{MOST_PARTS, Part, Sieve, TREES, width};
+    use crate::cache;
     use crate::transpose::turn;
 
     /// The lines of a group of trees for all combinations of the parts.
@@ -153,12 +156,22 @@ mod x86 {
         }
     }
 
+    /// Eight trees, or the last ones.
+    #[derive(Clone, Copy)]
+    struct Eight<'t> {
+        tables: &'t [u8],
+        targets: &'t [u32],
+        /// The lines of the next eight.
+        next: &'t [Line],
+    }
+
     /// Adds the leaves of a group of trees to the sums of rows: see [`add`].
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd")]
     pub(super) fn group(
         sieve: &Sieve,
         group: usize,
         targets: &[u32],
+        next: &[Line],
         parts: &[Part],
         lines: &mut [u64],
         index: &[u16],
@@ -167,11 +180,12 @@ mod x86 {
     ) {
         put_together(sieve, group, parts, lines.as_chunks_mut().0);
         let tables = &sieve.tables[group * TREES * TABLE..][..TREES * TABLE];
+        let trees = Eight { tables, targets, next };
         match sieve.look {
-            Look::Words => add_words(parts.len(), lines, index, tables, targets, out, stride),
+            Look::Words => add_words(parts.len(), lines, index, trees, out, stride),
             #[expect(unsafe_code, reason = "instructions beyond those of other ways")]
             // SAFETY: Look::here() found VBMI on this CPU.
-            Look::Bytes => unsafe { add_bytes(parts.len(), lines, index, tables, targets, out, stride) },
+            Look::Bytes => unsafe { add_bytes(parts.len(), lines, index, trees, out, stride) },
         }
     }
 
@@ -236,42 +250,32 @@ mod x86 {
         ($name:ident, $add:ident, $features:literal, $look_up:ident) => {
             /// Adds the leaves of up to eight trees to the sums of rows.
             ///
-            /// Shapes: `index` has the places of each part's lines for each row, [`width`] numbers a row; `tables` are those of the trees, `targets`
-            /// their outputs; `out[k * stride + r]` is output `k` of row `r`.
+            /// Shapes: `index` has the places of each part's lines for each row, [`width`] numbers a row; `out[k * stride + r]`
+            /// is output `k` of row `r`.
             #[target_feature(enable = $features)]
-            fn $name(
-                parts: usize,
-                lines: &[u64],
-                index: &[u16],
-                tables: &[u8],
-                targets: &[u32],
-                out: &mut [f64],
-                stride: usize,
-            ) {
+            fn $name(parts: usize, lines: &[u64], index: &[u16], trees: Eight<'_>, out: &mut [f64], stride: usize) {
                 match parts {
-                    1 => $add::<1>(lines, index, tables, targets, out, stride),
-                    2 => $add::<2>(lines, index, tables, targets, out, stride),
-                    3 => $add::<3>(lines, index, tables, targets, out, stride),
-                    4 => $add::<4>(lines, index, tables, targets, out, stride),
-                    5 => $add::<5>(lines, index, tables, targets, out, stride),
-                    6 => $add::<6>(lines, index, tables, targets, out, stride),
-                    7 => $add::<7>(lines, index, tables, targets, out, stride),
-                    _ => $add::<MOST_PARTS>(lines, index, tables, targets, out, stride),
+                    1 => $add::<1>(lines, index, trees, out, stride),
+                    2 => $add::<2>(lines, index, trees, out, stride),
+                    3 => $add::<3>(lines, index, trees, out, stride),
+                    4 => $add::<4>(lines, index, trees, out, stride),
+                    5 => $add::<5>(lines, index, trees, out, stride),
+                    6 => $add::<6>(lines, index, trees, out, stride),
+                    7 => $add::<7>(lines, index, trees, out, stride),
+                    _ => $add::<MOST_PARTS>(lines, index, trees, out, stride),
                 }
             }
 
             /// The same of `P` parts.
             #[target_feature(enable = $features)]
-            fn $add<const P: usize>(
-                lines: &[u64],
-                index: &[u16],
-                tables: &[u8],
-                targets: &[u32],
-                out: &mut [f64],
-                stride: usize,
-            ) {
+            fn $add<const P: usize>(lines: &[u64], index: &[u16], trees: Eight<'_>, out: &mut [f64], stride: usize) {
                 debug_assert!(index.iter().all(|&at| usize::from(at) + TREES <= lines.len()), "places of lines");
+                let Eight { tables, targets, next } = trees;
+                // Some at each step: lines that come from far away come while others are read.
+                let some = next.len().div_ceil(index.len() / (width(P) * ROWS)).max(1);
+                let mut next = next.chunks(some);
                 for (block, index) in index.chunks_exact(width(P) * ROWS).enumerate() {
+                    next.next().into_iter().flatten().for_each(cache::fetch_value);
                     let numbers = left::<P>(lines, index);
                     let mut of = targets[0] as usize * stride + block * ROWS;
                     let mut sums = load(&out[of..]);
