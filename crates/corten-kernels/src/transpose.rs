@@ -15,7 +15,7 @@ pub fn to_columns(rows: &[f64], step: usize, count: usize, width: usize, out: &m
     }
     assert!((count - 1) * step + width <= rows.len() && count <= stride, "numbers of all rows");
     assert!((width - 1) * stride + count <= out.len(), "room for all columns");
-    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    #[cfg(target_arch = "x86_64")]
     let done = if crate::cpu::level() == crate::cpu::Level::Avx512 {
         let whole = count / SIDE * SIDE;
         #[expect(unsafe_code, reason = "instructions beyond the target's base")]
@@ -27,7 +27,7 @@ pub fn to_columns(rows: &[f64], step: usize, count: usize, width: usize, out: &m
     } else {
         0
     };
-    #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
+    #[cfg(not(target_arch = "x86_64"))]
     let done = 0;
     // Some rows at a time: their lines hold numbers of other columns, and are still at hand.
     for start in (done..count).step_by(SIDE * SIDE) {
