@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Scoring of LightGBM's own model by Corten, LightGBM, and as far as they are installed lleaves, ONNX Runtime and treelite.
+"""Scoring of LightGBM's own model by Corten, LightGBM, and as far as they are installed lleaves, ONNX Runtime, treelite and
+tl2cgen, whose code gcc compiles: minutes for hundreds of trees.
 
     python benches/score_trees.py [trees] [leaves]
 
@@ -9,6 +10,8 @@ on normal columns; each answer is compared with LightGBM's. Ratios are to the qu
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -78,6 +81,20 @@ def scorers(booster: lgb.Booster, folder: Path) -> dict[str, Callable[[np.ndarra
         out["treelite"] = lambda x, threads: treelite.gtil.predict(loaded, x, nthread=threads)
     except ImportError:
         print("treelite isn't installed")
+        return out
+    try:
+        import tl2cgen
+
+        if shutil.which("gcc") is None:
+            print("gcc, which compiles tl2cgen's code, isn't installed")
+            return out
+        # Files of C that gcc compiles side by side, and much sooner than one.
+        library, files = folder / "tl2cgen.so", max(16, os.cpu_count() or 1)
+        tl2cgen.export_lib(loaded, toolchain="gcc", libpath=library, params={"parallel_comp": files})
+        predictors = {threads: tl2cgen.Predictor(library, nthread=threads) for threads in (1, 2)}
+        out["tl2cgen"] = lambda x, threads: predictors[threads].predict(tl2cgen.DMatrix(x))
+    except ImportError:
+        print("tl2cgen isn't installed")
     return out
 
 

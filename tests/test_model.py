@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
 import pickle
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from sklearn.base import clone
 
 import corten
 from conftest import estimators, small
+from corten.ensemble import RandomForestRegressor
 from corten.linear_model import LinearRegression, LogisticRegression
 from corten.preprocessing import StandardScaler
 from corten.streaming import RunningMoments
@@ -157,3 +162,27 @@ def test_running_moments_go_on_after_loading(tmp_path: Path) -> None:
     whole = RunningMoments(key="key", values=["v"]).fit(rows)
     assert np.array_equal(_bits(again.transform(rows)), _bits(whole.transform(rows)))
     assert moments.update(rows[3:]).tolist() == out.tolist()
+
+
+def test_ctrl_c_stops_a_long_prediction() -> None:
+    random = np.random.default_rng(0)
+    X = random.normal(size=(4_000, 4))
+    model = RandomForestRegressor(n_estimators=100, random_state=0).fit(X, random.normal(size=len(X)))
+    want, many = model.predict(X), np.tile(X, (100, 1))
+    model.predict(many)
+    begun = time.perf_counter()
+    model.predict(many)
+    tables = 1 + int(1.5 / (time.perf_counter() - begun))
+    expected = tables * (time.perf_counter() - begun)
+    many = np.tile(many, (tables, 1))
+    # A shell that runs tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.2, _thread.interrupt_main).start()
+        begun = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            model.predict(many)
+        assert time.perf_counter() - begun < 0.2 + expected / 2
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert np.array_equal(model.predict(X), want)

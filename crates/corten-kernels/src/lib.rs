@@ -25,5 +25,6 @@ pub mod special;
 pub mod splits;
 #[cfg(feature = "parallel")]
 pub mod team;
+pub mod transpose;
 pub mod trees;
 pub mod vector;

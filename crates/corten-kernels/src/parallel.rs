@@ -49,7 +49,7 @@ pub fn map_blocks<T: Send>(
 /// None is waited for that hasn't begun, so the calling thread may hold what others of the pool wait for. What `f` itself does in
 /// parallel doesn't run in this pool.
 pub fn map_together<T: Send>(threads: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let pool = if count > 1 { pool::of(threads) } else { None };
+    let pool = if count > 1 { pool::of_helpers(threads.saturating_sub(1)) } else { None };
     match pool {
         Some(pool) => crew::map(&pool, threads - 1, count, f),
         None => (0..count).map(f).collect(),
@@ -125,35 +125,42 @@ mod pool {
 
     use rayon::{ThreadPool, ThreadPoolBuilder};
 
-    /// The process that made the pools, and a pool a number of threads.
+    /// The process that made the pools, and a pool a number of threads, those of helpers apart.
     struct Pools {
         process: u32,
-        pools: Mutex<BTreeMap<usize, Arc<ThreadPool>>>,
+        pools: Mutex<BTreeMap<(bool, usize), Arc<ThreadPool>>>,
     }
 
     static POOLS: OnceLock<Pools> = OnceLock::new();
 
     /// A pool of some threads; `None` for one thread, in a forked child, and where threads can't be had.
     pub(super) fn of(threads: usize) -> Option<Arc<ThreadPool>> {
-        if threads <= 1 {
-            return None;
-        }
+        if threads <= 1 { None } else { known(false, threads) }
+    }
+
+    /// As many helpers of a thread that works itself: with one more, each time another one would come, whose memory is in no
+    /// cache. `None` for none, and as above.
+    pub(super) fn of_helpers(threads: usize) -> Option<Arc<ThreadPool>> {
+        if threads == 0 { None } else { known(true, threads) }
+    }
+
+    fn known(helpers: bool, threads: usize) -> Option<Arc<ThreadPool>> {
         let process = std::process::id();
         let pools = POOLS.get_or_init(|| Pools { process, pools: Mutex::default() });
         if pools.process != process {
             return None;
         }
-        let mut known = pools.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = known.get(&threads) {
+        let mut made = pools.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = made.get(&(helpers, threads)) {
             return Some(pool.clone());
         }
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
-            .thread_name(|i| std::format!("corten-{i}"))
+            .thread_name(move |i| std::format!("corten-{}{i}", if helpers { "helper-" } else { "" }))
             .build()
             .ok()
             .map(Arc::new)?;
-        known.insert(threads, pool.clone());
+        made.insert((helpers, threads), pool.clone());
         Some(pool)
     }
 }

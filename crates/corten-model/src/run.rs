@@ -7,11 +7,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use corten_core::{CancelToken, Column, Csr, Data, Error, Kind, Result, Table};
+use corten_core::{CancelToken, Column, Csr, Data, Error, Kind, Result, Table, Values};
+use corten_kernels::transpose;
 
 use crate::graph::{Method, Output, Slot};
 use crate::model::Model;
-use crate::ops::{Flow, Scratch};
+use crate::ops::{Flow, Op, Scratch};
 use crate::schema::Schema;
 use crate::threads;
 
@@ -24,6 +25,9 @@ const LONG_BLOCK: usize = 1 << 14;
 const LONG_BLOCK_BYTES: usize = 1 << 23;
 /// Rows of a long block that threads cut to share them better.
 const SHARE: usize = 1 << 12;
+/// Tasks that a table is cut into for each thread, and most blocks of one.
+const TASKS: usize = 16;
+const BLOCKS_A_TASK: usize = 16;
 /// Rows that long blocks are a multiple of: operators take as many at a time.
 const WHOLE: usize = 64;
 
@@ -151,9 +155,10 @@ impl Model {
     /// Rows of each block of a table: no more than there are, and enough blocks for all threads.
     fn cut(&self, plan: &[u32], rows: usize, threads: usize) -> usize {
         let short = self.block_rows();
-        // All are asked: what is coded when it pays is so here, before threads of a pool wait for one another.
-        let long = plan.iter().map(|&at| self.graph.nodes[at as usize].op.wants_long_blocks(rows)).max();
-        let block = if long == Some(true) {
+        let ops = || plan.iter().map(|&at| &self.graph.nodes[at as usize].op);
+        // Here, before threads of a pool wait for one another.
+        ops().for_each(|op| op.make_ready(rows));
+        let block = if ops().any(Op::wants_long_blocks) {
             // As many blocks as make all threads end at the same time, also where one of them is kept from its core for a while.
             let most = self.rows_within(LONG_BLOCK_BYTES, LONG_BLOCK);
             let shares = if threads > 1 { (rows / SHARE).min(2 * threads) } else { 1 };
@@ -203,9 +208,10 @@ impl Model {
             };
             outputs.iter().map(each).collect()
         };
-        // A few tasks a thread: each borrows its scratch once.
-        let tasks = (options.threads.max(1) * 4).min(blocks.len()).max(1);
-        let per_task = blocks.len().div_ceil(tasks).max(1);
+        // Several tasks a thread, each of which borrows its scratch once: whoever comes late, or is kept from its core, has few of
+        // them. And never so long ones that whoever is asked to stop doesn't soon.
+        let tasks = options.threads.max(1) * TASKS;
+        let per_task = blocks.len().div_ceil(tasks).clamp(1, BLOCKS_A_TASK);
         let groups: Vec<&[Range<usize>]> = blocks.chunks(per_task).collect();
         let mut parts = threads::each(options.threads, groups, |group| {
             let mut worker = Worker::new(self, block);
@@ -332,13 +338,19 @@ fn read<'d>(
         }
         Bound::Columns(columns) => columns,
     };
-    let (mut number, mut text) = (0, 0);
+    let numeric = || schema.inputs.iter().zip(columns).filter(|(input, _)| input.kind == Kind::Number).map(|(_, c)| *c);
+    if let Some(matrix) = Matrix::of(numeric()) {
+        let from = &matrix.numbers[matrix.first + range.start * matrix.step..];
+        transpose::to_columns(from, matrix.step, rows, matrix.width, numbers, stride);
+    } else {
+        for (number, column) in numeric().enumerate() {
+            column.read_f64(range.start, &mut numbers[number * stride..][..rows])?;
+        }
+    }
+    let mut text = 0;
     for (input, column) in schema.inputs.iter().zip(columns) {
         match input.kind {
-            Kind::Number => {
-                column.read_f64(range.start, &mut numbers[number * stride..][..rows])?;
-                number += 1;
-            }
+            Kind::Number => {}
             Kind::Text => {
                 let to = &mut texts[text * stride..][..rows];
                 match column.as_text() {
@@ -356,6 +368,33 @@ fn read<'d>(
     Ok(())
 }
 
+/// Columns that lie side by side in rows.
+struct Matrix<'c> {
+    numbers: &'c [f64],
+    /// Where the first row starts, and how far it is to the next.
+    first: usize,
+    step: usize,
+    width: usize,
+}
+
+impl<'c> Matrix<'c> {
+    /// `None` for columns that lie otherwise, and for those that need no copy of single numbers.
+    fn of<'a: 'c>(mut columns: impl Iterator<Item = &'c Column<'a>>) -> Option<Self> {
+        let parts = |column: &'c Column<'a>| match &column.values {
+            Values::F64(numbers) if column.validity.is_none() => Some(numbers.parts()),
+            _ => None,
+        };
+        let (numbers, first, step) = parts(columns.next()?)?;
+        let mut width = 1;
+        for column in columns {
+            let next = (numbers.as_ptr(), first + width, step);
+            parts(column).filter(|&(numbers, first, step)| (numbers.as_ptr(), first, step) == next)?;
+            width += 1;
+        }
+        (step > 1).then_some(Self { numbers, first, step, width })
+    }
+}
+
 /// Appends the answer of a block.
 fn collect(flow: &Flow<'_, '_>, output: &Output, out: &mut Batch) {
     let numbers: Vec<&[f64]> = output
@@ -364,9 +403,10 @@ fn collect(flow: &Flow<'_, '_>, output: &Output, out: &mut Batch) {
         .filter_map(|&s| if let Slot::Number(at) = s { Some(flow.number(at)) } else { None })
         .collect();
     out.rows += flow.rows;
-    out.numbers.reserve(flow.rows * numbers.len());
-    for r in 0..flow.rows {
-        out.numbers.extend(numbers.iter().map(|c| c[r]));
+    let (start, width) = (out.numbers.len(), numbers.len());
+    out.numbers.resize(start + flow.rows * width, 0.0);
+    for (c, column) in numbers.iter().enumerate() {
+        out.numbers[start + c..].iter_mut().step_by(width).zip(*column).for_each(|(to, x)| *to = *x);
     }
     let texts = output.columns.iter().filter_map(|&s| if let Slot::Text(at) = s { Some(flow.text(at)) } else { None });
     for (to, from) in out.texts.iter_mut().zip(texts) {

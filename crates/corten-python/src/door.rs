@@ -3,7 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use corten_core::{CancelToken, Result};
 use pyo3::prelude::*;
@@ -49,6 +51,43 @@ pub(crate) fn run<T: Send>(
     }
 }
 
+/// Runs work that checks its token again and again in the thread that it was called in: it stays there, where [`run`] would
+/// give long work a thread of its own, whose start and first use of memory take longer than many a batch.
+pub(crate) fn run_here<T: Send>(
+    py: Python<'_>,
+    size: Size,
+    work: impl FnOnce(&CancelToken) -> Result<T> + Send,
+) -> PyResult<T> {
+    if size != Size::Long {
+        let cancel = CancelToken::new();
+        return run(py, size, &cancel, || work(&cancel));
+    }
+    let raised: Arc<Mutex<Option<PyErr>>> = Arc::default();
+    let cancel = CancelToken::asking(signals(Arc::clone(&raised)));
+    let outcome = run(py, Size::Medium, &cancel, || work(&cancel));
+    let signal = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+    signal.map_or(outcome, Err)
+}
+
+/// Looks for signals in this thread as often as [`WATCH`] says; whether one raised something, which is kept.
+fn signals(raised: Arc<Mutex<Option<PyErr>>>) -> impl Fn() -> bool + Send + Sync {
+    let (owner, last) = (thread::current().id(), Mutex::new(Instant::now()));
+    move || {
+        if thread::current().id() != owner {
+            return false;
+        }
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < WATCH {
+            return false;
+        }
+        let signal = Python::attach(|py| py.check_signals().err());
+        *last = Instant::now();
+        let found = signal.is_some();
+        *raised.lock().unwrap_or_else(PoisonError::into_inner) = signal;
+        found
+    }
+}
+
 /// Runs long work that may keep what it has when Ctrl-C stops it; what that raised comes back beside the outcome.
 pub(crate) fn run_kept<T: Send>(
     py: Python<'_>,
@@ -66,9 +105,9 @@ pub(crate) fn run_kept<T: Send>(
 /// Runs work on a thread of its own while this one looks for signals; the error of a signal comes back beside it.
 fn watched<T: Send>(
     cancel: &CancelToken,
-    work: impl FnOnce() -> std::thread::Result<T> + Send,
-) -> (std::thread::Result<T>, Option<PyErr>) {
-    std::thread::scope(|scope| {
+    work: impl FnOnce() -> thread::Result<T> + Send,
+) -> (thread::Result<T>, Option<PyErr>) {
+    thread::scope(|scope| {
         let (done, wait) = channel::<()>();
         let worker = scope.spawn(move || {
             let result = work();

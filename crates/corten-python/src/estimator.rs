@@ -133,7 +133,7 @@ pub(crate) fn fit(
     let context = context(threads, progress, keep, &cancel, &raised);
     let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
     extras.decay_rate = decay_rate;
-    extras.start = start.map(|model| model.get().read().clone());
+    extras.start = start.map(|model| corten_model::Model::clone(&model.get().read()));
     let (outcome, signal) = door::run_kept(py, &cancel, || {
         let data = input.data()?;
         let schema = Schema::of(&data)?;

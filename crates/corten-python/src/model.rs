@@ -41,7 +41,8 @@ fn parse(py: Python<'_>, methods: &[String]) -> PyResult<Vec<Method>> {
 /// A validated model.
 #[pyclass(frozen, module = "corten._core")]
 pub(crate) struct Model {
-    inner: RwLock<corten_model::Model>,
+    /// Replaced where it changes while others still score with what it was.
+    inner: RwLock<Arc<corten_model::Model>>,
     /// Rows of what it was fitted on, until the model is described by them.
     seen: Mutex<Option<Arc<Table<'static>>>>,
     pub(crate) rows: Rows,
@@ -59,7 +60,7 @@ fn labels<'py>(py: Python<'py>, labels: &Labels) -> PyResult<Bound<'py, PyList>>
 impl Model {
     pub(crate) fn new(py: Python<'_>, inner: corten_model::Model) -> PyResult<Self> {
         let rows = Rows::new(py, &inner)?;
-        Ok(Self { inner: RwLock::new(inner), seen: Mutex::default(), rows })
+        Ok(Self { inner: RwLock::new(Arc::new(inner)), seen: Mutex::default(), rows })
     }
 
     /// Keeps rows of what the model was fitted on.
@@ -71,8 +72,13 @@ impl Model {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, corten_model::Model> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Arc<corten_model::Model>> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The model as it is now, for work that may call Python: nobody waits for the lock meanwhile.
+    fn as_is(&self) -> Arc<corten_model::Model> {
+        Arc::clone(&self.read())
     }
 }
 
@@ -112,10 +118,10 @@ impl Model {
     ) -> PyResult<Bound<'py, PyAny>> {
         let method = Method::parse(method).map_err(|e| errors::to_py(py, e))?;
         let input = Input::new(x)?;
-        let cancel = CancelToken::new();
-        let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
-        let batch =
-            door::run(py, size_of(input.rows()), &cancel, || self.read().run(method, &input.data()?, &options))?;
+        let batch = door::run_here(py, size_of(input.rows()), |cancel| {
+            let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
+            self.as_is().run(method, &input.data()?, &options)
+        })?;
         let model = self.read();
         match model.output(method) {
             Some(output) => answer(py, output, &batch),
@@ -134,10 +140,9 @@ impl Model {
     ) -> PyResult<Frame> {
         let methods = parse(py, &methods)?;
         let input = Input::new(x)?;
-        let cancel = CancelToken::new();
-        let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
-        let inner = door::run(py, size_of(input.rows()), &cancel, || {
-            let model = self.read();
+        let inner = door::run_here(py, size_of(input.rows()), |cancel| {
+            let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
+            let model = self.as_is();
             let batches = model.run_all(&methods, &input.data()?, &options)?;
             let outputs: Vec<_> = methods.iter().filter_map(|m| model.output(*m)).collect();
             let columns: Vec<_> = outputs.iter().flat_map(|o| answers::columns(o)).collect();
@@ -215,7 +220,7 @@ impl Model {
         let cancel = CancelToken::new();
         let (batch, output) = door::run(py, Size::Medium, &cancel, || {
             let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-            let batch = model.update(&input.data()?)?;
+            let batch = Arc::make_mut(&mut model).update(&input.data()?)?;
             Ok((batch, model.output(Method::Transform).cloned()))
         })?;
         match output {
@@ -295,7 +300,7 @@ impl Model {
             return Err(PyTypeError::new_err("metadata must be a dict"));
         };
         let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        *model.metadata_mut() = map.into_iter().collect();
+        *Arc::make_mut(&mut model).metadata_mut() = map.into_iter().collect();
         Ok(())
     }
 
@@ -318,7 +323,7 @@ impl Model {
         door::run(py, Size::Medium, &CancelToken::new(), || {
             let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
             if !model.metadata().contains_key("sketch") {
-                sketch::describe(&mut model, &seen)?;
+                sketch::describe(Arc::make_mut(&mut model), &seen)?;
             }
             Ok(())
         })
@@ -360,7 +365,7 @@ pub(crate) fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Model> {
 #[pyfunction]
 pub(crate) fn chain(py: Python<'_>, models: Vec<Bound<'_, Model>>) -> PyResult<Model> {
     let guards: Vec<_> = models.iter().map(|m| m.get().read()).collect();
-    let parts: Vec<&corten_model::Model> = guards.iter().map(|g| &**g).collect();
+    let parts: Vec<&corten_model::Model> = guards.iter().map(|g| &***g).collect();
     let model = compose::chain(&parts).map_err(|e| errors::to_py(py, e))?;
     // The first one saw what comes in.
     Ok(Model::new(py, model)?.keep(models.first().and_then(|m| m.get().seen())))

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::aligned::Aligned;
-use crate::cpu::Level;
+use crate::cpu::{Level, dispatch};
 
 /// Most thresholds of a code column: codes `0..=MAX`, and [`MISSING`].
 pub const MAX_THRESHOLDS: usize = 65_534;
@@ -184,6 +184,30 @@ macro_rules! at_level {
     }};
 }
 
+/// What is compared of a value.
+#[inline(always)]
+fn compared_value(x: f64, narrow: bool, zero: f64) -> f64 {
+    let x = if narrow { f64::from(x as f32) } else { x };
+    if x.abs() <= zero { 0.0 } else { x }
+}
+
+dispatch! {
+    /// What is compared of values.
+    fn compared(x: &[f64], narrow: bool, zero: f64, out: &mut [f64]) {
+        out.iter_mut().zip(x).for_each(|(to, &x)| *to = compared_value(x, narrow, zero));
+    }
+}
+
+dispatch! {
+    /// Gives rows `code` whose value is NaN, or zero where that is `missing`.
+    fn code_missing(x: &[f64], narrow: bool, zero: f64, missing: bool, code: u16, codes: &mut [u16]) {
+        for (to, &x) in codes.iter_mut().zip(x) {
+            let x = compared_value(x, narrow, zero);
+            *to = if x.is_nan() | (missing & (x == 0.0)) { code } else { *to };
+        }
+    }
+}
+
 impl Coder {
     /// For columns whose thresholds are sorted and inside `thresholds`, at most [`MAX_THRESHOLDS`] each, and whose
     /// features are below `features`.
@@ -314,8 +338,7 @@ impl Coder {
     /// The value that is compared, and whether it is missing as NaN and as zero.
     #[inline(always)]
     fn value(&self, x: f64) -> (f64, bool, bool) {
-        let x = if self.narrow { f64::from(x as f32) } else { x };
-        let x = if x.abs() <= self.zero { 0.0 } else { x };
+        let x = compared_value(x, self.narrow, self.zero);
         (x, x.is_nan(), x == 0.0)
     }
 
@@ -389,18 +412,17 @@ impl Coder {
                 self.ranks(level, s, x, ranks);
                 continue;
             }
-            seen.iter_mut().zip(x).for_each(|(to, &x)| *to = self.value(x).0);
-            self.ranks(level, s, &seen[..x.len()], ranks);
+            let seen = &mut seen[..x.len()];
+            compared(x, self.narrow, self.zero, seen);
+            self.ranks(level, s, seen, ranks);
         }
         others.chunks_exact_mut(rows.max(1)).for_each(|other| other.copy_from_slice(ranks));
         for (codes, &reads) in out.chunks_exact_mut(rows.max(1)).zip(reads) {
             let Reads::Number { missing_right, zero_missing } = reads else { continue };
             // A missing value is above no threshold: to the left it has its code already.
             if missing_right || zero_missing {
-                for (code, &x) in codes.iter_mut().zip(x) {
-                    let (_, nan, zero) = self.value(x);
-                    *code = Self::code_of(reads, *code, nan, zero);
-                }
+                let code = if missing_right { MISSING } else { 0 };
+                code_missing(x, self.narrow, self.zero, zero_missing, code, codes);
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod codes;
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "made on x86 alone"))]
 mod lanes;
 mod levels;
+mod look;
 mod one;
 mod planes;
 #[cfg(test)]

@@ -134,8 +134,10 @@ pub(crate) trait Operator: Sized {
     fn read(value: &Value, tensors: &TensorReader<'_>) -> Result<Self>;
     /// Runs a block of rows: reads `inputs`, writes the columns from `first` on.
     fn run<'d>(&'d self, flow: &mut Flow<'_, 'd>, inputs: &[Slot], first: u32) -> Result<()>;
-    /// Whether a block of a table of so many rows takes a while before its first row: then there should be few blocks.
-    fn wants_long_blocks(&self, _: usize) -> bool {
+    /// Makes what pays for a table of so many rows, before its blocks are cut.
+    fn make_ready(&self, _: usize) {}
+    /// Whether a block takes a while before its first row: then there should be few blocks.
+    fn wants_long_blocks(&self) -> bool {
         false
     }
 }
@@ -177,8 +179,12 @@ macro_rules! operators {
                 match self { $(Self::$name(op) => op.run(flow, inputs, first),)* }
             }
 
-            pub(crate) fn wants_long_blocks(&self, rows: usize) -> bool {
-                match self { $(Self::$name(op) => op.wants_long_blocks(rows),)* }
+            pub(crate) fn make_ready(&self, rows: usize) {
+                match self { $(Self::$name(op) => op.make_ready(rows),)* }
+            }
+
+            pub(crate) fn wants_long_blocks(&self) -> bool {
+                match self { $(Self::$name(op) => op.wants_long_blocks(),)* }
             }
         }
     };

@@ -39,9 +39,24 @@ pub(super) fn questions(forest: &Forest, coder: &Coder) -> Option<(Vec<Question>
     Some((out, place))
 }
 
-/// From "the code is this" to "the code is this or above".
+/// Writes a mask for each code: that rows' codes are this or above.
 #[inline(always)]
-fn gather<const W: usize>(masks: &mut [Mask<W>]) {
+fn mark<const W: usize>(codes: &[u16], masks: &mut [Mask<W>]) {
+    masks.fill([0; W]);
+    let Some(last) = masks.len().checked_sub(1) else { return };
+    // The code itself first. Word after word at each bit: rows that follow each other often share a code, and would wait for
+    // each other.
+    let (words, rest) = codes.as_chunks::<WORD>();
+    for bit in 0..WORD {
+        for (w, codes) in words.iter().enumerate().take(W) {
+            masks[usize::from(codes[bit]).min(last)][w] |= 1 << bit;
+        }
+    }
+    if words.len() < W {
+        for (bit, &code) in rest.iter().enumerate() {
+            masks[usize::from(code).min(last)][words.len()] |= 1 << bit;
+        }
+    }
     let mut above = [0; W];
     for mask in masks.iter_mut().rev() {
         for w in 0..W {
@@ -52,13 +67,13 @@ fn gather<const W: usize>(masks: &mut [Mask<W>]) {
 }
 
 dispatch! {
-    fn gather16(masks: &mut [Mask<16>]) { gather(masks) }
+    fn mark16(codes: &[u16], masks: &mut [Mask<16>]) { mark(codes, masks) }
 }
 dispatch! {
-    fn gather8(masks: &mut [Mask<8>]) { gather(masks) }
+    fn mark8(codes: &[u16], masks: &mut [Mask<8>]) { mark(codes, masks) }
 }
 dispatch! {
-    fn gather4(masks: &mut [Mask<4>]) { gather(masks) }
+    fn mark4(codes: &[u16], masks: &mut [Mask<4>]) { mark(codes, masks) }
 }
 
 impl Question {
@@ -81,21 +96,11 @@ impl Question {
             }
             return;
         }
-        masks.fill([0; W]);
-        // The code itself first: one mask for each, and one for 0.
-        let last = self.count - 1;
-        let mut note = |w: usize, bit: usize, code: u16| masks[usize::from(code).min(last)][w] |= 1 << bit;
-        // Word after word at each bit: rows that follow each other often share a code, and would wait for each other.
-        let full = codes.len() / WORD;
-        for bit in 0..WORD {
-            (0..full).for_each(|w| note(w, bit, codes[w * WORD + bit]));
-        }
-        codes[full * WORD..].iter().enumerate().for_each(|(bit, &code)| note(full, bit, code));
         match W {
-            16 => gather16(masks.as_flattened_mut().as_chunks_mut().0),
-            8 => gather8(masks.as_flattened_mut().as_chunks_mut().0),
-            4 => gather4(masks.as_flattened_mut().as_chunks_mut().0),
-            _ => gather(masks),
+            16 => mark16(codes, masks.as_flattened_mut().as_chunks_mut().0),
+            8 => mark8(codes, masks.as_flattened_mut().as_chunks_mut().0),
+            4 => mark4(codes, masks.as_flattened_mut().as_chunks_mut().0),
+            _ => mark(codes, masks),
         }
     }
 }

@@ -17,14 +17,11 @@ mod neon;
 
 use alloc::vec::Vec;
 
+use super::look::{self, Look};
 use super::{CATEGORY, Coder, Forest, VECTOR};
 use crate::aligned::Aligned;
 use crate::cpu::dispatch;
 use masks::Question;
-
-pub(super) use add::place;
-#[cfg(target_arch = "x86_64")]
-pub(super) use add::{turn, values};
 
 /// Rows of a word.
 const WORD: usize = 64;
@@ -33,9 +30,9 @@ const WORDS: usize = 16;
 /// Most planes of a label.
 const PLANES: usize = 8;
 /// Leaves whose values registers look up, planes of their labels, and the bytes of a tree that they are looked up in.
-const SHORT_LEAVES: usize = 64;
+const SHORT_LEAVES: usize = look::LEAVES;
 const SHORT_PLANES: usize = 7;
-const TABLE: usize = (1 << SHORT_PLANES) + 8 * SHORT_LEAVES;
+const TABLE: usize = (1 << SHORT_PLANES) + look::TABLE;
 /// The place of a mask without rows, and of one with all.
 const NONE: u16 = 0;
 const ALL: u16 = 1;
@@ -45,7 +42,7 @@ const SCRATCH_PLACES: u16 = 510;
 const FIRST_MASK: usize = (SCRATCH + SCRATCH_PLACES) as usize;
 /// Most places of an arena, and the bytes that it should stay below.
 const MAX_PLACES: usize = 1 << 16;
-const ARENA_BYTES: usize = 1 << 20;
+const ARENA_BYTES: usize = 1 << 22;
 
 /// One plane of a node: a bit of `one` where `mask` is set, of `zero` elsewhere. Four places in one number, as loads are
 /// what merging is short of.
@@ -96,9 +93,10 @@ pub struct Planes {
     leaves: Vec<u32>,
     /// The leaves' values, where each is one number: by label.
     values: Vec<f64>,
-    /// What registers look up, [`TABLE`] bytes a tree: the number of each label among the leaves, then the first byte of
-    /// the leaves' values, their second, and so on. Empty where registers can't.
+    /// What registers look up, [`TABLE`] bytes a tree: the number of each label among the leaves, then the leaves' values.
+    /// Empty where registers can't.
     tables: Aligned<u8>,
+    look: Look,
     /// End of the masks.
     places: usize,
 }
@@ -167,6 +165,7 @@ impl Planes {
             leaves: Vec::new(),
             values: Vec::new(),
             tables: Aligned::zeroed(0),
+            look: Look::here(),
             places,
         };
         let mut maker = labels::Maker::default();
@@ -191,20 +190,27 @@ impl Planes {
             let of = |&leaf: &u32| parts.leaves.get(leaf as usize).copied().unwrap_or(0.0);
             out.values = out.leaves.iter().map(of).collect();
             if add::in_registers() && out.trees.iter().all(Plan::is_short) {
-                out.tables = Aligned::zeroed(out.trees.len() * TABLE);
-                for (tree, table) in out.trees.iter().zip(out.tables.chunks_exact_mut(TABLE)) {
-                    let (numbers, bytes) = table.split_at_mut(1 << SHORT_PLANES);
-                    let labels = tree.values as usize..(tree.values as usize) + (1 << tree.width);
-                    let of_label = out.leaves[labels.clone()].iter().zip(&out.values[labels]).zip(numbers);
-                    for (number, ((_, value), to)) in of_label.filter(|((leaf, _), _)| **leaf != u32::MAX).enumerate() {
-                        *to = number as u8;
-                        let value = value.to_le_bytes();
-                        value.iter().enumerate().for_each(|(i, b)| bytes[i * SHORT_LEAVES + number] = *b);
-                    }
-                }
+                out.tables = out.tables_for(out.look);
             }
         }
         Some(out)
+    }
+
+    /// What registers look up.
+    fn tables_for(&self, look: Look) -> Aligned<u8> {
+        let mut tables = Aligned::zeroed(self.trees.len() * TABLE);
+        for (tree, table) in self.trees.iter().zip(tables.chunks_exact_mut(TABLE)) {
+            let (numbers, values) = table.split_at_mut(1 << SHORT_PLANES);
+            let labels = tree.values as usize..(tree.values as usize) + (1 << tree.width);
+            let of_label = self.leaves[labels.clone()].iter().zip(&self.values[labels]).zip(numbers);
+            let used = of_label.filter(|((leaf, _), _)| **leaf != u32::MAX).enumerate();
+            let of_number = used.map(|(number, ((_, value), to))| {
+                *to = number as u8;
+                *value
+            });
+            look.write(of_number, values);
+        }
+        tables
     }
 
     /// The place of each code column's first mask.
@@ -267,15 +273,15 @@ impl Planes {
             }
             let mut first = 0;
             if !self.tables.is_empty() {
-                add::load(out, stride, start, count, W, sums);
+                add::load(self.look, out, stride, start, count, W, sums);
                 let tables = self.tables.chunks_exact(TABLE);
                 for ((tree, table), &target) in self.trees.iter().zip(tables).zip(targets) {
                     merge(&self.merges[first..tree.merges as usize], arena);
                     first = tree.merges as usize;
                     let sums = &mut sums[target as usize * W * WORD..][..W * WORD];
-                    add::in_register::<W>(table, &tree.planes, arena, sums);
+                    add::in_register::<W>(self.look, table, &tree.planes, arena, sums);
                 }
-                add::store(out, stride, start, count, W, sums);
+                add::store(self.look, out, stride, start, count, W, sums);
                 continue;
             }
             for (at, tree) in self.trees.iter().enumerate() {
@@ -293,6 +299,61 @@ impl Planes {
                 } else {
                     let at = targets[at] as usize * stride + start;
                     add::add(&self.values[values], labels, &mut out[at..at + count]);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::super::samples::{ensemble, numbers};
+    use super::*;
+
+    /// Blocks of all sizes, by each way to look values up, with one output and with several.
+    #[test]
+    fn blocks_have_the_bits_of_a_walk() {
+        let below = numbers(5);
+        for (trees, outputs) in [(1, 1), (9, 3), (70, 1)] {
+            let (forest, coder) = ensemble(trees, &below);
+            let mut parts = forest.parts().clone();
+            parts.outputs = outputs;
+            parts.targets.iter_mut().for_each(|target| *target = below(u64::from(outputs)) as u32);
+            let (forest, outputs) = (Forest::new(parts, &coder).expect("sound trees"), outputs as usize);
+            let planes = Planes::new(&forest, &coder).expect("small trees");
+            assert_eq!(planes.tables.is_empty(), !add::in_registers());
+            let mut ways = vec![Planes { tables: Aligned::zeroed(0), ..planes.clone() }];
+            if add::in_registers() {
+                let way = |look| Planes { look, tables: planes.tables_for(look), ..planes.clone() };
+                ways.extend([Look::Words, Look::Bytes].map(way));
+            }
+            let mut scratch = PlaneScratch::default();
+            for rows in [1, 48, 64, 65, 127, 300, 600, 1024, 1500] {
+                let mut codes = vec![0; 4 * rows];
+                for (codes, highest) in codes.chunks_exact_mut(rows).zip([41, 41, 4, 11]) {
+                    codes.iter_mut().for_each(|code| *code = below(highest) as u16);
+                }
+                let stride = rows + 3;
+                let before: Vec<f64> = (0..outputs * stride).map(|i| i as f64 / 7.0 - 0.3).collect();
+                let mut want = before.clone();
+                for row in 0..rows {
+                    let of_row: Vec<u16> = codes.iter().skip(row).step_by(rows).copied().collect();
+                    let mut found = vec![0; trees];
+                    forest.walk_row(&of_row, &mut found);
+                    forest.add_up(&found, &mut want[row..], stride);
+                }
+                let bits = |values: &[f64]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                for planes in &ways {
+                    let mut got = before.clone();
+                    planes.block(&forest, &codes, rows, &mut scratch, &mut got, stride);
+                    assert_eq!(
+                        bits(&got),
+                        bits(&want),
+                        "{trees} trees, {outputs} outputs, {rows} rows, {:?}",
+                        planes.look
+                    );
                 }
             }
         }

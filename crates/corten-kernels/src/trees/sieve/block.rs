@@ -9,17 +9,13 @@
 
 use alloc::vec::Vec;
 
-use super::parts::{MOST_PARTS, Order, Part, cut};
-use super::{LEAVES, Sieve, TREES};
+use super::parts::{Lines, MOST_PARTS, Order, Part, cut, lines};
+use super::{Sieve, TREES};
 use crate::aligned::Aligned;
 use crate::cpu;
 use crate::trees::Forest;
-use crate::trees::planes::place;
+use crate::trees::look::ROWS;
 
-/// Rows whose leaves a register holds.
-const ROWS: usize = 64;
-/// Bytes of a tree's values: see [`Look`].
-const TABLE: usize = 8 * LEAVES;
 /// Words of a line, which places in `index` are multiples of: 16 bits should hold them.
 const MOST_LINES: usize = (1 << 16) / TREES - 1;
 
@@ -28,6 +24,7 @@ const MOST_LINES: usize = (1 << 16) / TREES - 1;
 pub struct SieveScratch {
     parts: Vec<Part>,
     known: Vec<u16>,
+    of_rows: Vec<Lines>,
     order: Order,
     /// The line of each part for each place of a sum, in words: see [`width`].
     index: Vec<u16>,
@@ -35,65 +32,6 @@ pub struct SieveScratch {
     lines: Aligned<u64>,
     /// The sums, output after output.
     sums: Vec<f64>,
-}
-
-/// How values are looked up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Look {
-    /// 16 bits at a time: the lowest 16 bits of all values come first, then the next, and so on.
-    #[default]
-    Words,
-    /// A byte at a time, which needs VBMI. That is twice as many look-ups in half as many registers: quicker where words in
-    /// two registers are looked up by several instructions.
-    Bytes,
-}
-
-impl Look {
-    /// The quickest on this CPU.
-    pub(super) fn here() -> Self {
-        if cpu::vbmi() && cpu::splits_words() { Self::Bytes } else { Self::Words }
-    }
-
-    /// Where each row of 64 lies among the leaves that are looked up together, so that its value comes out at its own place.
-    fn positions(self) -> &'static [u8; ROWS] {
-        const WORDS: [u8; ROWS] = {
-            let mut out = [0; ROWS];
-            let mut row = 0;
-            while row < ROWS {
-                let (half, quarter, lane, odd) = (row >> 5, row >> 3 & 3, row >> 1 & 3, row & 1);
-                out[row] = (lane << 4 | quarter << 2 | odd << 1 | half) as u8;
-                row += 1;
-            }
-            out
-        };
-        const BYTES: [u8; ROWS] = {
-            let mut out = [0; ROWS];
-            let mut at = 0;
-            while at < ROWS {
-                out[place(at)] = at as u8;
-                at += 1;
-            }
-            out
-        };
-        match self {
-            Self::Words => &WORDS,
-            Self::Bytes => &BYTES,
-        }
-    }
-
-    /// The values in the order in which they are looked up: [`TABLE`] bytes a tree.
-    pub(super) fn tables(self, values: &[f64]) -> Aligned<u8> {
-        let mut out = Aligned::zeroed(values.len() * 8);
-        let width = if self == Self::Words { 2 } else { 1 };
-        for (values, table) in values.chunks_exact(LEAVES).zip(out.chunks_exact_mut(TABLE)) {
-            for (leaf, value) in values.iter().enumerate() {
-                let bytes = value.to_le_bytes();
-                let parts = table.chunks_exact_mut(LEAVES * width).zip(bytes.chunks_exact(width));
-                parts.for_each(|(all, part)| all[leaf * width..][..width].copy_from_slice(part));
-            }
-        }
-        out
-    }
 }
 
 /// Whether the CPU runs blocks.
@@ -110,36 +48,35 @@ impl SieveScratch {
     /// Cuts a block into parts, tells each row's line of each part, and takes the sums over; the number of lines, `None` where
     /// parts or lines are too many.
     fn begin(&mut self, sieve: &Sieve, codes: &[u16], rows: usize, out: &[f64], stride: usize) -> Option<usize> {
-        let Self { parts, known, order, index, sums, .. } = self;
+        let Self { parts, known, of_rows, order, index, sums, .. } = self;
         *parts = cut(&sieve.columns, codes, rows, known)?;
         let count = parts.iter().map(Part::combinations).sum();
         if count > MOST_LINES {
             return None;
         }
-        let alike = |a: usize, b: usize| out.chunks(stride).all(|out| out[a].to_bits() == out[b].to_bits());
-        order.put(parts, rows, alike);
-        let (places, width) = (order.len().next_multiple_of(ROWS), width(parts.len()));
-        let mut firsts = [0; MOST_PARTS];
-        let mut first = 0;
-        for (to, part) in firsts.iter_mut().zip(&*parts) {
-            *to = first;
-            first += part.combinations();
+        lines(parts, rows, of_rows);
+        // Almost always the base score.
+        if out.chunks(stride).all(|out| out[..rows].iter().all(|x| x.to_bits() == out[0].to_bits())) {
+            order.put(parts, of_rows, |_, _| true);
+        } else {
+            let alike = |a: usize, b: usize| out.chunks(stride).all(|out| out[a].to_bits() == out[b].to_bits());
+            order.put(parts, of_rows, alike);
         }
+        let (places, width) = (order.len().next_multiple_of(ROWS), width(parts.len()));
+        // Places without a row read the first line of all parts.
         index.clear();
         index.resize(places * width, 0);
-        sums.clear();
-        sums.resize(out.len().div_ceil(stride) * places, 0.0);
-        // Places without a row read the first line of all parts.
         let positions = sieve.look.positions();
         for (&row, &place) in order.rows.iter().zip(&order.places) {
-            let (row, place) = (row as usize, place as usize);
+            let place = place as usize;
             let position = place / ROWS * ROWS + usize::from(positions[place % ROWS]);
-            for ((to, part), first) in index[position * width..].iter_mut().zip(&*parts).zip(&firsts) {
-                *to = ((first + usize::from(part.of_row[row])) * TREES) as u16;
-            }
-            for (sums, out) in sums.chunks_exact_mut(places).zip(out.chunks(stride)) {
-                sums[place] = out[row];
-            }
+            index[position * width..][..width].copy_from_slice(&of_rows[row as usize][..width]);
+        }
+        sums.clear();
+        sums.resize(out.len().div_ceil(stride) * places, 0.0);
+        for (sums, out) in sums.chunks_exact_mut(places).zip(out.chunks(stride)) {
+            let begin = order.rows.iter().map(|&row| out[row as usize]);
+            order.places.iter().zip(begin).for_each(|(&place, sum)| sums[place as usize] = sum);
         }
         Some(count)
     }
@@ -166,17 +103,18 @@ impl Sieve {
         let SieveScratch { parts, order, index, lines, sums, .. } = scratch;
         let places = order.len().next_multiple_of(ROWS);
         for (group, targets) in forest.parts().targets.chunks(TREES).enumerate() {
+            let next = self.lines_of(group + 1);
             #[cfg(target_arch = "x86_64")]
             {
                 #[expect(unsafe_code, reason = "instructions beyond the target's base")]
                 // SAFETY: there are tables because runs() found AVX-512 with CD on this CPU, and Look::here() VBMI where
                 // bytes are looked up.
                 unsafe {
-                    x86::group(self, group, targets, parts, lines, index, sums, places);
+                    x86::group(self, group, targets, next, parts, lines, index, sums, places);
                 }
             }
             #[cfg(not(target_arch = "x86_64"))]
-            let _ = (group, targets, &mut *lines, &*index, &*parts);
+            let _ = (group, targets, next, &mut *lines, &*index, &*parts);
         }
         for (sums, out) in sums.chunks_exact(places).zip(out.chunks_mut(stride)) {
             let sums = order.places.iter().map(|&place| sums[place as usize]);
@@ -190,8 +128,11 @@ impl Sieve {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::super::super::planes::{turn, values};
-    use super::{LEAVES, Look, MOST_PARTS, Part, ROWS, Sieve, TABLE, TREES, width};
+    use super::super::super::look::{self, Look, ROWS, TABLE};
+    use super::super::Line;
+    use super::{MOST_PARTS, Part, Sieve, TREES, width};
+    use crate::cache;
+    use crate::transpose::turn;
 
     /// The lines of a group of trees for all combinations of the parts.
     #[target_feature(enable = "avx512f")]
@@ -215,12 +156,22 @@ mod x86 {
         }
     }
 
+    /// Eight trees, or the last ones.
+    #[derive(Clone, Copy)]
+    struct Eight<'t> {
+        tables: &'t [u8],
+        targets: &'t [u32],
+        /// The lines of the next eight.
+        next: &'t [Line],
+    }
+
     /// Adds the leaves of a group of trees to the sums of rows: see [`add`].
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd")]
     pub(super) fn group(
         sieve: &Sieve,
         group: usize,
         targets: &[u32],
+        next: &[Line],
         parts: &[Part],
         lines: &mut [u64],
         index: &[u16],
@@ -229,11 +180,12 @@ mod x86 {
     ) {
         put_together(sieve, group, parts, lines.as_chunks_mut().0);
         let tables = &sieve.tables[group * TREES * TABLE..][..TREES * TABLE];
+        let trees = Eight { tables, targets, next };
         match sieve.look {
-            Look::Words => add_words(parts.len(), lines, index, tables, targets, out, stride),
+            Look::Words => add_words(parts.len(), lines, index, trees, out, stride),
             #[expect(unsafe_code, reason = "instructions beyond those of other ways")]
             // SAFETY: Look::here() found VBMI on this CPU.
-            Look::Bytes => unsafe { add_bytes(parts.len(), lines, index, tables, targets, out, stride) },
+            Look::Bytes => unsafe { add_bytes(parts.len(), lines, index, trees, out, stride) },
         }
     }
 
@@ -285,28 +237,12 @@ mod x86 {
             let high = pair(high, _mm512_slli_epi64::<56>(row(first + 7)));
             pair(low, high)
         };
-        turn([eight(0), eight(8), eight(16), eight(24), eight(32), eight(40), eight(48), eight(56)])
-    }
-
-    /// The values of 64 rows' leaves, by words.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn look_up_words(numbers: __m512i, table: [__m512i; 8]) -> [__m512d; 8] {
-        let rows = [numbers, _mm512_srli_epi16::<8>(numbers)];
-        let mut out = [_mm512_setzero_pd(); 8];
-        for (out, rows) in out.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
-            let look = |quarter: usize| _mm512_permutex2var_epi16(table[2 * quarter], rows, table[2 * quarter + 1]);
-            let [a, b, c, d] = [look(0), look(1), look(2), look(3)];
-            let (low, high) = (
-                [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)],
-                [_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d)],
-            );
-            for i in 0..2 {
-                out[i * 2] = _mm512_castsi512_pd(_mm512_unpacklo_epi32(low[i], high[i]));
-                out[i * 2 + 1] = _mm512_castsi512_pd(_mm512_unpackhi_epi32(low[i], high[i]));
-            }
+        // A loop: called for each eight, it would be a function of its own.
+        let mut eights = [_mm512_setzero_si512(); TREES];
+        for (i, to) in eights.iter_mut().enumerate() {
+            *to = eight(i * 8);
         }
-        out
+        turn(eights)
     }
 
     /// Compiles one body for each way to look values up.
@@ -314,43 +250,32 @@ mod x86 {
         ($name:ident, $add:ident, $features:literal, $look_up:ident) => {
             /// Adds the leaves of up to eight trees to the sums of rows.
             ///
-            /// Shapes: `index` has the places of each part's lines for each row, [`width`] numbers a row; `tables` are those of the trees, `targets`
-            /// their outputs; `out[k * stride + r]` is output `k` of row `r`.
+            /// Shapes: `index` has the places of each part's lines for each row, [`width`] numbers a row; `out[k * stride + r]`
+            /// is output `k` of row `r`.
             #[target_feature(enable = $features)]
-            fn $name(
-                parts: usize,
-                lines: &[u64],
-                index: &[u16],
-                tables: &[u8],
-                targets: &[u32],
-                out: &mut [f64],
-                stride: usize,
-            ) {
+            fn $name(parts: usize, lines: &[u64], index: &[u16], trees: Eight<'_>, out: &mut [f64], stride: usize) {
                 match parts {
-                    1 => $add::<1>(lines, index, tables, targets, out, stride),
-                    2 => $add::<2>(lines, index, tables, targets, out, stride),
-                    3 => $add::<3>(lines, index, tables, targets, out, stride),
-                    4 => $add::<4>(lines, index, tables, targets, out, stride),
-                    5 => $add::<5>(lines, index, tables, targets, out, stride),
-                    6 => $add::<6>(lines, index, tables, targets, out, stride),
-                    7 => $add::<7>(lines, index, tables, targets, out, stride),
-                    _ => $add::<MOST_PARTS>(lines, index, tables, targets, out, stride),
+                    1 => $add::<1>(lines, index, trees, out, stride),
+                    2 => $add::<2>(lines, index, trees, out, stride),
+                    3 => $add::<3>(lines, index, trees, out, stride),
+                    4 => $add::<4>(lines, index, trees, out, stride),
+                    5 => $add::<5>(lines, index, trees, out, stride),
+                    6 => $add::<6>(lines, index, trees, out, stride),
+                    7 => $add::<7>(lines, index, trees, out, stride),
+                    _ => $add::<MOST_PARTS>(lines, index, trees, out, stride),
                 }
             }
 
             /// The same of `P` parts.
             #[target_feature(enable = $features)]
-            #[expect(unsafe_code, reason = "loads of registers")]
-            fn $add<const P: usize>(
-                lines: &[u64],
-                index: &[u16],
-                tables: &[u8],
-                targets: &[u32],
-                out: &mut [f64],
-                stride: usize,
-            ) {
+            fn $add<const P: usize>(lines: &[u64], index: &[u16], trees: Eight<'_>, out: &mut [f64], stride: usize) {
                 debug_assert!(index.iter().all(|&at| usize::from(at) + TREES <= lines.len()), "places of lines");
+                let Eight { tables, targets, next } = trees;
+                // Some at each step: lines that come from far away come while others are read.
+                let some = next.len().div_ceil(index.len() / (width(P) * ROWS)).max(1);
+                let mut next = next.chunks(some);
                 for (block, index) in index.chunks_exact(width(P) * ROWS).enumerate() {
+                    next.next().into_iter().flatten().for_each(cache::fetch_value);
                     let numbers = left::<P>(lines, index);
                     let mut of = targets[0] as usize * stride + block * ROWS;
                     let mut sums = load(&out[of..]);
@@ -361,10 +286,7 @@ mod x86 {
                             of = to;
                             sums = load(&out[of..]);
                         }
-                        // SAFETY: a table has as many bytes.
-                        let eighth = |i: usize| unsafe { _mm512_loadu_si512(table.as_ptr().add(i * LEAVES).cast()) };
-                        let table = [0, 1, 2, 3, 4, 5, 6, 7].map(eighth);
-                        for (sum, value) in sums.iter_mut().zip($look_up(numbers, table)) {
+                        for (sum, value) in sums.iter_mut().zip(look::$look_up(numbers, look::load(table))) {
                             *sum = _mm512_add_pd(*sum, value);
                         }
                     }
@@ -374,8 +296,8 @@ mod x86 {
         };
     }
 
-    adds!(add_words, add_words_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd", look_up_words);
-    adds!(add_bytes, add_bytes_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi", values);
+    adds!(add_words, add_words_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd", by_words);
+    adds!(add_bytes, add_bytes_of, "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi", by_bytes);
 
     #[inline]
     #[target_feature(enable = "avx512f")]

@@ -18,17 +18,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::iter;
 
+use super::look::{LEAVES, Look};
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 use crate::cpu;
 
-use block::Look;
 pub use block::SieveScratch;
 
-/// Trees of a line, and leaves of a tree.
+/// Trees of a line.
 const TREES: usize = 8;
-const LEAVES: usize = 64;
 /// Groups of trees whose lines are read side by side.
 const SIDE: usize = 4;
 /// Most columns, and most lines: a row reads a line a column and eight trees, and lines should stay in a second-level cache,
@@ -60,6 +59,8 @@ pub struct Sieve {
     places: Vec<u16>,
     groups: usize,
     lines: Aligned<u64>,
+    /// The first line of each group, but for the one that all share.
+    first_lines: Vec<u32>,
     /// The leaves' places in the forest's leaves, [`LEAVES`] a tree from left to right.
     leaves: Vec<u32>,
     /// Their values instead, where each is one number and there is one output.
@@ -179,6 +180,7 @@ impl Sieve {
             places: vec![0; rows * groups],
             groups,
             lines: Aligned::default(),
+            first_lines: Vec::with_capacity(groups),
             leaves: vec![0; groups * TREES * LEAVES],
             values: Vec::new(),
             tables: Aligned::default(),
@@ -190,6 +192,7 @@ impl Sieve {
         let (mut inner, mut looks) = (Vec::new(), 0);
         for (group, roots) in parts.roots[..trees].chunks(TREES).enumerate() {
             inner.clear();
+            out.first_lines.push(lines.len() as u32);
             for (lane, &root) in roots.iter().enumerate() {
                 let leaves = &mut out.leaves[(group * TREES + lane) * LEAVES..][..LEAVES];
                 walk(forest, root, lane, &mut inner, leaves)?;
@@ -228,6 +231,13 @@ impl Sieve {
             }
         }
         Some(out)
+    }
+
+    /// The lines of a group; none where there is no such group.
+    fn lines_of(&self, group: usize) -> &[Line] {
+        let lines = self.lines.as_chunks().0;
+        let first = |group: usize| self.first_lines.get(group).map_or(lines.len(), |&first| first as usize);
+        &lines[first(group)..first(group + 1)]
     }
 
     /// Makes the lines of a column for a group of trees, whose nodes come by threshold.

@@ -6,7 +6,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::Told;
+use super::{TREES, Told};
 
 /// Most parts that columns are put together to.
 pub(super) const MOST_PARTS: usize = 8;
@@ -128,6 +128,22 @@ pub(super) fn cut(columns: &[Told], codes: &[u16], rows: usize, known: &mut Vec<
     if parts.len() > most_parts { None } else { Some(parts) }
 }
 
+/// The line of a row in each part, 0 where there are fewer parts.
+pub(super) type Lines = [u16; MOST_PARTS];
+
+/// The lines of all rows, each [`TREES`] words of those of all parts, one part after the other.
+pub(super) fn lines(parts: &[Part], rows: usize, out: &mut Vec<Lines>) {
+    out.clear();
+    out.resize(rows, [0; MOST_PARTS]);
+    let mut first = 0;
+    for (at, part) in parts.iter().enumerate() {
+        for (lines, &of_row) in out.iter_mut().zip(&part.of_row) {
+            lines[at] = ((first + usize::from(of_row)) * TREES) as u16;
+        }
+        first += part.combinations();
+    }
+}
+
 /// The rows of a block in the order in which they are added up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
@@ -139,9 +155,10 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Puts rows in order; those that `begin_alike` and are alike in all parts get one place.
-    pub(super) fn put(&mut self, parts: &[Part], rows: usize, begin_alike: impl Fn(usize, usize) -> bool) {
+    /// Puts rows in order; those that `begin_alike` and have the same `lines` of all parts get one place.
+    pub(super) fn put(&mut self, parts: &[Part], lines: &[Lines], begin_alike: impl Fn(usize, usize) -> bool) {
         let Self { rows: order, places, spare } = self;
+        let rows = lines.len();
         let counts: Vec<Vec<u32>> = parts.iter().map(Part::counts).collect();
         let mut by_length: Vec<usize> = (0..parts.len()).collect();
         by_length.sort_by_key(|&part| counts[part].len());
@@ -168,15 +185,12 @@ impl Order {
             places.extend(0..rows as u32);
             return;
         }
-        let mut place = 0;
-        for (at, &row) in order.iter().enumerate() {
+        let (mut place, mut before) = (0, order[0] as usize);
+        for &row in &*order {
             let row = row as usize;
-            if let Some(&before) = at.checked_sub(1).map(|before| &order[before]) {
-                let before = before as usize;
-                let alike = parts.iter().all(|part| part.of_row[before] == part.of_row[row]);
-                place += u32::from(!(alike && begin_alike(before, row)));
-            }
+            place += u32::from(lines[before] != lines[row] || !begin_alike(before, row));
             places.push(place);
+            before = row;
         }
     }
 
@@ -202,7 +216,9 @@ mod tests {
             let codes = [of(spreads[0]), of(spreads[1]), of(2)];
             let mut known = Vec::new();
             let parts: Vec<Part> = codes.iter().map(|codes| Part::single(0, 500, codes, &mut known)).collect();
-            order.put(&parts, rows, |a, b| a / 350 == b / 350);
+            let mut of_rows = Vec::new();
+            lines(&parts, rows, &mut of_rows);
+            order.put(&parts, &of_rows, |a, b| a / 350 == b / 350);
             let mut listed = order.rows.clone();
             listed.sort_unstable();
             assert!(listed.iter().copied().eq(0..rows as u32), "all rows are there");

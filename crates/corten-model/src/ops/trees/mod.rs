@@ -327,8 +327,11 @@ impl Operator for Trees {
         Ok(())
     }
 
-    fn wants_long_blocks(&self, rows: usize) -> bool {
+    fn make_ready(&self, rows: usize) {
         self.inner.expect(rows);
+    }
+
+    fn wants_long_blocks(&self) -> bool {
         if self.inner.grown().is_some() {
             // Each tree comes from far away.
             return true;
