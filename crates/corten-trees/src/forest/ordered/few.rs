@@ -233,7 +233,7 @@ impl Group {
 impl<C: Code, T: Target> Block<'_, C, T> {
     /// Grows all that lies below a node of few rows, which is written and entered, and to be searched.
     #[inline(always)]
-    pub(super) fn subtree(&mut self, root: Part, at: u32) {
+    pub(super) fn subtree(&mut self, root: &Part<T::Sum>, at: u32) {
         let growth = self.growth;
         let (rows, count) = (self.rows.len(), root.end - root.start);
         let few = &mut self.few;
@@ -244,7 +244,7 @@ impl<C: Code, T: Target> Block<'_, C, T> {
             few.items[lane] = self.items[key.place()];
         }
         let known = &self.known;
-        let columns = self.keys.chunks_exact(rows).enumerate();
+        let columns = self.keys.chunks_exact(rows).enumerate().take(self.columns);
         let columns = columns
             .filter(|(column, keys)| {
                 let keys = &keys[root.start..root.end];

@@ -41,6 +41,17 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// Makes room for cuts, in eights.
+    #[inline(always)]
+    fn reserve<const IS_PACKED: bool>(&mut self, cuts: usize) {
+        let eights = cuts.next_multiple_of(EIGHT);
+        self.lefts.resize(self.lefts.len().max(eights), 0);
+        self.squares.resize(self.squares.len().max(eights), 0);
+        if !IS_PACKED {
+            self.crosses.resize(self.crosses.len().max(eights), 0);
+        }
+    }
+
     /// Counts the rows of a run by class.
     #[inline(always)]
     fn count<K: Key>(&mut self, keys: &[K], classes: &[u32]) {
@@ -91,11 +102,7 @@ impl Room {
             counts.clear();
             counts.resize(node.totals.len(), 0);
         });
-        fill(&mut self.lefts, cuts, 0);
-        fill(&mut self.squares, cuts, 0);
-        if !IS_PACKED {
-            fill(&mut self.crosses, cuts, 0);
-        }
+        self.reserve::<IS_PACKED>(cuts);
         self.left.clear();
         self.left.resize(node.totals.len(), 0);
         for run in 0..longest {
@@ -126,13 +133,7 @@ impl Room {
     ) -> usize {
         self.state.clear();
         self.state.extend(node.totals.iter().map(|&total| u64::from(total) << u32::BITS | 1));
-        // Eights of cuts may end anywhere.
-        let cuts = all.end + EIGHT;
-        self.lefts.resize(self.lefts.len().max(cuts), 0);
-        self.squares.resize(self.squares.len().max(cuts), 0);
-        if !IS_PACKED {
-            self.crosses.resize(self.crosses.len().max(cuts), 0);
-        }
+        self.reserve::<IS_PACKED>(all.end);
         let (state, squares, lefts) = (&mut self.state[..], &mut self.squares[..all.end], &mut self.lefts[..all.end]);
         let (mut square, mut cross, mut count) = (0, 0, 0);
         for (at, (key, next)) in keys[..all.end].iter().zip(&keys[1..]).enumerate() {
@@ -150,6 +151,54 @@ impl Room {
             count += usize::from((key.code() != next.code()) & (at >= all.start));
         }
         count
+    }
+}
+
+/// A side's rows, and sums over its classes of their squares and of their products with those of the node.
+macro_rules! side {
+    ($left:expr, $own:expr, $totals:expr, $sum:ty) => {{
+        let (mut rows, mut square, mut cross) = (0u32, 0 as $sum, 0 as $sum);
+        for ((left, &own), &total) in $left.iter_mut().zip($own).zip($totals) {
+            *left += own;
+            rows += *left;
+            square += *left as $sum * *left as $sum;
+            cross += *left as $sum * total as $sum;
+        }
+        (rows, square, cross)
+    }};
+}
+
+impl Room {
+    /// Keeps what lies on the left of each cut between values; gives the number of cuts.
+    #[inline(always)]
+    fn scan_values<const IS_PACKED: bool>(&mut self, node: &Node, sums: &[u32]) -> usize {
+        let classes = node.totals.len();
+        let cuts = sums.len() / classes - 1;
+        self.reserve::<IS_PACKED>(cuts);
+        self.left.clear();
+        self.left.resize(classes, 0);
+        for (at, own) in sums.chunks_exact(classes).take(cuts).enumerate() {
+            if IS_PACKED {
+                let (rows, square, cross) = side!(self.left, own, &node.totals, u32);
+                (self.lefts[at], self.squares[at]) = (rows, u64::from(cross) << u32::BITS | u64::from(square));
+            } else {
+                (self.lefts[at], self.squares[at], self.crosses[at]) = side!(self.left, own, &node.totals, u64);
+            }
+        }
+        cuts
+    }
+
+    /// The best of so many cuts that are kept, by its place, and its score.
+    #[inline(always)]
+    fn best<const IS_PACKED: bool>(&mut self, node: &Node, count: usize) -> Option<(usize, f64)> {
+        // Of what fills up the last eight, nothing: such a side has no score.
+        fill(&mut self.squares, count, 0);
+        fill(&mut self.lefts, count, 0);
+        if !IS_PACKED {
+            fill(&mut self.crosses, count, 0);
+        }
+        let (squares, crosses, lefts) = (self.squares.as_chunks().0, self.crosses.as_chunks().0, self.lefts.as_chunks().0);
+        first_best(count.div_ceil(EIGHT), OfOnes::<IS_PACKED> { node, squares, crosses, lefts })
     }
 }
 
@@ -187,6 +236,7 @@ impl Target for Ones {
     type Item = u32;
     type Node = Node;
     type Room = Room;
+    type Sum = u32;
 
     const FEW: bool = true;
     const ALIKE: bool = true;
@@ -233,18 +283,30 @@ impl Target for Ones {
         } else {
             room.scan::<false, K>(node, keys, items, &all)
         };
-        // Of what fills up the last eight, nothing: such a side has no score.
-        fill(&mut room.squares, count, 0);
-        fill(&mut room.lefts, count, 0);
-        let (squares, lefts) = (room.squares.as_chunks().0, room.lefts.as_chunks().0);
-        let eights = count.div_ceil(EIGHT);
-        let (at, score) = if is_packed {
-            first_best(eights, OfOnes::<true> { node, squares, crosses: &[], lefts })
-        } else {
-            fill(&mut room.crosses, count, 0);
-            first_best(eights, OfOnes::<false> { node, squares, crosses: room.crosses.as_chunks().0, lefts })
-        }?;
+        let (at, score) =
+            if is_packed { room.best::<true>(node, count) } else { room.best::<false>(node, count) }?;
         Some((room.lefts[at] as usize - 1, score))
+    }
+
+    #[inline(always)]
+    fn add(&self, sums: &mut [u32], class: u32) {
+        sums[class as usize] += 1;
+    }
+
+    #[inline(always)]
+    fn is_empty(&self, sums: &[u32]) -> bool {
+        sums.iter().all(|&sum| sum == 0)
+    }
+
+    #[inline(always)]
+    fn best_by_value(&self, node: &Node, sums: &[u32], room: &mut Room) -> Option<(usize, f64)> {
+        if (node.weight as usize) < PACKED {
+            let count = room.scan_values::<true>(node, sums);
+            room.best::<true>(node, count)
+        } else {
+            let count = room.scan_values::<false>(node, sums);
+            room.best::<false>(node, count)
+        }
     }
 
     #[inline(always)]
