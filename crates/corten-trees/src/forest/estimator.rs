@@ -407,7 +407,9 @@ impl Plan<'_> {
             Task::Classes { labels, .. } if labels.len() == 2 => {
                 ordered::Bins::new(table, 1, size_of::<u64>(), threads)
             }
-            Task::Classes { labels, .. } => ordered::Bins::new(table, labels.len(), size_of::<u32>(), threads),
+            Task::Classes { labels, .. } => {
+                ordered::Bins::new(table, ordered::Ones::width(labels.len()), size_of::<u32>(), threads)
+            }
             Task::Numbers { values, .. } => {
                 let all_alike = self.bootstrap.is_none() && self.weights.is_none_or(|w| w.iter().all(|&w| w == 1.0));
                 if !(all_alike && ordered::Even::has_exact_squares(values)) {

@@ -18,6 +18,8 @@ use crate::source::Source;
 const GROUP: usize = 16;
 /// Rows of a group that are read before the next column's.
 const BLOCK: usize = 256;
+/// The same where columns are read whole: their lines are in the first cache then.
+const READ: usize = 64;
 /// Largest integers that are ranked by a table instead of a sort.
 const TABLE: usize = 1 << 16;
 /// Codes that threads are worth starting for.
@@ -484,8 +486,8 @@ fn infinite(column: &Column<'_>) -> corten_core::Error {
 
 fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {
     let mut values = vec![vec![0.0; rows]; columns.len()];
-    for start in (0..rows).step_by(BLOCK) {
-        let end = (start + BLOCK).min(rows);
+    for start in (0..rows).step_by(READ) {
+        let end = (start + READ).min(rows);
         for (column, out) in columns.iter().zip(&mut values) {
             column.read_f64(start, &mut out[start..end])?;
         }

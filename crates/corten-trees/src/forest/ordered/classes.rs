@@ -7,7 +7,7 @@ use corten_kernels::splits;
 use super::super::finder::Stats;
 use super::super::purity::{Gini, Purity};
 use super::super::sort::Key;
-use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
+use super::{EIGHT, Items, Ones, Scores, Target, fill, first_best, runs};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
 pub(crate) struct Two;
@@ -350,11 +350,12 @@ impl Target for Classes {
 
     #[inline(always)]
     fn best_by_value(&self, node: &Node, sums: &[u32], room: &mut Room) -> Option<(usize, f64)> {
-        let count = sums.len() / self.classes - 1;
+        let width = Ones::width(self.classes);
+        let count = sums.len() / width - 1;
         room.reset(self.classes, count);
         let [weights, squares, crosses] = room.upto.each_mut().map(|upto| &mut upto[..count]);
         let mut weight = 0;
-        for (at, own) in sums.chunks_exact(self.classes).take(count).enumerate() {
+        for (at, own) in sums.chunks_exact(width).take(count).enumerate() {
             let (mut square, mut cross) = (0, 0);
             for ((left, &own), &total) in room.left.iter_mut().zip(own).zip(&node.totals) {
                 *left += own;

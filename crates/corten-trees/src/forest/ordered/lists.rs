@@ -20,7 +20,7 @@ pub(crate) struct Orders {
 
 impl Orders {
     pub(crate) fn new<C: Code>(table: &Table<C>, bins: Bins, threads: usize) -> Self {
-        let rows = parallel::map_blocks(threads, table.columns.len(), 1, |at, _| {
+        let rows = parallel::map_together(threads, table.columns.len(), |at| {
             if bins.place(at).is_some() {
                 return Vec::new();
             }

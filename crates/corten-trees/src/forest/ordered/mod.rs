@@ -289,13 +289,12 @@ pub(super) fn first_best(eights: usize, cuts: impl Scores) -> Option<(usize, f64
             places[lane] = if is_better { (at * EIGHT + lane) as u64 } else { places[lane] };
         }
     }
-    let mut first = (f64::NEG_INFINITY, u64::MAX);
-    for (&score, &place) in best.iter().zip(&places) {
-        if score > first.0 || (score == first.0 && place < first.1) {
-            first = (score, place);
-        }
+    let score = best.iter().fold(f64::NEG_INFINITY, |most, &score| if score > most { score } else { most });
+    let mut place = u64::MAX;
+    for lane in 0..EIGHT {
+        place = place.min(if best[lane] == score { places[lane] } else { u64::MAX });
     }
-    (first.1 != u64::MAX).then_some((first.1 as usize, first.0))
+    (place != u64::MAX).then_some((place as usize, score))
 }
 
 /// Room for so many cuts, filled up to eights.

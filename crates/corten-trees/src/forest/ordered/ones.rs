@@ -17,6 +17,9 @@ const TURNS: usize = 4;
 /// Most classes whose rows are counted run by run.
 const COUNTED: usize = 64;
 
+/// Classes of a value whose rows are summed side by side.
+const SIDE: usize = 8;
+
 /// The class goes with a row.
 pub(crate) struct Ones {
     pub(crate) classes: usize,
@@ -38,6 +41,13 @@ pub(crate) struct Room {
     ends: Vec<u32>,
     left: Vec<u32>,
     counts: [Vec<u32>; TURNS],
+}
+
+impl Ones {
+    /// Sums of a value: some are of no class.
+    pub(crate) fn width(classes: usize) -> usize {
+        classes.next_multiple_of(SIDE)
+    }
 }
 
 impl Room {
@@ -154,17 +164,21 @@ impl Room {
     }
 }
 
-/// A side's rows, and sums over its classes of their squares and of their products with those of the node.
+/// Moves rows of a value to the left; gives how many are there, and sums over classes of their squares and of their
+/// products with those of the node.
 macro_rules! side {
     ($left:expr, $own:expr, $totals:expr, $sum:ty) => {{
-        let (mut rows, mut square, mut cross) = (0u32, 0 as $sum, 0 as $sum);
-        for ((left, &own), &total) in $left.iter_mut().zip($own).zip($totals) {
-            *left += own;
-            rows += *left;
-            square += *left as $sum * *left as $sum;
-            cross += *left as $sum * total as $sum;
+        let (mut rows, mut square, mut cross) = ([0u32; SIDE], [0 as $sum; SIDE], [0 as $sum; SIDE]);
+        for ((left, own), total) in $left.iter_mut().zip($own).zip($totals) {
+            for lane in 0..SIDE {
+                let all = left[lane] + own[lane];
+                left[lane] = all;
+                rows[lane] += all;
+                square[lane] += all as $sum * all as $sum;
+                cross[lane] += all as $sum * total[lane] as $sum;
+            }
         }
-        (rows, square, cross)
+        (rows.iter().sum::<u32>(), square.iter().sum::<$sum>(), cross.iter().sum::<$sum>())
     }};
 }
 
@@ -172,17 +186,23 @@ impl Room {
     /// Keeps what lies on the left of each cut between values; gives the number of cuts.
     #[inline(always)]
     fn scan_values<const IS_PACKED: bool>(&mut self, node: &Node, sums: &[u32]) -> usize {
-        let classes = node.totals.len();
-        let cuts = sums.len() / classes - 1;
+        let width = Ones::width(node.totals.len());
+        let cuts = sums.len() / width - 1;
         self.reserve::<IS_PACKED>(cuts);
         self.left.clear();
-        self.left.resize(classes, 0);
-        for (at, own) in sums.chunks_exact(classes).take(cuts).enumerate() {
+        self.left.resize(width, 0);
+        let totals = &mut self.counts[0];
+        totals.clear();
+        totals.extend(&node.totals);
+        totals.resize(width, 0);
+        let (left, totals) = (self.left.as_chunks_mut::<SIDE>().0, totals.as_chunks::<SIDE>().0);
+        for (at, own) in sums.chunks_exact(width).take(cuts).enumerate() {
+            let own = own.as_chunks::<SIDE>().0;
             if IS_PACKED {
-                let (rows, square, cross) = side!(self.left, own, &node.totals, u32);
+                let (rows, square, cross) = side!(left, own, totals, u32);
                 (self.lefts[at], self.squares[at]) = (rows, u64::from(cross) << u32::BITS | u64::from(square));
             } else {
-                (self.lefts[at], self.squares[at], self.crosses[at]) = side!(self.left, own, &node.totals, u64);
+                (self.lefts[at], self.squares[at], self.crosses[at]) = side!(left, own, totals, u64);
             }
         }
         cuts

@@ -88,7 +88,7 @@ impl Case {
         let payload = |row: u32| Counts::<Gini>::payload(codes[row as usize], self.weights[row as usize]).unwrap();
         let entries = self.rows().into_iter().map(|row| Entry::new(row, payload(row))).collect();
         let expected = self.expected(&mut Counts::new(Gini, classes), entries, classes);
-        for width in self.widths(classes) {
+        for width in self.widths(Ones::width(classes)) {
             let got = if classes == 2 {
                 let item = |row: usize| Two::item(codes[row], self.weights[row]);
                 self.grown(&Two, item, classes, threads, width.map(|_| 1))

@@ -21,6 +21,9 @@ use super::{Cut, Growth, Room, Target, bins, mark};
 /// Keys of a node below which columns aren't spread over threads.
 const SPREAD: usize = 1 << 14;
 
+/// Groups of columns that are summed by value together, a thread: one that comes late finds some left.
+const GROUPS: usize = 2;
+
 /// A node whose rows are many.
 struct Part<T: Target> {
     start: usize,
@@ -105,7 +108,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         });
         let bins = &growth.soil.orders.bins;
         let (binned, order) = (bins.columns.len(), if bins.columns.is_empty() { 0 } else { rows });
-        let together = binned.div_ceil(growth.soil.threads).max(1);
+        let together = binned.div_ceil(GROUPS * growth.soil.threads).max(1);
         let mut top = Self {
             growth,
             lists,
@@ -199,7 +202,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let (shared, split) = (&*parts, split.as_ref());
         // Groups first, as they are more work than a column.
         let groups = self.groups.len();
-        let offered = parallel::map_blocks(threads, groups + listed.len(), 1, |at, _| {
+        let offered = parallel::map_together(threads, groups + listed.len(), |at| {
             if let Some(group) = self.groups.get(at) {
                 return lanes::run(Count { top: self, group, at, parts: shared, split });
             }
