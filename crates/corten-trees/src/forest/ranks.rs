@@ -1,9 +1,8 @@
 //! Columns as ranks: the place of each value among the distinct values of its column. Or, where cuts are drawn, as
 //! integers of the same order as 32-bit floats.
 
-use std::convert::Infallible;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use corten_core::{Column, Data, Result};
 use corten_kernels::lanes::Lanes;
@@ -244,13 +243,13 @@ impl<C: Code> Table<C> {
             scale: c.scale,
             missing: c.missing,
         };
-        let mut columns = Vec::with_capacity(ranked.len());
         let codes: usize = ranked.iter().map(|c| c.codes.len()).sum();
         let threads = if codes < MANY { 1 } else { threads };
-        let Ok(()) = parallel::in_order(threads, ranked.into_iter(), narrow, |column| {
-            columns.push(column);
-            Ok::<(), Infallible>(())
+        let ranked: Vec<_> = ranked.into_iter().map(|column| Mutex::new(Some(column))).collect();
+        let columns = parallel::map_together(threads, ranked.len(), |at| {
+            ranked[at].lock().unwrap_or_else(PoisonError::into_inner).take().map(narrow)
         });
+        let columns: Vec<_> = columns.into_iter().flatten().collect();
         Self { stride: columns.len(), columns, by_row: OnceLock::new() }
     }
 
@@ -347,14 +346,17 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let (source, rows) = (Source::new(data)?, data.rows());
     // Few columns are shared out among threads, though those read the same cache lines then.
     let together = data.width().div_ceil(2 * threads.max(1)).clamp(1, GROUP);
-    let made = parallel::map_blocks(threads, data.width(), together, |_, range| match &source {
-        Source::Table(columns) => group(&columns[range], rows),
-        Source::Sparse(_) => range
-            .map(|at| {
-                let column = source.column(at);
-                one(&column, column.to_f64()?.into_owned())
-            })
-            .collect(),
+    let made = parallel::map_together(threads, data.width().div_ceil(together), |at| {
+        let range = at * together..((at + 1) * together).min(data.width());
+        match &source {
+            Source::Table(columns) => group(&columns[range], rows),
+            Source::Sparse(_) => range
+                .map(|at| {
+                    let column = source.column(at);
+                    one(&column, column.to_f64()?.into_owned())
+                })
+                .collect(),
+        }
     });
     let mut ranked = Vec::with_capacity(data.width());
     for part in made {

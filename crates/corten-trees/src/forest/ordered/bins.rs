@@ -74,8 +74,9 @@ impl Bins {
             if let Scale::Values(values) = &column.scale
                 && column.missing == NO_MISSING
             {
-                // A bin costs about as much as half a row of a sorted column, and less for each of its sums.
-                let least = (values.len() * (width + 8) / 16).max(LEAST);
+                // A value costs about as much as half a row of a sorted column; of several sums, as two rows and more.
+                let least = if width == 1 { values.len() / 2 } else { values.len() * (32 + width) / 16 };
+                let least = least.max(LEAST);
                 few.push((least, at, values.len() * width));
             }
         }
@@ -93,7 +94,8 @@ impl Bins {
         let rows = table.columns.first().map_or(0, |column| column.codes.len());
         let stride = bins.columns.len();
         if stride > 0 {
-            let blocks = parallel::map_blocks(threads, rows, WRITTEN, |_, range| {
+            let blocks = parallel::map_together(threads, rows.div_ceil(WRITTEN), |at| {
+                let range = at * WRITTEN..((at + 1) * WRITTEN).min(rows);
                 let mut block = vec![0; range.len() * stride];
                 for (at, binned) in bins.columns.iter().enumerate() {
                     let codes = &table.columns[binned.column].codes[range.clone()];

@@ -164,24 +164,6 @@ impl Room {
     }
 }
 
-/// Moves rows of a value to the left; gives how many are there, and sums over classes of their squares and of their
-/// products with those of the node.
-macro_rules! side {
-    ($left:expr, $own:expr, $totals:expr, $sum:ty) => {{
-        let (mut rows, mut square, mut cross) = ([0u32; SIDE], [0 as $sum; SIDE], [0 as $sum; SIDE]);
-        for ((left, own), total) in $left.iter_mut().zip($own).zip($totals) {
-            for lane in 0..SIDE {
-                let all = left[lane] + own[lane];
-                left[lane] = all;
-                rows[lane] += all;
-                square[lane] += all as $sum * all as $sum;
-                cross[lane] += all as $sum * total[lane] as $sum;
-            }
-        }
-        (rows.iter().sum::<u32>(), square.iter().sum::<$sum>(), cross.iter().sum::<$sum>())
-    }};
-}
-
 impl Room {
     /// Keeps what lies on the left of each cut between values; gives the number of cuts.
     #[inline(always)]
@@ -189,23 +171,66 @@ impl Room {
         let width = Ones::width(node.totals.len());
         let cuts = sums.len() / width - 1;
         self.reserve::<IS_PACKED>(cuts);
-        self.left.clear();
-        self.left.resize(width, 0);
         let totals = &mut self.counts[0];
         totals.clear();
         totals.extend(&node.totals);
         totals.resize(width, 0);
-        let (left, totals) = (self.left.as_chunks_mut::<SIDE>().0, totals.as_chunks::<SIDE>().0);
-        for (at, own) in sums.chunks_exact(width).take(cuts).enumerate() {
-            let own = own.as_chunks::<SIDE>().0;
-            if IS_PACKED {
-                let (rows, square, cross) = side!(left, own, totals, u32);
-                (self.lefts[at], self.squares[at]) = (rows, u64::from(cross) << u32::BITS | u64::from(square));
-            } else {
-                (self.lefts[at], self.squares[at], self.crosses[at]) = side!(left, own, totals, u64);
+        let sums = &sums[..cuts * width];
+        // Up to 32 classes are held in registers.
+        match width / SIDE {
+            _ if !IS_PACKED => self.scan_wide(sums, width),
+            1 => self.scan_sides::<1>(sums),
+            2 => self.scan_sides::<2>(sums),
+            3 => self.scan_sides::<3>(sums),
+            4 => self.scan_sides::<4>(sums),
+            _ => self.scan_wide(sums, width),
+        }
+        if IS_PACKED && width > 4 * SIDE {
+            for (square, cross) in self.squares[..cuts].iter_mut().zip(&self.crosses) {
+                *square |= cross << u32::BITS;
             }
         }
         cuts
+    }
+
+    /// Sums of so many sides of classes, which are halves.
+    #[inline(always)]
+    fn scan_sides<const N: usize>(&mut self, sums: &[u32]) {
+        let values = sums.as_chunks::<SIDE>().0.as_chunks::<N>().0;
+        let Some(totals) = self.counts[0].as_chunks::<SIDE>().0.first_chunk::<N>() else { return };
+        let mut left = [[0u32; SIDE]; N];
+        for ((own, squares), lefts) in values.iter().zip(&mut self.squares).zip(&mut self.lefts) {
+            let (mut rows, mut square, mut cross) = ([0u32; SIDE], [0u32; SIDE], [0u32; SIDE]);
+            for side in 0..N {
+                for lane in 0..SIDE {
+                    let all = left[side][lane] + own[side][lane];
+                    left[side][lane] = all;
+                    rows[lane] += all;
+                    square[lane] += all * all;
+                    cross[lane] += all * totals[side][lane];
+                }
+            }
+            let [rows, square, cross] = [rows, square, cross].map(|lanes| lanes.iter().sum::<u32>());
+            (*lefts, *squares) = (rows, u64::from(cross) << u32::BITS | u64::from(square));
+        }
+    }
+
+    /// Sums of any number of classes, squares and products apart.
+    #[inline(always)]
+    fn scan_wide(&mut self, sums: &[u32], width: usize) {
+        self.crosses.resize(self.crosses.len().max(self.squares.len()), 0);
+        self.left.clear();
+        self.left.resize(width, 0);
+        for (at, own) in sums.chunks_exact(width).enumerate() {
+            let (mut rows, mut square, mut cross) = (0, 0, 0);
+            for ((left, &own), &total) in self.left.iter_mut().zip(own).zip(&self.counts[0]) {
+                *left += own;
+                rows += *left;
+                square += u64::from(*left) * u64::from(*left);
+                cross += u64::from(*left) * u64::from(total);
+            }
+            (self.lefts[at], self.squares[at], self.crosses[at]) = (rows, square, cross);
+        }
     }
 
     /// The best of so many cuts that are kept, by its place, and its score.

@@ -103,7 +103,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     pub(super) fn grow(growth: &'a Growth<'a, C, T>) -> Result<GrownTree> {
         let (rows, columns) = (growth.soil.rows.len(), growth.soil.table.columns.len());
         let places = growth.soil.orders.places(growth.soil.rows);
-        let lists = parallel::map_blocks(growth.soil.threads, columns, 1, |at, _| {
+        let lists = parallel::map_together(growth.soil.threads, columns, |at| {
             Mutex::new(growth.soil.orders.keys(at, rows, &places))
         });
         let bins = &growth.soil.orders.bins;
@@ -330,7 +330,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let local: Vec<AtomicU16> = (0..growth.soil.rows.len()).map(|_| AtomicU16::new(0)).collect();
         let threads = if growth.soil.rows.len() * lists.len() < SPREAD { 1 } else { growth.soil.threads };
         let (blocks, weight) = (&self.blocks, self.weight);
-        let grown = parallel::map_blocks(threads, blocks.len(), 1, |at, _| {
+        let grown = parallel::map_together(threads, blocks.len(), |at| {
             Block::new(growth, &blocks[at], weight, &lists, &local).grow()
         });
         grown.into_iter().collect()
