@@ -378,14 +378,17 @@ const SHIFT: f64 = (1u64 << 52) as f64;
 
 /// Whole numbers below 256 as bytes; says whether all are.
 fn bytes(values: &[f64], out: &mut [u8]) -> bool {
-    let mut fits = true;
-    for (byte, &x) in out.iter_mut().zip(values) {
-        let shifted = x + SHIFT;
-        let whole = shifted.to_bits().wrapping_sub(SHIFT.to_bits());
-        fits &= (shifted - SHIFT == x) & (whole <= u64::from(u8::MAX));
-        *byte = whole as u8;
-    }
-    fits
+    // By blocks, the first of which may tell.
+    values.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).all(|(values, out)| {
+        let mut fits = true;
+        for (byte, &x) in out.iter_mut().zip(values) {
+            let shifted = x + SHIFT;
+            let whole = shifted.to_bits().wrapping_sub(SHIFT.to_bits());
+            fits &= (shifted - SHIFT == x) & (whole <= u64::from(u8::MAX));
+            *byte = whole as u8;
+        }
+        fits
+    })
 }
 
 /// All columns as bytes, for trees that draw cuts; `None` where some number is no byte.

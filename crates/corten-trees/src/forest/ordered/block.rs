@@ -16,10 +16,21 @@ use super::super::tree::{GrownTree, Node};
 use super::few::Few;
 use super::{Cut, Growth, Room, Target, bins, mark, top};
 
-/// Most rows of a block.
+/// Most rows of a block, where columns are many or rows few.
 pub(super) const ROWS: usize = 2048;
+/// The same where neither is so.
+const MOST: usize = 8192;
+/// Bytes of keys that a cache holds.
+const KEYS: usize = 1 << 19;
+/// Blocks for each thread, so that all have work to the end.
+const SHARE: usize = 8;
 /// Nodes that wait beside a path from which on their sums aren't kept: they are summed anew.
 const HELD: usize = 64;
+
+/// Most rows of a block of a tree.
+pub(super) fn most(rows: usize, columns: usize, threads: usize) -> usize {
+    (KEYS / (size_of::<u32>() * columns)).min(rows / (SHARE * threads)).clamp(ROWS, MOST)
+}
 
 /// Where a block lies, and the node that it grows from.
 pub(super) struct Root {

@@ -2,6 +2,7 @@
 
 use corten_kernels::splits::SET;
 
+use super::super::finder::Stats;
 use super::super::grower::child_place;
 use super::super::ranks::Code;
 use super::super::sort::Key;
@@ -49,6 +50,8 @@ pub(super) struct Few<T: Target> {
     /// The row of the table, and what goes with it.
     rows: [u32; SET],
     items: [T::Item; SET],
+    /// What goes with the members of a set.
+    members: [T::Item; SET],
     /// Which of the rows stands at a place of the block.
     lanes: Vec<u8>,
     /// Of each column the rows in its order, a bit each, and what it holds up to each of them.
@@ -69,6 +72,7 @@ impl<T: Target> Few<T> {
             groups: Vec::new(),
             rows: [0; SET],
             items: [T::Item::default(); SET],
+            members: [T::Item::default(); SET],
             lanes: vec![0; rows],
             orders: Vec::new(),
             uptos: Vec::new(),
@@ -79,24 +83,21 @@ impl<T: Target> Few<T> {
         }
     }
 
-    /// What goes with the members of a set, in the order of one of the columns, and their number.
+    /// Sums what goes with the members of a set, in the order of one of the columns.
     #[inline(always)]
-    fn members(&self, column: usize, set: u64) -> ([T::Item; SET], usize) {
-        let (mut items, mut count) = ([T::Item::default(); SET], 0);
-        if set.count_ones() <= 2 {
+    fn enter(&mut self, target: &T, node: &mut T::Node, column: usize, set: u64) -> Stats {
+        if set.count_ones() == 2 {
             // Sums of two don't depend on their order.
-            let [a, b] = two(set);
-            (items[0], items[1]) = (self.items[a], self.items[b]);
-            return (items, set.count_ones() as usize);
+            return target.enter(node, &two(set).map(|row| self.items[row])[..]);
         }
-        let order = &self.orders[column];
+        let (order, mut count) = (&self.orders[column], 0);
         let mut places = places(order, set);
         while places != 0 {
-            items[count % SET] = self.items[row(order, places.trailing_zeros() as usize)];
+            self.members[count % SET] = self.items[row(order, places.trailing_zeros() as usize)];
             count += 1;
             places &= places - 1;
         }
-        (items, count)
+        target.enter(node, &self.members[..count])
     }
 
     /// Reads the rows of a node from the keys of columns that vary.
@@ -192,27 +193,27 @@ impl Group {
     /// Finds the best cut of a set by each column.
     #[inline(always)]
     fn search<T: Target>(&mut self, target: &T, node: &T::Node, set: u64, rows: usize, min_samples: usize) {
-        self.best = [f64::NEG_INFINITY; LANES];
-        self.at = [0; LANES];
-        self.scan::<T, false>(target, node, set, rows, min_samples);
+        let none = ([f64::NEG_INFINITY; LANES], [0; LANES]);
+        let mut found = self.scan::<T, false>(target, node, set, rows, min_samples, none);
         if self.gone != 0 {
-            self.scan::<T, true>(target, node, set, rows, min_samples);
+            found = self.scan::<T, true>(target, node, set, rows, min_samples, found);
         }
+        (self.best, self.at) = found;
     }
 
-    /// Looks at cuts with missing values on one side: those that are better are kept.
+    /// Looks at cuts with missing values on one side: gives the better ones, and their places.
     #[inline(always)]
     fn scan<T: Target, const GONE_FIRST: bool>(
-        &mut self,
+        &self,
         target: &T,
         node: &T::Node,
         set: u64,
         rows: usize,
         min_samples: usize,
-    ) {
+        (mut best, mut place): ([f64; LANES], [u64; LANES]),
+    ) -> ([f64; LANES], [u64; LANES]) {
         let (all, least) = (u64::from(set.count_ones()), min_samples.max(1) as u64);
         let (mut a, mut b, mut count) = ([0.0f64; LANES], [0.0f64; LANES], [0; LANES]);
-        let (mut best, mut place) = (self.best, self.at);
         let (mut gone, mut seen) = ([0; LANES], [0; LANES]);
         // The terms of a row that is there; of those that are alike by how many have been seen, and are in the set.
         let terms = |first: f64, second: f64, bits: u64, there: u64, seen: &mut u64| {
@@ -256,12 +257,14 @@ impl Group {
                 let may = (bits[lane] & END != 0) & (count[lane] >= least) & (count[lane] + least <= all);
                 // Missing values alone on one side are looked at on the right.
                 let may = may & (!GONE_FIRST | (count[lane] > gone[lane]));
-                let better = may & (score > best[lane]);
+                // NaN, of all bits, is never better.
+                let score = f64::from_bits(score.to_bits() | mask(!may));
+                let better = score > best[lane];
                 best[lane] = if better { score } else { best[lane] };
                 place[lane] = if better { at as u64 | if GONE_FIRST { GONE_LEFT } else { 0 } } else { place[lane] };
             }
         }
-        (self.best, self.at) = (best, place);
+        (best, place)
     }
 }
 
@@ -295,8 +298,7 @@ impl<C: Code, T: Target> Block<'_, C, T> {
         while let Some(node) = self.few.open.pop() {
             let mut at = at;
             if node.parent.is_some() {
-                let (items, members) = self.few.members(node.by, node.set);
-                let stats = growth.target.enter(&mut self.node, &items[..members]);
+                let stats = self.few.enter(growth.target, &mut self.node, node.by, node.set);
                 let samples = node.set.count_ones() as usize;
                 at = self.write(samples, node.parent, stats);
                 if growth.soil.rules.is_last(self.depth + node.depth, samples, stats) {

@@ -175,13 +175,13 @@ impl Target for Even {
 
     #[inline(always)]
     fn enter(&self, node: &mut Node, items: impl Items<f64>) -> Stats {
-        let (mut total, mut own) = (0.0, 0.0);
+        // Side by side in a register.
+        let mut sums = [0.0; 2];
         for at in 0..items.count() {
             let y = items.at(at);
-            total += y;
-            own += y * y;
+            sums = [sums[0] + y, sums[1] + y * y];
         }
-        node.stats(total, f64::from(items.count() as u32), own)
+        node.stats(sums[0], f64::from(items.count() as u32), sums[1])
     }
 
     #[inline(always)]

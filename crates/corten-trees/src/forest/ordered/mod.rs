@@ -69,12 +69,7 @@ pub(crate) trait Target: Sync {
         true
     }
     /// The best cut by sums of all values: after which one, and its score; nothing where all rows have one value.
-    fn best_by_value(
-        &self,
-        _node: &Self::Node,
-        _sums: &[Self::Sum],
-        _room: &mut Self::Room,
-    ) -> Option<(usize, f64)> {
+    fn best_by_value(&self, _node: &Self::Node, _sums: &[Self::Sum], _room: &mut Self::Room) -> Option<(usize, f64)> {
         None
     }
     /// Whether scores come from sums of two terms a row.

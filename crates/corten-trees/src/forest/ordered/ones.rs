@@ -242,7 +242,8 @@ impl Room {
         if !IS_PACKED {
             fill(&mut self.crosses, count, 0);
         }
-        let (squares, crosses, lefts) = (self.squares.as_chunks().0, self.crosses.as_chunks().0, self.lefts.as_chunks().0);
+        let (squares, crosses, lefts) =
+            (self.squares.as_chunks().0, self.crosses.as_chunks().0, self.lefts.as_chunks().0);
         first_best(count.div_ceil(EIGHT), OfOnes::<IS_PACKED> { node, squares, crosses, lefts })
     }
 }
@@ -328,8 +329,7 @@ impl Target for Ones {
         } else {
             room.scan::<false, K>(node, keys, items, &all)
         };
-        let (at, score) =
-            if is_packed { room.best::<true>(node, count) } else { room.best::<false>(node, count) }?;
+        let (at, score) = if is_packed { room.best::<true>(node, count) } else { room.best::<false>(node, count) }?;
         Some((room.lefts[at] as usize - 1, score))
     }
 

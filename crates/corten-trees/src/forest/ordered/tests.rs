@@ -167,6 +167,16 @@ fn limits_of_depth_and_gain_hold() {
 }
 
 #[test]
+fn longer_blocks_give_the_same_tree() {
+    let case = Case::new(40_000, 5, 1, false);
+    for threads in [1, 2] {
+        case.same_classes(2, threads);
+        case.same_classes(5, threads);
+        case.same_means(threads);
+    }
+}
+
+#[test]
 fn keys_of_either_width_give_the_same_tree() {
     let case = Case::new(6_000, 5, 1, false);
     let rows = case.rows();

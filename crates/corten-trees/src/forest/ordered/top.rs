@@ -91,6 +91,8 @@ pub(super) struct Top<'a, K, C: Code, T: Target> {
     desks: Mutex<Vec<Desk<K, T>>>,
     /// Whether the row at a place goes left.
     is_left: Vec<u8>,
+    /// Most rows of a block.
+    most: usize,
     draws: Draws,
     weight: f64,
     nodes: Vec<Node>,
@@ -116,6 +118,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             groups: (0..binned).step_by(together).map(|at| at..(at + together).min(binned)).collect(),
             desks: Mutex::new(Vec::new()),
             is_left: vec![0; rows],
+            most: block::most(rows, columns, growth.soil.threads),
             draws: Draws::new(columns),
             weight: 0.0,
             nodes: Vec::new(),
@@ -129,7 +132,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         top.weight = stats.weight;
         let known = vec![0; columns.div_ceil(64)];
         let mut open = Vec::new();
-        let first = if rows <= block::ROWS {
+        let first = if rows <= top.most {
             top.block(block::Root { start: 0, end: rows, depth: 0, place: ROOT, by, known })
         } else {
             let part = Part {
@@ -209,8 +212,15 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             let column = listed[at - groups];
             let keys = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
             let mut desk = self.desk();
-            let looks =
-                lanes::run(Scan { growth, keys, desk: &mut desk, column, parts: shared, split, is_left: &self.is_left });
+            let looks = lanes::run(Scan {
+                growth,
+                keys,
+                desk: &mut desk,
+                column,
+                parts: shared,
+                split,
+                is_left: &self.is_left,
+            });
             self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
             looks.into_iter().map(|look| Offer { looks: vec![look], sums: Vec::new() }).collect()
         });
@@ -274,8 +284,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
                 self.is_left[key.place()] = u8::from(is_left);
                 left += usize::from(is_left);
             }
-            (node.threshold, node.missing_left) =
-                (column.between(cut.at as u32, next as u32), 2 * left > end - start);
+            (node.threshold, node.missing_left) = (column.between(cut.at as u32, next as u32), 2 * left > end - start);
             (left, self.lists.len())
         } else {
             let mut keys = self.lists[feature].lock().unwrap_or_else(PoisonError::into_inner);
@@ -300,7 +309,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let children = [(start, middle, true), (middle, end, false)].map(|(start, end, is_left)| {
             let (depth, place) = (part.depth + 1, child_place(part.place, is_left));
             let known = part.known.clone();
-            if end - start <= block::ROWS {
+            if end - start <= self.most {
                 return self.block(block::Root { start, end, depth, place, by, known });
             }
             let mut node = T::Node::default();
