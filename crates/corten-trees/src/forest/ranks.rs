@@ -1,15 +1,17 @@
 //! Columns as ranks: the place of each value among the distinct values of its column. Or, where cuts are drawn, as
 //! integers of the same order as 32-bit floats.
 
+mod distinct;
+
 use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use corten_core::{Column, Data, Result};
 use corten_kernels::lanes::Lanes;
 use corten_kernels::parallel;
-use corten_kernels::sort;
 use corten_kernels::splits::SET;
 
+use self::distinct::{by_hash, by_sort, by_table};
 use super::finder::{Entry, Span};
 use crate::source::Source;
 
@@ -517,7 +519,8 @@ fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
         whole &= fits | x.is_nan();
     }
     let any_missing = values.iter().any(|x| x.is_nan());
-    let (codes, distinct) = if whole { by_table(&values) } else { by_sort(&values) };
+    let (codes, distinct) =
+        if whole { by_table(&values) } else { by_hash(&values).unwrap_or_else(|| by_sort(&values)) };
     let missing = if any_missing { distinct.len() as u32 } else { NO_MISSING };
     Ok(Ranked { codes, scale: Scale::Values(distinct), missing })
 }
@@ -533,42 +536,6 @@ fn by_byte(values: &[u8]) -> Ranked<u32> {
     }
     let codes = values.iter().map(|&x| ranks[usize::from(x)]).collect();
     Ranked { codes, scale: Scale::Values(distinct), missing: NO_MISSING }
-}
-
-/// Ranks of small whole numbers.
-fn by_table(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
-    let top = values.iter().fold(0.0f64, |m, &x| if x > m { x } else { m }) as usize;
-    let mut ranks = vec![0u32; top + 1];
-    for &x in values {
-        if !x.is_nan() {
-            ranks[x as usize] = 1;
-        }
-    }
-    let mut distinct = Vec::new();
-    for (x, rank) in ranks.iter_mut().enumerate() {
-        if *rank == 1 {
-            *rank = distinct.len() as u32;
-            distinct.push(x as f64);
-        }
-    }
-    let missing = distinct.len() as u32;
-    let codes = values.iter().map(|&x| if x.is_nan() { missing } else { ranks[x as usize] }).collect();
-    (codes, distinct)
-}
-
-fn by_sort(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
-    let mut distinct: Vec<f64> = Vec::new();
-    let mut codes = vec![u32::MAX; values.len()];
-    for row in sort::order(values) {
-        let x = values[row as usize];
-        if distinct.last() != Some(&x) {
-            distinct.push(x);
-        }
-        codes[row as usize] = distinct.len() as u32 - 1;
-    }
-    let missing = distinct.len() as u32;
-    codes.iter_mut().filter(|c| **c == u32::MAX).for_each(|c| *c = missing);
-    (codes, distinct)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const MOST: usize = 8192;
 /// Bytes of keys that a cache holds.
 const KEYS: usize = 1 << 19;
 /// Blocks for each thread, so that all have work to the end.
-const SHARE: usize = 8;
+const SHARE: usize = 4;
 /// Nodes that wait beside a path from which on their sums aren't kept: they are summed anew.
 const HELD: usize = 64;
 

@@ -1,5 +1,6 @@
 //! Nodes of many rows: columns are searched and split side by side.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -91,6 +92,8 @@ pub(super) struct Top<'a, K, C: Code, T: Target> {
     desks: Mutex<Vec<Desk<K, T>>>,
     /// Whether the row at a place goes left.
     is_left: Vec<u8>,
+    /// Room for keys that are parted.
+    buffer: Vec<K>,
     /// Most rows of a block.
     most: usize,
     draws: Draws,
@@ -118,6 +121,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             groups: (0..binned).step_by(together).map(|at| at..(at + together).min(binned)).collect(),
             desks: Mutex::new(Vec::new()),
             is_left: vec![0; rows],
+            buffer: vec![K::default(); order],
             most: block::most(rows, columns, growth.soil.threads),
             draws: Draws::new(columns),
             weight: 0.0,
@@ -296,13 +300,14 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             // Where the node has no missing value, later ones go where most rows go.
             node.missing_left = if absent > 0 { cut.missing_left } else { 2 * left > end - start };
             if cut.missing_left {
-                partition(keys, &self.is_left, &mut vec![K::default(); end - start]);
+                self.buffer.resize(self.buffer.len().max(end - start), K::default());
+                partition(keys, &self.is_left, &mut self.buffer);
             }
             (left, feature)
         };
         node.feature = feature as u32;
         if !self.order.is_empty() {
-            partition(&mut self.order[start..end], &self.is_left, &mut vec![K::default(); end - start]);
+            partition(&mut self.order[start..end], &self.is_left, &mut self.buffer);
         }
         let middle = start + left;
         let mut parts = Vec::with_capacity(2);
@@ -339,10 +344,17 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         let local: Vec<AtomicU16> = (0..growth.soil.rows.len()).map(|_| AtomicU16::new(0)).collect();
         let threads = if growth.soil.rows.len() * lists.len() < SPREAD { 1 } else { growth.soil.threads };
         let (blocks, weight) = (&self.blocks, self.weight);
-        let grown = parallel::map_together(threads, blocks.len(), |at| {
-            Block::new(growth, &blocks[at], weight, &lists, &local).grow()
+        // The longest first: what is left at the end is little.
+        let mut turns: Vec<usize> = (0..blocks.len()).collect();
+        turns.sort_by_key(|&at| Reverse(blocks[at].end - blocks[at].start));
+        let grown = parallel::map_together(threads, turns.len(), |turn| {
+            Block::new(growth, &blocks[turns[turn]], weight, &lists, &local).grow()
         });
-        grown.into_iter().collect()
+        let mut trees: Vec<GrownTree> = blocks.iter().map(|_| GrownTree::default()).collect();
+        for (tree, &at) in grown.into_iter().zip(&turns) {
+            trees[at] = tree?;
+        }
+        Ok(trees)
     }
 
     /// All nodes in one tree, depth first.
