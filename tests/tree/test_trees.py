@@ -63,6 +63,21 @@ def test_answers_are_those_of_scikit_learn(name: str, criterion: str, limits: di
     np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("classes", [None, 2, 3, 40])
+def test_columns_of_few_values_are_split_as_in_scikit_learn(classes: int | None) -> None:
+    """Rows are summed by value there: classes, or whole numbers."""
+    rng = np.random.default_rng(5)
+    X = np.column_stack([rng.integers(0, high, 9000) for high in (2, 5, 12, 90, 300)] + [rng.normal(size=9000)])
+    y = np.round(40 * (X @ [0.5, 0.2, 0.1, 0.01, 0.003, 0.4] + rng.normal(size=9000) * 0.5))
+    if classes is not None:
+        y = np.digitize(y, np.quantile(y, np.arange(1, classes) / classes))
+    name = "DecisionTreeRegressor" if classes is None else "DecisionTreeClassifier"
+    ours = getattr(tree, name)(max_depth=6, random_state=0).fit(X, y)
+    theirs = getattr(sklearn.tree, name)(max_depth=6, random_state=0).fit(X, y)
+    np.testing.assert_allclose(_answers(ours, X), _answers(theirs, X), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(ours.tree_.n_node_samples, theirs.tree_.n_node_samples)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_absolute_error_finds_the_best_split(weighted: bool) -> None:
     """Splits of equal error are many, so the error is compared, with every split tried by hand."""

@@ -394,7 +394,30 @@ impl Plan<'_> {
             }
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };
-        (is_simple && ordered::suits(self.rules, table, self.task.rows())).then(|| Orders::new(table, threads))
+        (is_simple && ordered::suits(self.rules, table, self.task.rows()))
+            .then(|| Orders::new(table, self.bins(table, threads), threads))
+    }
+
+    /// Columns of few values, where sums don't depend on the order of rows.
+    fn bins<C: Code>(&self, table: &Table<C>, threads: usize) -> ordered::Bins {
+        if self.rules.min_samples_leaf > 1 {
+            return ordered::Bins::default();
+        }
+        match self.task {
+            Task::Classes { labels, .. } if labels.len() == 2 => {
+                ordered::Bins::new(table, 1, size_of::<u64>(), threads)
+            }
+            Task::Classes { labels, .. } => {
+                ordered::Bins::new(table, ordered::Ones::width(labels.len()), size_of::<u32>(), threads)
+            }
+            Task::Numbers { values, .. } => {
+                let all_alike = self.bootstrap.is_none() && self.weights.is_none_or(|w| w.iter().all(|&w| w == 1.0));
+                if !(all_alike && ordered::Even::has_exact_squares(values)) {
+                    return ordered::Bins::default();
+                }
+                ordered::Bins::new(table, 1, size_of::<[f64; 2]>(), threads)
+            }
+        }
     }
 
     /// Whether means are judged by squared error.

@@ -1,16 +1,17 @@
 //! Columns as ranks: the place of each value among the distinct values of its column. Or, where cuts are drawn, as
 //! integers of the same order as 32-bit floats.
 
-use std::convert::Infallible;
+mod distinct;
+
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use corten_core::{Column, Data, Result};
 use corten_kernels::lanes::Lanes;
 use corten_kernels::parallel;
-use corten_kernels::sort;
 use corten_kernels::splits::SET;
 
+use self::distinct::{by_hash, by_sort, by_table};
 use super::finder::{Entry, Span};
 use crate::source::Source;
 
@@ -18,6 +19,8 @@ use crate::source::Source;
 const GROUP: usize = 16;
 /// Rows of a group that are read before the next column's.
 const BLOCK: usize = 256;
+/// The same where columns are read whole: their lines are in the first cache then.
+const READ: usize = 64;
 /// Largest integers that are ranked by a table instead of a sort.
 const TABLE: usize = 1 << 16;
 /// Codes that threads are worth starting for.
@@ -242,13 +245,13 @@ impl<C: Code> Table<C> {
             scale: c.scale,
             missing: c.missing,
         };
-        let mut columns = Vec::with_capacity(ranked.len());
         let codes: usize = ranked.iter().map(|c| c.codes.len()).sum();
         let threads = if codes < MANY { 1 } else { threads };
-        let Ok(()) = parallel::in_order(threads, ranked.into_iter(), narrow, |column| {
-            columns.push(column);
-            Ok::<(), Infallible>(())
+        let ranked: Vec<_> = ranked.into_iter().map(|column| Mutex::new(Some(column))).collect();
+        let columns = parallel::map_together(threads, ranked.len(), |at| {
+            ranked[at].lock().unwrap_or_else(PoisonError::into_inner).take().map(narrow)
         });
+        let columns: Vec<_> = columns.into_iter().flatten().collect();
         Self { stride: columns.len(), columns, by_row: OnceLock::new() }
     }
 
@@ -345,14 +348,17 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let (source, rows) = (Source::new(data)?, data.rows());
     // Few columns are shared out among threads, though those read the same cache lines then.
     let together = data.width().div_ceil(2 * threads.max(1)).clamp(1, GROUP);
-    let made = parallel::map_blocks(threads, data.width(), together, |_, range| match &source {
-        Source::Table(columns) => group(&columns[range], rows),
-        Source::Sparse(_) => range
-            .map(|at| {
-                let column = source.column(at);
-                one(&column, column.to_f64()?.into_owned())
-            })
-            .collect(),
+    let made = parallel::map_together(threads, data.width().div_ceil(together), |at| {
+        let range = at * together..((at + 1) * together).min(data.width());
+        match &source {
+            Source::Table(columns) => group(&columns[range], rows),
+            Source::Sparse(_) => range
+                .map(|at| {
+                    let column = source.column(at);
+                    one(&column, column.to_f64()?.into_owned())
+                })
+                .collect(),
+        }
     });
     let mut ranked = Vec::with_capacity(data.width());
     for part in made {
@@ -374,14 +380,17 @@ const SHIFT: f64 = (1u64 << 52) as f64;
 
 /// Whole numbers below 256 as bytes; says whether all are.
 fn bytes(values: &[f64], out: &mut [u8]) -> bool {
-    let mut fits = true;
-    for (byte, &x) in out.iter_mut().zip(values) {
-        let shifted = x + SHIFT;
-        let whole = shifted.to_bits().wrapping_sub(SHIFT.to_bits());
-        fits &= (shifted - SHIFT == x) & (whole <= u64::from(u8::MAX));
-        *byte = whole as u8;
-    }
-    fits
+    // By blocks, the first of which may tell.
+    values.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).all(|(values, out)| {
+        let mut fits = true;
+        for (byte, &x) in out.iter_mut().zip(values) {
+            let shifted = x + SHIFT;
+            let whole = shifted.to_bits().wrapping_sub(SHIFT.to_bits());
+            fits &= (shifted - SHIFT == x) & (whole <= u64::from(u8::MAX));
+            *byte = whole as u8;
+        }
+        fits
+    })
 }
 
 /// All columns as bytes, for trees that draw cuts; `None` where some number is no byte.
@@ -484,8 +493,8 @@ fn infinite(column: &Column<'_>) -> corten_core::Error {
 
 fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {
     let mut values = vec![vec![0.0; rows]; columns.len()];
-    for start in (0..rows).step_by(BLOCK) {
-        let end = (start + BLOCK).min(rows);
+    for start in (0..rows).step_by(READ) {
+        let end = (start + READ).min(rows);
         for (column, out) in columns.iter().zip(&mut values) {
             column.read_f64(start, &mut out[start..end])?;
         }
@@ -510,7 +519,8 @@ fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
         whole &= fits | x.is_nan();
     }
     let any_missing = values.iter().any(|x| x.is_nan());
-    let (codes, distinct) = if whole { by_table(&values) } else { by_sort(&values) };
+    let (codes, distinct) =
+        if whole { by_table(&values) } else { by_hash(&values).unwrap_or_else(|| by_sort(&values)) };
     let missing = if any_missing { distinct.len() as u32 } else { NO_MISSING };
     Ok(Ranked { codes, scale: Scale::Values(distinct), missing })
 }
@@ -526,42 +536,6 @@ fn by_byte(values: &[u8]) -> Ranked<u32> {
     }
     let codes = values.iter().map(|&x| ranks[usize::from(x)]).collect();
     Ranked { codes, scale: Scale::Values(distinct), missing: NO_MISSING }
-}
-
-/// Ranks of small whole numbers.
-fn by_table(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
-    let top = values.iter().fold(0.0f64, |m, &x| if x > m { x } else { m }) as usize;
-    let mut ranks = vec![0u32; top + 1];
-    for &x in values {
-        if !x.is_nan() {
-            ranks[x as usize] = 1;
-        }
-    }
-    let mut distinct = Vec::new();
-    for (x, rank) in ranks.iter_mut().enumerate() {
-        if *rank == 1 {
-            *rank = distinct.len() as u32;
-            distinct.push(x as f64);
-        }
-    }
-    let missing = distinct.len() as u32;
-    let codes = values.iter().map(|&x| if x.is_nan() { missing } else { ranks[x as usize] }).collect();
-    (codes, distinct)
-}
-
-fn by_sort(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
-    let mut distinct: Vec<f64> = Vec::new();
-    let mut codes = vec![u32::MAX; values.len()];
-    for row in sort::order(values) {
-        let x = values[row as usize];
-        if distinct.last() != Some(&x) {
-            distinct.push(x);
-        }
-        codes[row as usize] = distinct.len() as u32 - 1;
-    }
-    let missing = distinct.len() as u32;
-    codes.iter_mut().filter(|c| **c == u32::MAX).for_each(|c| *c = missing);
-    (codes, distinct)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use corten_kernels::splits;
 use super::super::finder::Stats;
 use super::super::purity::{Gini, Purity};
 use super::super::sort::Key;
-use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
+use super::{EIGHT, Items, Ones, Scores, Target, fill, first_best, runs};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
 pub(crate) struct Two;
@@ -115,6 +115,7 @@ impl Target for Two {
     type Item = u64;
     type Node = [u32; 2];
     type Room = Sums;
+    type Sum = u64;
 
     const FEW: bool = true;
 
@@ -164,6 +165,30 @@ impl Target for Two {
         }
         let (at, score) = best_of(node, room, all.len())?;
         Some((all.start + at, score))
+    }
+
+    #[inline(always)]
+    fn add(&self, sums: &mut [u64], item: u64) {
+        sums[0] += item;
+    }
+
+    #[inline(always)]
+    fn is_empty(&self, sums: &[u64]) -> bool {
+        sums[0] == 0
+    }
+
+    #[inline(always)]
+    fn best_by_value(&self, node: &[u32; 2], sums: &[u64], room: &mut Sums) -> Option<(usize, f64)> {
+        let room = &mut room.upto;
+        // Of what is all, nothing: such a side has no score.
+        let cuts = sums.len() - 1;
+        fill(room, cuts, 0);
+        let mut sum = 0;
+        for (&own, upto) in sums[..cuts].iter().zip(&mut *room) {
+            sum += own;
+            *upto = sum;
+        }
+        best_of(node, room, cuts)
     }
 
     #[inline(always)]
@@ -268,6 +293,7 @@ impl Target for Classes {
     type Item = (u32, u32);
     type Node = Node;
     type Room = Room;
+    type Sum = u32;
 
     #[inline(always)]
     fn enter(&self, node: &mut Node, items: impl Items<(u32, u32)>) -> Stats {
@@ -310,6 +336,36 @@ impl Target for Classes {
         room.upto.iter_mut().for_each(|upto| upto[count..count + EIGHT].fill(0));
         let (at, score) = node.best(room, 0..count)?;
         Some((room.places[at] as usize, score))
+    }
+
+    #[inline(always)]
+    fn add(&self, sums: &mut [u32], (class, weight): (u32, u32)) {
+        sums[class as usize] += weight;
+    }
+
+    #[inline(always)]
+    fn is_empty(&self, sums: &[u32]) -> bool {
+        sums.iter().all(|&sum| sum == 0)
+    }
+
+    #[inline(always)]
+    fn best_by_value(&self, node: &Node, sums: &[u32], room: &mut Room) -> Option<(usize, f64)> {
+        let width = Ones::width(self.classes);
+        let count = sums.len() / width - 1;
+        room.reset(self.classes, count);
+        let [weights, squares, crosses] = room.upto.each_mut().map(|upto| &mut upto[..count]);
+        let mut weight = 0;
+        for (at, own) in sums.chunks_exact(width).take(count).enumerate() {
+            let (mut square, mut cross) = (0, 0);
+            for ((left, &own), &total) in room.left.iter_mut().zip(own).zip(&node.totals) {
+                *left += own;
+                weight += u64::from(own);
+                square += u64::from(*left) * u64::from(*left);
+                cross += u64::from(*left) * u64::from(total);
+            }
+            (weights[at], squares[at], crosses[at]) = (weight, square, cross);
+        }
+        node.best(room, 0..count)
     }
 
     #[inline(always)]

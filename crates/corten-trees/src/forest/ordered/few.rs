@@ -2,6 +2,7 @@
 
 use corten_kernels::splits::SET;
 
+use super::super::finder::Stats;
 use super::super::grower::child_place;
 use super::super::ranks::Code;
 use super::super::sort::Key;
@@ -49,8 +50,15 @@ pub(super) struct Few<T: Target> {
     /// The row of the table, and what goes with it.
     rows: [u32; SET],
     items: [T::Item; SET],
+    /// What goes with the members of a set.
+    members: [T::Item; SET],
     /// Which of the rows stands at a place of the block.
     lanes: Vec<u8>,
+    /// Of each column the rows in its order, a bit each, and what it holds up to each of them.
+    orders: Vec<[u16; SET]>,
+    uptos: Vec<[u16; SET]>,
+    /// Rows whose values are missing, of each column.
+    gone: Vec<u16>,
     /// The codes of each row, column beside column, as ranks among these rows.
     codes: Vec<u8>,
     stride: usize,
@@ -64,36 +72,41 @@ impl<T: Target> Few<T> {
             groups: Vec::new(),
             rows: [0; SET],
             items: [T::Item::default(); SET],
+            members: [T::Item::default(); SET],
             lanes: vec![0; rows],
+            orders: Vec::new(),
+            uptos: Vec::new(),
+            gone: Vec::new(),
             codes: vec![0; SET * columns],
             stride: columns,
             open: Vec::new(),
         }
     }
 
-    /// What goes with the members of a set, in the order of one of the columns, and their number.
+    /// Sums what goes with the members of a set, in the order of one of the columns.
     #[inline(always)]
-    fn members(&self, column: usize, set: u64) -> ([T::Item; SET], usize) {
-        let (mut items, mut count) = ([T::Item::default(); SET], 0);
-        if set.count_ones() <= 2 {
+    fn enter(&mut self, target: &T, node: &mut T::Node, column: usize, set: u64) -> Stats {
+        if set.count_ones() == 2 {
             // Sums of two don't depend on their order.
-            let [a, b] = two(set);
-            (items[0], items[1]) = (self.items[a], self.items[b]);
-            return (items, set.count_ones() as usize);
+            return target.enter(node, &two(set).map(|row| self.items[row])[..]);
         }
-        for bits in &self.groups[column / LANES].bits {
-            let bit = bits[column % LANES] & set;
-            // Written in any case, counted where it is a member: no branch.
-            items[count % SET] = self.items[bit.trailing_zeros() as usize % SET];
-            count += usize::from(bit != 0);
+        let (order, mut count) = (&self.orders[column], 0);
+        let mut places = places(order, set);
+        while places != 0 {
+            self.members[count % SET] = self.items[row(order, places.trailing_zeros() as usize)];
+            count += 1;
+            places &= places - 1;
         }
-        (items, count)
+        target.enter(node, &self.members[..count])
     }
 
     /// Reads the rows of a node from the keys of columns that vary.
     #[inline(always)]
     fn load<'k>(&mut self, target: &T, columns: impl Iterator<Item = (usize, &'k [u32], usize)>, by: usize) -> usize {
         self.columns.clear();
+        self.orders.clear();
+        self.uptos.clear();
+        self.gone.clear();
         self.groups.iter_mut().for_each(|group| group.gone = 0);
         let mut alike = [0u64; SET];
         if T::ALIKE {
@@ -120,11 +133,15 @@ impl<T: Target> Few<T> {
             }
             let (group, lane) = (&mut self.groups[at / LANES], at % LANES);
             group.gone |= u32::from(absent > 0) << lane;
-            let mut rank = 0;
+            let (mut order, mut upto, mut all, mut gone, mut rank) = ([0; SET], [0; SET], 0, 0, 0);
             for p in 0..keys.len() {
                 let row = usize::from(self.lanes[keys[p].place()]) % SET;
                 let is_end = keys.get(p + 1).is_some_and(|next| next.code() != keys[p].code());
                 let is_gone = p + absent >= keys.len();
+                let bit = 1u16 << row;
+                all |= bit;
+                gone |= if is_gone { bit } else { 0 };
+                (order[p % SET], upto[p % SET]) = (bit, all);
                 group.bits[p][lane] = 1 << row | if is_end { END } else { 0 } | if is_gone { GONE } else { 0 };
                 let [a, b] = if T::ALIKE { [f64::from_bits(alike[row]), 0.0] } else { target.terms(self.items[row]) };
                 (group.terms[0][p][lane], group.terms[1][p][lane]) = (a, b);
@@ -132,6 +149,9 @@ impl<T: Target> Few<T> {
                 rank += u8::from(is_end);
             }
             group.bits[keys.len()..].iter_mut().for_each(|bits| bits[lane] = 0);
+            self.orders.push(order);
+            self.uptos.push(upto);
+            self.gone.push(gone);
         }
         // What is left of the last group offers no cut.
         for at in self.columns.len()..self.columns.len().next_multiple_of(LANES) {
@@ -147,6 +167,22 @@ fn two(set: u64) -> [usize; 2] {
     [set.trailing_zeros() as usize % SET, (u64::BITS - 1 - set.leading_zeros()) as usize % SET]
 }
 
+/// The places in an order of rows that are in a set, a bit each.
+#[inline(always)]
+fn places(order: &[u16; SET], set: u64) -> u32 {
+    let mut places = 0;
+    for p in 0..SET {
+        places |= u32::from(order[p] & set as u16 != 0) << p;
+    }
+    places
+}
+
+/// The row at a place of an order.
+#[inline(always)]
+fn row(order: &[u16; SET], place: usize) -> usize {
+    order[place % SET].trailing_zeros() as usize % SET
+}
+
 /// All bits or none.
 #[inline(always)]
 fn mask(is_set: bool) -> u64 {
@@ -157,27 +193,27 @@ impl Group {
     /// Finds the best cut of a set by each column.
     #[inline(always)]
     fn search<T: Target>(&mut self, target: &T, node: &T::Node, set: u64, rows: usize, min_samples: usize) {
-        self.best = [f64::NEG_INFINITY; LANES];
-        self.at = [0; LANES];
-        self.scan::<T, false>(target, node, set, rows, min_samples);
+        let none = ([f64::NEG_INFINITY; LANES], [0; LANES]);
+        let mut found = self.scan::<T, false>(target, node, set, rows, min_samples, none);
         if self.gone != 0 {
-            self.scan::<T, true>(target, node, set, rows, min_samples);
+            found = self.scan::<T, true>(target, node, set, rows, min_samples, found);
         }
+        (self.best, self.at) = found;
     }
 
-    /// Looks at cuts with missing values on one side: those that are better are kept.
+    /// Looks at cuts with missing values on one side: gives the better ones, and their places.
     #[inline(always)]
     fn scan<T: Target, const GONE_FIRST: bool>(
-        &mut self,
+        &self,
         target: &T,
         node: &T::Node,
         set: u64,
         rows: usize,
         min_samples: usize,
-    ) {
+        (mut best, mut place): ([f64; LANES], [u64; LANES]),
+    ) -> ([f64; LANES], [u64; LANES]) {
         let (all, least) = (u64::from(set.count_ones()), min_samples.max(1) as u64);
         let (mut a, mut b, mut count) = ([0.0f64; LANES], [0.0f64; LANES], [0; LANES]);
-        let (mut best, mut place) = (self.best, self.at);
         let (mut gone, mut seen) = ([0; LANES], [0; LANES]);
         // The terms of a row that is there; of those that are alike by how many have been seen, and are in the set.
         let terms = |first: f64, second: f64, bits: u64, there: u64, seen: &mut u64| {
@@ -221,19 +257,21 @@ impl Group {
                 let may = (bits[lane] & END != 0) & (count[lane] >= least) & (count[lane] + least <= all);
                 // Missing values alone on one side are looked at on the right.
                 let may = may & (!GONE_FIRST | (count[lane] > gone[lane]));
-                let better = may & (score > best[lane]);
+                // NaN, of all bits, is never better.
+                let score = f64::from_bits(score.to_bits() | mask(!may));
+                let better = score > best[lane];
                 best[lane] = if better { score } else { best[lane] };
                 place[lane] = if better { at as u64 | if GONE_FIRST { GONE_LEFT } else { 0 } } else { place[lane] };
             }
         }
-        (self.best, self.at) = (best, place);
+        (best, place)
     }
 }
 
 impl<C: Code, T: Target> Block<'_, C, T> {
     /// Grows all that lies below a node of few rows, which is written and entered, and to be searched.
     #[inline(always)]
-    pub(super) fn subtree(&mut self, root: Part, at: u32) {
+    pub(super) fn subtree(&mut self, root: &Part<T::Sum>, at: u32) {
         let growth = self.growth;
         let (rows, count) = (self.rows.len(), root.end - root.start);
         let few = &mut self.few;
@@ -244,7 +282,7 @@ impl<C: Code, T: Target> Block<'_, C, T> {
             few.items[lane] = self.items[key.place()];
         }
         let known = &self.known;
-        let columns = self.keys.chunks_exact(rows).enumerate();
+        let columns = self.keys.chunks_exact(rows).enumerate().take(self.columns);
         let columns = columns
             .filter(|(column, keys)| {
                 let keys = &keys[root.start..root.end];
@@ -260,15 +298,14 @@ impl<C: Code, T: Target> Block<'_, C, T> {
         while let Some(node) = self.few.open.pop() {
             let mut at = at;
             if node.parent.is_some() {
-                let (items, members) = self.few.members(node.by, node.set);
-                let stats = growth.target.enter(&mut self.node, &items[..members]);
+                let stats = self.few.enter(growth.target, &mut self.node, node.by, node.set);
                 let samples = node.set.count_ones() as usize;
                 at = self.write(samples, node.parent, stats);
                 if growth.soil.rules.is_last(self.depth + node.depth, samples, stats) {
                     continue;
                 }
             }
-            let found = match self.best_of_two(&node, count) {
+            let found = match self.best_of_two(&node) {
                 Some(found) => Some(found),
                 None => self.best_of_few(&node, count),
             };
@@ -282,7 +319,7 @@ impl<C: Code, T: Target> Block<'_, C, T> {
 
     /// The best cut of a set of two, by the first column drawn in which they differ; nothing where more is to be looked at.
     #[inline(always)]
-    fn best_of_two(&mut self, node: &Node, rows: usize) -> Option<(usize, u64, f64)> {
+    fn best_of_two(&mut self, node: &Node) -> Option<(usize, u64, f64)> {
         let growth = self.growth;
         let few = &mut self.few;
         let used = few.columns.len();
@@ -317,9 +354,8 @@ impl<C: Code, T: Target> Block<'_, C, T> {
         if !(score > f64::NEG_INFINITY && growth.target.is_perfect(&self.node, score, 2)) {
             return None;
         }
-        let bits = &few.groups[column / LANES].bits[..rows];
-        let place = bits.iter().position(|bits| bits[column % LANES] >> left & 1 == 1)?;
-        Some((column, place as u64, score))
+        let place = places(&few.orders[column], 1 << left).trailing_zeros();
+        Some((column, u64::from(place), score))
     }
 
     /// The best cut of a set: which of the columns, the row it comes after, and its score.
@@ -364,26 +400,22 @@ impl<C: Code, T: Target> Block<'_, C, T> {
     #[inline(always)]
     fn split_few(&mut self, node: &Node, at: u32, column: usize, place: u64) {
         let few = &mut self.few;
-        let group = &few.groups[column / LANES];
-        let bits = |p: usize| group.bits[p][column % LANES];
-        let is_in = |p: &usize| bits(*p) & node.set != 0;
+        let (order, set) = (&few.orders[column], node.set as u16);
         let (gone_left, place) = (place & GONE_LEFT != 0, place as usize % SET);
-        let mut gone = 0;
-        if group.gone != 0 {
-            gone = (0..SET).map(bits).fold(0, |gone, bits| gone | if bits & GONE == 0 { 0 } else { bits }) & node.set;
-        }
-        let left = (0..=place).map(bits).fold(0, |left, bits| left | bits) & node.set;
+        let gone = few.gone[column] & set;
+        let left = few.uptos[column][place] & set;
         let left = if gone_left { left | gone } else { left };
-        let row = |p: usize| few.rows[(bits(p) & node.set).trailing_zeros() as usize % SET] as usize;
-        let last = (0..=place).rev().find(is_in).map_or(0, row);
-        let next = (place + 1..SET).find(is_in);
+        let places = places(order, node.set);
+        let (before, after) = (places & ((2 << place) - 1), places >> (place + 1));
+        let last = few.rows[row(order, (u32::BITS - 1 - before.max(1).leading_zeros()) as usize)] as usize;
+        // A cut leaves rows on both sides.
+        let next = few.rows[row(order, place + 1 + after.trailing_zeros() as usize % SET)] as usize;
         let feature = few.columns[column];
         let codes = &self.growth.soil.table.columns[feature as usize];
         let written = &mut self.tree.nodes[at as usize];
         written.feature = feature;
-        let next = next.map_or(0, row);
         written.threshold = codes.between(codes.codes[last].get(), codes.codes[next].get());
-        written.missing_left = if gone == 0 { 2 * left.count_ones() > node.set.count_ones() } else { gone_left };
+        written.missing_left = if gone == 0 { 2 * left.count_ones() > set.count_ones() } else { gone_left };
         let child = |is_left, set| Node {
             set,
             depth: node.depth + 1,
@@ -391,6 +423,6 @@ impl<C: Code, T: Target> Block<'_, C, T> {
             parent: Some((at, is_left)),
             by: column,
         };
-        few.open.extend([child(false, node.set & !left), child(true, left)]);
+        few.open.extend([child(false, u64::from(set & !left)), child(true, u64::from(left))]);
     }
 }

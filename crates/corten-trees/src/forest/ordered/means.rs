@@ -26,6 +26,11 @@ impl Even {
         items.iter().all(|y| y.trunc() == *y) && items.iter().map(|y| y.abs()).sum::<f64>() < EXACT
     }
 
+    /// Whether sums of squares are as well.
+    pub(crate) fn has_exact_squares(items: &[f64]) -> bool {
+        Self::is_exact(items) && items.iter().map(|y| y * y).sum::<f64>() < EXACT
+    }
+
     /// Sums up to each of some keys, or NaN where no cut may come after one; the first of them is added to `sum`.
     #[inline(always)]
     fn sums<K: Key>(&self, mut sum: f64, keys: &[K], nexts: &[K], items: &[f64], out: &mut [f64]) {
@@ -95,8 +100,7 @@ impl Sums {
         for (left, &end) in self.lefts.iter_mut().zip(&ends[..cuts]) {
             *left = if all.contains(&(end as usize - 1)) { f64::from(end) } else { f64::NAN };
         }
-        let scores = OfWeighted { node, sums: self.upto.as_chunks().0, weights: self.lefts.as_chunks().0 };
-        let (at, score) = first_best(cuts.div_ceil(EIGHT), scores)?;
+        let (at, score) = first_best(cuts.div_ceil(EIGHT), OfWeighted::of(node, &self.upto, &self.lefts))?;
         Some((ends[at] as usize - 1, score))
     }
 }
@@ -155,6 +159,7 @@ impl Target for Even {
     type Item = f64;
     type Node = Node;
     type Room = Sums;
+    type Sum = [f64; 2];
 
     const FEW: bool = true;
 
@@ -170,13 +175,13 @@ impl Target for Even {
 
     #[inline(always)]
     fn enter(&self, node: &mut Node, items: impl Items<f64>) -> Stats {
-        let (mut total, mut own) = (0.0, 0.0);
+        // Side by side in a register.
+        let mut sums = [0.0; 2];
         for at in 0..items.count() {
             let y = items.at(at);
-            total += y;
-            own += y * y;
+            sums = [sums[0] + y, sums[1] + y * y];
         }
-        node.stats(total, f64::from(items.count() as u32), own)
+        node.stats(sums[0], f64::from(items.count() as u32), sums[1])
     }
 
     #[inline(always)]
@@ -201,6 +206,31 @@ impl Target for Even {
         let scores = OfSums { node, sums: room.as_chunks().0, first: all.start + 1 };
         let (at, score) = first_best(all.len().div_ceil(EIGHT), scores)?;
         Some((all.start + at, score))
+    }
+
+    #[inline(always)]
+    fn add(&self, sums: &mut [[f64; 2]], y: f64) {
+        let [sum, rows] = &mut sums[0];
+        *sum += y;
+        *rows += 1.0;
+    }
+
+    #[inline(always)]
+    fn is_empty(&self, sums: &[[f64; 2]]) -> bool {
+        sums[0][1] == 0.0
+    }
+
+    #[inline(always)]
+    fn best_by_value(&self, node: &Node, sums: &[[f64; 2]], room: &mut Sums) -> Option<(usize, f64)> {
+        let cuts = sums.len() - 1;
+        fill(&mut room.upto, cuts, f64::NAN);
+        fill(&mut room.lefts, cuts, f64::NAN);
+        let (mut sum, mut rows) = (0.0, 0.0);
+        for ((own, upto), left) in sums[..cuts].iter().zip(&mut room.upto).zip(&mut room.lefts) {
+            (sum, rows) = (sum + own[0], rows + own[1]);
+            (*upto, *left) = (sum, rows);
+        }
+        first_best(cuts.div_ceil(EIGHT), OfWeighted::of(node, &room.upto, &room.lefts))
     }
 
     #[inline(always)]
@@ -233,6 +263,13 @@ struct OfWeighted<'a> {
     weights: &'a [[f64; EIGHT]],
 }
 
+impl<'a> OfWeighted<'a> {
+    #[inline(always)]
+    fn of(node: &'a Node, sums: &'a [f64], weights: &'a [f64]) -> Self {
+        Self { node, sums: sums.as_chunks().0, weights: weights.as_chunks().0 }
+    }
+}
+
 impl Scores for OfWeighted<'_> {
     #[inline(always)]
     fn eight(&self, at: usize) -> [f64; EIGHT] {
@@ -248,6 +285,7 @@ impl Target for Weighted {
     type Item = [f64; 2];
     type Node = Node;
     type Room = [Vec<f64>; 2];
+    type Sum = [f64; 2];
 
     const FEW: bool = true;
 
@@ -295,8 +333,7 @@ impl Target for Weighted {
             (sum, weight) = (sum + y, weight + w);
             (*upto.0, *upto.1) = (sum_of_cut(sum, key, next), weight);
         }
-        let scores = OfWeighted { node, sums: sums.as_chunks().0, weights: weights.as_chunks().0 };
-        let (at, score) = first_best(all.len().div_ceil(EIGHT), scores)?;
+        let (at, score) = first_best(all.len().div_ceil(EIGHT), OfWeighted::of(node, sums, weights))?;
         Some((all.start + at, score))
     }
 

@@ -5,6 +5,7 @@
 //! grown by one thread. Trees are those of [`Grower`](super::grower::Grower), which is the oracle and grows what isn't
 //! simple: limits on more than numbers of rows, several outputs, other losses.
 
+pub(super) mod bins;
 mod block;
 pub(super) mod classes;
 mod few;
@@ -27,6 +28,7 @@ use super::ranks::{Code, NO_MISSING, Table};
 use super::sort::Key;
 use super::tree::GrownTree;
 
+pub(crate) use bins::Bins;
 pub(crate) use classes::{Classes, Two};
 pub(crate) use lists::Orders;
 pub(crate) use means::{Even, Weighted};
@@ -58,6 +60,18 @@ pub(crate) trait Target: Sync {
         cuts: Range<usize>,
         room: &mut Self::Room,
     ) -> Option<(usize, f64)>;
+    /// What is summed of rows by value.
+    type Sum: bins::Sum;
+    /// Adds a row to the sums of its value, with which these start.
+    fn add(&self, _sums: &mut [Self::Sum], _item: Self::Item) {}
+    /// Whether no row has a value of such sums.
+    fn is_empty(&self, _sums: &[Self::Sum]) -> bool {
+        true
+    }
+    /// The best cut by sums of all values: after which one, and its score; nothing where all rows have one value.
+    fn best_by_value(&self, _node: &Self::Node, _sums: &[Self::Sum], _room: &mut Self::Room) -> Option<(usize, f64)> {
+        None
+    }
     /// Whether scores come from sums of two terms a row.
     const FEW: bool = false;
     /// The terms of a row.
@@ -234,7 +248,7 @@ impl<K, T: Target> Default for Room<K, T> {
 /// The best cut of a node by one of its columns.
 #[derive(Clone, Copy)]
 struct Cut {
-    /// The key it comes after.
+    /// The key it comes after, or the code where rows are summed by value.
     at: usize,
     score: f64,
     missing_left: bool,
@@ -270,13 +284,12 @@ pub(super) fn first_best(eights: usize, cuts: impl Scores) -> Option<(usize, f64
             places[lane] = if is_better { (at * EIGHT + lane) as u64 } else { places[lane] };
         }
     }
-    let mut first = (f64::NEG_INFINITY, u64::MAX);
-    for (&score, &place) in best.iter().zip(&places) {
-        if score > first.0 || (score == first.0 && place < first.1) {
-            first = (score, place);
-        }
+    let score = best.iter().fold(f64::NEG_INFINITY, |most, &score| if score > most { score } else { most });
+    let mut place = u64::MAX;
+    for lane in 0..EIGHT {
+        place = place.min(if best[lane] == score { places[lane] } else { u64::MAX });
     }
-    (first.1 != u64::MAX).then_some((first.1 as usize, first.0))
+    (place != u64::MAX).then_some((place as usize, score))
 }
 
 /// Room for so many cuts, filled up to eights.

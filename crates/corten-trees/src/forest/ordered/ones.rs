@@ -17,6 +17,9 @@ const TURNS: usize = 4;
 /// Most classes whose rows are counted run by run.
 const COUNTED: usize = 64;
 
+/// Classes of a value whose rows are summed side by side.
+const SIDE: usize = 8;
+
 /// The class goes with a row.
 pub(crate) struct Ones {
     pub(crate) classes: usize,
@@ -40,7 +43,25 @@ pub(crate) struct Room {
     counts: [Vec<u32>; TURNS],
 }
 
+impl Ones {
+    /// Sums of a value: some are of no class.
+    pub(crate) fn width(classes: usize) -> usize {
+        classes.next_multiple_of(SIDE)
+    }
+}
+
 impl Room {
+    /// Makes room for cuts, in eights.
+    #[inline(always)]
+    fn reserve<const IS_PACKED: bool>(&mut self, cuts: usize) {
+        let eights = cuts.next_multiple_of(EIGHT);
+        self.lefts.resize(self.lefts.len().max(eights), 0);
+        self.squares.resize(self.squares.len().max(eights), 0);
+        if !IS_PACKED {
+            self.crosses.resize(self.crosses.len().max(eights), 0);
+        }
+    }
+
     /// Counts the rows of a run by class.
     #[inline(always)]
     fn count<K: Key>(&mut self, keys: &[K], classes: &[u32]) {
@@ -91,11 +112,7 @@ impl Room {
             counts.clear();
             counts.resize(node.totals.len(), 0);
         });
-        fill(&mut self.lefts, cuts, 0);
-        fill(&mut self.squares, cuts, 0);
-        if !IS_PACKED {
-            fill(&mut self.crosses, cuts, 0);
-        }
+        self.reserve::<IS_PACKED>(cuts);
         self.left.clear();
         self.left.resize(node.totals.len(), 0);
         for run in 0..longest {
@@ -126,13 +143,7 @@ impl Room {
     ) -> usize {
         self.state.clear();
         self.state.extend(node.totals.iter().map(|&total| u64::from(total) << u32::BITS | 1));
-        // Eights of cuts may end anywhere.
-        let cuts = all.end + EIGHT;
-        self.lefts.resize(self.lefts.len().max(cuts), 0);
-        self.squares.resize(self.squares.len().max(cuts), 0);
-        if !IS_PACKED {
-            self.crosses.resize(self.crosses.len().max(cuts), 0);
-        }
+        self.reserve::<IS_PACKED>(all.end);
         let (state, squares, lefts) = (&mut self.state[..], &mut self.squares[..all.end], &mut self.lefts[..all.end]);
         let (mut square, mut cross, mut count) = (0, 0, 0);
         for (at, (key, next)) in keys[..all.end].iter().zip(&keys[1..]).enumerate() {
@@ -150,6 +161,90 @@ impl Room {
             count += usize::from((key.code() != next.code()) & (at >= all.start));
         }
         count
+    }
+}
+
+impl Room {
+    /// Keeps what lies on the left of each cut between values; gives the number of cuts.
+    #[inline(always)]
+    fn scan_values<const IS_PACKED: bool>(&mut self, node: &Node, sums: &[u32]) -> usize {
+        let width = Ones::width(node.totals.len());
+        let cuts = sums.len() / width - 1;
+        self.reserve::<IS_PACKED>(cuts);
+        let totals = &mut self.counts[0];
+        totals.clear();
+        totals.extend(&node.totals);
+        totals.resize(width, 0);
+        let sums = &sums[..cuts * width];
+        // Up to 32 classes are held in registers.
+        match width / SIDE {
+            _ if !IS_PACKED => self.scan_wide(sums, width),
+            1 => self.scan_sides::<1>(sums),
+            2 => self.scan_sides::<2>(sums),
+            3 => self.scan_sides::<3>(sums),
+            4 => self.scan_sides::<4>(sums),
+            _ => self.scan_wide(sums, width),
+        }
+        if IS_PACKED && width > 4 * SIDE {
+            for (square, cross) in self.squares[..cuts].iter_mut().zip(&self.crosses) {
+                *square |= cross << u32::BITS;
+            }
+        }
+        cuts
+    }
+
+    /// Sums of so many sides of classes, which are halves.
+    #[inline(always)]
+    fn scan_sides<const N: usize>(&mut self, sums: &[u32]) {
+        let values = sums.as_chunks::<SIDE>().0.as_chunks::<N>().0;
+        let Some(totals) = self.counts[0].as_chunks::<SIDE>().0.first_chunk::<N>() else { return };
+        let mut left = [[0u32; SIDE]; N];
+        for ((own, squares), lefts) in values.iter().zip(&mut self.squares).zip(&mut self.lefts) {
+            let (mut rows, mut square, mut cross) = ([0u32; SIDE], [0u32; SIDE], [0u32; SIDE]);
+            for side in 0..N {
+                for lane in 0..SIDE {
+                    let all = left[side][lane] + own[side][lane];
+                    left[side][lane] = all;
+                    rows[lane] += all;
+                    square[lane] += all * all;
+                    cross[lane] += all * totals[side][lane];
+                }
+            }
+            let [rows, square, cross] = [rows, square, cross].map(|lanes| lanes.iter().sum::<u32>());
+            (*lefts, *squares) = (rows, u64::from(cross) << u32::BITS | u64::from(square));
+        }
+    }
+
+    /// Sums of any number of classes, squares and products apart.
+    #[inline(always)]
+    fn scan_wide(&mut self, sums: &[u32], width: usize) {
+        self.crosses.resize(self.crosses.len().max(self.squares.len()), 0);
+        self.left.clear();
+        self.left.resize(width, 0);
+        for (at, own) in sums.chunks_exact(width).enumerate() {
+            let (mut rows, mut square, mut cross) = (0, 0, 0);
+            for ((left, &own), &total) in self.left.iter_mut().zip(own).zip(&self.counts[0]) {
+                *left += own;
+                rows += *left;
+                square += u64::from(*left) * u64::from(*left);
+                cross += u64::from(*left) * u64::from(total);
+            }
+            (self.lefts[at], self.squares[at], self.crosses[at]) = (rows, square, cross);
+        }
+    }
+
+    /// The best of so many cuts that are kept, by its place, and its score.
+    #[inline(always)]
+    fn best<const IS_PACKED: bool>(&mut self, node: &Node, count: usize) -> Option<(usize, f64)> {
+        // Of what fills up the last eight, nothing: such a side has no score.
+        fill(&mut self.squares, count, 0);
+        fill(&mut self.lefts, count, 0);
+        if !IS_PACKED {
+            fill(&mut self.crosses, count, 0);
+        }
+        let (squares, crosses, lefts) =
+            (self.squares.as_chunks().0, self.crosses.as_chunks().0, self.lefts.as_chunks().0);
+        first_best(count.div_ceil(EIGHT), OfOnes::<IS_PACKED> { node, squares, crosses, lefts })
     }
 }
 
@@ -187,6 +282,7 @@ impl Target for Ones {
     type Item = u32;
     type Node = Node;
     type Room = Room;
+    type Sum = u32;
 
     const FEW: bool = true;
     const ALIKE: bool = true;
@@ -233,18 +329,29 @@ impl Target for Ones {
         } else {
             room.scan::<false, K>(node, keys, items, &all)
         };
-        // Of what fills up the last eight, nothing: such a side has no score.
-        fill(&mut room.squares, count, 0);
-        fill(&mut room.lefts, count, 0);
-        let (squares, lefts) = (room.squares.as_chunks().0, room.lefts.as_chunks().0);
-        let eights = count.div_ceil(EIGHT);
-        let (at, score) = if is_packed {
-            first_best(eights, OfOnes::<true> { node, squares, crosses: &[], lefts })
-        } else {
-            fill(&mut room.crosses, count, 0);
-            first_best(eights, OfOnes::<false> { node, squares, crosses: room.crosses.as_chunks().0, lefts })
-        }?;
+        let (at, score) = if is_packed { room.best::<true>(node, count) } else { room.best::<false>(node, count) }?;
         Some((room.lefts[at] as usize - 1, score))
+    }
+
+    #[inline(always)]
+    fn add(&self, sums: &mut [u32], class: u32) {
+        sums[class as usize] += 1;
+    }
+
+    #[inline(always)]
+    fn is_empty(&self, sums: &[u32]) -> bool {
+        sums.iter().all(|&sum| sum == 0)
+    }
+
+    #[inline(always)]
+    fn best_by_value(&self, node: &Node, sums: &[u32], room: &mut Room) -> Option<(usize, f64)> {
+        if (node.weight as usize) < PACKED {
+            let count = room.scan_values::<true>(node, sums);
+            room.best::<true>(node, count)
+        } else {
+            let count = room.scan_values::<false>(node, sums);
+            room.best::<false>(node, count)
+        }
     }
 
     #[inline(always)]

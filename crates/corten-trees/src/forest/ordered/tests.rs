@@ -56,13 +56,22 @@ impl Case {
         Grower::new(&self.table, &self.rules, finder, stream, rows, width).grow(&CancelToken::new()).unwrap()
     }
 
-    fn grown<T: Target>(&self, target: &T, item: impl Fn(usize) -> T::Item, width: usize, threads: usize) -> GrownTree {
+    /// All columns are kept in order, or some are summed by value in bins, where a value has so many.
+    fn grown<T: Target>(
+        &self,
+        target: &T,
+        item: impl Fn(usize) -> T::Item,
+        width: usize,
+        threads: usize,
+        bins: Option<usize>,
+    ) -> GrownTree {
         assert!(suits(&self.rules, &self.table, self.weights.len()));
         let rows = self.rows();
         let items: Vec<T::Item> = rows.iter().map(|&row| item(row as usize)).collect();
+        let bins = bins.map(|width| Bins::new(&self.table, width, size_of::<T::Sum>(), threads));
         let soil = Soil {
             table: &self.table,
-            orders: &Orders::new(&self.table, threads),
+            orders: &Orders::new(&self.table, bins.unwrap_or_default(), threads),
             rules: &self.rules,
             rows: &rows,
             stream: &Stream::new(3, 4),
@@ -79,15 +88,25 @@ impl Case {
         let payload = |row: u32| Counts::<Gini>::payload(codes[row as usize], self.weights[row as usize]).unwrap();
         let entries = self.rows().into_iter().map(|row| Entry::new(row, payload(row))).collect();
         let expected = self.expected(&mut Counts::new(Gini, classes), entries, classes);
-        let got = if classes == 2 {
-            self.grown(&Two, |row| Two::item(codes[row], self.weights[row]), classes, threads)
-        } else {
-            self.grown(&Classes { classes }, |row| (codes[row], self.weights[row]), classes, threads)
-        };
-        if self.weights.iter().all(|&w| w == 1) {
-            assert!(self.grown(&Ones { classes }, |row| codes[row], classes, threads) == expected, "{classes} classes");
+        for width in self.widths(Ones::width(classes)) {
+            let got = if classes == 2 {
+                let item = |row: usize| Two::item(codes[row], self.weights[row]);
+                self.grown(&Two, item, classes, threads, width.map(|_| 1))
+            } else {
+                let item = |row: usize| (codes[row], self.weights[row]);
+                self.grown(&Classes { classes }, item, classes, threads, width)
+            };
+            assert!(got == expected, "{classes} classes, {} rows, {width:?}", codes.len());
+            if self.weights.iter().all(|&w| w == 1) {
+                let got = self.grown(&Ones { classes }, |row| codes[row], classes, threads, width);
+                assert!(got == expected, "{classes} classes, {width:?}");
+            }
         }
-        assert!(got == expected, "{classes} classes, {} rows", codes.len());
+    }
+
+    /// Columns in order, and where any cut may be made, sums by value.
+    fn widths(&self, width: usize) -> impl Iterator<Item = Option<usize>> {
+        [Some(None), (self.rules.min_samples_leaf == 1).then_some(Some(width))].into_iter().flatten()
     }
 
     fn same_means(&self, threads: usize) {
@@ -97,12 +116,13 @@ impl Case {
         let entries = self.rows().into_iter().map(|row| Entry::new(row, self.weights[row as usize])).collect();
         let expected = self.expected(&mut means::Means::<Squared>::new(&y, 1, &[0.5], None), entries, 1);
         let weight = |row: usize| f64::from(self.weights[row]);
-        let got = self.grown(&Weighted { center: 0.5 }, |row| [weight(row) * y[row], weight(row)], 1, threads);
+        let got = self.grown(&Weighted { center: 0.5 }, |row| [weight(row) * y[row], weight(row)], 1, threads, None);
         assert!(got == expected, "{} rows", y.len());
         if self.weights.iter().all(|&w| w == 1) {
-            assert!(self.grown(&Even { center: 0.5, is_exact: true }, |row| y[row], 1, threads) == expected);
-            let even = Even { center: 0.5, is_exact: false };
-            assert!(self.grown(&even, |row| y[row], 1, threads) == expected);
+            for (width, is_exact) in self.widths(1).flat_map(|width| [(width, true), (width, false)]) {
+                let even = Even { center: 0.5, is_exact };
+                assert!(self.grown(&even, |row| y[row], 1, threads, width) == expected, "{width:?}");
+            }
         }
     }
 }
@@ -139,10 +159,20 @@ fn missing_values_go_where_the_other_grower_sends_them() {
 #[test]
 fn limits_of_depth_and_gain_hold() {
     let mut case = Case::new(9_000, 5, 2, false);
-    for depth in [1, 2, 9] {
-        case.rules = Rules { max_depth: depth, min_samples_split: 12, min_impurity_decrease: 1e-3, ..rules(5, 2) };
+    for (depth, leaf) in [(1, 2), (2, 1), (9, 1), (9, 2)] {
+        case.rules = Rules { max_depth: depth, min_samples_split: 12, min_impurity_decrease: 1e-3, ..rules(5, leaf) };
         case.same_classes(2, 2);
         case.same_means(2);
+    }
+}
+
+#[test]
+fn longer_blocks_give_the_same_tree() {
+    let case = Case::new(40_000, 5, 1, false);
+    for threads in [1, 2] {
+        case.same_classes(2, threads);
+        case.same_classes(5, threads);
+        case.same_means(threads);
     }
 }
 
@@ -153,7 +183,7 @@ fn keys_of_either_width_give_the_same_tree() {
     let items: Vec<f64> = rows.iter().map(|row| f64::from(row % 97) / 7.0).collect();
     let soil = Soil {
         table: &case.table,
-        orders: &Orders::new(&case.table, 1),
+        orders: &Orders::new(&case.table, Bins::default(), 1),
         rules: &case.rules,
         rows: &rows,
         stream: &Stream::new(3, 4),
@@ -188,5 +218,6 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
 #[test]
 fn sums_are_exact_of_whole_numbers_that_are_not_too_many() {
     assert!(Even::is_exact(&[1.0, -3.0, 1e15]) && Even::is_exact(&[]));
+    assert!(Even::has_exact_squares(&[1.0, -3.0, 9e7]) && !Even::has_exact_squares(&[1e8]));
     assert!(!Even::is_exact(&[1.0, 0.5]) && !Even::is_exact(&[8e15, -8e15]) && !Even::is_exact(&[f64::NAN]));
 }

@@ -1,5 +1,7 @@
 //! Nodes of many rows: columns are searched and split side by side.
 
+use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,24 +17,40 @@ use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::{Cut, Growth, Room, Target, mark};
+use super::{Cut, Growth, Room, Target, bins, mark};
 
 /// Keys of a node below which columns aren't spread over threads.
 const SPREAD: usize = 1 << 14;
 
+/// Groups of columns that are summed by value together, a thread: one that comes late finds some left.
+const GROUPS: usize = 2;
+
 /// A node whose rows are many.
-struct Part<N> {
+struct Part<T: Target> {
     start: usize,
     end: usize,
     depth: usize,
     place: u64,
-    node: N,
+    node: T::Node,
     /// Its place among nodes.
     at: usize,
     /// A bit a column that doesn't vary.
     known: Vec<u64>,
     /// What each column offers; nothing of a node that stays a leaf.
     looks: Vec<Look>,
+    /// Sums by value of each group of columns.
+    sums: Vec<Vec<T::Sum>>,
+}
+
+/// A split that is to be done on each column: of which rows, after how many, by which column, what was known of columns,
+/// and the sums of each group.
+struct Split<'a, S> {
+    start: usize,
+    middle: usize,
+    end: usize,
+    by: usize,
+    known: &'a [u64],
+    sums: &'a [Vec<S>],
 }
 
 /// What a column offers.
@@ -64,12 +82,20 @@ impl<K, T: Target> Default for Desk<K, T> {
 /// See the module.
 pub(super) struct Top<'a, K, C: Code, T: Target> {
     growth: &'a Growth<'a, C, T>,
-    /// Each column's keys.
+    /// Each column's keys; none where rows are summed by value.
     lists: Vec<Mutex<Vec<K>>>,
+    /// Keys in the order of rows, where some columns are summed by value.
+    order: Vec<K>,
+    /// Columns that are summed by value together.
+    groups: Vec<Range<usize>>,
     /// Desks at which no thread works.
     desks: Mutex<Vec<Desk<K, T>>>,
     /// Whether the row at a place goes left.
     is_left: Vec<u8>,
+    /// Room for keys that are parted.
+    buffer: Vec<K>,
+    /// Most rows of a block.
+    most: usize,
     draws: Draws,
     weight: f64,
     nodes: Vec<Node>,
@@ -82,14 +108,21 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     pub(super) fn grow(growth: &'a Growth<'a, C, T>) -> Result<GrownTree> {
         let (rows, columns) = (growth.soil.rows.len(), growth.soil.table.columns.len());
         let places = growth.soil.orders.places(growth.soil.rows);
-        let lists = parallel::map_blocks(growth.soil.threads, columns, 1, |at, _| {
+        let lists = parallel::map_together(growth.soil.threads, columns, |at| {
             Mutex::new(growth.soil.orders.keys(at, rows, &places))
         });
+        let bins = &growth.soil.orders.bins;
+        let (binned, order) = (bins.columns.len(), if bins.columns.is_empty() { 0 } else { rows });
+        let together = binned.div_ceil(GROUPS * growth.soil.threads).max(1);
         let mut top = Self {
             growth,
             lists,
+            order: (0..order).map(|place| K::new(0, place)).collect(),
+            groups: (0..binned).step_by(together).map(|at| at..(at + together).min(binned)).collect(),
             desks: Mutex::new(Vec::new()),
             is_left: vec![0; rows],
+            buffer: vec![K::default(); order],
+            most: block::most(rows, columns, growth.soil.threads),
             draws: Draws::new(columns),
             weight: 0.0,
             nodes: Vec::new(),
@@ -98,14 +131,25 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             blocks: Vec::new(),
         };
         let mut node = T::Node::default();
-        let stats = top.enter(&mut node, 0, 0, rows);
+        let by = if order == 0 { 0 } else { columns };
+        let stats = top.enter(&mut node, by, 0, rows);
         top.weight = stats.weight;
         let known = vec![0; columns.div_ceil(64)];
         let mut open = Vec::new();
-        let first = if rows <= block::ROWS {
-            top.block(block::Root { start: 0, end: rows, depth: 0, place: ROOT, by: 0, known })
+        let first = if rows <= top.most {
+            top.block(block::Root { start: 0, end: rows, depth: 0, place: ROOT, by, known })
         } else {
-            let part = Part { start: 0, end: rows, depth: 0, place: ROOT, node, at: 0, known, looks: Vec::new() };
+            let part = Part {
+                start: 0,
+                end: rows,
+                depth: 0,
+                place: ROOT,
+                node,
+                at: 0,
+                known,
+                looks: Vec::new(),
+                sums: Vec::new(),
+            };
             let mut parts = [part];
             let is_searched = top.write(&mut parts[0], stats);
             if is_searched {
@@ -126,6 +170,9 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
 
     /// Sums what goes with rows, in the order of a column.
     fn enter(&self, node: &mut T::Node, by: usize, start: usize, end: usize) -> Stats {
+        if by == self.lists.len() {
+            return self.growth.target.enter(node, (&self.order[start..end], self.growth.items));
+        }
         let keys = self.lists[by].lock().unwrap_or_else(PoisonError::into_inner);
         self.growth.target.enter(node, (&keys[start..end], self.growth.items))
     }
@@ -140,7 +187,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     }
 
     /// Writes a node as a leaf; says whether it is to be searched.
-    fn write(&mut self, part: &mut Part<T::Node>, stats: Stats) -> bool {
+    fn write(&mut self, part: &mut Part<T>, stats: Stats) -> bool {
         part.at = self.nodes.len();
         let samples = part.end - part.start;
         self.nodes.push(Node::leaf(0, samples, stats));
@@ -149,17 +196,24 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         !self.growth.soil.rules.is_last(part.depth, samples, stats)
     }
 
-    /// Finds what columns offer nodes, once their parent's split has been done on each; `by` is the column of that split.
-    fn look(&self, parts: &mut [Part<T::Node>], split: Option<(usize, usize, usize, &[u64])>) {
+    /// Finds what columns offer nodes, once their parent's split has been done on each.
+    fn look(&self, parts: &mut [Part<T>], split: Option<Split<'_, T::Sum>>) {
         let growth = self.growth;
-        let columns = self.lists.len();
-        let all = match split {
-            Some((start, end, ..)) => end - start,
+        let (columns, bins) = (self.lists.len(), &growth.soil.orders.bins);
+        let all = match &split {
+            Some(split) => split.end - split.start,
             None => parts.iter().map(|p| p.end - p.start).sum(),
         };
         let threads = if all * columns < SPREAD { 1 } else { growth.soil.threads };
-        let shared: &[Part<T::Node>] = parts;
-        let offered = parallel::map_blocks(threads, columns, 1, |column, _| {
+        let listed: Vec<usize> = (0..columns).filter(|&column| bins.place(column).is_none()).collect();
+        let (shared, split) = (&*parts, split.as_ref());
+        // Groups first, as they are more work than a column.
+        let groups = self.groups.len();
+        let offered = parallel::map_together(threads, groups + listed.len(), |at| {
+            if let Some(group) = self.groups.get(at) {
+                return lanes::run(Count { top: self, group, at, parts: shared, split });
+            }
+            let column = listed[at - groups];
             let keys = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
             let mut desk = self.desk();
             let looks = lanes::run(Scan {
@@ -172,10 +226,22 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
                 is_left: &self.is_left,
             });
             self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
-            looks
+            looks.into_iter().map(|look| Offer { looks: vec![look], sums: Vec::new() }).collect()
         });
-        for (at, part) in parts.iter_mut().enumerate() {
-            part.looks = offered.iter().map(|looks| looks[at]).collect();
+        parts.iter_mut().for_each(|part| part.looks = vec![Look::Constant; columns]);
+        for (at, offers) in offered.into_iter().enumerate() {
+            for (part, offer) in parts.iter_mut().zip(offers) {
+                if let Some(group) = self.groups.get(at) {
+                    for (binned, look) in bins.columns[group.clone()].iter().zip(offer.looks) {
+                        part.looks[binned.column] = look;
+                    }
+                    part.sums.push(offer.sums);
+                } else {
+                    part.looks[listed[at - groups]] = offer.looks[0];
+                }
+            }
+        }
+        for part in parts {
             for (column, look) in part.looks.iter().enumerate() {
                 if matches!(look, Look::Constant) {
                     part.known[column / 64] |= 1 << (column % 64);
@@ -185,7 +251,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     }
 
     /// The best of what columns offer, the first one drawn among equals.
-    fn choose(&mut self, part: &Part<T::Node>) -> Option<(usize, Cut)> {
+    fn choose(&mut self, part: &Part<T>) -> Option<(usize, Cut)> {
         let growth = self.growth;
         let mut stream = growth.soil.stream.at(part.place);
         let mut best: Option<(usize, Cut)> = None;
@@ -206,37 +272,55 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     }
 
     /// Splits a node; gives those of its children that are to be split.
-    fn split(&mut self, part: &Part<T::Node>, feature: usize, cut: Cut) -> Vec<Part<T::Node>> {
+    fn split(&mut self, part: &Part<T>, feature: usize, cut: Cut) -> Vec<Part<T>> {
         let growth = self.growth;
         let Part { start, end, .. } = *part;
         let node = &mut self.nodes[part.at];
-        let left = {
+        let (column, rows) = (&growth.soil.table.columns[feature], growth.soil.rows);
+        let bins = &growth.soil.orders.bins;
+        let (left, by) = if let Some(place) = bins.place(feature) {
+            let group = self.groups.iter().position(|group| group.contains(&place)).unwrap_or(0);
+            let (own, first) = (&bins.columns[place].sums, bins.sums(&self.groups[group]).start);
+            let next = bins.next(growth.target, &part.sums[group][own.start - first..own.end - first], cut.at);
+            let mut left = 0;
+            for key in &self.order[start..end] {
+                let is_left = column.codes[rows[key.place()] as usize].get() <= cut.at as u32;
+                self.is_left[key.place()] = u8::from(is_left);
+                left += usize::from(is_left);
+            }
+            (node.threshold, node.missing_left) = (column.between(cut.at as u32, next as u32), 2 * left > end - start);
+            (left, self.lists.len())
+        } else {
             let mut keys = self.lists[feature].lock().unwrap_or_else(PoisonError::into_inner);
             let keys = &mut keys[start..end];
-            let absent = growth.absent(feature, keys, growth.soil.rows);
+            let absent = growth.absent(feature, keys, rows);
             let left = mark(keys, cut, absent, &mut self.is_left);
-            let column = &growth.soil.table.columns[feature];
-            let code = |key: &K| column.codes[growth.soil.rows[key.place()] as usize].get();
-            let threshold = column.between(code(&keys[cut.at]), code(&keys[cut.at + 1]));
-            (node.feature, node.threshold) = (feature as u32, threshold);
+            let code = |key: &K| column.codes[rows[key.place()] as usize].get();
+            node.threshold = column.between(code(&keys[cut.at]), code(&keys[cut.at + 1]));
             // Where the node has no missing value, later ones go where most rows go.
             node.missing_left = if absent > 0 { cut.missing_left } else { 2 * left > end - start };
             if cut.missing_left {
-                partition(keys, &self.is_left, &mut vec![K::default(); end - start]);
+                self.buffer.resize(self.buffer.len().max(end - start), K::default());
+                partition(keys, &self.is_left, &mut self.buffer);
             }
-            left
+            (left, feature)
         };
-        let sides = [(start, start + left, true), (start + left, end, false)];
+        node.feature = feature as u32;
+        if !self.order.is_empty() {
+            partition(&mut self.order[start..end], &self.is_left, &mut self.buffer);
+        }
+        let middle = start + left;
         let mut parts = Vec::with_capacity(2);
-        let children = sides.map(|(start, end, is_left)| {
+        let children = [(start, middle, true), (middle, end, false)].map(|(start, end, is_left)| {
             let (depth, place) = (part.depth + 1, child_place(part.place, is_left));
             let known = part.known.clone();
-            if end - start <= block::ROWS {
-                return self.block(block::Root { start, end, depth, place, by: feature, known });
+            if end - start <= self.most {
+                return self.block(block::Root { start, end, depth, place, by, known });
             }
             let mut node = T::Node::default();
-            let stats = self.enter(&mut node, feature, start, end);
-            let mut child = Part { start, end, depth, place, node, at: 0, known, looks: Vec::new() };
+            let stats = self.enter(&mut node, by, start, end);
+            let (looks, sums) = (Vec::new(), Vec::new());
+            let mut child = Part { start, end, depth, place, node, at: 0, known, looks, sums };
             let is_searched = self.write(&mut child, stats);
             let at = child.at;
             if is_searched {
@@ -245,21 +329,32 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             Child::Node(at)
         });
         self.children[part.at] = Some(children);
-        self.look(&mut parts, Some((start, end, feature, &part.known)));
+        let split = Split { start, middle, end, by: feature, known: &part.known, sums: &part.sums };
+        self.look(&mut parts, Some(split));
         parts
     }
 
     fn grow_blocks(&mut self) -> Result<Vec<GrownTree>> {
         let growth = self.growth;
-        let lists: Vec<Vec<K>> =
+        let mut lists: Vec<Vec<K>> =
             self.lists.drain(..).map(|l| l.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
+        if !self.order.is_empty() {
+            lists.push(std::mem::take(&mut self.order));
+        }
         let local: Vec<AtomicU16> = (0..growth.soil.rows.len()).map(|_| AtomicU16::new(0)).collect();
         let threads = if growth.soil.rows.len() * lists.len() < SPREAD { 1 } else { growth.soil.threads };
         let (blocks, weight) = (&self.blocks, self.weight);
-        let grown = parallel::map_blocks(threads, blocks.len(), 1, |at, _| {
-            Block::new(growth, &blocks[at], weight, &lists, &local).grow()
+        // The longest first: what is left at the end is little.
+        let mut turns: Vec<usize> = (0..blocks.len()).collect();
+        turns.sort_by_key(|&at| Reverse(blocks[at].end - blocks[at].start));
+        let grown = parallel::map_together(threads, turns.len(), |turn| {
+            Block::new(growth, &blocks[turns[turn]], weight, &lists, &local).grow()
         });
-        grown.into_iter().collect()
+        let mut trees: Vec<GrownTree> = blocks.iter().map(|_| GrownTree::default()).collect();
+        for (tree, &at) in grown.into_iter().zip(&turns) {
+            trees[at] = tree?;
+        }
+        Ok(trees)
     }
 
     /// All nodes in one tree, depth first.
@@ -301,14 +396,20 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     }
 }
 
+/// What columns offer a node, and their sums by value.
+struct Offer<S> {
+    looks: Vec<Look>,
+    sums: Vec<S>,
+}
+
 /// One column's share of [`Top::look`].
 struct Scan<'w, 'a, K, C: Code, T: Target> {
     growth: &'w Growth<'a, C, T>,
     keys: &'w mut [K],
     desk: &'w mut Desk<K, T>,
     column: usize,
-    parts: &'w [Part<T::Node>],
-    split: Option<(usize, usize, usize, &'w [u64])>,
+    parts: &'w [Part<T>],
+    split: Option<&'w Split<'w, T::Sum>>,
     is_left: &'w [u8],
 }
 
@@ -319,7 +420,7 @@ impl<K: Key, C: Code, T: Target> Work for Scan<'_, '_, K, C, T> {
     fn run<L: Lanes>(self, _: L) -> Vec<Look> {
         let Self { growth, keys: all, desk, column, .. } = self;
         let is_set = |known: &[u64]| known[column / 64] >> (column % 64) & 1 == 1;
-        if let Some((start, end, by, known)) = self.split
+        if let Some(&Split { start, end, by, known, .. }) = self.split
             && column != by
             && !is_set(known)
         {
@@ -337,6 +438,71 @@ impl<K: Key, C: Code, T: Target> Work for Scan<'_, '_, K, C, T> {
             });
         }
         looks
+    }
+}
+
+/// The share of columns that are summed by value together, the group `at`.
+struct Count<'w, 'a, K, C: Code, T: Target> {
+    top: &'w Top<'a, K, C, T>,
+    group: &'w Range<usize>,
+    at: usize,
+    parts: &'w [Part<T>],
+    split: Option<&'w Split<'w, T::Sum>>,
+}
+
+impl<K: Key, C: Code, T: Target> Count<'_, '_, K, C, T> {
+    /// Sums some rows by value.
+    #[inline(always)]
+    fn sum(&self, rows: Range<usize>) -> Vec<T::Sum> {
+        let (growth, mut sums) = (self.top.growth, Vec::new());
+        let rows = self.top.order[rows].iter().map(|key| (growth.soil.rows[key.place()], growth.items[key.place()]));
+        growth.soil.orders.bins.add(growth.target, self.group, rows, &mut sums);
+        sums
+    }
+}
+
+impl<K: Key, C: Code, T: Target> Work for Count<'_, '_, K, C, T> {
+    type Out = Vec<Offer<T::Sum>>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) -> Vec<Offer<T::Sum>> {
+        let (growth, mut room) = (self.top.growth, T::Room::default());
+        let bins = &growth.soil.orders.bins;
+        let first = bins.sums(self.group).start;
+        // The smaller of two children is summed, and the other has what is left.
+        let small = self.split.map(|split| {
+            let is_left = split.middle - split.start <= split.end - split.middle;
+            if is_left { split.start..split.middle } else { split.middle..split.end }
+        });
+        let mut own = None;
+        if let Some(rows) = &small
+            && !self.parts.is_empty()
+        {
+            own = Some(self.sum(rows.clone()));
+        }
+        let mut offers = Vec::with_capacity(self.parts.len());
+        for part in self.parts {
+            let mut sums = Vec::new();
+            if let (Some(small), Some(split), Some(own)) = (&small, self.split, &own) {
+                if *small == (part.start..part.end) {
+                    sums.clone_from(own);
+                } else {
+                    bins::rest(&split.sums[self.at], own, &mut sums);
+                }
+            } else {
+                sums = self.sum(part.start..part.end);
+            }
+            let looks = bins.columns[self.group.clone()].iter().map(|binned| {
+                let sums = &sums[binned.sums.start - first..binned.sums.end - first];
+                match growth.target.best_by_value(&part.node, sums, &mut room) {
+                    Some((at, score)) => Look::Cut(Some(Cut { at, score, missing_left: false })),
+                    None => Look::Constant,
+                }
+            });
+            let looks = looks.collect();
+            offers.push(Offer { looks, sums });
+        }
+        offers
     }
 }
 

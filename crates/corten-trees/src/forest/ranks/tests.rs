@@ -56,3 +56,19 @@ fn tables_and_sorts_rank_alike() {
     let negative = [-1.5, f64::NAN, 2.0, -3.0];
     assert_eq!(by_sort(&negative), (vec![1, 3, 2, 0], vec![-3.0, -1.5, 2.0]));
 }
+
+#[test]
+fn hashes_and_sorts_rank_alike() {
+    for (count, has_ranks) in [(1, true), (300, true), (4096, true), (4097, false)] {
+        let values: Vec<f64> = (0..40_000u64)
+            .map(|i| ((i.wrapping_mul(7919) % count) as f64 - 100.0) / 8.0)
+            .chain([f64::NAN, 0.0, f64::MIN_POSITIVE])
+            .collect();
+        // Two more than counted are there: 0 may be one of the others.
+        let ranked = by_hash(&values);
+        assert!(ranked.is_none() || ranked == Some(by_sort(&values)), "{count} values");
+        assert_eq!(by_hash(&values[..40_001]).is_some(), has_ranks, "{count} values");
+    }
+    assert!(by_hash(&[0.5; 7]).is_none() && by_hash(&[0.5; 8]).is_some());
+    assert_eq!(by_hash(&[f64::NAN]), Some((vec![0], Vec::new())));
+}
