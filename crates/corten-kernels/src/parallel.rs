@@ -49,6 +49,8 @@ pub fn map_blocks<T: Send>(
 /// None is waited for that hasn't begun, so the calling thread may hold what others of the pool wait for. What `f` itself does in
 /// parallel doesn't run in this pool.
 pub fn map_together<T: Send>(threads: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    // Called by address: it would be compiled for each of the places that call it.
+    let f: &(dyn Fn(usize) -> T + Sync) = &f;
     let pool = if count > 1 { pool::of_helpers(threads.saturating_sub(1)) } else { None };
     match pool {
         Some(pool) => crew::map(&pool, threads - 1, count, f),

@@ -91,7 +91,7 @@ impl Drop for Close<'_> {
 }
 
 /// The results of `f` of 0 to `count`, in this order, by the calling thread and up to `others` of a pool.
-pub(super) fn map<T: Send>(pool: &ThreadPool, others: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(super) fn map<T: Send>(pool: &ThreadPool, others: usize, count: usize, f: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(count));
     let panic: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
