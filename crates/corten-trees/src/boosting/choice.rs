@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use corten_core::random::{Stream, bits, mix};
 
 use super::interactions::Interactions;
-use super::splitter::{Node, Split, Splitter};
+use super::split::Split;
+use super::splitter::{Node, Splitter};
 
 /// Limits on a tree's shape.
 #[derive(Clone, Debug)]

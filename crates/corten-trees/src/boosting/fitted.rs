@@ -15,7 +15,7 @@ use super::binning::{Bins, Features};
 use super::grower::{Grown, GrownTree, members};
 use super::leaf_models::LinearLeaf;
 use super::objective::Objective;
-use super::splitter::Left;
+use super::split::Left;
 use super::train::Trained;
 
 /// What was learnt, over bins.

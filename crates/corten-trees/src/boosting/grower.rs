@@ -20,7 +20,8 @@ use super::collective::Collective;
 use super::histogram::{self, Histogram, TileSums, Words};
 use super::layout::Binned;
 use super::leaf_models::LinearLeaf;
-use super::splitter::{Branch, FREE, Left, Node, Split};
+use super::split::{Branch, Left, Split};
+use super::splitter::{FREE, Node};
 
 /// Rows times columns of the smaller child from which all threads work on one split.
 const SHARED: usize = 1 << 17;

@@ -32,7 +32,8 @@ mod refit;
 mod rounding;
 mod run;
 mod sampling;
-pub(crate) mod splitter;
+pub(crate) mod split;
+mod splitter;
 pub(crate) mod state;
 pub(crate) mod train;
 

@@ -15,7 +15,8 @@ use super::grower::{Grower, Grown, GrownTree, LeafRows, Workspace};
 use super::histogram::{Scale, Words};
 use super::interactions::Interactions;
 use super::layout::{Binned, Columns};
-use super::splitter::{Left, Rules, Splitter};
+use super::split::Left;
+use super::splitter::{Rules, Splitter};
 
 /// A split as both growers see it: feature, last bin on the left, whether missing values go left, gain.
 type Found = (usize, u8, bool, f64);

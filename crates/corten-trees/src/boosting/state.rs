@@ -13,7 +13,7 @@ use super::fitted::Boosted;
 use super::fitting::boosted;
 use super::grower::{Grown, GrownTree};
 use super::objective::Objective;
-use super::splitter::Left;
+use super::split::Left;
 use super::train::Trained;
 
 /// Longest text.
@@ -137,7 +137,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boosting::splitter::Branch;
+    use crate::boosting::split::Branch;
     use serde_json::{Value, json};
 
     fn state() -> Boosted {

@@ -16,7 +16,8 @@ use super::store::{Blocks, ROWS};
 use crate::boosting::choice::{Candidate, Choice, Way, better};
 use crate::boosting::grower::{Grown, GrownTree};
 use crate::boosting::histogram::{self, Histogram, TileSums, Words};
-use crate::boosting::splitter::{FREE, Node, Split};
+use crate::boosting::split::Split;
+use crate::boosting::splitter::{FREE, Node};
 
 /// Bytes of sums that a thread may hold: they bound the leaves of a pass.
 const HELD: usize = 32 << 20;
