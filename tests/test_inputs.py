@@ -145,6 +145,33 @@ def test_targets_of_every_library(target: str) -> None:
     assert model.score(MATRIX, y) > 0.9
 
 
+@pytest.mark.parametrize("lies", ["unaligned", "big-endian", "strided", "backwards", "read-only"])
+def test_targets_and_weights_give_the_same_model_however_they_lie(lies: str) -> None:
+    def lying(values: np.ndarray) -> np.ndarray:
+        match lies:
+            case "unaligned":
+                return np.frombuffer(b"x" + values.tobytes(), values.dtype, offset=1)
+            case "big-endian":
+                return values.astype(values.dtype.newbyteorder(">"))
+            case "strided":
+                return np.column_stack([values, values])[:, 1]
+            case "backwards":
+                return values[::-1].copy()[::-1]
+        out = values.copy()
+        out.setflags(write=False)
+        return out
+
+    rng = np.random.default_rng(0)
+    X, weights = rng.normal(size=(200, 3)), rng.uniform(0.5, 2.0, size=200)
+    y = X[:, 0] + rng.normal(size=200)
+    model = HistGradientBoostingRegressor(max_iter=3)
+    want = model.fit(X, y, sample_weight=weights)._model.to_bytes()
+    assert model.fit(X, lying(y), sample_weight=lying(weights))._model.to_bytes() == want
+    classes = np.digitize(y, [-1, 1])
+    logistic = LogisticRegression()
+    np.testing.assert_array_equal(logistic.fit(X, classes).coef_, clone(logistic).fit(X, lying(classes)).coef_)
+
+
 def test_columns_are_borrowed_not_copied() -> None:
     from corten import _inputs
 

@@ -101,9 +101,16 @@ impl<T: Element> Numbers<T> {
     /// Takes an array, converted to the type of this name, which is that of `T`.
     pub(crate) fn new(array: &Bound<'_, PyAny>, dtype: &str) -> PyResult<(Self, Vec<usize>)> {
         let py = array.py();
-        let kwargs = PyDict::new(py);
-        kwargs.set_item("copy", false)?;
-        let buffer = PyBuffer::<T>::get(&array.call_method("astype", (dtype,), Some(&kwargs))?)?;
+        let as_type = |copy: bool| {
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("copy", copy)?;
+            array.call_method("astype", (dtype,), Some(&kwargs))
+        };
+        let buffer = match PyBuffer::<T>::get(&as_type(false)?) {
+            Ok(buffer) => buffer,
+            // What isn't aligned can't be read where it lies.
+            Err(_) => PyBuffer::<T>::get(&as_type(true)?)?,
+        };
         let shape = buffer.shape().to_vec();
         let numbers =
             if buffer.is_fortran_contiguous() { Self::Lent(buffer) } else { Self::Own(buffer.to_fortran_vec(py)?) };
