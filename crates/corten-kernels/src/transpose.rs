@@ -13,8 +13,9 @@ pub fn to_columns(rows: &[f64], step: usize, count: usize, width: usize, out: &m
     if count == 0 || width == 0 {
         return;
     }
-    assert!((count - 1) * step + width <= rows.len() && count <= stride, "numbers of all rows");
-    assert!((width - 1) * stride + count <= out.len(), "room for all columns");
+    let end = |last: usize, step: usize, more: usize| last.checked_mul(step).and_then(|at| at.checked_add(more));
+    assert!(end(count - 1, step, width).is_some_and(|end| end <= rows.len()) && count <= stride, "numbers of all rows");
+    assert!(end(width - 1, stride, count).is_some_and(|end| end <= out.len()), "room for all columns");
     #[cfg(target_arch = "x86_64")]
     let done = if crate::cpu::level() == crate::cpu::Level::Avx512 {
         let whole = count / SIDE * SIDE;

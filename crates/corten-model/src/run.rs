@@ -387,8 +387,8 @@ impl<'c> Matrix<'c> {
         let (numbers, first, step) = parts(columns.next()?)?;
         let mut width = 1;
         for column in columns {
-            let next = (numbers.as_ptr(), first + width, step);
-            parts(column).filter(|&(numbers, first, step)| (numbers.as_ptr(), first, step) == next)?;
+            let next = (numbers.as_ptr_range(), first + width, step);
+            parts(column).filter(|&(numbers, first, step)| (numbers.as_ptr_range(), first, step) == next)?;
             width += 1;
         }
         (step > 1).then_some(Self { numbers, first, step, width })

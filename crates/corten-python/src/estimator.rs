@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::door::{self, Size};
-use crate::inputs::{Input, Numbers};
+use crate::inputs::{Array, Input};
 use crate::model::Model;
 use crate::{arrays, errors, json, outside};
 
@@ -68,20 +68,17 @@ pub(crate) fn labels_of(classes: &Bound<'_, PyList>) -> PyResult<Labels> {
 /// What is to be predicted; it lives as long as this value.
 enum Goal {
     None,
-    Classes { codes: Numbers<u32>, labels: Labels },
-    Numbers { values: Numbers<f64>, outputs: usize, flat: bool },
+    Classes { codes: Array<u32>, labels: Labels },
+    Numbers(Array<f64>),
 }
 
 impl Goal {
     fn new(y: Option<&Bound<'_, PyAny>>, classes: Option<&Bound<'_, PyList>>) -> PyResult<Self> {
         let Some(y) = y else { return Ok(Self::None) };
         if let Some(classes) = classes {
-            return Ok(Self::Classes { codes: Numbers::new(y, "uint32")?.0, labels: labels_of(classes)? });
+            return Ok(Self::Classes { codes: Array::new(y, "uint32")?, labels: labels_of(classes)? });
         }
-        let (values, shape) = Numbers::new(y, "float64")?;
-        let flat = shape.len() == 1;
-        let outputs = if flat { 1 } else { shape.get(1).copied().unwrap_or(1) };
-        Ok(Self::Numbers { values, outputs, flat })
+        Ok(Self::Numbers(Array::new(y, "float64")?))
     }
 
     fn target(&self) -> Target<'_> {
@@ -90,9 +87,11 @@ impl Goal {
             Self::Classes { codes, labels } => {
                 Target::Classes { codes: codes.as_slice().into(), labels: labels.clone() }
             }
-            Self::Numbers { values, outputs, flat } => {
-                Target::Numbers { values: values.as_slice().into(), outputs: *outputs, flat: *flat }
-            }
+            Self::Numbers(array) => Target::Numbers {
+                values: array.as_slice().into(),
+                outputs: array.shape().get(1).copied().unwrap_or(1),
+                flat: array.shape().len() == 1,
+            },
         }
     }
 }
@@ -126,21 +125,21 @@ pub(crate) fn fit(
     let params = json::of_py(params)?;
     let input = Input::new(x)?;
     let goal = Goal::new(y, classes)?;
-    let weights = sample_weight.map(|w| Numbers::<f64>::new(w, "float64")).transpose()?;
+    let weights = sample_weight.map(|w| Array::<f64>::new(w, "float64")).transpose()?;
     let previous = previous.map(|p| Arc::clone(&p.get().inner));
     let cancel = CancelToken::new();
     let raised = Raised::default();
     let context = context(threads, progress, keep, &cancel, &raised);
     let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
     extras.decay_rate = decay_rate;
-    extras.start = start.map(|model| corten_model::Model::clone(&model.get().read()));
+    extras.start = start.map(|model| Arc::unwrap_or_clone(model.get().read()));
     let (outcome, signal) = door::run_kept(py, &cancel, || {
         let data = input.data()?;
         let schema = Schema::of(&data)?;
         let fit_input = FitInput {
             x: &data,
             y: goal.target(),
-            sample_weight: weights.as_ref().map(|(w, _)| w.as_slice()),
+            sample_weight: weights.as_ref().map(Array::as_slice),
             previous: previous.as_deref(),
             partial,
             extras: &extras,

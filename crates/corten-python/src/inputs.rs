@@ -83,7 +83,7 @@ fn elements<T>(buffer: &PyUntypedBuffer, count: usize) -> &[T] {
     }
     #[expect(unsafe_code, reason = "the buffer protocol")]
     // SAFETY: Matrix::new checked that all strides are whole, not negative and that `count` elements end with the last
-    // element of the buffer, and Numbers::new that its elements lie together; its type was checked by its format; the
+    // element of the buffer, and Array::as_slice that its elements lie together; its type was checked by its format; the
     // exporter keeps the memory until the buffer is released, and the caller keeps other threads from writing into an
     // array that is being fitted or scored.
     unsafe {
@@ -91,15 +91,16 @@ fn elements<T>(buffer: &PyUntypedBuffer, count: usize) -> &[T] {
     }
 }
 
-/// The numbers of an array of one type, seen where they lie if they lie together, column after column.
-pub(crate) enum Numbers<T: Element> {
-    Lent(PyBuffer<T>),
-    Own(Vec<T>),
+/// An array of one type, seen where it lies if its numbers lie together, column after column.
+pub(crate) struct Array<T: Element> {
+    buffer: PyBuffer<T>,
+    /// Its numbers where they don't.
+    copy: Option<Vec<T>>,
 }
 
-impl<T: Element> Numbers<T> {
+impl<T: Element> Array<T> {
     /// Takes an array, converted to the type of this name, which is that of `T`.
-    pub(crate) fn new(array: &Bound<'_, PyAny>, dtype: &str) -> PyResult<(Self, Vec<usize>)> {
+    pub(crate) fn new(array: &Bound<'_, PyAny>, dtype: &str) -> PyResult<Self> {
         let py = array.py();
         let as_type = |copy: bool| {
             let kwargs = PyDict::new(py);
@@ -111,17 +112,16 @@ impl<T: Element> Numbers<T> {
             // What isn't aligned can't be read where it lies.
             Err(_) => PyBuffer::<T>::get(&as_type(true)?)?,
         };
-        let shape = buffer.shape().to_vec();
-        let numbers =
-            if buffer.is_fortran_contiguous() { Self::Lent(buffer) } else { Self::Own(buffer.to_fortran_vec(py)?) };
-        Ok((numbers, shape))
+        let copy = if buffer.is_fortran_contiguous() { None } else { Some(buffer.to_fortran_vec(py)?) };
+        Ok(Self { buffer, copy })
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.buffer.shape()
     }
 
     pub(crate) fn as_slice(&self) -> &[T] {
-        match self {
-            Self::Lent(buffer) => elements(buffer, buffer.item_count()),
-            Self::Own(values) => values,
-        }
+        self.copy.as_deref().unwrap_or_else(|| elements(&self.buffer, self.buffer.item_count()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A model in Python: whole tables, files, composition.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use corten_core::{CancelToken, Table};
 use corten_data::OutputKind;
@@ -72,13 +72,20 @@ impl Model {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Arc<corten_model::Model>> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    /// The model as it is now. The lock is not kept: what is done with it may call Python, and others wait for them both.
+    pub(crate) fn read(&self) -> Arc<corten_model::Model> {
+        Arc::clone(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The model as it is now, for work that may call Python: nobody waits for the lock meanwhile.
-    fn as_is(&self) -> Arc<corten_model::Model> {
-        Arc::clone(&self.read())
+    /// Changes the model, without the interpreter's lock.
+    fn change<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut corten_model::Model) -> corten_core::Result<T> + Send,
+    ) -> PyResult<T> {
+        door::run(py, Size::Medium, &CancelToken::new(), || {
+            work(Arc::make_mut(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner)))
+        })
     }
 }
 
@@ -120,7 +127,7 @@ impl Model {
         let input = Input::new(x)?;
         let batch = door::run_here(py, size_of(input.rows()), |cancel| {
             let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
-            self.as_is().run(method, &input.data()?, &options)
+            self.read().run(method, &input.data()?, &options)
         })?;
         let model = self.read();
         match model.output(method) {
@@ -142,7 +149,7 @@ impl Model {
         let input = Input::new(x)?;
         let inner = door::run_here(py, size_of(input.rows()), |cancel| {
             let options = Run { threads: parallel::threads(threads), cancel: cancel.clone() };
-            let model = self.as_is();
+            let model = self.read();
             let batches = model.run_all(&methods, &input.data()?, &options)?;
             let outputs: Vec<_> = methods.iter().filter_map(|m| model.output(*m)).collect();
             let columns: Vec<_> = outputs.iter().flat_map(|o| answers::columns(o)).collect();
@@ -217,10 +224,8 @@ impl Model {
     /// Takes rows into the state; `transform` of each row after its step.
     fn update<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let input = Input::new(x)?;
-        let cancel = CancelToken::new();
-        let (batch, output) = door::run(py, Size::Medium, &cancel, || {
-            let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-            let batch = Arc::make_mut(&mut model).update(&input.data()?)?;
+        let (batch, output) = self.change(py, |model| {
+            let batch = model.update(&input.data()?)?;
             Ok((batch, model.output(Method::Transform).cloned()))
         })?;
         match output {
@@ -295,13 +300,14 @@ impl Model {
     }
 
     /// Replaces the facts about the model.
-    fn set_metadata(&self, facts: &Bound<'_, PyDict>) -> PyResult<()> {
+    fn set_metadata(&self, py: Python<'_>, facts: &Bound<'_, PyDict>) -> PyResult<()> {
         let serde_json::Value::Object(map) = json::of_py(facts)? else {
             return Err(PyTypeError::new_err("metadata must be a dict"));
         };
-        let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        *Arc::make_mut(&mut model).metadata_mut() = map.into_iter().collect();
-        Ok(())
+        self.change(py, |model| {
+            *model.metadata_mut() = map.into_iter().collect();
+            Ok(())
+        })
     }
 
     /// Keeps rows of what the model was fitted on, for `describe`.
@@ -320,13 +326,12 @@ impl Model {
     /// Puts the training sketch and the sample into the facts about the model, if rows of its fit were kept.
     fn describe(&self, py: Python<'_>) -> PyResult<()> {
         let Some(seen) = self.seen() else { return Ok(()) };
-        door::run(py, Size::Medium, &CancelToken::new(), || {
-            let mut model = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-            if !model.metadata().contains_key("sketch") {
-                sketch::describe(Arc::make_mut(&mut model), &seen)?;
-            }
-            Ok(())
-        })
+        self.change(
+            py,
+            |model| {
+                if model.metadata().contains_key("sketch") { Ok(()) } else { sketch::describe(model, &seen) }
+            },
+        )
     }
 
     /// Writes the model file.
@@ -364,8 +369,8 @@ pub(crate) fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Model> {
 /// A pipeline of models.
 #[pyfunction]
 pub(crate) fn chain(py: Python<'_>, models: Vec<Bound<'_, Model>>) -> PyResult<Model> {
-    let guards: Vec<_> = models.iter().map(|m| m.get().read()).collect();
-    let parts: Vec<&corten_model::Model> = guards.iter().map(|g| &***g).collect();
+    let read: Vec<_> = models.iter().map(|m| m.get().read()).collect();
+    let parts: Vec<&corten_model::Model> = read.iter().map(|model| &**model).collect();
     let model = compose::chain(&parts).map_err(|e| errors::to_py(py, e))?;
     // The first one saw what comes in.
     Ok(Model::new(py, model)?.keep(models.first().and_then(|m| m.get().seen())))
@@ -379,12 +384,12 @@ pub(crate) fn columns(py: Python<'_>, schema: &Bound<'_, PyDict>, parts: &Bound<
     type Given<'py> = (Option<String>, Bound<'py, PyAny>, Vec<usize>);
     let parts: Vec<Given<'_>> = parts.extract()?;
     let models: Vec<Option<Bound<'_, Model>>> = parts.iter().map(|p| p.1.cast::<Model>().ok().cloned()).collect();
-    let guards: Vec<_> = models.iter().map(|m| m.as_ref().map(|m| m.get().read())).collect();
+    let read: Vec<_> = models.iter().map(|m| m.as_ref().map(|m| m.get().read())).collect();
     let parts: Vec<(Option<String>, Part<'_>, Vec<usize>)> = parts
         .into_iter()
-        .zip(&guards)
-        .map(|((prefix, _, positions), guard)| {
-            let part = match guard {
+        .zip(&read)
+        .map(|((prefix, _, positions), model)| {
+            let part = match model {
                 Some(model) => Part::Model(model),
                 None => Part::Passthrough,
             };
@@ -411,10 +416,10 @@ pub(crate) fn ensemble(
         .map_err(|e| PyTypeError::new_err(format!("the schema can't be read: {e}")))?;
     type Given<'py> = (Bound<'py, Model>, Vec<usize>, Option<Vec<usize>>, f64);
     let given: Vec<Given<'_>> = members.extract()?;
-    let guards: Vec<_> = given.iter().map(|m| m.0.get().read()).collect();
+    let read: Vec<_> = given.iter().map(|m| m.0.get().read()).collect();
     let members: Vec<Member<'_>> = given
         .iter()
-        .zip(&guards)
+        .zip(&read)
         .map(|((_, columns, classes, weight), model)| Member {
             model,
             columns: columns.clone(),
@@ -452,10 +457,10 @@ pub(crate) fn conformal(
     let schema = Schema::deserialize(&json::of_py(schema)?)
         .map_err(|e| PyTypeError::new_err(format!("the schema can't be read: {e}")))?;
     let given: Vec<(Bound<'_, Model>, Vec<usize>)> = members.extract()?;
-    let guards: Vec<_> = given.iter().map(|m| m.0.get().read()).collect();
+    let read: Vec<_> = given.iter().map(|m| m.0.get().read()).collect();
     let members: Vec<Member<'_>> = given
         .iter()
-        .zip(&guards)
+        .zip(&read)
         .map(|((_, columns), model)| Member { model, columns: columns.clone(), classes: None, weight: 1.0 })
         .collect();
     let set = |score| Conformal::Set(PredictionSet { score, threshold: quantile });

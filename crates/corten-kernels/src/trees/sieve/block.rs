@@ -4,7 +4,7 @@
 //! codes come in a block are taken as one: the lines of each combination are put together once, and a row reads one line
 //! where it would read several. Rows come in the order of one part, whose lines are then read one after the other. Eight
 //! rows' counts of zeros are shifted into one register and eight of those turned round, which gives the leaf of 64 rows in
-//! each tree as bytes. Their values are looked up 16 bits at a time, as registers look up 64 of those at once, and added to
+//! each tree as bytes. Their values are looked up in registers, 64 at once (see [`look`](super::super::look)), and added to
 //! sums that stay in registers for all eight trees.
 
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use crate::cpu;
 use crate::trees::Forest;
 use crate::trees::look::ROWS;
 
-/// Words of a line, which places in `index` are multiples of: 16 bits should hold them.
+/// Most lines of all parts: places in `index` are multiples of a line's words, and 16 bits hold them.
 const MOST_LINES: usize = (1 << 16) / TREES - 1;
 
 /// Memory of a block.

@@ -6,8 +6,8 @@ use corten_kernels::sort;
 const HASHED: usize = 1 << 12;
 /// How often each is there then, on average, as what is found in vain costs time.
 const REPEATS: usize = 8;
-/// Slots of a table of them.
-const SLOTS: usize = 4 * HASHED;
+/// Slots for each of them.
+const SLOTS: usize = 4;
 
 /// Ranks of small whole numbers.
 pub(super) fn by_table(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
@@ -33,7 +33,8 @@ pub(super) fn by_table(values: &[f64]) -> (Vec<u32>, Vec<f64>) {
 /// Ranks of numbers of few distinct ones; `None` where those are many. 0 has one sign.
 pub(super) fn by_hash(values: &[f64]) -> Option<(Vec<u32>, Vec<f64>)> {
     let most = HASHED.min(values.len() / REPEATS);
-    let mut slots = vec![u16::MAX; SLOTS];
+    let mut slots = vec![u16::MAX; (SLOTS * most.max(1)).next_power_of_two()];
+    let count = slots.len();
     let (mut found, mut codes) = (Vec::new(), Vec::with_capacity(values.len()));
     for &x in values {
         if x.is_nan() {
@@ -42,9 +43,9 @@ pub(super) fn by_hash(values: &[f64]) -> Option<(Vec<u32>, Vec<f64>)> {
         }
         // Fibonacci hashing: the highest bits depend on all others.
         let hash = x.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut at = (hash >> (u64::BITS - SLOTS.ilog2())) as usize;
+        let mut at = (hash >> (u64::BITS - count.ilog2())) as usize;
         while slots[at] != u16::MAX && found[usize::from(slots[at])] != x {
-            at = (at + 1) % SLOTS;
+            at = (at + 1) % count;
         }
         if slots[at] == u16::MAX {
             if found.len() == most {
