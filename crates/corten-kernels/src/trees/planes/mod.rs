@@ -96,6 +96,7 @@ pub struct Planes {
     /// What registers look up, [`TABLE`] bytes a tree: the number of each label among the leaves, then the leaves' values.
     /// Empty where registers can't.
     tables: Aligned<u8>,
+    /// How.
     look: Look,
     /// End of the masks.
     places: usize,

@@ -14,7 +14,7 @@ use super::super::ranks::Code;
 use super::super::sort::{self, Key};
 use super::super::tree::{GrownTree, Node};
 use super::few::Few;
-use super::{Cut, Growth, Room, Target, bins, mark, top};
+use super::{Cut, Growth, Room, Target, bins, mark, mark_by_code, top};
 
 /// Most rows of a block, where columns are many or rows few.
 pub(super) const ROWS: usize = 2048;
@@ -215,12 +215,8 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             && let Some(sums) = sums
         {
             let next = bins.next(growth.target, &sums[bins.columns[binned].sums.clone()], cut.at);
-            let mut left = 0;
-            for key in &self.keys[self.columns * rows..][start..end] {
-                let is_left = column.codes[self.rows[key.place()] as usize].get() <= cut.at as u32;
-                self.is_left[key.place()] = u8::from(is_left);
-                left += usize::from(is_left);
-            }
+            let keys = &self.keys[self.columns * rows..][start..end];
+            let left = mark_by_code(keys, &self.rows, &column.codes, cut.at as u32, &mut self.is_left);
             (node.threshold, node.missing_left) = (column.between(cut.at as u32, next as u32), 2 * left > count);
             (left, self.columns)
         } else {

@@ -264,6 +264,18 @@ fn mark<K: Key>(keys: &[K], cut: Cut, absent: usize, is_left: &mut [u8]) -> usiz
     cut.at + 1 + if cut.missing_left { absent } else { 0 }
 }
 
+/// The same after a code, of rows in any order.
+#[inline(always)]
+fn mark_by_code<K: Key, C: Code>(keys: &[K], rows: &[u32], codes: &[C], last: u32, is_left: &mut [u8]) -> usize {
+    let mut left = 0;
+    for key in keys {
+        let goes_left = codes[rows[key.place()] as usize].get() <= last;
+        is_left[key.place()] = u8::from(goes_left);
+        left += usize::from(goes_left);
+    }
+    left
+}
+
 /// Cuts that are scored side by side.
 pub(super) const EIGHT: usize = 8;
 

@@ -17,7 +17,7 @@ use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::{Cut, Growth, Room, Target, bins, mark};
+use super::{Cut, Growth, Room, Target, bins, mark, mark_by_code};
 
 /// Keys of a node below which columns aren't spread over threads.
 const SPREAD: usize = 1 << 14;
@@ -282,12 +282,7 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             let group = self.groups.iter().position(|group| group.contains(&place)).unwrap_or(0);
             let (own, first) = (&bins.columns[place].sums, bins.sums(&self.groups[group]).start);
             let next = bins.next(growth.target, &part.sums[group][own.start - first..own.end - first], cut.at);
-            let mut left = 0;
-            for key in &self.order[start..end] {
-                let is_left = column.codes[rows[key.place()] as usize].get() <= cut.at as u32;
-                self.is_left[key.place()] = u8::from(is_left);
-                left += usize::from(is_left);
-            }
+            let left = mark_by_code(&self.order[start..end], rows, &column.codes, cut.at as u32, &mut self.is_left);
             (node.threshold, node.missing_left) = (column.between(cut.at as u32, next as u32), 2 * left > end - start);
             (left, self.lists.len())
         } else {
