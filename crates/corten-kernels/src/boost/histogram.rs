@@ -7,8 +7,10 @@ use core::ops::Range;
 use super::partition::Stretch;
 use super::{BLOCK, SHARED, TILE, WIDTH};
 use crate::cache;
-use crate::cpu::dispatch;
+use crate::cpu::{self, dispatch};
 use crate::pages::Pages;
+
+mod fold;
 
 /// The bins of up to [`TILE`] columns, row after row.
 pub struct Tile {
@@ -156,19 +158,20 @@ impl Part {
     pub fn add(&self, sums: &[i64], onto: &mut [i64]) {
         let (column, onto) = (&sums[self.column * WIDTH..][..WIDTH], &mut onto[self.range()]);
         let mut room = [0; ROOM];
-        let own = if self.states == WIDTH { &column[..self.width] } else { self.single_out(column, &mut room) };
+        let own =
+            if self.states == WIDTH { &column[..self.width] } else { self.single_out(column, self.divisor, &mut room) };
         onto.iter_mut().zip(own).for_each(|(o, s)| *o += s);
     }
 
-    /// The sums of a feature that shares a column.
+    /// The sums of a feature that shares a column, or blocks of it.
     #[inline(always)]
-    fn single_out<'r>(&self, column: &[i64], room: &'r mut [i64; ROOM]) -> &'r [i64] {
+    fn single_out<'r>(&self, column: &[i64], divisor: usize, room: &'r mut [i64; ROOM]) -> &'r [i64] {
         let own = &mut room[..self.states];
-        for block in column.chunks(self.divisor * self.states) {
-            if self.divisor == 1 {
+        for block in column.chunks(divisor * self.states) {
+            if divisor == 1 {
                 own.iter_mut().zip(block).for_each(|(o, s)| *o += s);
             } else {
-                own.iter_mut().zip(block.chunks(self.divisor)).for_each(|(o, part)| *o += part.iter().sum::<i64>());
+                own.iter_mut().zip(block.chunks(divisor)).for_each(|(o, part)| *o += part.iter().sum::<i64>());
             }
         }
         &room[..self.width]
@@ -178,16 +181,36 @@ impl Part {
 /// Gives each part's sums, and leaves zeros.
 #[inline(always)]
 fn each_part(sums: &mut [[i64; WIDTH]; TILE], parts: &[Part], mut to: impl FnMut(Range<usize>, &[i64])) {
+    let level = cpu::level();
+    // Sums of a shared column in blocks as long as one of its features has states.
+    let (mut blocks, mut count, mut length) = ([0; WIDTH], 0, 0);
     for (i, part) in parts.iter().enumerate() {
         let column = &mut sums[part.column];
         if part.states == WIDTH {
-            to(part.range(), &column[..part.width]);
-            column[..part.width].fill(0);
+            // Read and cleared at once: each line of the cache is met once.
+            let (eights, rest) = column[..part.width].as_chunks_mut::<8>();
+            let rest_at = part.start + 8 * eights.len();
+            for (i, eight) in eights.iter_mut().enumerate() {
+                let start = part.start + 8 * i;
+                to(start..start + 8, eight);
+                *eight = [0; 8];
+            }
+            to(rest_at..rest_at + rest.len(), rest);
+            rest.fill(0);
             continue;
         }
-        to(part.range(), part.single_out(column, &mut [0; ROOM]));
+        let mut room = [0; ROOM];
+        if part.divisor == 1 {
+            (count, length) = (fold::fold(level, column, part.states, &mut room, &mut blocks), part.states);
+            to(part.range(), &room[..part.width]);
+        } else if length > 0 && part.divisor.is_multiple_of(length) {
+            to(part.range(), part.single_out(&blocks[..count], part.divisor / length, &mut room));
+        } else {
+            to(part.range(), part.single_out(column, part.divisor, &mut room));
+        }
         if parts.get(i + 1).is_none_or(|next| next.column != part.column) {
             column.fill(0);
+            length = 0;
         }
     }
 }
@@ -228,6 +251,8 @@ dispatch! {
 
 /// Rows ahead whose bins are fetched while earlier ones are added.
 const AHEAD: usize = 48;
+/// Bytes of a tile's bins and words that lie in the second-level cache anyway: half of what most CPUs have.
+const NEAR: usize = 1 << 18;
 
 #[inline(always)]
 fn fetch<T>(of: &[T], at: usize) {
@@ -251,7 +276,8 @@ fn add<const N: usize>(sums: &mut [[i64; WIDTH]; TILE], bins: &[u8], words: &[Pa
         }
         return;
     };
-    let ahead = list.len().saturating_sub(AHEAD);
+    let near = tile.len() * (N + size_of::<Packed>()) <= NEAR;
+    let ahead = if near { 0 } else { list.len().saturating_sub(AHEAD) };
     for (i, &row) in list[..ahead].iter().enumerate() {
         // SAFETY: `i + AHEAD` is below the length of `list`; rows of a stretch are below `rows.below()`, which lies within
         // the tile and the words.
@@ -296,6 +322,7 @@ pub fn add_wide(gradients: &mut [i64], hessians: &mut [i64], tile: &Tile, pairs:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Level;
     use alloc::vec::Vec;
 
     /// The sums as one would write them down.
@@ -382,6 +409,24 @@ mod tests {
         let mut added = vec![0; want.len()];
         parts.iter().for_each(|p| p.add(sums.0.as_flattened(), &mut added));
         assert!(added.iter().zip(&want).all(|(&t, w)| unpack(t) == *w));
+    }
+
+    #[test]
+    fn every_level_folds_alike() {
+        let column: [i64; WIDTH] = core::array::from_fn(|i| corten_core::random::bits(5, 6, i as u64) as i64 >> 20);
+        for states in 1..=SHARED {
+            let mut want = (vec![0; states], [0; WIDTH]);
+            let count = fold::fold(Level::Plain, &column, states, &mut want.0, &mut want.1);
+            let plain =
+                |keep: &dyn Fn(usize) -> bool| -> i64 { (0..WIDTH).filter(|&b| keep(b)).map(|b| column[b]).sum() };
+            assert!(want.0.iter().enumerate().all(|(state, &sum)| sum == plain(&|byte| byte % states == state)));
+            assert!(want.1[..count].iter().enumerate().all(|(k, &sum)| sum == plain(&|byte| byte / states == k)));
+            for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
+                let mut got = (vec![7; states], [7; WIDTH]);
+                assert_eq!(fold::fold(level, &column, states, &mut got.0, &mut got.1), count);
+                assert_eq!((&got.0, &got.1[..count]), (&want.0, &want.1[..count]), "{level:?}, {states} states");
+            }
+        }
     }
 
     #[test]

@@ -42,6 +42,13 @@ struct Slot<'a> {
     first: Option<usize>,
 }
 
+/// The rows of a node, parted: still one node's, so that a split that turns out to be unwanted can be taken back.
+pub struct Parted<'a> {
+    /// Each with the number of its rows that go left.
+    slots: Vec<(Slot<'a>, usize)>,
+    below: usize,
+}
+
 /// Some rows that lie together, in ascending order.
 #[derive(Clone, Copy, Debug)]
 pub struct Stretch<'r> {
@@ -120,47 +127,41 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// Whether at least so many rows go to each side; most splits tell by their first rows.
-    ///
-    /// # Panics
-    /// When `column` is shorter than what rows are below.
-    pub fn both_have(&self, least: usize, column: &[u8], set: &Set) -> bool {
-        assert!(column.len() >= self.below, "a bin for each row");
-        let goes_left = |bin: u8| (set[usize::from(bin >> 5)] >> (bin & 31) & 1) as usize;
-        let (mut left, mut right) = (0, 0);
-        let mut enough = |count: usize, more: usize| {
-            left += more;
-            right += count - more;
-            left >= least && right >= least
-        };
-        const FEW: usize = 64;
-        let found = self.stretches().any(|stretch| match stretch.list() {
-            None => column[stretch.range()]
-                .chunks(FEW)
-                .any(|bins| enough(bins.len(), bins.iter().map(|&b| goes_left(b)).sum())),
-            Some(list) => list
-                .chunks(FEW)
-                .any(|rows| enough(rows.len(), rows.iter().map(|&r| goes_left(column[r as usize])).sum())),
-        });
-        found || least == 0
-    }
-
     /// Parts the rows, a thread a stretch: those whose bin is in `set`, and the others, each in their order.
     ///
     /// # Panics
     /// When `column` is shorter than what rows are below.
-    pub fn part(self, column: &[u8], set: &Set, team: Team<'_>) -> (Rows<'a>, Rows<'a>) {
+    pub fn part(self, column: &[u8], set: &Set, team: Team<'_>) -> Parted<'a> {
         self.part_on(cpu::level(), column, set, team)
     }
 
     /// [`Rows::part`] with the instructions of a level, which this CPU must have.
-    fn part_on(self, level: Level, column: &[u8], set: &Set, team: Team<'_>) -> (Rows<'a>, Rows<'a>) {
+    fn part_on(self, level: Level, column: &[u8], set: &Set, team: Team<'_>) -> Parted<'a> {
         assert!(column.len() >= self.below, "a bin for each row");
         let Self { slots, below } = self;
-        let mut parted: Vec<(Slot<'a>, usize)> = slots.into_iter().map(|s| (s, 0)).collect();
-        team.each(&mut parted, |_, (slot, left)| *left = slot.part(level, column, set));
-        let (left, right) = parted.into_iter().map(|(slot, left)| slot.cut(left)).unzip();
+        let mut slots: Vec<(Slot<'a>, usize)> = slots.into_iter().map(|s| (s, 0)).collect();
+        team.each(&mut slots, |_, (slot, left)| *left = slot.part(level, column, set));
+        Parted { slots, below }
+    }
+}
+
+impl<'a> Parted<'a> {
+    /// Number of rows on either side.
+    pub fn counts(&self) -> (usize, usize) {
+        self.slots.iter().fold((0, 0), |(l, r), (slot, left)| (l + left, r + slot.list.len() - left))
+    }
+
+    /// Both sides.
+    pub fn sides(self) -> (Rows<'a>, Rows<'a>) {
+        let below = self.below;
+        let (left, right) = self.slots.into_iter().map(|(slot, left)| slot.cut(left)).unzip();
         (Rows { slots: left, below }, Rows { slots: right, below })
+    }
+
+    /// The rows as they were.
+    pub fn joined(mut self) -> Rows<'a> {
+        self.slots.iter_mut().for_each(|(slot, left)| slot.join(*left));
+        Rows { slots: self.slots.into_iter().map(|(slot, _)| slot).collect(), below: self.below }
     }
 }
 
@@ -182,6 +183,27 @@ impl Slot<'_> {
             // SAFETY: as above.
             Level::Neon => unsafe { neon::part(list, spare, column, set, *first) },
             _ => plain(list, spare, column, set, *first, 0, 0),
+        }
+    }
+
+    /// Takes back what [`Slot::part`] did, when the first `left` rows went left.
+    fn join(&mut self, left: usize) {
+        // Consecutive rows that weren't written are known without their list.
+        if self.first.is_some() {
+            return;
+        }
+        // The largest first, so that none is written over before it is read.
+        let (mut left, mut right) = (left, self.list.len() - left);
+        while right > 0 {
+            let row = self.spare[right - 1];
+            let at = left + right - 1;
+            if left > 0 && self.list[left - 1] > row {
+                self.list[at] = self.list[left - 1];
+                left -= 1;
+            } else {
+                self.list[at] = row;
+                right -= 1;
+            }
         }
     }
 }
@@ -315,21 +337,24 @@ mod tests {
             for whole in [true, false] {
                 let rows: Vec<u32> = if whole { (0..n).collect() } else { some.clone() };
                 let want = part(&rows, &set);
-                let most = want.0.len().min(want.1.len());
                 let mut buffers = Buffers::new(n as usize);
                 for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
                     for (stretches, threads) in [(1, 1), (2, 2), (7, 1), (7, 3), (3000, 2)] {
                         let rows = if whole { buffers.all(stretches) } else { buffers.some(&some, stretches) };
-                        for (least, enough) in [(0, true), (most, true), (most + 1, false), (n as usize + 1, false)] {
-                            assert_eq!(rows.both_have(least, &column, &set), enough, "{least} of {most}");
-                        }
+                        let before = all(&rows);
                         Team::scope(threads, |team| {
-                            let (left, right) = rows.part_on(level, &column, &set, team);
+                            let rows = rows.part_on(level, &column, &set, team).joined();
+                            assert_eq!(all(&rows), before, "{level:?}");
+                            let parted = rows.part_on(level, &column, &set, team);
+                            assert_eq!(parted.counts(), (want.0.len(), want.1.len()));
+                            let (left, right) = parted.sides();
                             assert_eq!((left.len(), right.len()), (want.0.len(), want.1.len()));
                             assert_eq!((all(&left), all(&right)), want, "{level:?}");
                             // Again, within the rooms that are left.
                             for (side, rows) in [(left, &want.0), (right, &want.1)] {
-                                let (left, right) = side.part_on(level, &column, &flipped, team);
+                                let side = side.part_on(level, &column, &flipped, team).joined();
+                                assert_eq!(all(&side), *rows, "{level:?}");
+                                let (left, right) = side.part_on(level, &column, &flipped, team).sides();
                                 assert_eq!((all(&left), all(&right)), part(rows, &flipped), "{level:?}");
                             }
                         });

@@ -47,6 +47,27 @@ impl Member {
             Self::Combined { divisor, states } => byte / divisor % states,
         }) as u8
     }
+
+    /// Rows by bin from the rows by byte of its group.
+    pub(crate) fn counts(self, bytes: &[u32; WIDTH]) -> [u32; WIDTH] {
+        let mut counts = [0; WIDTH];
+        match self {
+            Self::Alone => return *bytes,
+            Self::Exclusive { .. } => {
+                for (byte, &rows) in bytes.iter().enumerate() {
+                    counts[usize::from(self.bin(byte as u8))] += rows;
+                }
+            }
+            Self::Combined { divisor, states } => {
+                for block in bytes.chunks(divisor * states) {
+                    for (count, rows) in counts.iter_mut().zip(block.chunks(divisor)) {
+                        *count += rows.iter().sum::<u32>();
+                    }
+                }
+            }
+        }
+        counts
+    }
 }
 
 /// The sums of a column that keeps out of others' way from those of its group; `total` is the sum of all.
@@ -287,6 +308,10 @@ mod tests {
             assert!(bytes.iter().zip(own).all(|(&byte, &bin)| member.bin(byte) == bin), "column {f}");
             let mut want = vec![0i64; counts[f] + 1];
             own.iter().enumerate().for_each(|(r, &bin)| want[usize::from(bin)] += word(r));
+            let (mut rows_by_byte, mut rows_by_bin) = ([0; WIDTH], [0; WIDTH]);
+            bytes.iter().for_each(|&byte| rows_by_byte[usize::from(byte)] += 1);
+            own.iter().for_each(|&bin| rows_by_bin[usize::from(bin)] += 1);
+            assert_eq!(member.counts(&rows_by_byte), rows_by_bin, "column {f}");
             let mut got = tile[layout.starts[f]..][..=counts[f]].to_vec();
             if let Member::Exclusive { start, common, states } = member {
                 super::own(&tile[layout.starts[f]..], want.iter().sum(), start, common, states, &mut got);

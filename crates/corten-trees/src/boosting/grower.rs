@@ -386,8 +386,25 @@ impl Grower<'_> {
         first
     }
 
+    /// The best split of a leaf that leaves enough rows on both sides, counted one by one.
+    fn counted(&self, leaf: &Leaf<'_>) -> Option<Split> {
+        let allowed = self.choice.allowed(&leaf.way);
+        let count = |group: usize| {
+            let (column, mut counts) = (self.binned.groups.get(group), [0u32; WIDTH]);
+            let mut count = |byte: u8| counts[usize::from(byte)] += 1;
+            for stretch in leaf.rows.stretches() {
+                match stretch.list() {
+                    None => column[stretch.range()].iter().for_each(|&b| count(b)),
+                    Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
+                }
+            }
+            counts
+        };
+        self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref())
+    }
+
     /// Splits a leaf and finds the next splits of its children.
-    fn expand<'r>(&self, leaf: Leaf<'r>, last: bool, tools: &mut Tools<'_>) -> Outcome<'r> {
+    fn expand<'r>(&self, mut leaf: Leaf<'r>, last: bool, tools: &mut Tools<'_>) -> Outcome<'r> {
         let binned = self.binned;
         let (rules, scale) = (self.choice.splitter.rules, self.choice.splitter.scale);
         let missing = binned.features[leaf.split.branch.feature()].count();
@@ -396,43 +413,31 @@ impl Grower<'_> {
         let column = binned.groups.get(group);
         let (left_sums, total) = (leaf.split.left_sums, leaf.node.total);
         let right_sums = (total.0 - left_sums.0, total.1 - left_sums.1);
+        let team = if leaf.rows.len() < PARTED { Team::alone() } else { tools.team };
+        let parted = leaf.rows.part(column, &set, team);
+        let (left, right) = parted.counts();
         // Hessians only say how many rows there are at least.
         let least = i64::from(rules.min_samples_leaf) * scale.most;
-        if !scale.counts
-            && left_sums.1.min(right_sums.1) < least
-            && !leaf.rows.both_have(rules.min_samples_leaf as usize, column, &set)
-        {
-            let allowed = self.choice.allowed(&leaf.way);
-            let count = |group: usize| {
-                let (column, mut counts) = (binned.groups.get(group), [0u32; WIDTH]);
-                let mut count = |byte: u8| counts[usize::from(byte)] += 1;
-                for stretch in leaf.rows.stretches() {
-                    match stretch.list() {
-                        None => column[stretch.range()].iter().for_each(|&b| count(b)),
-                        Some(list) => list.iter().for_each(|&r| count(column[r as usize])),
-                    }
-                }
-                counts
-            };
-            let split = self.choice.splitter.counted(count, &leaf.histogram, &leaf.node, allowed.as_deref());
+        if !scale.counts && left_sums.1.min(right_sums.1) < least && left.min(right) < rules.min_samples_leaf as usize {
+            leaf.rows = parted.joined();
+            let split = self.counted(&leaf);
             return Outcome::Refused(Box::new(leaf), split);
         }
-        let Leaf { depth, rows, node, mut split, mut histogram, way, .. } = leaf;
-        let team = if rows.len() < PARTED { Team::alone() } else { tools.team };
-        let (left_rows, right_rows) = rows.part(column, &set, team);
+        let (left_rows, right_rows) = parted.sides();
+        let Leaf { depth, node, mut split, mut histogram, way, .. } = leaf;
         if !split.branch.missing_seen {
-            split.branch.missing_left = left_rows.len() > right_rows.len();
+            split.branch.missing_left = left > right;
         }
         let bounds = self.choice.bounds(&split, node.bounds);
         let nodes = [
-            Node { total: left_sums, rows: left_rows.len(), value: split.left_value, bounds: bounds.0 },
-            Node { total: right_sums, rows: right_rows.len(), value: split.right_value, bounds: bounds.1 },
+            Node { total: left_sums, rows: left, value: split.left_value, bounds: bounds.0 },
+            Node { total: right_sums, rows: right, value: split.right_value, bounds: bounds.1 },
         ];
         let ways = [1, 2].map(|side| self.choice.way(&way, side, split.branch.feature()));
         let open = nodes.each_ref().map(|n| !last && self.choice.may_split(n, depth + 1));
         let mut next: [Option<(Split, Histogram)>; 2] = [None, None];
         if open[0] || open[1] {
-            let small_left = left_rows.len() <= right_rows.len();
+            let small_left = left <= right;
             let (s, l) = if small_left { (0, 1) } else { (1, 0) };
             let small_rows = if small_left { &left_rows } else { &right_rows };
             let allowed = ways.each_ref().map(|w| self.choice.allowed(w));
@@ -545,7 +550,7 @@ mod tests {
         let column: Vec<u8> = (0..rows).map(|row| (row * row % 7) as u8).collect();
         for stretches in [1, 3] {
             let mut buffers = Buffers::new(rows);
-            let (left, right) = buffers.all(stretches).part(&column, &[0b101; 8], Team::alone());
+            let (left, right) = buffers.all(stretches).part(&column, &[0b101; 8], Team::alone()).sides();
             assert!(!left.is_empty() && !right.is_empty());
             let joined = Kept::joined(&left, &right);
             assert!(joined.list().iter().copied().eq(0..rows as u32));

@@ -45,6 +45,16 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
+/// A bundled column of two bins: what isn't in one is in the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Two {
+    pub(crate) feature: usize,
+    /// Where the sums of its rarer bin lie among those of its tile.
+    pub(crate) rarer: usize,
+    /// Its other bin.
+    pub(crate) common: usize,
+}
+
 /// How columns lie as bins, several of few bins in one group.
 pub(crate) struct Layout {
     pub(crate) features: Vec<Bins>,
@@ -56,6 +66,8 @@ pub(crate) struct Layout {
     pub(crate) places: Vec<Place>,
     /// The columns of each tile's groups in ascending order.
     pub(crate) by_tile: Vec<Vec<usize>>,
+    /// Those of each tile that have one cut, which their group tells, in ascending order.
+    pub(crate) twos: Vec<Vec<Two>>,
     /// Where each column's sums, or those of the group that it keeps out of the way of, start among those of its tile.
     pub(crate) starts: Vec<usize>,
     /// How the sums of each tile's groups lie: a number of places that is a multiple of eight for each.
@@ -83,14 +95,22 @@ impl Layout {
                     group.features.iter().for_each(|&f| starts[f] = start);
                     start += width;
                 }
-                for &f in &group.features {
-                    if let Member::Combined { divisor, states } = members[f].1 {
-                        // The place of missing values stays empty where there are none.
-                        let width = (features.bins[f].count() + 1).next_multiple_of(8);
-                        parts.push(Part::shared(column, start, width, divisor, states));
-                        starts[f] = start;
-                        start += width;
-                    }
+                let mut combined: Vec<_> = group
+                    .features
+                    .iter()
+                    .filter_map(|&f| match members[f].1 {
+                        Member::Combined { divisor, states } => Some((divisor, states, f)),
+                        _ => None,
+                    })
+                    .collect();
+                // Sums of the later ones are got from blocks of the first.
+                combined.sort_unstable();
+                for (divisor, states, f) in combined {
+                    // The place of missing values stays empty where there are none.
+                    let width = (features.bins[f].count() + 1).next_multiple_of(8);
+                    parts.push(Part::shared(column, start, width, divisor, states));
+                    starts[f] = start;
+                    start += width;
                 }
             }
             let mut of_tile: Vec<usize> = groups.iter().flat_map(|g| g.features.iter().copied()).collect();
@@ -99,9 +119,16 @@ impl Layout {
             all_parts.push(parts);
             sizes.push(start);
         }
+        let two = |&feature: &usize| match (members[feature].1, &features.bins[feature]) {
+            (Member::Exclusive { start, common, states: 2 }, Bins::Number { cuts }) if cuts.len() == 1 => {
+                Some(Two { feature, rarer: starts[feature] + start, common })
+            }
+            _ => None,
+        };
+        let twos = by_tile.iter().map(|of_tile: &Vec<usize>| of_tile.iter().filter_map(two).collect()).collect();
         let columns = groups.chunks(per_tile).map(<[Group]>::len).collect();
         let Features { bins: features, sources } = features;
-        Self { features, sources, members, places, by_tile, starts, parts: all_parts, sizes, columns }
+        Self { features, sources, members, places, by_tile, twos, starts, parts: all_parts, sizes, columns }
     }
 
     /// Number of groups in a tile.

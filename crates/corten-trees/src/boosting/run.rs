@@ -442,10 +442,12 @@ impl<'a> Run<'a> {
 fn sums(rows: &[u32], exact: &[[f64; 2]]) -> [f64; 2] {
     let join = |a: [f64; 2], b: [f64; 2]| [a[0] + b[0], a[1] + b[1]];
     let mut parts = [[0.0; 2]; 4];
-    for four in rows.chunks(4) {
-        for (part, &row) in parts.iter_mut().zip(four) {
-            *part = join(*part, exact[row as usize]);
-        }
+    let (fours, rest) = rows.as_chunks::<4>();
+    for four in fours {
+        parts = std::array::from_fn(|i| join(parts[i], exact[four[i] as usize]));
+    }
+    for (part, &row) in parts.iter_mut().zip(rest) {
+        *part = join(*part, exact[row as usize]);
     }
     let [a, b, c, d] = parts;
     join(join(a, b), join(c, d))

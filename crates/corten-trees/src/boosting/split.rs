@@ -61,6 +61,18 @@ impl Branch {
         }
     }
 
+    /// A bit for each of the first [`SHARED`] bins: whether it goes left.
+    fn few(&self, missing: usize) -> u64 {
+        let bits = match &self.left {
+            Left::UpTo(last) => u64::MAX >> (SHARED - 1).saturating_sub(usize::from(*last)),
+            Left::Set(set) => u64::from(set[1]) << 32 | u64::from(set[0]),
+        };
+        if missing >= SHARED {
+            return bits;
+        }
+        bits & !(1 << missing) | u64::from(self.missing_left) << missing
+    }
+
     /// A bit a byte of the column's group.
     pub(crate) fn set(&self, missing: usize, member: Member) -> [u32; 8] {
         let mut set = [0; 8];
@@ -77,12 +89,15 @@ impl Branch {
             return set;
         }
         if let Member::Combined { divisor, states } = member {
-            let left: [bool; SHARED] = std::array::from_fn(|bin| self.goes_left(bin as u8, missing));
-            let bins = left[..states].iter().cycle();
-            for (k, _) in bins.enumerate().take(WIDTH.div_ceil(divisor)).filter(|(_, left)| **left) {
-                for byte in k * divisor..((k + 1) * divisor).min(WIDTH) {
-                    set[byte >> 5] |= 1 << (byte & 31);
+            // Each run of bins that go left is one of bytes in every block of `states` bins.
+            let mut rest = self.few(missing) & u64::MAX >> (SHARED - states);
+            while rest != 0 {
+                let from = rest.trailing_zeros() as usize;
+                let count = (rest >> from).trailing_ones() as usize;
+                for block in (0..WIDTH).step_by(divisor * states) {
+                    fill(&mut set, block + divisor * from, divisor * count);
                 }
+                rest &= rest.wrapping_add(1 << from);
             }
             return set;
         }
@@ -90,6 +105,15 @@ impl Branch {
             set[usize::from(byte >> 5)] |= u32::from(self.goes_left(member.bin(byte), missing)) << (byte & 31);
         }
         set
+    }
+}
+
+/// Sets so many bits from one on, as far as there are bits.
+fn fill(set: &mut [u32; 8], from: usize, count: usize) {
+    let end = (from + count).min(WIDTH);
+    for (word, bits) in set.iter_mut().enumerate().take(end.div_ceil(32)).skip(from / 32) {
+        let (low, high) = (from.max(32 * word) - 32 * word, end.min(32 * word + 32) - 32 * word);
+        *bits |= u32::MAX >> (32 - (high - low)) << low;
     }
 }
 
@@ -101,10 +125,12 @@ mod tests {
     fn sets_hold_the_bytes_of_bins_that_go_left() {
         let set = std::array::from_fn(|i| 0x9e37_79b9u32.rotate_left(i as u32 * 3));
         let lefts = [0, 1, 30, 31, 32, 63, 200, 254, 255].map(Left::UpTo);
-        let members = [Member::Alone, Member::Combined { divisor: 3, states: 40 }];
+        let combined = [(1, 16), (3, 40), (16, 16), (1, 64), (64, 4), (1, 2), (128, 2), (7, 5)];
+        let members = combined.map(|(divisor, states)| Member::Combined { divisor, states });
+        let members: Vec<Member> = members.into_iter().chain([Member::Alone]).collect();
         for left in lefts.into_iter().chain([Left::Set(Box::new(set))]) {
             for (missing, missing_left) in [(2, true), (31, false), (254, true), (255, false), (255, true)] {
-                for member in members {
+                for &member in &members {
                     let split = Branch::new(0, 1.0, left.clone(), missing_left, true);
                     let set = split.set(missing, member);
                     for byte in 0..=255u8 {

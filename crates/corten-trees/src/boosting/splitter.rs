@@ -1,12 +1,14 @@
 //! The best split of a node.
 
+use std::ops::Range;
+
 use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::scan::{self, Cut};
 
 use super::binning::Bins;
 use super::bundles::{self, Member};
 use super::histogram::{Histogram, Pair, Scale, TileSums, at};
-use super::layout::Layout;
+use super::layout::{Layout, Two};
 use super::split::{Branch, Left, Split};
 
 /// Rows, in hessian, that a category needs to take part in a split by itself.
@@ -101,6 +103,50 @@ impl Feature<'_> {
     }
 }
 
+/// Cuts scored side by side.
+const SIDE: usize = 64;
+
+/// Scores the cuts of a tile's columns of two bins, some at a time, as they are asked for in the order of columns.
+struct Twos<'a> {
+    rest: &'a [Two],
+    /// Scored, and how many of those are not asked for yet.
+    scores: [f64; SIDE],
+    sums: [Pair; SIDE],
+    scored: Range<usize>,
+    total: Pair,
+    size: usize,
+}
+
+impl<'a> Twos<'a> {
+    /// Of none where values are bounded: those are scored one by one.
+    fn new(splitter: &Splitter<'a>, tile: usize, node: &Node) -> Self {
+        let rules = splitter.rules;
+        let plain = rules.is_plain() && rules.monotonic.is_empty() && node.bounds == FREE;
+        let rest: &[Two] = if plain { &splitter.binned.twos[tile] } else { &[] };
+        let (total, size) = (node.total, splitter.binned.sizes[tile]);
+        Self { rest, scores: [0.0; SIDE], sums: [(0, 0); SIDE], scored: 0..0, total, size }
+    }
+
+    /// The only cut of a column of two bins; its score is -infinity where a side has too little.
+    #[inline]
+    fn next(&mut self, feature: usize, tile: &[i64], wide: bool, scanned: &scan::Node) -> Option<Cut> {
+        let (two, rest) = self.rest.split_first().filter(|(two, _)| two.feature == feature)?;
+        if self.scored.is_empty() {
+            let count = self.rest.len().min(SIDE);
+            for (sums, two) in self.sums.iter_mut().zip(self.rest) {
+                *sums = at(tile, self.size, wide, two.rarer);
+            }
+            scan::twos(&self.sums[..count], scanned, &mut self.scores);
+            self.scored = 0..count;
+        }
+        self.rest = rest;
+        let here = self.scored.next()?;
+        let (g, h) = self.sums[here];
+        let left = if two.common == 0 { (self.total.0 - g, self.total.1 - h) } else { (g, h) };
+        Some(Cut { score: self.scores[here], bin: 0, left })
+    }
+}
+
 impl Splitter<'_> {
     /// The value that lowers the loss most, without the learning rate, within bounds.
     pub(crate) fn value(&self, sums: Pair, bounds: (f64, f64)) -> f64 {
@@ -150,12 +196,19 @@ impl Splitter<'_> {
         let mut room = [0; 2 * WIDTH];
         let mut best: Option<Split> = None;
         let mut floor = scanned.score();
+        let mut twos = Twos::new(self, tile, node);
         for &feature in &self.binned.by_tile[tile] {
+            let two = twos.next(feature, sums, wide, &scanned);
             if allowed.is_some_and(|a| !a[feature]) {
                 continue;
             }
-            let found = match self.single(feature, sums, wide, node) {
-                Some(left) => self.only(feature, left, node, &scanned, &mut floor),
+            let found = match two {
+                Some(cut) if cut.score <= floor => continue,
+                Some(cut) => {
+                    floor = cut.score;
+                    let here = Feature { feature, sums: &[], apart: None, count: 2, rows: None };
+                    self.cut(&here, node, &scanned, cut, false, false)
+                }
                 None => {
                     let here = self.feature(feature, sums, wide, node, &mut room, None);
                     self.by(&here, node, &scanned, &mut floor)
@@ -169,34 +222,6 @@ impl Splitter<'_> {
             }
         }
         best
-    }
-
-    /// The left sums of the only cut of a bundled column of two bins, which its group knows without the sums of its bins.
-    #[inline]
-    fn single(&self, feature: usize, tile: &[i64], wide: bool, node: &Node) -> Option<Pair> {
-        let (group, Member::Exclusive { start, common, states: 2 }) = self.binned.members[feature] else { return None };
-        let one = matches!(&self.binned.features[feature], Bins::Number { cuts } if cuts.len() == 1);
-        if !one || !self.rules.is_plain() || node.bounds != FREE || self.rules.sign(self.binned.sources[feature]) != 0 {
-            return None;
-        }
-        let place = self.binned.places[group];
-        let other = at(tile, self.binned.sizes[place.tile], wide, self.binned.starts[feature] + start);
-        Some(if common == 0 { (node.total.0 - other.0, node.total.1 - other.1) } else { other })
-    }
-
-    /// The split at a column's only cut. One that scores no more than `floor`, which it raises, is left out: it gains no
-    /// more than what was found there.
-    fn only(&self, feature: usize, left: Pair, node: &Node, scanned: &scan::Node, floor: &mut f64) -> Option<Split> {
-        if left.1.min(node.total.1 - left.1) < scanned.least {
-            return None;
-        }
-        let score = scanned.both(left.0 as f64, left.1 as f64);
-        if score <= *floor {
-            return None;
-        }
-        *floor = score;
-        let here = Feature { feature, sums: &[], apart: None, count: 2, rows: None };
-        self.cut(&here, node, scanned, Cut { score, bin: 0, left }, false, false)
     }
 
     /// A feature's bins in a node; those of a bundled one are written to `room`.
@@ -269,11 +294,8 @@ impl Splitter<'_> {
             if best.as_ref().is_some_and(|b| b.branch.gain > gain) {
                 break;
             }
-            let mut counts = [0u32; WIDTH];
             let (group, member) = self.binned.members[feature];
-            for (byte, rows) in count(group).into_iter().enumerate() {
-                counts[usize::from(member.bin(byte as u8))] += rows;
-            }
+            let counts = member.counts(&count(group));
             let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
             if let Some(found) = self.by(&here, node, &scanned, &mut scanned.score())
                 && best.as_ref().is_none_or(|b| found.branch.is_before(&b.branch))
