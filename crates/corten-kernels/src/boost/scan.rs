@@ -133,8 +133,6 @@ mod x86 {
         gradient: __m512d,
         hessian: __m512d,
         l2: __m512d,
-        least: __m512i,
-        most: __m512i,
     }
 
     impl Wide {
@@ -142,7 +140,7 @@ mod x86 {
         #[target_feature(enable = "avx512f,avx512dq")]
         fn both(&self, left: __m512i) -> (__m512d, __m512d) {
             let g = _mm512_cvtepi64_pd(_mm512_srai_epi64::<32>(left));
-            let h = _mm512_cvtepi64_pd(hessians(left));
+            let h = _mm512_cvtepi64_pd(_mm512_and_si512(left, _mm512_set1_epi64(0xffff_ffff)));
             let (right, rest) = (_mm512_sub_pd(self.gradient, g), _mm512_sub_pd(self.hessian, h));
             let (a, b) = (_mm512_add_pd(h, self.l2), _mm512_add_pd(rest, self.l2));
             let sum =
@@ -151,9 +149,36 @@ mod x86 {
         }
     }
 
+    /// A node in registers, for a look at sixteen cuts: their sums fit 32 bits.
+    struct Narrow {
+        gradient: __m512i,
+        hessian: __m512i,
+        l2: __m512,
+        least: __m512i,
+        most: __m512i,
+    }
+
+    /// Denominators beyond single precision aren't looked at in it.
+    const MOST_L2: f64 = (1u64 << 40) as f64;
+
+    impl Narrow {
+        /// Which of the cuts may score above `floor`, which must lie below what has to be beaten by more than rounding:
+        /// eight numbers are rounded to 24 bits on the way, and none is the difference of two that were.
+        #[target_feature(enable = "avx512f")]
+        fn above(&self, of: __mmask16, g: __m512i, h: __m512i, floor: __m512) -> __mmask16 {
+            let (right, rest) = (_mm512_sub_epi32(self.gradient, g), _mm512_sub_epi32(self.hessian, h));
+            let (g, right) = (_mm512_cvtepi32_ps(g), _mm512_cvtepi32_ps(right));
+            let a = _mm512_add_ps(_mm512_cvtepu32_ps(h), self.l2);
+            let b = _mm512_add_ps(_mm512_cvtepu32_ps(rest), self.l2);
+            let sum = _mm512_fmadd_ps(_mm512_mul_ps(g, g), b, _mm512_mul_ps(_mm512_mul_ps(right, right), a));
+            _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(of, sum, _mm512_mul_ps(floor, _mm512_mul_ps(a, b)))
+        }
+    }
+
+    /// What scores below it are worse than `floor` by more than the rounding of [`Narrow::above`].
     #[target_feature(enable = "avx512f")]
-    fn hessians(sums: __m512i) -> __m512i {
-        _mm512_and_si512(sums, _mm512_set1_epi64(0xffff_ffff))
+    fn nearly(floor: f64) -> __m512 {
+        _mm512_set1_ps((floor * (1.0 - 1e-5)) as f32)
     }
 
     /// # Safety
@@ -166,13 +191,20 @@ mod x86 {
             gradient: _mm512_set1_pd(node.gradient as f64),
             hessian: _mm512_set1_pd(node.hessian as f64),
             l2: _mm512_set1_pd(node.l2),
-            least: _mm512_set1_epi64(node.least),
-            most: _mm512_set1_epi64(node.hessian - node.least),
         };
-        // Most cuts are worse than the best one by more than rounding: they need no division.
-        let nearly = _mm512_set1_pd(1.0 - 1e-12);
+        let narrow = Narrow {
+            gradient: _mm512_set1_epi32(node.gradient as i32),
+            hessian: _mm512_set1_epi32(node.hessian as i32),
+            l2: _mm512_set1_ps(node.l2 as f32),
+            least: _mm512_set1_epi32(node.least as i32),
+            most: _mm512_set1_epi32((node.hessian - node.least) as i32),
+        };
+        // The even and the odd halves of the words of two registers.
+        let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+        let all = if node.l2 > MOST_L2 { u16::MAX } else { 0 };
         let mut best = _mm512_set1_pd(floor);
-        let mut floor = _mm512_mul_pd(best, nearly);
+        let mut floor = nearly(floor);
         let mut place = _mm512_set1_epi64(-1);
         let mut lefts = _mm512_setzero_si512();
         let mut carry = _mm512_set1_epi64(before);
@@ -188,76 +220,49 @@ mod x86 {
                     _mm512_maskz_loadu_epi64((here >> 8) as __mmask8, from.wrapping_add(8)),
                 )
             };
-            let any = _mm512_or_si512(a, b);
-            if at > 0 && _mm512_test_epi64_mask(any, any) == 0 {
-                // Cuts after empty bins part rows as the one before them does.
-                at += 16;
-                continue;
-            }
             let (a, b) = (up_to(a), up_to(b));
             let b = _mm512_add_epi64(b, _mm512_permutexvar_epi64(last, a));
             let pair = [_mm512_add_epi64(a, carry), _mm512_add_epi64(b, carry)];
-            carry = _mm512_permutexvar_epi64(last, pair[1]);
-            let h = [hessians(pair[0]), hessians(pair[1])];
-            let low = _mm512_mask_cmple_epi64_mask(here as __mmask8, h[0], wide.most);
+            carry = _mm512_add_epi64(carry, _mm512_permutexvar_epi64(last, b));
+            let h = _mm512_permutex2var_epi32(pair[0], even, pair[1]);
+            let low = _mm512_mask_cmple_epu32_mask(here, h, narrow.most);
             if low == 0 {
                 // Sums of hessians don't fall.
                 break;
             }
-            let fits = [
-                _mm512_mask_cmple_epi64_mask(low, wide.least, h[0]),
-                _mm512_mask_cmple_epi64_mask(
-                    _mm512_mask_cmple_epi64_mask((here >> 8) as __mmask8, h[1], wide.most),
-                    wide.least,
-                    h[1],
-                ),
-            ];
-            if fits[0] | fits[1] != 0 {
-                let both = [wide.both(pair[0]), wide.both(pair[1])];
-                let maybe = |i: usize, floor| {
-                    let (sum, under) = both[i];
-                    _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(fits[i], sum, _mm512_mul_pd(floor, under))
-                };
-                if maybe(0, floor) | maybe(1, floor) != 0 {
-                    for (i, (sum, under)) in both.into_iter().enumerate() {
-                        let score = _mm512_div_pd(sum, under);
-                        let better = _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(fits[i], score, best);
-                        beaten |= better;
-                        best = _mm512_mask_mov_pd(best, better, score);
-                        let bins = _mm512_add_epi64(
-                            _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
-                            _mm512_set1_epi64((at + 8 * i) as i64),
-                        );
-                        place = _mm512_mask_mov_epi64(place, better, bins);
-                        lefts = _mm512_mask_mov_epi64(lefts, better, pair[i]);
-                    }
-                    // All lanes together know how good a cut must be.
-                    floor = _mm512_mul_pd(_mm512_set1_pd(_mm512_reduce_max_pd(best)), nearly);
+            let fits = _mm512_mask_cmple_epu32_mask(low, narrow.least, h);
+            let g = _mm512_permutex2var_epi32(pair[0], odd, pair[1]);
+            // One question for all that speaks against a block: which of them it is no CPU foresees.
+            if narrow.above(fits, g, h, floor) | (fits & all) != 0 {
+                for (i, &left) in pair.iter().enumerate() {
+                    let (sum, under) = wide.both(left);
+                    let score = _mm512_div_pd(sum, under);
+                    let fits = (fits >> (8 * i)) as __mmask8;
+                    let better = _mm512_mask_cmp_pd_mask::<_CMP_GT_OQ>(fits, score, best);
+                    beaten |= better;
+                    best = _mm512_mask_mov_pd(best, better, score);
+                    let bins = _mm512_add_epi64(
+                        _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
+                        _mm512_set1_epi64((at + 8 * i) as i64),
+                    );
+                    place = _mm512_mask_mov_epi64(place, better, bins);
+                    lefts = _mm512_mask_mov_epi64(lefts, better, left);
                 }
+                // All lanes together know how good a cut must be.
+                floor = nearly(_mm512_reduce_max_pd(best));
             }
             at += 16;
         }
         if beaten == 0 {
             return None;
         }
-        let (mut scores, mut orders, mut sums) = ([0.0f64; 8], [0i64; 8], [0i64; 8]);
-        // SAFETY: eight numbers each.
-        unsafe {
-            _mm512_storeu_pd(scores.as_mut_ptr(), best);
-            _mm512_storeu_si512(orders.as_mut_ptr().cast(), place);
-            _mm512_storeu_si512(sums.as_mut_ptr().cast(), lefts);
-        }
-        let mut found: Option<Cut> = None;
-        for ((&score, &order), &left) in scores.iter().zip(&orders).zip(&sums) {
-            if order < 0 {
-                continue;
-            }
-            let bin = order as usize;
-            if found.is_none_or(|f| score > f.score || (score == f.score && bin < f.bin)) {
-                found = Some(Cut { score, bin, left: (left >> 32, left & 0xffff_ffff) });
-            }
-        }
-        found
+        // The lowest bin among the lanes that score most.
+        let score = _mm512_mask_reduce_max_pd(beaten, best);
+        let top = _mm512_mask_cmpeq_pd_mask(beaten, best, _mm512_set1_pd(score));
+        let bin = _mm512_mask_reduce_min_epu64(top, place);
+        let here = _mm512_mask_cmpeq_epi64_mask(top, place, _mm512_set1_epi64(bin as i64));
+        let left = _mm512_mask_reduce_or_epi64(here, lefts);
+        Some(Cut { score, bin: bin as usize, left: (left >> 32, left & 0xffff_ffff) })
     }
 }
 
@@ -272,6 +277,8 @@ mod tests {
         let random = |i: u64| corten_core::random::bits(3, 4, i);
         for n in [1usize, 2, 7, 8, 9, 63, 250, 256] {
             for round in 0..20u64 {
+                // Small sums, and some that need all of their 32 bits.
+                let (gradient, hessian) = if round < 10 { (1, 1) } else { (99_991, 999_983) };
                 let pairs: Vec<(i64, i64)> = (0..n as u64)
                     .map(|i| {
                         let r = random(i + 1000 * round);
@@ -279,7 +286,7 @@ mod tests {
                         if r % 3 == 0 || i / 32 % 2 == round % 3 {
                             (0, 0)
                         } else {
-                            ((r >> 8) as i64 % 50 - 20, (r >> 40) as i64 % 9 + 1)
+                            (gradient * ((r >> 8) as i64 % 50 - 20), hessian * ((r >> 40) as i64 % 9 + 1))
                         }
                     })
                     .collect();
@@ -288,8 +295,8 @@ mod tests {
                 let node = Node {
                     gradient: total.0,
                     hessian: total.1.max(1),
-                    least: 1 + (round as i64 % 4) * 5,
-                    l2: if round % 3 == 0 { 0.0 } else { 1.5 },
+                    least: hessian * (1 + (round as i64 % 4) * 5),
+                    l2: [0.0, 1.5, 1.5, 1e14][round as usize % 4],
                 };
                 let packed: Vec<i64> = pairs.iter().map(|p| (p.0 << 32) + p.1).collect();
                 let (g, h): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();

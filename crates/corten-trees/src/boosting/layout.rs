@@ -1,6 +1,6 @@
 //! How bins lie in memory: groups of columns, and tiles of groups.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use corten_kernels::boost::TILE;
 use corten_kernels::boost::histogram::{Part, Tile};
@@ -45,6 +45,20 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
+/// Columns of a tile, by how their cuts are found where nothing bounds them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Scanned {
+    /// Columns that follow each other and have one cut each, which their group tells.
+    Twos(Range<usize>),
+    /// Numbers in more than two bins, whose sums lie together.
+    Numbers {
+        feature: usize,
+        start: usize,
+        count: usize,
+    },
+    Other(usize),
+}
+
 /// A bundled column of two bins: what isn't in one is in the other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Two {
@@ -65,8 +79,8 @@ pub(crate) struct Layout {
     /// Of each group.
     pub(crate) places: Vec<Place>,
     /// The columns of each tile's groups in ascending order.
-    pub(crate) by_tile: Vec<Vec<usize>>,
-    /// Those of each tile that have one cut, which their group tells, in ascending order.
+    pub(crate) by_tile: Vec<Vec<Scanned>>,
+    /// The columns of [`Scanned::Twos`] of each tile.
     pub(crate) twos: Vec<Vec<Two>>,
     /// Where each column's sums, or those of the group that it keeps out of the way of, start among those of its tile.
     pub(crate) starts: Vec<usize>,
@@ -84,7 +98,8 @@ impl Layout {
         let count = groups.len();
         let per_tile = count.div_ceil(count.div_ceil(TILE).max(1)).max(1);
         let (mut places, mut starts) = (Vec::new(), vec![0; members.len()]);
-        let (mut all_parts, mut sizes, mut by_tile) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut all_parts, mut sizes) = (Vec::new(), Vec::new());
+        let (mut by_tile, mut twos) = (Vec::new(), Vec::new());
         for (tile, groups) in groups.chunks(per_tile).enumerate() {
             let (mut start, mut parts) = (0, Vec::new());
             for (column, group) in groups.iter().enumerate() {
@@ -115,17 +130,33 @@ impl Layout {
             }
             let mut of_tile: Vec<usize> = groups.iter().flat_map(|g| g.features.iter().copied()).collect();
             of_tile.sort_unstable();
-            by_tile.push(of_tile);
+            let (mut scanned, mut twos_of_tile) = (Vec::new(), Vec::new());
+            for feature in of_tile {
+                let bins = &features.bins[feature];
+                let next = match (members[feature].1, bins) {
+                    (Member::Exclusive { start, common, states: 2 }, Bins::Number { cuts }) if cuts.len() == 1 => {
+                        let here = twos_of_tile.len();
+                        twos_of_tile.push(Two { feature, rarer: starts[feature] + start, common });
+                        if let Some(Scanned::Twos(range)) = scanned.last_mut() {
+                            range.end += 1;
+                            continue;
+                        }
+                        Scanned::Twos(here..here + 1)
+                    }
+                    (Member::Alone | Member::Combined { .. }, Bins::Number { .. } | Bins::Coded(_))
+                        if bins.count() > 2 =>
+                    {
+                        Scanned::Numbers { feature, start: starts[feature], count: bins.count() }
+                    }
+                    _ => Scanned::Other(feature),
+                };
+                scanned.push(next);
+            }
+            by_tile.push(scanned);
+            twos.push(twos_of_tile);
             all_parts.push(parts);
             sizes.push(start);
         }
-        let two = |&feature: &usize| match (members[feature].1, &features.bins[feature]) {
-            (Member::Exclusive { start, common, states: 2 }, Bins::Number { cuts }) if cuts.len() == 1 => {
-                Some(Two { feature, rarer: starts[feature] + start, common })
-            }
-            _ => None,
-        };
-        let twos = by_tile.iter().map(|of_tile: &Vec<usize>| of_tile.iter().filter_map(two).collect()).collect();
         let columns = groups.chunks(per_tile).map(<[Group]>::len).collect();
         let Features { bins: features, sources } = features;
         Self { features, sources, members, places, by_tile, twos, starts, parts: all_parts, sizes, columns }

@@ -1,14 +1,12 @@
 //! The best split of a node.
 
-use std::ops::Range;
-
 use corten_kernels::boost::WIDTH;
 use corten_kernels::boost::scan::{self, Cut};
 
 use super::binning::Bins;
 use super::bundles::{self, Member};
 use super::histogram::{Histogram, Pair, Scale, TileSums, at};
-use super::layout::{Layout, Two};
+use super::layout::{Layout, Scanned, Two};
 use super::split::{Branch, Left, Split};
 
 /// Rows, in hessian, that a category needs to take part in a split by itself.
@@ -106,44 +104,13 @@ impl Feature<'_> {
 /// Cuts scored side by side.
 const SIDE: usize = 64;
 
-/// Scores the cuts of a tile's columns of two bins, some at a time, as they are asked for in the order of columns.
-struct Twos<'a> {
-    rest: &'a [Two],
-    /// Scored, and how many of those are not asked for yet.
-    scores: [f64; SIDE],
-    sums: [Pair; SIDE],
-    scored: Range<usize>,
-    total: Pair,
-    size: usize,
-}
-
-impl<'a> Twos<'a> {
-    /// Of none where values are bounded: those are scored one by one.
-    fn new(splitter: &Splitter<'a>, tile: usize, node: &Node) -> Self {
-        let rules = splitter.rules;
-        let plain = rules.is_plain() && rules.monotonic.is_empty() && node.bounds == FREE;
-        let rest: &[Two] = if plain { &splitter.binned.twos[tile] } else { &[] };
-        let (total, size) = (node.total, splitter.binned.sizes[tile]);
-        Self { rest, scores: [0.0; SIDE], sums: [(0, 0); SIDE], scored: 0..0, total, size }
-    }
-
-    /// The only cut of a column of two bins; its score is -infinity where a side has too little.
-    #[inline]
-    fn next(&mut self, feature: usize, tile: &[i64], wide: bool, scanned: &scan::Node) -> Option<Cut> {
-        let (two, rest) = self.rest.split_first().filter(|(two, _)| two.feature == feature)?;
-        if self.scored.is_empty() {
-            let count = self.rest.len().min(SIDE);
-            for (sums, two) in self.sums.iter_mut().zip(self.rest) {
-                *sums = at(tile, self.size, wide, two.rarer);
-            }
-            scan::twos(&self.sums[..count], scanned, &mut self.scores);
-            self.scored = 0..count;
-        }
-        self.rest = rest;
-        let here = self.scored.next()?;
-        let (g, h) = self.sums[here];
-        let left = if two.common == 0 { (self.total.0 - g, self.total.1 - h) } else { (g, h) };
-        Some(Cut { score: self.scores[here], bin: 0, left })
+/// Keeps the split that gains more; ties keep the first, that of the lowest feature.
+#[inline]
+fn keep(best: &mut Option<Split>, found: Option<Split>) {
+    if let Some(found) = found
+        && best.as_ref().is_none_or(|b| found.branch.gain > b.branch.gain)
+    {
+        *best = Some(found);
     }
 }
 
@@ -196,32 +163,70 @@ impl Splitter<'_> {
         let mut room = [0; 2 * WIDTH];
         let mut best: Option<Split> = None;
         let mut floor = scanned.score();
-        let mut twos = Twos::new(self, tile, node);
-        for &feature in &self.binned.by_tile[tile] {
-            let two = twos.next(feature, sums, wide, &scanned);
-            if allowed.is_some_and(|a| !a[feature]) {
-                continue;
+        let free = self.rules.is_plain() && self.rules.monotonic.is_empty() && node.bounds == FREE;
+        let may = |feature: usize| allowed.is_none_or(|a| a[feature]);
+        let mut any = |feature: usize, best: &mut Option<Split>, floor: &mut f64| {
+            if may(feature) {
+                let here = self.feature(feature, sums, wide, node, &mut room, None);
+                keep(best, self.by(&here, node, &scanned, floor));
             }
-            let found = match two {
-                Some(cut) if cut.score <= floor => continue,
-                Some(cut) => {
-                    floor = cut.score;
-                    let here = Feature { feature, sums: &[], apart: None, count: 2, rows: None };
-                    self.cut(&here, node, &scanned, cut, false, false)
+        };
+        for columns in &self.binned.by_tile[tile] {
+            let found = match columns {
+                Scanned::Twos(range) if free => {
+                    let size = self.binned.sizes[tile];
+                    let of = |two: &Two| at(sums, size, wide, two.rarer);
+                    self.two(&self.binned.twos[tile][range.clone()], of, &scanned, floor, may)
                 }
-                None => {
-                    let here = self.feature(feature, sums, wide, node, &mut room, None);
-                    self.by(&here, node, &scanned, &mut floor)
+                &Scanned::Numbers { feature, start, count } if free && !wide && sums[start + count] == 0 => {
+                    let found = || scan::packed(&sums[start..start + count - 1], 0, &scanned, floor);
+                    may(feature).then(found).flatten().map(|cut| (feature, cut))
+                }
+                Scanned::Twos(range) => {
+                    let twos = &self.binned.twos[tile][range.clone()];
+                    twos.iter().for_each(|two| any(two.feature, &mut best, &mut floor));
+                    None
+                }
+                &Scanned::Numbers { feature, .. } | &Scanned::Other(feature) => {
+                    any(feature, &mut best, &mut floor);
+                    None
                 }
             };
-            // Ties keep the first: the lowest feature.
-            if let Some(found) = found
-                && best.as_ref().is_none_or(|b| found.branch.gain > b.branch.gain)
-            {
-                best = Some(found);
+            if let Some((feature, cut)) = found {
+                floor = cut.score;
+                keep(&mut best, self.cut(feature, node, &scanned, cut, false, false));
             }
         }
         best
+    }
+
+    /// The first of the best cuts of columns of two bins that scores above `floor`; `of` gives the sums of a column's rarer
+    /// bin.
+    fn two(
+        &self,
+        twos: &[Two],
+        of: impl Fn(&Two) -> Pair,
+        scanned: &scan::Node,
+        mut floor: f64,
+        may: impl Fn(usize) -> bool,
+    ) -> Option<(usize, Cut)> {
+        let (mut sums, mut scores) = ([(0, 0); SIDE], [0.0; SIDE]);
+        let mut found = None;
+        for twos in twos.chunks(SIDE) {
+            let sums = &mut sums[..twos.len()];
+            sums.iter_mut().zip(twos).for_each(|(sums, two)| *sums = of(two));
+            scan::twos(sums, scanned, &mut scores);
+            for ((two, &sums), &score) in twos.iter().zip(&*sums).zip(&scores) {
+                if score > floor && may(two.feature) {
+                    floor = score;
+                    found = Some((two, score, sums));
+                }
+            }
+        }
+        found.map(|(two, score, (g, h))| {
+            let left = if two.common == 0 { (scanned.gradient - g, scanned.hessian - h) } else { (g, h) };
+            (two.feature, Cut { score, bin: 0, left })
+        })
     }
 
     /// A feature's bins in a node; those of a bundled one are written to `room`.
@@ -290,12 +295,18 @@ impl Splitter<'_> {
             .collect();
         most.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut best: Option<Split> = None;
+        // Columns of one group often follow each other.
+        let mut last: Option<(usize, [u32; WIDTH])> = None;
         for (gain, feature) in most {
             if best.as_ref().is_some_and(|b| b.branch.gain > gain) {
                 break;
             }
             let (group, member) = self.binned.members[feature];
-            let counts = member.counts(&count(group));
+            let rows = match last {
+                Some((counted, rows)) if counted == group => rows,
+                _ => last.insert((group, count(group))).1,
+            };
+            let counts = member.counts(&rows);
             let here = self.feature(feature, tile(feature), histogram.wide, node, &mut room, Some(&counts));
             if let Some(found) = self.by(&here, node, &scanned, &mut scanned.score())
                 && best.as_ref().is_none_or(|b| found.branch.is_before(&b.branch))
@@ -338,13 +349,13 @@ impl Splitter<'_> {
             }
         }
         let (cut, missing_left) = best?;
-        self.cut(here, node, scanned, cut, missing_left, seen)
+        self.cut(here.feature, node, scanned, cut, missing_left, seen)
     }
 
     /// A cut as a split, if it gains.
     fn cut(
         &self,
-        here: &Feature<'_>,
+        feature: usize,
         node: &Node,
         scanned: &scan::Node,
         cut: Cut,
@@ -360,7 +371,7 @@ impl Splitter<'_> {
         if gain <= self.rules.min_gain {
             return None;
         }
-        Some(self.split(here, node, gain, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
+        Some(self.split(feature, node, gain, cut.left, Left::UpTo(cut.bin as u8), missing_left, seen))
     }
 
     fn numbers(&self, here: &Feature<'_>, node: &Node, scanned: &scan::Node, floor: &mut f64) -> Option<Split> {
@@ -376,7 +387,7 @@ impl Splitter<'_> {
                 return None;
             }
             let score = scanned.both(left.0 as f64, left.1 as f64);
-            return self.cut(here, node, scanned, Cut { score, bin: 0, left }, false, seen);
+            return self.cut(here.feature, node, scanned, Cut { score, bin: 0, left }, false, seen);
         }
         let search = |bins: usize, before: Pair, floor: f64| match here.apart {
             None => scan::packed(&here.sums[..bins], (before.0 << 32) + before.1, scanned, floor),
@@ -394,12 +405,12 @@ impl Splitter<'_> {
             }
         }
         let (cut, missing_left) = best?;
-        self.cut(here, node, scanned, cut, missing_left, seen)
+        self.cut(here.feature, node, scanned, cut, missing_left, seen)
     }
 
     fn split(
         &self,
-        here: &Feature<'_>,
+        feature: usize,
         node: &Node,
         gain: f64,
         left_sums: Pair,
@@ -409,7 +420,7 @@ impl Splitter<'_> {
     ) -> Split {
         let right = (node.total.0 - left_sums.0, node.total.1 - left_sums.1);
         Split {
-            branch: Branch::new(here.feature, gain, left, missing_left, missing_seen),
+            branch: Branch::new(feature, gain, left, missing_left, missing_seen),
             left_sums,
             left_value: self.value(left_sums, node.bounds),
             right_value: self.value(right, node.bounds),
@@ -468,7 +479,7 @@ impl Splitter<'_> {
             }
         }
         let (gain, left, bin, missing_left) = best?;
-        Some(self.split(here, node, gain, left, Left::UpTo(bin as u8), missing_left, seen))
+        Some(self.split(here.feature, node, gain, left, Left::UpTo(bin as u8), missing_left, seen))
     }
 
     /// Categories in the order of their mean gradients, from both ends (Fisher, JASA 53, 1958).
@@ -509,6 +520,6 @@ impl Splitter<'_> {
         }
         let (gain, left, set, missing_left) = best?;
         let seen = here.at(here.count).1 != 0;
-        Some(self.split(here, node, gain, left, Left::Set(Box::new(set)), missing_left, seen))
+        Some(self.split(here.feature, node, gain, left, Left::Set(Box::new(set)), missing_left, seen))
     }
 }
