@@ -18,27 +18,31 @@ pub(super) unsafe fn part_512(
     let n = list.len();
     let (rows, out, bins) = (list.as_mut_ptr(), spare.as_mut_ptr(), column.as_ptr());
     let (mut l, mut r, mut k) = (0usize, 0usize, 0usize);
-    // SAFETY: `k + 16 <= n`, `l <= k` and `r <= k`, so the 16 places written from `l` and `r` on exist, and those
-    // from `l` on have been read.
+    // SAFETY: rows are below the length of the column. While `k + 16 <= n`, `l <= k` and `r <= k`, so the 16 places written
+    // from `l` and `r` on exist, and those from `l` on have been read; of the last rows only as many as there are are read
+    // and written.
     unsafe {
         let words = _mm512_castsi256_si512(_mm256_loadu_si256(set.as_ptr().cast()));
-        let (low, bit) = (_mm512_set1_epi32(31), _mm512_set1_epi32(1));
         let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let left_of = |bytes: __m128i| {
+            let b = _mm512_cvtepu8_epi32(bytes);
+            let word = _mm512_permutexvar_epi32(_mm512_srli_epi32::<5>(b), words);
+            let bit = _mm512_srlv_epi32(word, _mm512_and_si512(b, _mm512_set1_epi32(31)));
+            _mm512_test_epi32_mask(bit, _mm512_set1_epi32(1))
+        };
         let mut bytes = [0u8; 16];
         while k + 16 <= n {
-            let (ids, b) = if let Some(first) = first {
+            let (ids, mask) = if let Some(first) = first {
                 let ids = _mm512_add_epi32(lanes, _mm512_set1_epi32((first + k) as i32));
-                (ids, _mm512_cvtepu8_epi32(_mm_loadu_si128(bins.add(first + k).cast())))
+                (ids, left_of(_mm_loadu_si128(bins.add(first + k).cast())))
             } else {
                 let ids = _mm512_loadu_si512(rows.add(k).cast());
                 // Loads of single bytes: as fast as a gather where that is fast, and faster elsewhere.
                 for (i, byte) in bytes.iter_mut().enumerate() {
                     *byte = *bins.add(*rows.add(k + i) as usize);
                 }
-                (ids, _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())))
+                (ids, left_of(_mm_loadu_si128(bytes.as_ptr().cast())))
             };
-            let word = _mm512_permutexvar_epi32(_mm512_srli_epi32::<5>(b), words);
-            let mask = _mm512_test_epi32_mask(_mm512_srlv_epi32(word, _mm512_and_si512(b, low)), bit);
             // Merged into the ids rather than zeros: that form waits for nothing on any CPU.
             _mm512_storeu_si512(out.add(r).cast(), _mm512_mask_compress_epi32(ids, !mask, ids));
             _mm512_storeu_si512(rows.add(l).cast(), _mm512_mask_compress_epi32(ids, mask, ids));
@@ -47,8 +51,22 @@ pub(super) unsafe fn part_512(
             r += 16 - left;
             k += 16;
         }
+        let rest = n - k;
+        let some = |count: usize| ((1u32 << count) - 1) as __mmask16;
+        let ids = match first {
+            Some(first) => _mm512_add_epi32(lanes, _mm512_set1_epi32((first + k) as i32)),
+            None => _mm512_maskz_loadu_epi32(some(rest), rows.add(k).cast()),
+        };
+        for (i, byte) in bytes.iter_mut().enumerate().take(rest) {
+            *byte = *bins.add(first.map_or_else(|| *rows.add(k + i) as usize, |first| first + k + i));
+        }
+        let here = left_of(_mm_loadu_si128(bytes.as_ptr().cast()));
+        let (left, right) = (here & some(rest), !here & some(rest));
+        let count = left.count_ones() as usize;
+        _mm512_mask_storeu_epi32(out.add(r).cast(), some(rest - count), _mm512_mask_compress_epi32(ids, right, ids));
+        _mm512_mask_storeu_epi32(rows.add(l).cast(), some(count), _mm512_mask_compress_epi32(ids, left, ids));
+        l + count
     }
-    plain(list, spare, column, set, first, k, l)
 }
 
 /// For each pattern of 8 bits the places of its ones, then of its zeros.
