@@ -474,8 +474,7 @@ impl Plan<'_> {
                 let center = center[0];
                 if rows.iter().all(|&row| weight(row as usize) == 1.0) {
                     let items: Vec<f64> = rows.iter().map(|&row| values[row as usize]).collect();
-                    let is_exact = ordered::Even::is_exact(&items);
-                    soil.grow(&ordered::Even { center, is_exact }, &items)
+                    soil.grow(&ordered::Even::new(center, &items), &items)
                 } else {
                     let item = |&row: &u32| [weight(row as usize) * values[row as usize], weight(row as usize)];
                     let items: Vec<[f64; 2]> = rows.iter().map(item).collect();

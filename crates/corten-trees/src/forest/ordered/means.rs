@@ -13,6 +13,8 @@ pub(crate) struct Even {
     pub(crate) center: f64,
     /// Whether sums don't depend on their order: see [`Even::is_exact`].
     pub(crate) is_exact: bool,
+    /// The same of squares: see [`Even::has_exact_squares`].
+    pub(crate) has_exact_squares: bool,
 }
 
 /// Up to which sums of whole numbers are whole numbers.
@@ -21,6 +23,11 @@ const EXACT: f64 = (1u64 << 53) as f64;
 const STEP: usize = 4;
 
 impl Even {
+    /// For these targets.
+    pub(crate) fn new(center: f64, items: &[f64]) -> Self {
+        Self { center, is_exact: Self::is_exact(items), has_exact_squares: Self::has_exact_squares(items) }
+    }
+
     /// Whether sums of some of these are exact.
     pub(crate) fn is_exact(items: &[f64]) -> bool {
         items.iter().all(|y| y.trunc() == *y) && items.iter().map(|y| y.abs()).sum::<f64>() < EXACT
@@ -177,11 +184,24 @@ impl Target for Even {
     fn enter(&self, node: &mut Node, items: impl Items<f64>) -> Stats {
         // Side by side in a register.
         let mut sums = [0.0; 2];
-        for at in 0..items.count() {
+        let (rows, mut start) = (items.count(), 0);
+        if self.has_exact_squares {
+            // Several at a time, as a sum waits for the one before it.
+            let mut all = [[0.0; 2]; STEP];
+            while start + STEP <= rows {
+                for (lane, sums) in all.iter_mut().enumerate() {
+                    let y = items.at(start + lane);
+                    *sums = [sums[0] + y, sums[1] + y * y];
+                }
+                start += STEP;
+            }
+            all.iter().for_each(|part| sums = [sums[0] + part[0], sums[1] + part[1]]);
+        }
+        for at in start..rows {
             let y = items.at(at);
             sums = [sums[0] + y, sums[1] + y * y];
         }
-        node.stats(sums[0], f64::from(items.count() as u32), sums[1])
+        node.stats(sums[0], f64::from(rows as u32), sums[1])
     }
 
     #[inline(always)]

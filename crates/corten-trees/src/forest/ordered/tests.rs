@@ -14,10 +14,13 @@ use crate::forest::ranks::{self, Ranks};
 /// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
 fn table(rows: usize, columns: usize, gaps: u64) -> Table<u16> {
     let mut stream = Stream::new(7, columns as u64);
-    let values = |at: usize| [30, 6, 200, 1, 50_000][at % 5];
+    let values = |at: usize| [30, 6, 200, 1, 50_000, 9, 2][at % 7];
     let mut value = |at: usize| {
         let is_gap = gaps > 0 && !at.is_multiple_of(3) && stream.below(gaps) == 0;
-        if is_gap { f64::NAN } else { stream.below(values(at)) as f64 / 8.0 - 1.0 }
+        // Most rows have one value in some columns, the least or another.
+        let is_usual = at % 7 > 4 && stream.below(20) > 0;
+        let code = if is_usual { 7 * (6 - at % 7) } else { stream.below(values(at)) as usize };
+        if is_gap { f64::NAN } else { code as f64 / 8.0 - 1.0 }
     };
     let mut column = |at| Column::f64(at, (0..rows).map(|_| value(at)).collect::<Vec<_>>());
     let data = Data::Table(Rows::named((0..columns).map(&mut column).collect()).unwrap());
@@ -120,7 +123,7 @@ impl Case {
         assert!(got == expected, "{} rows", y.len());
         if self.weights.iter().all(|&w| w == 1) {
             for (width, is_exact) in self.widths(1).flat_map(|width| [(width, true), (width, false)]) {
-                let even = Even { center: 0.5, is_exact };
+                let even = Even { center: 0.5, is_exact, has_exact_squares: is_exact };
                 assert!(self.grown(&even, |row| y[row], 1, threads, width) == expected, "{width:?}");
             }
         }
@@ -129,7 +132,7 @@ impl Case {
 
 #[test]
 fn trees_are_those_of_the_other_grower() {
-    for (rows, columns) in [(300, 5), (500, 5), (500, 70), (9_000, 5)] {
+    for (rows, columns) in [(300, 5), (500, 7), (500, 70), (9_000, 7)] {
         for (leaf, drawn, threads) in [(1, false, 1), (1, true, 2), (7, false, 3), (3, true, 1)] {
             let case = Case::new(rows, columns, leaf, drawn);
             for classes in [1, 2, 5] {
@@ -142,7 +145,7 @@ fn trees_are_those_of_the_other_grower() {
 
 #[test]
 fn missing_values_go_where_the_other_grower_sends_them() {
-    for (rows, columns) in [(700, 5), (700, 70), (9_000, 5)] {
+    for (rows, columns) in [(700, 7), (700, 70), (9_000, 7)] {
         for (leaf, drawn, threads) in [(1, false, 1), (1, true, 2), (7, false, 3), (3, true, 1)] {
             // All of a node's values are missing where most are, and few rows have one on either side where few are.
             for gaps in [2, 9, 60] {
@@ -168,7 +171,7 @@ fn limits_of_depth_and_gain_hold() {
 
 #[test]
 fn longer_blocks_give_the_same_tree() {
-    let case = Case::new(40_000, 5, 1, false);
+    let case = Case::new(40_000, 7, 1, false);
     for threads in [1, 2] {
         case.same_classes(2, threads);
         case.same_classes(5, threads);
@@ -191,7 +194,8 @@ fn keys_of_either_width_give_the_same_tree() {
         threads: 1,
         cancel: &CancelToken::new(),
     };
-    let growth = Growth { soil, target: &Even { center: 0.0, is_exact: false }, items: &items };
+    let growth =
+        Growth { soil, target: &Even { center: 0.0, is_exact: false, has_exact_squares: false }, items: &items };
     let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
     assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
