@@ -26,7 +26,7 @@ use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
 use super::tree::{GrownTree, Summary};
-use super::weights::{payloads, positive, scale, whole};
+use super::weights::{by_class, payloads, positive, scale, whole};
 
 /// Weights whose logarithms are kept in a table, however few the rows.
 const TERMS: usize = 1 << 20;
@@ -149,6 +149,8 @@ struct Plan<'a> {
     bootstrap: Option<Bootstrap>,
     /// Weights as whole numbers, where they are.
     whole: Option<Vec<u32>>,
+    /// Those of two classes, where they aren't, and rows of a class weigh alike or nothing.
+    class_weights: Option<[f64; 2]>,
     entropy: Option<Entropy>,
     /// Rows in the order of their classes, where cuts are drawn and all rows weigh 1.
     by_class: Option<Vec<u32>>,
@@ -196,6 +198,14 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         let most = forest.draws.or(whole.as_ref().map(|w| w.iter().map(|&x| x as usize).sum()));
         Entropy::up_to(most.unwrap_or(0))
     });
+    let class_weights = match (&task, weights) {
+        (Task::Classes { codes, labels }, Some(weights))
+            if labels.len() == 2 && whole.is_none() && forest.draws.is_none() && !by_entropy =>
+        {
+            by_class(codes, weights)
+        }
+        _ => None,
+    };
     let bootstrap = forest.draws.map(|draws| Bootstrap::new(draws, weights));
     let by_class = match &task {
         Task::Classes { codes, labels }
@@ -212,6 +222,7 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         weights,
         bootstrap,
         whole,
+        class_weights,
         entropy,
         by_class,
         seed,
@@ -389,8 +400,12 @@ impl Plan<'_> {
     /// The rows by each column, where trees look at all columns and are simple ones.
     fn orders<C: Code>(&self, table: &Table<C>, threads: usize) -> Option<Orders> {
         let is_simple = match self.task {
+            Task::Classes { .. } if self.entropy.is_some() => {
+                self.whole.as_ref().is_some_and(|whole| whole.iter().all(|&w| w <= 1))
+            }
             Task::Classes { .. } => {
-                self.entropy.is_none() && !self.forest.balanced && (self.whole.is_some() || self.bootstrap.is_some())
+                let has_counts = self.whole.is_some() || self.bootstrap.is_some() || self.class_weights.is_some();
+                !self.forest.balanced && has_counts
             }
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };
@@ -404,7 +419,7 @@ impl Plan<'_> {
             return ordered::Bins::default();
         }
         match self.task {
-            Task::Classes { labels, .. } if labels.len() == 2 => {
+            Task::Classes { labels, .. } if labels.len() == 2 && self.entropy.is_none() => {
                 ordered::Bins::new(table, 1, size_of::<u64>(), threads)
             }
             Task::Classes { labels, .. } => {
@@ -452,19 +467,23 @@ impl Plan<'_> {
             cancel: &self.context.cancel,
         };
         Some(match self.task {
+            Task::Classes { codes, .. } if self.class_weights.is_some() => {
+                let items: Vec<u64> = rows.iter().map(|&row| ordered::Two::item(codes[row as usize], 1)).collect();
+                soil.grow(&ordered::Two { by_class: self.class_weights }, &items)
+            }
             Task::Classes { codes, labels } => {
                 let whole = counts.or(self.whole.as_deref())?;
                 if whole.iter().any(|&w| w > u32::from(u16::MAX)) {
                     return None;
                 }
                 let item = |&row: &u32| (codes[row as usize], whole[row as usize]);
-                if labels.len() == 2 {
+                if labels.len() == 2 && self.entropy.is_none() {
                     let items: Vec<u64> =
                         rows.iter().map(item).map(|(class, w)| ordered::Two::item(class, w)).collect();
-                    soil.grow(&ordered::Two, &items)
+                    soil.grow(&ordered::Two::default(), &items)
                 } else if whole.iter().all(|&w| w <= 1) {
                     let items: Vec<u32> = rows.iter().map(|&row| codes[row as usize]).collect();
-                    soil.grow(&ordered::Ones { classes: labels.len() }, &items)
+                    soil.grow(&ordered::Ones::new(labels.len(), self.entropy.as_ref()), &items)
                 } else {
                     let items: Vec<(u32, u32)> = rows.iter().map(item).collect();
                     soil.grow(&ordered::Classes { classes: labels.len() }, &items)
@@ -546,7 +565,7 @@ impl Plan<'_> {
         let (rows, classes) = ((rows, payloads), labels.len());
         let stream = stream.clone();
         Some(if classes == 2 {
-            Sampled::new(table, self.rules, stream, rows, ordered::Two, classes).grow(&self.context.cancel)
+            Sampled::new(table, self.rules, stream, rows, ordered::Two::default(), classes).grow(&self.context.cancel)
         } else {
             let target = ordered::Classes { classes };
             Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)

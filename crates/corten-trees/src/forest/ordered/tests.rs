@@ -4,11 +4,12 @@ use corten_core::random::Stream;
 use corten_core::{CancelToken, Column, Data, Table as Rows};
 
 use super::*;
+use crate::forest::classes as any;
 use crate::forest::counts::Counts;
 use crate::forest::finder::{Entry, Finder};
 use crate::forest::grower::Grower;
 use crate::forest::means::{self, Squared};
-use crate::forest::purity::Gini;
+use crate::forest::purity::{Entropy, Gini};
 use crate::forest::ranks::{self, Ranks};
 
 /// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
@@ -94,16 +95,48 @@ impl Case {
         for width in self.widths(Ones::width(classes)) {
             let got = if classes == 2 {
                 let item = |row: usize| Two::item(codes[row], self.weights[row]);
-                self.grown(&Two, item, classes, threads, width.map(|_| 1))
+                self.grown(&Two::default(), item, classes, threads, width.map(|_| 1))
             } else {
                 let item = |row: usize| (codes[row], self.weights[row]);
                 self.grown(&Classes { classes }, item, classes, threads, width)
             };
             assert!(got == expected, "{classes} classes, {} rows, {width:?}", codes.len());
             if self.weights.iter().all(|&w| w == 1) {
-                let got = self.grown(&Ones { classes }, |row| codes[row], classes, threads, width);
+                let got = self.grown(&Ones::new(classes, None), |row| codes[row], classes, threads, width);
                 assert!(got == expected, "{classes} classes, {width:?}");
             }
+        }
+        if self.weights.iter().all(|&w| w == 1) {
+            self.same_by_entropy(&codes, classes, threads);
+            if classes == 2 {
+                self.same_of_weighed_classes(&codes, threads);
+            }
+        }
+    }
+
+    fn same_by_entropy(&self, codes: &[u32], classes: usize, threads: usize) {
+        let entropy = Entropy::up_to(codes.len());
+        let payload = |row: u32| Counts::<Entropy>::payload(codes[row as usize], 1).unwrap();
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, payload(row))).collect();
+        let expected = self.expected(&mut Counts::new(entropy.clone(), classes), entries, classes);
+        for width in self.widths(Ones::width(classes)) {
+            let ones = Ones::new(classes, Some(&entropy));
+            let got = self.grown(&ones, |row| codes[row], classes, threads, width);
+            assert!(got == expected, "{classes} classes by entropy, {} rows, {width:?}", codes.len());
+        }
+    }
+
+    /// Sums of these weights are exact.
+    fn same_of_weighed_classes(&self, codes: &[u32], threads: usize) {
+        let by_class = [2.25, 0.5];
+        let weights: Vec<f64> = codes.iter().map(|&class| by_class[class as usize]).collect();
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, 1)).collect();
+        let mut finder = any::Classes::new(any::Measure::Gini, 2, codes, &weights);
+        let expected = self.expected(&mut finder, entries, 2);
+        for width in self.widths(1) {
+            let two = Two { by_class: Some(by_class) };
+            let got = self.grown(&two, |row| Two::item(codes[row], 1), 2, threads, width);
+            assert!(got == expected, "{} rows, {width:?}", codes.len());
         }
     }
 
@@ -211,9 +244,9 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
     for (count, same) in [rows, 65_536, 65_535].into_iter().flat_map(|count| [(count, 3), (count, 7_001)]) {
         let keys: Vec<u64> = (0..rows).map(|row| <u64 as Key>::new((row / same) as u32, row)).collect();
         let mut node = classes::Node::default();
-        Ones { classes }.enter(&mut node, &items[..count]);
+        Ones::new(classes, None).enter(&mut node, &items[..count]);
         let keys = &keys[..count];
-        let got = Ones { classes }.best(&node, keys, &items, 9..count - 9, &mut Default::default());
+        let got = Ones::new(classes, None).best(&node, keys, &items, 9..count - 9, &mut Default::default());
         let expected = Classes { classes }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
         assert!(got == expected && got.is_some(), "{count} rows, {same} of a value");
     }
