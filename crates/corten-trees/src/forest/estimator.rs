@@ -403,14 +403,16 @@ impl Plan<'_> {
             Task::Classes { .. } if self.entropy.is_some() => {
                 self.whole.as_ref().is_some_and(|whole| whole.iter().all(|&w| w <= 1))
             }
-            Task::Classes { .. } => {
-                let has_counts = self.whole.is_some() || self.bootstrap.is_some() || self.class_weights.is_some();
-                !self.forest.balanced && has_counts
-            }
+            Task::Classes { labels, .. } => !self.forest.balanced && (self.has_counts() || labels.len() == 2),
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };
         (is_simple && ordered::suits(self.rules, table, self.task.rows()))
             .then(|| Orders::new(table, self.bins(table, threads), threads))
+    }
+
+    /// Whether rows count as several, or as one.
+    fn has_counts(&self) -> bool {
+        self.whole.is_some() || self.bootstrap.is_some()
     }
 
     /// Columns of few values, where sums don't depend on the order of rows.
@@ -419,6 +421,7 @@ impl Plan<'_> {
             return ordered::Bins::default();
         }
         match self.task {
+            Task::Classes { .. } if !self.has_counts() && self.class_weights.is_none() => ordered::Bins::default(),
             Task::Classes { labels, .. } if labels.len() == 2 && self.entropy.is_none() => {
                 ordered::Bins::new(table, 1, size_of::<u64>(), threads)
             }
@@ -471,6 +474,14 @@ impl Plan<'_> {
                 let items: Vec<u64> = rows.iter().map(|&row| ordered::Two::item(codes[row as usize], 1)).collect();
                 soil.grow(&ordered::Two { by_class: self.class_weights }, &items)
             }
+            Task::Classes { codes, .. } if !self.has_counts() => {
+                let item = |&row: &u32| {
+                    let weight = weight(row as usize);
+                    [if codes[row as usize] == 1 { weight } else { 0.0 }, weight]
+                };
+                let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
+                soil.grow(&ordered::Weighted { center: 0.0, of_classes: true }, &items)
+            }
             Task::Classes { codes, labels } => {
                 let whole = counts.or(self.whole.as_deref())?;
                 if whole.iter().any(|&w| w > u32::from(u16::MAX)) {
@@ -497,7 +508,7 @@ impl Plan<'_> {
                 } else {
                     let item = |&row: &u32| [weight(row as usize) * values[row as usize], weight(row as usize)];
                     let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
-                    soil.grow(&ordered::Weighted { center }, &items)
+                    soil.grow(&ordered::Weighted { center, of_classes: false }, &items)
                 }
             }
         })

@@ -74,8 +74,27 @@ fn score_weighed(weight: f64, ones: f64, node: &[u32; 2], by_class: [f64; 2]) ->
     let (zero, rest) = (weight - ones, f64::from(node[1]) - ones);
     let left = [zero * by_class[0], ones * by_class[1]];
     let right = [(f64::from(node[0]) - zero) * by_class[0], rest * by_class[1]];
-    let side = |side: [f64; 2]| (side[0] * side[0] + side[1] * side[1]) / (side[0] + side[1]);
     side(left) + side(right)
+}
+
+/// What a side adds to the score of a cut, from the weights of two classes.
+#[inline(always)]
+pub(super) fn side([a, b]: [f64; 2]) -> f64 {
+    (a * a + b * b) / (a + b)
+}
+
+/// A node as a whole, from the weights of two classes.
+#[inline(always)]
+pub(super) fn stats_weighed([a, b]: [f64; 2]) -> Stats {
+    let weight = a + b;
+    Stats { weight, impurity: ((weight - side([a, b])) / weight).max(0.0) }
+}
+
+/// By how much a cut of this score lowers the weighted impurity of a node of such weights.
+#[inline(always)]
+pub(super) fn gain_weighed([a, b]: [f64; 2], score: f64) -> f64 {
+    let weight = a + b;
+    (weight - side([a, b])) - (weight - score)
 }
 
 /// Scores from the weights on one side of each cut, where classes weigh more or less.
@@ -199,9 +218,7 @@ impl Target for Two {
         let ones = (sum >> u32::BITS) as u32;
         *node = [sum as u32 - ones, ones];
         let Some(by_class) = self.by_class else { return stats(node) };
-        let [a, b] = weighed(node, by_class);
-        let weight = a + b;
-        Stats { weight, impurity: ((weight - (a * a + b * b) / weight) / weight).max(0.0) }
+        stats_weighed(weighed(node, by_class))
     }
 
     #[inline(always)]
@@ -268,9 +285,7 @@ impl Target for Two {
     #[inline(always)]
     fn gain(&self, node: &[u32; 2], score: f64) -> f64 {
         let Some(by_class) = self.by_class else { return gain(node, score) };
-        let [a, b] = weighed(node, by_class);
-        let weight = a + b;
-        (weight - (a * a + b * b) / weight) - (weight - score)
+        gain_weighed(weighed(node, by_class), score)
     }
 
     #[inline(always)]

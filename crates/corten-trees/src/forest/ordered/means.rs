@@ -1,4 +1,4 @@
-//! Regression by squared error of one output.
+//! Regression by squared error of one output; two classes whose rows weigh more or less are targets of 0 and 1.
 
 use std::ops::Range;
 
@@ -6,6 +6,7 @@ use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::sort::Key;
+use super::classes::{gain_weighed, side, stats_weighed};
 use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
 
 /// Targets, less a mean that was taken off them; see [`super::Target`].
@@ -115,6 +116,8 @@ impl Sums {
 /// The same where rows weigh more or less than 1: the weighted target goes with a row, and the weight.
 pub(crate) struct Weighted {
     pub(crate) center: f64,
+    /// Whether the target is 1 for the second of two classes, and nodes are judged by Gini impurity.
+    pub(crate) of_classes: bool,
 }
 
 /// What is known of a node.
@@ -141,6 +144,19 @@ impl Node {
     #[inline(always)]
     fn gain(&self, score: f64) -> f64 {
         score - self.total * self.total / self.weight
+    }
+
+    /// The weights of two classes.
+    #[inline(always)]
+    fn classes(&self) -> [f64; 2] {
+        [self.weight - self.total, self.total]
+    }
+
+    /// The score of a cut by Gini impurity.
+    #[inline(always)]
+    fn gini(&self, ones: f64, weight: f64) -> f64 {
+        let ([zeros, all], left) = (self.classes(), weight - ones);
+        side([left, ones]) + side([zeros - left, all - ones])
     }
 }
 
@@ -301,6 +317,20 @@ impl Scores for OfWeighted<'_> {
     }
 }
 
+/// The same of two classes.
+struct OfClasses<'a>(OfWeighted<'a>);
+
+impl Scores for OfClasses<'_> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, sums, weights) = ([0.0; EIGHT], &self.0.sums[at], &self.0.weights[at]);
+        for lane in 0..EIGHT {
+            scores[lane] = self.0.node.gini(sums[lane], weights[lane]);
+        }
+        scores
+    }
+}
+
 impl Target for Weighted {
     type Item = [f64; 2];
     type Node = Node;
@@ -308,6 +338,17 @@ impl Target for Weighted {
     type Sum = [f64; 2];
 
     const FEW: bool = true;
+    const OTHER: bool = true;
+
+    #[inline(always)]
+    fn is_other(&self) -> bool {
+        self.of_classes
+    }
+
+    #[inline(always)]
+    fn other_score(&self, node: &Node, [sum, weight]: [f64; 2], _: [u32; 2]) -> f64 {
+        node.gini(sum, weight)
+    }
 
     #[inline(always)]
     fn terms(&self, item: [f64; 2]) -> [f64; 2] {
@@ -328,7 +369,8 @@ impl Target for Weighted {
             weight += w;
             own += y * y / w;
         }
-        node.stats(total, weight, own)
+        let stats = node.stats(total, weight, own);
+        if self.of_classes { stats_weighed(node.classes()) } else { stats }
     }
 
     #[inline(always)]
@@ -353,8 +395,9 @@ impl Target for Weighted {
             (sum, weight) = (sum + y, weight + w);
             (*upto.0, *upto.1) = (sum_of_cut(sum, key, next), weight);
         }
-        let (at, score) = first_best(all.len().div_ceil(EIGHT), OfWeighted::of(node, sums, weights))?;
-        Some((all.start + at, score))
+        let (eights, cuts) = (all.len().div_ceil(EIGHT), OfWeighted::of(node, sums, weights));
+        let best = if self.of_classes { first_best(eights, OfClasses(cuts)) } else { first_best(eights, cuts) };
+        best.map(|(at, score)| (all.start + at, score))
     }
 
     #[inline(always)]
@@ -364,11 +407,15 @@ impl Target for Weighted {
 
     #[inline(always)]
     fn gain(&self, node: &Node, score: f64) -> f64 {
-        node.gain(score)
+        if self.of_classes { gain_weighed(node.classes(), score) } else { node.gain(score) }
     }
 
     #[inline(always)]
     fn value(&self, node: &Node, out: &mut Vec<f64>) {
-        out.push(node.total / node.weight + self.center);
+        if self.of_classes {
+            out.extend(node.classes().map(|own| own / node.weight));
+        } else {
+            out.push(node.total / node.weight + self.center);
+        }
     }
 }

@@ -138,6 +138,19 @@ impl Case {
             let got = self.grown(&two, |row| Two::item(codes[row], 1), 2, threads, width);
             assert!(got == expected, "{} rows, {width:?}", codes.len());
         }
+        self.same_of_weighed_rows(codes, &weights, threads);
+        let mut stream = Stream::new(9, 1);
+        let weights: Vec<f64> = codes.iter().map(|_| (1 + stream.below(40)) as f64 / 16.0).collect();
+        self.same_of_weighed_rows(codes, &weights, threads);
+    }
+
+    fn same_of_weighed_rows(&self, codes: &[u32], weights: &[f64], threads: usize) {
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, 1)).collect();
+        let mut finder = any::Classes::new(any::Measure::Gini, 2, codes, weights);
+        let expected = self.expected(&mut finder, entries, 2);
+        let item = |row: usize| [if codes[row] == 1 { weights[row] } else { 0.0 }, weights[row]];
+        let got = self.grown(&Weighted { center: 0.0, of_classes: true }, item, 2, threads, None);
+        assert!(got == expected, "{} rows", codes.len());
     }
 
     /// Columns in order, and where any cut may be made, sums by value.
@@ -152,7 +165,13 @@ impl Case {
         let entries = self.rows().into_iter().map(|row| Entry::new(row, self.weights[row as usize])).collect();
         let expected = self.expected(&mut means::Means::<Squared>::new(&y, 1, &[0.5], None), entries, 1);
         let weight = |row: usize| f64::from(self.weights[row]);
-        let got = self.grown(&Weighted { center: 0.5 }, |row| [weight(row) * y[row], weight(row)], 1, threads, None);
+        let got = self.grown(
+            &Weighted { center: 0.5, of_classes: false },
+            |row| [weight(row) * y[row], weight(row)],
+            1,
+            threads,
+            None,
+        );
         assert!(got == expected, "{} rows", y.len());
         if self.weights.iter().all(|&w| w == 1) {
             for (width, is_exact) in self.widths(1).flat_map(|width| [(width, true), (width, false)]) {
