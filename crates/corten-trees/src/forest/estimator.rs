@@ -129,7 +129,8 @@ fn middle(y: &[f64], weights: Option<&[f64]>) -> f64 {
         Some(w) => vector::dot(y, w) / vector::sum(w),
         None => vector::sum(y) / y.len().max(1) as f64,
     };
-    if y.iter().all(|v| *v == v.trunc()) { mean.round() } else { mean }
+    // What truncates is called where that doesn't tell.
+    if y.iter().all(|&v| ordered::is_whole(v) || v == v.trunc()) { mean.round() } else { mean }
 }
 
 /// What a fit adds.
@@ -430,7 +431,7 @@ impl Plan<'_> {
             }
             Task::Numbers { values, .. } => {
                 let all_alike = self.bootstrap.is_none() && self.weights.is_none_or(|w| w.iter().all(|&w| w == 1.0));
-                if !(all_alike && ordered::Even::has_exact_squares(values)) {
+                if !(all_alike && ordered::Even::are_exact(values)[1]) {
                     return ordered::Bins::default();
                 }
                 ordered::Bins::new(table, 1, size_of::<[f64; 2]>(), threads)

@@ -21,10 +21,12 @@ const GROUP: usize = 16;
 const BLOCK: usize = 256;
 /// The same where columns are read whole: their lines are in the first cache then.
 const READ: usize = 64;
+/// Groups of columns for each thread, as some take longer.
+const SHARE: usize = 4;
 /// Largest integers that are ranked by a table instead of a sort.
 const TABLE: usize = 1 << 16;
 /// Codes that threads are worth starting for.
-const MANY: usize = 1 << 19;
+const MANY: usize = 1 << 17;
 /// A node that holds one of so many rows is read along columns.
 const DENSE: usize = 8;
 /// The code of a missing value among floats.
@@ -349,7 +351,7 @@ pub(crate) enum Ranks {
 pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let (source, rows) = (Source::new(data)?, data.rows());
     // Few columns are shared out among threads, though those read the same cache lines then.
-    let together = data.width().div_ceil(2 * threads.max(1)).clamp(1, GROUP);
+    let together = data.width().div_ceil(SHARE * threads.max(1)).clamp(1, GROUP);
     let made = parallel::map_together(threads, data.width().div_ceil(together), |at| {
         let range = at * together..((at + 1) * together).min(data.width());
         match &source {

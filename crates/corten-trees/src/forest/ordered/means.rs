@@ -12,31 +12,57 @@ use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
 /// Targets, less a mean that was taken off them; see [`super::Target`].
 pub(crate) struct Even {
     pub(crate) center: f64,
-    /// Whether sums don't depend on their order: see [`Even::is_exact`].
+    /// Whether sums don't depend on their order: see [`Even::are_exact`].
     pub(crate) is_exact: bool,
-    /// The same of squares: see [`Even::has_exact_squares`].
+    /// The same of squares: see [`Even::are_exact`].
     pub(crate) has_exact_squares: bool,
 }
 
 /// Up to which sums of whole numbers are whole numbers.
 const EXACT: f64 = (1u64 << 53) as f64;
+/// Targets that are looked at before it is asked whether all are whole.
+const BLOCK: usize = 256;
 /// Targets that are added up before a sum so far is.
 const STEP: usize = 4;
+
+/// Whether a number is whole, of those that are a quarter of [`EXACT`] or less.
+#[inline(always)]
+pub(crate) fn is_whole(x: f64) -> bool {
+    // A sum with it has no digits behind the point. No call, as that of a function that truncates.
+    const SHIFT: f64 = EXACT / 4.0 * 3.0;
+    (x + SHIFT - SHIFT == x) & (x.abs() <= EXACT / 4.0)
+}
 
 impl Even {
     /// For these targets.
     pub(crate) fn new(center: f64, items: &[f64]) -> Self {
-        Self { center, is_exact: Self::is_exact(items), has_exact_squares: Self::has_exact_squares(items) }
+        let [is_exact, has_exact_squares] = Self::are_exact(items);
+        Self { center, is_exact, has_exact_squares }
     }
 
-    /// Whether sums of some of these are exact.
-    pub(crate) fn is_exact(items: &[f64]) -> bool {
-        items.iter().all(|y| y.trunc() == *y) && items.iter().map(|y| y.abs()).sum::<f64>() < EXACT
-    }
-
-    /// Whether sums of squares are as well.
-    pub(crate) fn has_exact_squares(items: &[f64]) -> bool {
-        Self::is_exact(items) && items.iter().map(|y| y * y).sum::<f64>() < EXACT
+    /// Whether sums of some of these, and of their squares, are exact.
+    pub(crate) fn are_exact(items: &[f64]) -> [bool; 2] {
+        let (mut whole, mut sums, mut squares) = (true, [0.0; EIGHT], [0.0; EIGHT]);
+        // In blocks, the first of which may tell.
+        for block in items.chunks(BLOCK) {
+            whole = block.iter().fold(whole, |whole, &y| whole & is_whole(y));
+            if !whole {
+                return [false; 2];
+            }
+            let (eights, rest) = block.as_chunks::<EIGHT>();
+            for eight in eights {
+                for lane in 0..EIGHT {
+                    sums[lane] += eight[lane].abs();
+                    squares[lane] += eight[lane] * eight[lane];
+                }
+            }
+            for (lane, y) in rest.iter().enumerate() {
+                sums[lane] += y.abs();
+                squares[lane] += y * y;
+            }
+        }
+        let is_exact = sums.iter().sum::<f64>() < EXACT;
+        [is_exact, is_exact && squares.iter().sum::<f64>() < EXACT]
     }
 
     /// Sums up to each of some keys, or NaN where no cut may come after one; the first of them is added to `sum`.

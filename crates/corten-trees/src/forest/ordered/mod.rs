@@ -31,7 +31,7 @@ use super::tree::GrownTree;
 pub(crate) use bins::Bins;
 pub(crate) use classes::{Classes, Two};
 pub(crate) use lists::Orders;
-pub(crate) use means::{Even, Weighted};
+pub(crate) use means::{Even, Weighted, is_whole};
 pub(crate) use ones::Ones;
 
 /// Most keys of all columns.

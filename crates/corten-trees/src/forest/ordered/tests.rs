@@ -273,7 +273,17 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
 
 #[test]
 fn sums_are_exact_of_whole_numbers_that_are_not_too_many() {
-    assert!(Even::is_exact(&[1.0, -3.0, 1e15]) && Even::is_exact(&[]));
-    assert!(Even::has_exact_squares(&[1.0, -3.0, 9e7]) && !Even::has_exact_squares(&[1e8]));
-    assert!(!Even::is_exact(&[1.0, 0.5]) && !Even::is_exact(&[8e15, -8e15]) && !Even::is_exact(&[f64::NAN]));
+    let whole = [&[1.0, -3.0, 1e15][..], &[1e8], &[]];
+    assert_eq!(whole.map(Even::are_exact), [[true, false], [true, false], [true, true]]);
+    assert_eq!(Even::are_exact(&[1.0, -3.0, 9e7]), [true, true]);
+    let others = [0.5, -0.25, 8e15, -2_251_799_813_685_248.5, 1e300, f64::INFINITY, f64::NAN];
+    assert!(others.iter().all(|&other| Even::are_exact(&[1.0, other]) == [false; 2]));
+    // Each counts, wherever it stands.
+    let many: Vec<f64> = (0..1003).map(|at| if at % 2 == 0 { 4e12 } else { -6e12 }).collect();
+    assert!(Even::are_exact(&many) == [true, false] && Even::are_exact(&many.repeat(2)) == [false; 2]);
+    for at in [0, 255, 256, 1002] {
+        let mut one = vec![7.0; 1003];
+        one[at] = 7.5;
+        assert_eq!((Even::are_exact(&one), Even::are_exact(&[7.0; 1003])), ([false; 2], [true; 2]));
+    }
 }
