@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use corten_core::random::Stream;
 use corten_core::{Error, Result, parameter};
-use corten_kernels::{parallel, vector};
+use corten_kernels::parallel;
 use corten_model::Labels;
 use corten_model::estimator::{Context, FitInput, Fitted, Step, Target};
 
@@ -17,7 +17,7 @@ use super::drawn::{self, Drawn};
 use super::finder::{Entry, Finder};
 use super::fitted::{Grove, OutOfBag};
 use super::grower::{Grower, Rules};
-use super::means::{Means, Poisson, Squared};
+use super::means::{Means, Poisson, Squared, middle};
 use super::ordered::{self, Orders};
 use super::parameters::Growth;
 use super::prune::prune;
@@ -121,16 +121,6 @@ impl<'a> Task<'a> {
             Self::Numbers { outputs, .. } => *outputs,
         }
     }
-}
-
-/// The mean, rounded where all targets are whole: their sums then stay exact, and a weight counts as rows do.
-fn middle(y: &[f64], weights: Option<&[f64]>) -> f64 {
-    let mean = match weights.filter(|w| w.len() == y.len()) {
-        Some(w) => vector::dot(y, w) / vector::sum(w),
-        None => vector::sum(y) / y.len().max(1) as f64,
-    };
-    // What truncates is called where that doesn't tell.
-    if y.iter().all(|&v| ordered::is_whole(v) || v == v.trunc()) { mean.round() } else { mean }
 }
 
 /// What a fit adds.
