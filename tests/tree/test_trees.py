@@ -63,6 +63,36 @@ def test_answers_are_those_of_scikit_learn(name: str, criterion: str, limits: di
     np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("columns", ["few", "many", "usual", "missing"])
+@pytest.mark.parametrize(
+    "params", [{"criterion": "entropy"}, {"class_weight": "balanced"}, {"class_weight": {0: 0.3, 1: 1.7}}, {}], ids=str
+)
+def test_measures_and_weights_of_classes_are_those_of_scikit_learn(
+    params: dict[str, Any], columns: str, classes: int
+) -> None:
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(9000, 5))
+    if columns == "few":
+        X = np.column_stack([rng.integers(0, high, 9000) for high in (2, 5, 12, 90, 300)] + [X[:, 0]])
+    elif columns == "usual":
+        # Most rows have one value: the least, one between others, or the greatest.
+        X = np.where(rng.random(X.shape) < 0.95, [0.0, 3.0, 7.0, 1.0, 5.0], rng.integers(0, 8, X.shape))
+    elif columns == "missing":
+        X[rng.random(X.shape) < 0.1] = np.nan
+    score = np.nan_to_num(X)[:, :5] @ [1.0, 0.5, 0.3, 0.2, 0.1] / X[:, 4][~np.isnan(X[:, 4])].std()
+    score += rng.normal(size=9000) * score.std()
+    y = np.digitize(score, np.quantile(score, np.linspace(0, 1, classes + 1)[1:-1] ** 1.5))
+    # Below, cuts of few rows tie. Releases of scikit-learn differ in how sample weights count for balanced classes.
+    limits = {"max_depth": 5 if columns in ("few", "many") else 3, "random_state": 0}
+    weighted = params.get("class_weight") != "balanced"
+    for weights in (None, rng.uniform(0.5, 2, 9000)) if weighted else (None,):
+        ours = tree.DecisionTreeClassifier(**params, **limits).fit(X, y, sample_weight=weights)
+        theirs = sklearn.tree.DecisionTreeClassifier(**params, **limits).fit(X, y, sample_weight=weights)
+        np.testing.assert_allclose(_answers(ours, X), _answers(theirs, X), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(ours.tree_.impurity, theirs.tree_.impurity, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("classes", [None, 2, 3, 40])
 def test_columns_of_few_values_are_split_as_in_scikit_learn(classes: int | None) -> None:
     """Rows are summed by value there: classes, or whole numbers."""

@@ -413,7 +413,8 @@ impl<P: Purity> Finder for Counts<P> {
         for &total in &self.totals {
             self.purity.change(&mut self.sum, 0, total);
         }
-        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(self.sum, self.weight) }
+        let totals = self.totals.iter().copied();
+        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(totals, self.sum, self.weight) }
     }
 
     fn best(&mut self, keys: Keys<'_>, limits: &Limits) -> Option<Cut> {
@@ -484,7 +485,8 @@ impl<P: Purity> Finder for Counts<P> {
             self.weight += total;
             self.purity.change(&mut self.sum, 0, total);
         }
-        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(self.sum, self.weight) }
+        let totals = self.totals.iter().copied();
+        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(totals, self.sum, self.weight) }
     }
 
     fn few_score(&mut self, left: u16) -> f64 {
@@ -522,8 +524,7 @@ impl<P: Purity> Finder for Counts<P> {
     }
 
     fn gain(&self, score: f64) -> f64 {
-        let weight = f64::from(self.weight);
-        weight * self.purity.impurity(self.sum, self.weight) - self.purity.remaining(score, weight)
+        self.purity.gain(self.sum, self.weight, score)
     }
 
     fn is_perfect(&self, score: f64) -> bool {

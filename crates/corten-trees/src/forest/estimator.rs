@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use corten_core::random::Stream;
 use corten_core::{Error, Result, parameter};
-use corten_kernels::{parallel, vector};
+use corten_kernels::parallel;
 use corten_model::Labels;
 use corten_model::estimator::{Context, FitInput, Fitted, Step, Target};
 
@@ -17,7 +17,7 @@ use super::drawn::{self, Drawn};
 use super::finder::{Entry, Finder};
 use super::fitted::{Grove, OutOfBag};
 use super::grower::{Grower, Rules};
-use super::means::{Means, Poisson, Squared};
+use super::means::{Means, Poisson, Squared, middle};
 use super::ordered::{self, Orders};
 use super::parameters::Growth;
 use super::prune::prune;
@@ -26,7 +26,7 @@ use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
 use super::tree::{GrownTree, Summary};
-use super::weights::{payloads, positive, scale, whole};
+use super::weights::{by_class, payloads, positive, scale, whole};
 
 /// Weights whose logarithms are kept in a table, however few the rows.
 const TERMS: usize = 1 << 20;
@@ -123,15 +123,6 @@ impl<'a> Task<'a> {
     }
 }
 
-/// The mean, rounded where all targets are whole: their sums then stay exact, and a weight counts as rows do.
-fn middle(y: &[f64], weights: Option<&[f64]>) -> f64 {
-    let mean = match weights.filter(|w| w.len() == y.len()) {
-        Some(w) => vector::dot(y, w) / vector::sum(w),
-        None => vector::sum(y) / y.len().max(1) as f64,
-    };
-    if y.iter().all(|v| *v == v.trunc()) { mean.round() } else { mean }
-}
-
 /// What a fit adds.
 #[derive(Default)]
 struct Grown {
@@ -149,6 +140,8 @@ struct Plan<'a> {
     bootstrap: Option<Bootstrap>,
     /// Weights as whole numbers, where they are.
     whole: Option<Vec<u32>>,
+    /// Those of two classes, where they aren't, and rows of a class weigh alike or nothing.
+    class_weights: Option<[f64; 2]>,
     entropy: Option<Entropy>,
     /// Rows in the order of their classes, where cuts are drawn and all rows weigh 1.
     by_class: Option<Vec<u32>>,
@@ -196,6 +189,14 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         let most = forest.draws.or(whole.as_ref().map(|w| w.iter().map(|&x| x as usize).sum()));
         Entropy::up_to(most.unwrap_or(0))
     });
+    let class_weights = match (&task, weights) {
+        (Task::Classes { codes, labels }, Some(weights))
+            if labels.len() == 2 && whole.is_none() && forest.draws.is_none() && !by_entropy =>
+        {
+            by_class(codes, weights)
+        }
+        _ => None,
+    };
     let bootstrap = forest.draws.map(|draws| Bootstrap::new(draws, weights));
     let by_class = match &task {
         Task::Classes { codes, labels }
@@ -212,6 +213,7 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         weights,
         bootstrap,
         whole,
+        class_weights,
         entropy,
         by_class,
         seed,
@@ -389,13 +391,19 @@ impl Plan<'_> {
     /// The rows by each column, where trees look at all columns and are simple ones.
     fn orders<C: Code>(&self, table: &Table<C>, threads: usize) -> Option<Orders> {
         let is_simple = match self.task {
-            Task::Classes { .. } => {
-                self.entropy.is_none() && !self.forest.balanced && (self.whole.is_some() || self.bootstrap.is_some())
+            Task::Classes { .. } if self.entropy.is_some() => {
+                self.whole.as_ref().is_some_and(|whole| whole.iter().all(|&w| w <= 1))
             }
+            Task::Classes { labels, .. } => !self.forest.balanced && (self.has_counts() || labels.len() == 2),
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };
         (is_simple && ordered::suits(self.rules, table, self.task.rows()))
             .then(|| Orders::new(table, self.bins(table, threads), threads))
+    }
+
+    /// Whether rows count as several, or as one.
+    fn has_counts(&self) -> bool {
+        self.whole.is_some() || self.bootstrap.is_some()
     }
 
     /// Columns of few values, where sums don't depend on the order of rows.
@@ -404,7 +412,8 @@ impl Plan<'_> {
             return ordered::Bins::default();
         }
         match self.task {
-            Task::Classes { labels, .. } if labels.len() == 2 => {
+            Task::Classes { .. } if !self.has_counts() && self.class_weights.is_none() => ordered::Bins::default(),
+            Task::Classes { labels, .. } if labels.len() == 2 && self.entropy.is_none() => {
                 ordered::Bins::new(table, 1, size_of::<u64>(), threads)
             }
             Task::Classes { labels, .. } => {
@@ -412,7 +421,7 @@ impl Plan<'_> {
             }
             Task::Numbers { values, .. } => {
                 let all_alike = self.bootstrap.is_none() && self.weights.is_none_or(|w| w.iter().all(|&w| w == 1.0));
-                if !(all_alike && ordered::Even::has_exact_squares(values)) {
+                if !(all_alike && ordered::Even::are_exact(values)[1]) {
                     return ordered::Bins::default();
                 }
                 ordered::Bins::new(table, 1, size_of::<[f64; 2]>(), threads)
@@ -452,19 +461,31 @@ impl Plan<'_> {
             cancel: &self.context.cancel,
         };
         Some(match self.task {
+            Task::Classes { codes, .. } if self.class_weights.is_some() => {
+                let items: Vec<u64> = rows.iter().map(|&row| ordered::Two::item(codes[row as usize], 1)).collect();
+                soil.grow(&ordered::Two { by_class: self.class_weights }, &items)
+            }
+            Task::Classes { codes, .. } if !self.has_counts() => {
+                let item = |&row: &u32| {
+                    let weight = weight(row as usize);
+                    [if codes[row as usize] == 1 { weight } else { 0.0 }, weight]
+                };
+                let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
+                soil.grow(&ordered::Weighted { center: 0.0, of_classes: true }, &items)
+            }
             Task::Classes { codes, labels } => {
                 let whole = counts.or(self.whole.as_deref())?;
                 if whole.iter().any(|&w| w > u32::from(u16::MAX)) {
                     return None;
                 }
                 let item = |&row: &u32| (codes[row as usize], whole[row as usize]);
-                if labels.len() == 2 {
+                if labels.len() == 2 && self.entropy.is_none() {
                     let items: Vec<u64> =
                         rows.iter().map(item).map(|(class, w)| ordered::Two::item(class, w)).collect();
-                    soil.grow(&ordered::Two, &items)
+                    soil.grow(&ordered::Two::default(), &items)
                 } else if whole.iter().all(|&w| w <= 1) {
                     let items: Vec<u32> = rows.iter().map(|&row| codes[row as usize]).collect();
-                    soil.grow(&ordered::Ones { classes: labels.len() }, &items)
+                    soil.grow(&ordered::Ones::new(labels.len(), self.entropy.as_ref()), &items)
                 } else {
                     let items: Vec<(u32, u32)> = rows.iter().map(item).collect();
                     soil.grow(&ordered::Classes { classes: labels.len() }, &items)
@@ -474,12 +495,11 @@ impl Plan<'_> {
                 let center = center[0];
                 if rows.iter().all(|&row| weight(row as usize) == 1.0) {
                     let items: Vec<f64> = rows.iter().map(|&row| values[row as usize]).collect();
-                    let is_exact = ordered::Even::is_exact(&items);
-                    soil.grow(&ordered::Even { center, is_exact }, &items)
+                    soil.grow(&ordered::Even::new(center, &items), &items)
                 } else {
                     let item = |&row: &u32| [weight(row as usize) * values[row as usize], weight(row as usize)];
                     let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
-                    soil.grow(&ordered::Weighted { center }, &items)
+                    soil.grow(&ordered::Weighted { center, of_classes: false }, &items)
                 }
             }
         })
@@ -547,7 +567,7 @@ impl Plan<'_> {
         let (rows, classes) = ((rows, payloads), labels.len());
         let stream = stream.clone();
         Some(if classes == 2 {
-            Sampled::new(table, self.rules, stream, rows, ordered::Two, classes).grow(&self.context.cancel)
+            Sampled::new(table, self.rules, stream, rows, ordered::Two::default(), classes).grow(&self.context.cancel)
         } else {
             let target = ordered::Classes { classes };
             Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)

@@ -5,7 +5,18 @@ use std::ops::Range;
 use corten_kernels::{special, splits, vector};
 
 use super::finder::{self, Cut, Entry, Finder, Keys, Limits, Order, Side, Stats};
+use super::ordered::is_whole;
 use super::sort::Key;
+
+/// The mean, rounded where all targets are whole: their sums then stay exact, and a weight counts as rows do.
+pub(crate) fn middle(y: &[f64], weights: Option<&[f64]>) -> f64 {
+    let mean = match weights.filter(|w| w.len() == y.len()) {
+        Some(w) => vector::dot(y, w) / vector::sum(w),
+        None => vector::sum(y) / y.len().max(1) as f64,
+    };
+    // What truncates is called where that doesn't tell.
+    if y.iter().all(|&v| is_whole(v) || v == v.trunc()) { mean.round() } else { mean }
+}
 
 /// Which loss.
 pub(crate) trait Loss: Send + Sync {

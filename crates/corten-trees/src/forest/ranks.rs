@@ -21,10 +21,12 @@ const GROUP: usize = 16;
 const BLOCK: usize = 256;
 /// The same where columns are read whole: their lines are in the first cache then.
 const READ: usize = 64;
+/// Groups of columns for each thread, as some take longer.
+const SHARE: usize = 4;
 /// Largest integers that are ranked by a table instead of a sort.
 const TABLE: usize = 1 << 16;
 /// Codes that threads are worth starting for.
-const MANY: usize = 1 << 19;
+const MANY: usize = 1 << 17;
 /// A node that holds one of so many rows is read along columns.
 const DENSE: usize = 8;
 /// The code of a missing value among floats.
@@ -238,14 +240,16 @@ pub(crate) struct Table<C> {
 }
 
 impl<C: Code> Table<C> {
-    fn new(ranked: Vec<Ranked<u32>>, threads: usize) -> Self {
+    fn new(ranked: Vec<Wide>, rows: usize, threads: usize) -> Self {
         // One by one: the wider codes of a column are given back before the next ones are narrowed.
-        let narrow = |c: Ranked<u32>| Ranked {
-            codes: c.codes.into_iter().map(C::new).collect(),
-            scale: c.scale,
-            missing: c.missing,
+        let narrow = |c: Wide| {
+            let codes = match c.codes {
+                Codes::Bytes(values, ranks) => values.into_iter().map(|x| C::new(ranks[usize::from(x)])).collect(),
+                Codes::Words(codes) => codes.into_iter().map(C::new).collect(),
+            };
+            Ranked { codes, scale: c.scale, missing: c.missing }
         };
-        let codes: usize = ranked.iter().map(|c| c.codes.len()).sum();
+        let codes = rows * ranked.len();
         let threads = if codes < MANY { 1 } else { threads };
         let ranked: Vec<_> = ranked.into_iter().map(|column| Mutex::new(Some(column))).collect();
         let columns = parallel::map_together(threads, ranked.len(), |at| {
@@ -347,17 +351,14 @@ pub(crate) enum Ranks {
 pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let (source, rows) = (Source::new(data)?, data.rows());
     // Few columns are shared out among threads, though those read the same cache lines then.
-    let together = data.width().div_ceil(2 * threads.max(1)).clamp(1, GROUP);
+    let together = data.width().div_ceil(SHARE * threads.max(1)).clamp(1, GROUP);
     let made = parallel::map_together(threads, data.width().div_ceil(together), |at| {
         let range = at * together..((at + 1) * together).min(data.width());
         match &source {
             Source::Table(columns) => group(&columns[range], rows),
-            Source::Sparse(_) => range
-                .map(|at| {
-                    let column = source.column(at);
-                    one(&column, column.to_f64()?.into_owned())
-                })
-                .collect(),
+            Source::Sparse(_) => {
+                range.map(|at| Ok(group(&[source.column(at).into_owned()], rows)?.remove(0))).collect()
+            }
         }
     });
     let mut ranked = Vec::with_capacity(data.width());
@@ -367,11 +368,11 @@ pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let values = |scale: &Scale| if let Scale::Values(values) = scale { values.len() } else { u32::LIMIT };
     let most = ranked.iter().map(|c| values(&c.scale) + usize::from(c.missing != NO_MISSING)).max().unwrap_or(0);
     Ok(if most <= u8::LIMIT {
-        Ranks::Byte(Table::new(ranked, threads))
+        Ranks::Byte(Table::new(ranked, rows, threads))
     } else if most <= u16::LIMIT {
-        Ranks::Narrow(Table::new(ranked, threads))
+        Ranks::Narrow(Table::new(ranked, rows, threads))
     } else {
-        Ranks::Wide(Table::new(ranked, threads))
+        Ranks::Wide(Table::new(ranked, rows, threads))
     })
 }
 
@@ -491,22 +492,48 @@ fn infinite(column: &Column<'_>) -> corten_core::Error {
     corten_core::Error::column(&column.name, what)
 }
 
-fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Ranked<u32>>> {
-    let mut values = vec![vec![0.0; rows]; columns.len()];
-    for start in (0..rows).step_by(READ) {
-        let end = (start + READ).min(rows);
-        for (column, out) in columns.iter().zip(&mut values) {
-            column.read_f64(start, &mut out[start..end])?;
-        }
-    }
-    columns.iter().zip(values).map(|(column, values)| one(column, values)).collect()
+/// Codes before they are stored: of bytes, which rank each has.
+enum Codes {
+    Bytes(Vec<u8>, Box<[u32; 1 << u8::BITS]>),
+    Words(Vec<u32>),
 }
 
-fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
-    let mut small = vec![0; values.len()];
-    if bytes(&values, &mut small) {
-        return Ok(by_byte(&small));
+/// A column whose codes have no type yet.
+struct Wide {
+    codes: Codes,
+    scale: Scale,
+    missing: u32,
+}
+
+/// Ranks columns that are read together.
+fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Wide>> {
+    // Whole numbers below 256 are bytes from the start, which take an eighth of the memory.
+    let mut read: Vec<(Vec<u8>, Vec<f64>)> = columns.iter().map(|_| (vec![0; rows], Vec::new())).collect();
+    let mut block = [0.0; READ];
+    for start in (0..rows).step_by(READ) {
+        let end = (start + READ).min(rows);
+        for (column, (small, values)) in columns.iter().zip(&mut read) {
+            let block = &mut block[..end - start];
+            column.read_f64(start, block)?;
+            if values.is_empty() {
+                if bytes(block, &mut small[start..end]) {
+                    continue;
+                }
+                values.reserve_exact(rows);
+                values.extend(small[..start].iter().map(|&x| f64::from(x)));
+                *small = Vec::new();
+            }
+            values.extend_from_slice(block);
+        }
     }
+    let ranked = columns.iter().zip(read);
+    ranked
+        .map(|(column, (small, values))| if values.is_empty() { Ok(by_byte(small)) } else { one(column, values) })
+        .collect()
+}
+
+/// Ranks a column of other numbers than bytes.
+fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Wide> {
     let mut whole = true;
     for x in &mut values {
         if x.is_infinite() {
@@ -522,11 +549,11 @@ fn one(column: &Column<'_>, mut values: Vec<f64>) -> Result<Ranked<u32>> {
     let (codes, distinct) =
         if whole { by_table(&values) } else { by_hash(&values).unwrap_or_else(|| by_sort(&values)) };
     let missing = if any_missing { distinct.len() as u32 } else { NO_MISSING };
-    Ok(Ranked { codes, scale: Scale::Values(distinct), missing })
+    Ok(Wide { codes: Codes::Words(codes), scale: Scale::Values(distinct), missing })
 }
 
 /// Ranks of bytes.
-fn by_byte(values: &[u8]) -> Ranked<u32> {
+fn by_byte(values: Vec<u8>) -> Wide {
     let mut ranks = [0u32; 1 << u8::BITS];
     values.iter().for_each(|&x| ranks[usize::from(x)] = 1);
     let mut distinct = Vec::new();
@@ -534,8 +561,7 @@ fn by_byte(values: &[u8]) -> Ranked<u32> {
         *rank = distinct.len() as u32;
         distinct.push(x as f64);
     }
-    let codes = values.iter().map(|&x| ranks[usize::from(x)]).collect();
-    Ranked { codes, scale: Scale::Values(distinct), missing: NO_MISSING }
+    Wide { codes: Codes::Bytes(values, Box::new(ranks)), scale: Scale::Values(distinct), missing: NO_MISSING }
 }
 
 #[cfg(test)]

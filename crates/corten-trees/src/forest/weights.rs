@@ -29,6 +29,17 @@ pub(crate) fn whole(weights: Option<&[f64]>, rows: usize, most: usize) -> Option
     fits.then(|| weights.iter().map(|&w| w as u32).collect())
 }
 
+/// The weights of two classes, where all rows of a class that weigh anything weigh the same.
+pub(crate) fn by_class(codes: &[u32], weights: &[f64]) -> Option<[f64; 2]> {
+    let mut found = [None; 2];
+    for (&class, &weight) in codes.iter().zip(weights).filter(|(_, weight)| **weight > 0.0) {
+        if *found[class as usize % 2].get_or_insert(weight) != weight {
+            return None;
+        }
+    }
+    Some(found.map(|weight| weight.unwrap_or(1.0)))
+}
+
 /// Rows of positive weight with class and weight beside them; `None` where they don't fit.
 pub(crate) fn payloads(codes: &[u32], weights: &[u32]) -> Option<Vec<Entry>> {
     let rows = (0u32..).zip(codes).zip(weights).filter(|(_, w)| **w > 0);
@@ -44,6 +55,13 @@ pub(crate) fn positive(weights: &[f64]) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_have_a_weight_where_their_rows_do() {
+        assert_eq!(by_class(&[1, 0, 1, 0], &[0.7, 2.5, 0.7, 0.0]), Some([2.5, 0.7]));
+        assert_eq!(by_class(&[1, 0, 1], &[0.7, 2.5, 0.8]), None);
+        assert_eq!(by_class(&[1, 1], &[0.7, 0.7]), Some([1.0, 0.7]));
+    }
 
     #[test]
     fn extreme_weights_are_brought_near_one_by_a_power_of_two() {

@@ -70,7 +70,8 @@ impl<P: Purity> Classes<P> {
             self.weight += count;
             self.purity.change(&mut self.sum, 0, count);
         }
-        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(self.sum, self.weight) }
+        let totals = self.own.iter().map(|&(_, count)| count);
+        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(totals, self.sum, self.weight) }
     }
 }
 
@@ -277,8 +278,7 @@ impl<P: Purity> Target for Classes<P> {
 
     #[inline(always)]
     fn gain(&self, score: f64) -> f64 {
-        let weight = f64::from(self.weight);
-        weight * self.purity.impurity(self.sum, self.weight) - self.purity.remaining(score, weight)
+        self.purity.gain(self.sum, self.weight, score)
     }
 
     #[inline(always)]

@@ -16,6 +16,11 @@ const BYTES: usize = 1 << 18;
 const LEAST: usize = 32;
 /// Rows of a block of records that a thread writes.
 const WRITTEN: usize = 1 << 13;
+/// Rows of a column that are looked at together for values that aren't the usual one.
+const CHUNK: usize = 32;
+/// Rows that tell which value is usual, and how many of them have it at least.
+const SAMPLE: usize = 256;
+const USUAL: usize = SAMPLE * 7 / 8;
 
 /// What is summed of rows.
 pub(crate) trait Sum: Copy + Default + Send + Sync {
@@ -51,6 +56,11 @@ pub(super) struct Binned {
     pub(super) sums: Range<usize>,
     /// Rows up to which it is kept in order.
     least: usize,
+    /// Where the sums of the value stand that most rows have: they are what all others leave, so that these rows aren't
+    /// read. Nothing where no value is as frequent.
+    usual: Option<usize>,
+    /// How many columns without such a value come before.
+    before: usize,
 }
 
 /// See the module.
@@ -60,10 +70,23 @@ pub(crate) struct Bins {
     pub(super) columns: Vec<Binned>,
     /// Which of them a column of the table is.
     places: Vec<Option<usize>>,
-    /// Where the sums of a row's value start in each of them, row after row.
+    /// Where the sums of a row's value start in each column without a usual value, row after row.
     records: Vec<u16>,
+    stride: usize,
+    /// The same of values that aren't the usual ones, of the other columns: those of a row stand together, up to an end.
+    others: Vec<u16>,
+    ends: Vec<u32>,
     /// Sums of a value.
     pub(super) width: usize,
+}
+
+/// A part of the rows of [`Bins`].
+#[derive(Default)]
+struct Written {
+    records: Vec<u16>,
+    others: Vec<u16>,
+    /// How many of them each row has.
+    counts: Vec<u32>,
 }
 
 impl Bins {
@@ -88,26 +111,78 @@ impl Bins {
                 break;
             }
             bins.places[column] = Some(bins.columns.len());
-            bins.columns.push(Binned { column, sums: start..start + sums, least });
+            let usual = usual(&table.columns[column].codes).map(|code| start + code as usize * width);
+            bins.columns.push(Binned { column, sums: start..start + sums, least, usual, before: bins.stride });
+            bins.stride += usize::from(usual.is_none());
             start += sums;
         }
-        let rows = table.columns.first().map_or(0, |column| column.codes.len());
-        let stride = bins.columns.len();
-        if stride > 0 {
-            let blocks = parallel::map_together(threads, rows.div_ceil(WRITTEN), |at| {
-                let range = at * WRITTEN..((at + 1) * WRITTEN).min(rows);
-                let mut block = vec![0; range.len() * stride];
-                for (at, binned) in bins.columns.iter().enumerate() {
-                    let codes = &table.columns[binned.column].codes[range.clone()];
-                    for (record, code) in block.chunks_exact_mut(stride).zip(codes) {
-                        record[at] = (binned.sums.start + code.get() as usize * width) as u16;
-                    }
-                }
-                block
-            });
-            bins.records = blocks.concat();
+        if bins.columns.is_empty() {
+            return bins;
+        }
+        let rows = table.columns[0].codes.len();
+        bins.records.reserve_exact(rows * bins.stride);
+        bins.ends.reserve_exact(rows + 1);
+        let blocks = parallel::map_together(threads, rows.div_ceil(WRITTEN), |at| {
+            bins.written(table, at * WRITTEN..((at + 1) * WRITTEN).min(rows))
+        });
+        let mut end = 0;
+        bins.ends.push(end);
+        for Written { records, others, counts } in blocks {
+            bins.records.extend_from_slice(&records);
+            bins.others.extend_from_slice(&others);
+            for count in counts {
+                end += count;
+                bins.ends.push(end);
+            }
         }
         bins
+    }
+
+    /// Where the sums of some rows' values start.
+    fn written<C: Code>(&self, table: &Table<C>, range: Range<usize>) -> Written {
+        let mut out = Written { records: vec![0; range.len() * self.stride], ..Written::default() };
+        let (mut dense, mut rare) = (0, Vec::new());
+        for binned in &self.columns {
+            let codes = &table.columns[binned.column].codes[range.clone()];
+            let start = |code: C| (binned.sums.start + code.get() as usize * self.width) as u16;
+            if let Some(usual) = binned.usual {
+                rare.push((codes, binned.sums.start, C::new(((usual - binned.sums.start) / self.width) as u32)));
+                continue;
+            }
+            for (record, &code) in out.records.chunks_exact_mut(self.stride).zip(codes) {
+                record[dense] = start(code);
+            }
+            dense += 1;
+        }
+        if rare.is_empty() {
+            return out;
+        }
+        out.counts = vec![0; range.len()];
+        for (codes, _, usual) in &rare {
+            out.counts.iter_mut().zip(*codes).for_each(|(count, code)| *count += u32::from(code != usual));
+        }
+        let mut next = Vec::with_capacity(range.len());
+        let mut all = 0;
+        for &count in &out.counts {
+            next.push(all);
+            all += count;
+        }
+        out.others = vec![0; all as usize];
+        for (codes, start, usual) in rare {
+            for (codes, next) in codes.chunks(CHUNK).zip(next.chunks_mut(CHUNK)) {
+                // All are looked at, side by side.
+                if !codes.iter().fold(false, |any, &code| any | (code != usual)) {
+                    continue;
+                }
+                for (&code, next) in codes.iter().zip(next) {
+                    if code != usual {
+                        out.others[*next as usize] = (start + code.get() as usize * self.width) as u16;
+                        *next += 1;
+                    }
+                }
+            }
+        }
+        out
     }
 
     /// How many of the columns, the first ones, are summed by value in a node of so many rows.
@@ -120,13 +195,6 @@ impl Bins {
     #[inline(always)]
     pub(super) fn place(&self, column: usize) -> Option<usize> {
         self.places.get(column).copied().flatten()
-    }
-
-    /// Where the sums of a row's values start.
-    #[inline(always)]
-    pub(super) fn record(&self, row: u32) -> &[u16] {
-        let stride = self.columns.len();
-        &self.records[row as usize * stride..][..stride]
     }
 
     /// Where the sums of some of the columns stand.
@@ -147,14 +215,43 @@ impl Bins {
         rows: impl Iterator<Item = (u32, T::Item)>,
         out: &mut Vec<T::Sum>,
     ) {
-        let all = self.sums(columns);
+        let (all, binned) = (self.sums(columns), &self.columns[columns.clone()]);
+        let before = |at: usize| self.columns.get(at).map_or(self.stride, |binned| binned.before);
+        let dense = before(columns.start)..before(columns.end);
+        let has_usual = dense.len() < columns.len();
         out.clear();
-        out.resize(all.len(), T::Sum::default());
+        // Behind those of values, the sums of all rows.
+        out.resize(all.len() + self.width, T::Sum::default());
         for (row, item) in rows {
-            for &at in &self.record(row)[columns.clone()] {
+            let row = row as usize;
+            for &at in &self.records[row * self.stride..][dense.clone()] {
                 target.add(&mut out[at as usize - all.start..], item);
             }
+            if has_usual {
+                for &at in &self.others[self.ends[row] as usize..self.ends[row + 1] as usize] {
+                    if all.contains(&usize::from(at)) {
+                        target.add(&mut out[at as usize - all.start..], item);
+                    }
+                }
+                target.add(&mut out[all.len()..], item);
+            }
         }
+        let (values, total) = out.split_at_mut(all.len());
+        for binned in binned {
+            let Some(usual) = binned.usual else { continue };
+            let sums = &mut values[binned.sums.start - all.start..binned.sums.end - all.start];
+            let usual = usual - binned.sums.start;
+            sums[usual..usual + self.width].copy_from_slice(total);
+            let (low, rest) = sums.split_at_mut(usual);
+            let (own, high) = rest.split_at_mut(self.width);
+            // A loop, as closures of iterators aren't compiled together with what uses them.
+            for value in low.chunks_exact(self.width).chain(high.chunks_exact(self.width)) {
+                for (own, &sum) in own.iter_mut().zip(value) {
+                    *own = own.without(sum);
+                }
+            }
+        }
+        out.truncate(all.len());
     }
 
     /// The value after another that some rows of a node have, by the sums of a column.
@@ -163,6 +260,16 @@ impl Bins {
         let mut values = sums.chunks_exact(self.width).enumerate().skip(value + 1);
         values.find(|(_, sums)| !target.is_empty(sums)).map_or(value, |(value, _)| value)
     }
+}
+
+/// The value that nearly all of some rows have.
+fn usual<C: Code>(codes: &[C]) -> Option<u32> {
+    let step = (codes.len() / SAMPLE).max(1);
+    let mut sample: Vec<u32> = codes.iter().step_by(step).take(SAMPLE).map(|code| code.get()).collect();
+    sample.sort_unstable();
+    // Of what is that frequent, some is in the middle.
+    let middle = *sample.get(sample.len() / 2)?;
+    (sample.iter().filter(|&&code| code == middle).count() >= USUAL).then_some(middle)
 }
 
 /// What is left of sums without those of a part.

@@ -296,19 +296,19 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
         let (rows, bins) = (self.rows.len(), &self.growth.soil.orders.bins);
         let (first, last) = (bins.count(part.end - part.start), bins.count(part.before));
         let (columns, order) = self.keys.split_at_mut(self.columns * rows);
-        for (at, binned) in bins.columns.iter().enumerate().take(last).skip(first) {
+        for binned in bins.columns.iter().take(last).skip(first) {
             if self.known.has(binned.column) {
                 continue;
             }
             let order = &order[part.start..part.end];
             let [keys, scratch] = &mut self.sorted;
             keys.clear();
-            // Where sums start ascends as values do.
+            let codes = &self.growth.soil.table.columns[binned.column].codes;
             keys.extend(order.iter().map(|key| {
-                let start = bins.record(self.rows[key.place()])[at];
-                <u32 as Key>::new(u32::from(start), key.place())
+                let code = codes[self.rows[key.place()] as usize].get();
+                <u32 as Key>::new(code, key.place())
             }));
-            sort::by_code(keys, scratch, binned.sums.start as u32, binned.sums.end as u32);
+            sort::by_code(keys, scratch, 0, (binned.sums.len() / bins.width) as u32 - 1);
             columns[binned.column * rows..][part.start..part.end].copy_from_slice(keys);
         }
     }

@@ -10,7 +10,11 @@ use super::super::sort::Key;
 use super::{EIGHT, Items, Ones, Scores, Target, fill, first_best, runs};
 
 /// Two classes: the weight goes with a row, and above it that of the second class.
-pub(crate) struct Two;
+#[derive(Default)]
+pub(crate) struct Two {
+    /// By how much more each class weighs, where it isn't 1.
+    pub(crate) by_class: Option<[f64; 2]>,
+}
 
 impl Two {
     /// What goes with a row.
@@ -27,13 +31,17 @@ fn stats(totals: &[u32]) -> Stats {
         weight += total;
         Gini.change(&mut sum, 0, total);
     }
-    Stats { weight: f64::from(weight), impurity: Gini.impurity(sum, weight) }
+    Stats { weight: f64::from(weight), impurity: Gini.impurity(totals.iter().copied(), sum, weight) }
 }
 
 #[inline(always)]
 pub(super) fn gain(totals: &[u32], score: f64) -> f64 {
-    let Stats { weight, impurity } = stats(totals);
-    weight * impurity - Gini.remaining(score, weight)
+    let (mut weight, mut sum) = (0, 0);
+    for &total in totals {
+        weight += total;
+        Gini.change(&mut sum, 0, total);
+    }
+    Gini.gain(sum, weight, score)
 }
 
 #[inline(always)]
@@ -42,10 +50,70 @@ pub(super) fn value(totals: &[u32], out: &mut Vec<f64>) {
     out.extend(totals.iter().map(|&t| f64::from(t) / weight));
 }
 
-/// The first of the best of so many cuts, from the weights on one side of each.
+impl Two {
+    /// The first of the best of so many cuts, from the weights on one side of each.
+    #[inline(always)]
+    pub(in super::super) fn best_of(&self, node: &[u32; 2], sums: &[u64], cuts: usize) -> Option<(usize, f64)> {
+        let (eights, sums) = (cuts.div_ceil(EIGHT), sums.as_chunks().0);
+        match self.by_class {
+            None => first_best(eights, OfTwo { node, sums }),
+            Some(by_class) => first_best(eights, OfWeighed { node, sums, by_class }),
+        }
+    }
+}
+
+/// The weights of two classes of a node.
 #[inline(always)]
-pub(in super::super) fn best_of(node: &[u32; 2], sums: &[u64], cuts: usize) -> Option<(usize, f64)> {
-    first_best(cuts.div_ceil(EIGHT), OfTwo { node, sums: sums.as_chunks().0 })
+fn weighed(node: &[u32; 2], by_class: [f64; 2]) -> [f64; 2] {
+    [f64::from(node[0]) * by_class[0], f64::from(node[1]) * by_class[1]]
+}
+
+/// The score of a cut from what lies on its left, where classes weigh more or less.
+#[inline(always)]
+fn score_weighed(weight: f64, ones: f64, node: &[u32; 2], by_class: [f64; 2]) -> f64 {
+    let (zero, rest) = (weight - ones, f64::from(node[1]) - ones);
+    let left = [zero * by_class[0], ones * by_class[1]];
+    let right = [(f64::from(node[0]) - zero) * by_class[0], rest * by_class[1]];
+    side(left) + side(right)
+}
+
+/// What a side adds to the score of a cut, from the weights of two classes.
+#[inline(always)]
+pub(super) fn side([a, b]: [f64; 2]) -> f64 {
+    (a * a + b * b) / (a + b)
+}
+
+/// A node as a whole, from the weights of two classes.
+#[inline(always)]
+pub(super) fn stats_weighed([a, b]: [f64; 2]) -> Stats {
+    let weight = a + b;
+    Stats { weight, impurity: ((weight - side([a, b])) / weight).max(0.0) }
+}
+
+/// By how much a cut of this score lowers the weighted impurity of a node of such weights.
+#[inline(always)]
+pub(super) fn gain_weighed([a, b]: [f64; 2], score: f64) -> f64 {
+    let weight = a + b;
+    (weight - side([a, b])) - (weight - score)
+}
+
+/// Scores from the weights on one side of each cut, where classes weigh more or less.
+struct OfWeighed<'a> {
+    node: &'a [u32; 2],
+    sums: &'a [[u64; EIGHT]],
+    by_class: [f64; 2],
+}
+
+impl Scores for OfWeighed<'_> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, sums) = ([0.0; EIGHT], &self.sums[at]);
+        for lane in 0..EIGHT {
+            let [weight, ones] = [sums[lane] as u32, (sums[lane] >> u32::BITS) as u32].map(f64::from);
+            scores[lane] = score_weighed(weight, ones, self.node, self.by_class);
+        }
+        scores
+    }
 }
 
 /// Scores from the weights on one side of each cut.
@@ -83,6 +151,7 @@ impl Sums {
         keys: &[K],
         items: &[u64],
         all: &Range<usize>,
+        target: &Two,
     ) -> Option<(usize, f64)> {
         let ends = &self.ends[..];
         let (cuts, longest) = (ends.len() - 1, runs::longest(ends));
@@ -106,7 +175,7 @@ impl Sums {
                 *upto = 0;
             }
         }
-        let (at, score) = best_of(node, &self.upto, cuts)?;
+        let (at, score) = target.best_of(node, &self.upto, cuts)?;
         Some((ends[at] as usize - 1, score))
     }
 }
@@ -118,6 +187,17 @@ impl Target for Two {
     type Sum = u64;
 
     const FEW: bool = true;
+    const OTHER: bool = true;
+
+    #[inline(always)]
+    fn is_other(&self) -> bool {
+        self.by_class.is_some()
+    }
+
+    #[inline(always)]
+    fn other_score(&self, node: &[u32; 2], [weight, ones]: [f64; 2], _: [u32; 2]) -> f64 {
+        score_weighed(weight, ones, node, self.by_class.unwrap_or([1.0; 2]))
+    }
 
     #[inline(always)]
     fn terms(&self, item: u64) -> [f64; 2] {
@@ -137,7 +217,8 @@ impl Target for Two {
         }
         let ones = (sum >> u32::BITS) as u32;
         *node = [sum as u32 - ones, ones];
-        stats(node)
+        let Some(by_class) = self.by_class else { return stats(node) };
+        stats_weighed(weighed(node, by_class))
     }
 
     #[inline(always)]
@@ -150,7 +231,7 @@ impl Target for Two {
         room: &mut Sums,
     ) -> Option<(usize, f64)> {
         if runs::find(keys, &mut room.ends) {
-            return room.best_of_runs(node, keys, items, &all);
+            return room.best_of_runs(node, keys, items, &all, self);
         }
         let room = &mut room.upto;
         fill(room, all.len(), 0);
@@ -163,7 +244,7 @@ impl Target for Two {
             // Of what is no cut, nothing: such a side has no score.
             *upto = sum & u64::from(key.code() != next.code()).wrapping_neg();
         }
-        let (at, score) = best_of(node, room, all.len())?;
+        let (at, score) = self.best_of(node, room, all.len())?;
         Some((all.start + at, score))
     }
 
@@ -188,22 +269,30 @@ impl Target for Two {
             sum += own;
             *upto = sum;
         }
-        best_of(node, room, cuts)
+        self.best_of(node, room, cuts)
     }
 
     #[inline(always)]
     fn is_perfect(&self, node: &[u32; 2], score: f64, _: usize) -> bool {
-        score >= f64::from(node[0] + node[1])
+        let perfect = match self.by_class {
+            None => f64::from(node[0] + node[1]),
+            // That of the cut between the classes.
+            Some(by_class) => score_weighed(f64::from(node[0]), 0.0, node, by_class),
+        };
+        score >= perfect
     }
 
     #[inline(always)]
     fn gain(&self, node: &[u32; 2], score: f64) -> f64 {
-        gain(node, score)
+        let Some(by_class) = self.by_class else { return gain(node, score) };
+        gain_weighed(weighed(node, by_class), score)
     }
 
     #[inline(always)]
     fn value(&self, node: &[u32; 2], out: &mut Vec<f64>) {
-        value(node, out);
+        let Some(by_class) = self.by_class else { return value(node, out) };
+        let [a, b] = weighed(node, by_class);
+        out.extend([a / (a + b), b / (a + b)]);
     }
 }
 
@@ -218,6 +307,8 @@ pub(crate) struct Node {
     pub(in super::super) totals: Vec<u32>,
     pub(super) weight: u32,
     pub(super) squares: u64,
+    /// The sum of terms of entropy, where trees are grown by it.
+    pub(super) terms: f64,
 }
 
 impl Node {
@@ -229,7 +320,8 @@ impl Node {
             self.weight += total;
             Gini.change(&mut self.squares, 0, total);
         }
-        Stats { weight: f64::from(self.weight), impurity: Gini.impurity(self.squares, self.weight) }
+        let impurity = Gini.impurity(self.totals.iter().copied(), self.squares, self.weight);
+        Stats { weight: f64::from(self.weight), impurity }
     }
 
     /// The first of the best of the cuts in a room from one place to another.

@@ -194,22 +194,31 @@ impl Group {
     #[inline(always)]
     fn search<T: Target>(&mut self, target: &T, node: &T::Node, set: u64, rows: usize, min_samples: usize) {
         let none = ([f64::NEG_INFINITY; LANES], [0; LANES]);
-        let mut found = self.scan::<T, false>(target, node, set, rows, min_samples, none);
+        let limits = [rows, min_samples];
+        let is_other = T::OTHER && target.is_other();
+        let mut found = if is_other {
+            self.scan::<T, false, true>(target, node, set, limits, none)
+        } else {
+            self.scan::<T, false, false>(target, node, set, limits, none)
+        };
         if self.gone != 0 {
-            found = self.scan::<T, true>(target, node, set, rows, min_samples, found);
+            found = if is_other {
+                self.scan::<T, true, true>(target, node, set, limits, found)
+            } else {
+                self.scan::<T, true, false>(target, node, set, limits, found)
+            };
         }
         (self.best, self.at) = found;
     }
 
     /// Looks at cuts with missing values on one side: gives the better ones, and their places.
     #[inline(always)]
-    fn scan<T: Target, const GONE_FIRST: bool>(
+    fn scan<T: Target, const GONE_FIRST: bool, const OTHER: bool>(
         &self,
         target: &T,
         node: &T::Node,
         set: u64,
-        rows: usize,
-        min_samples: usize,
+        [rows, min_samples]: [usize; 2],
         (mut best, mut place): ([f64; LANES], [u64; LANES]),
     ) -> ([f64; LANES], [u64; LANES]) {
         let (all, least) = (u64::from(set.count_ones()), min_samples.max(1) as u64);
@@ -223,6 +232,9 @@ impl Group {
             let alike = first.to_bits();
             let (before, all) = ((alike & *seen).count_ones(), (alike & set).count_ones());
             *seen |= bits & set & there;
+            if OTHER {
+                return [f64::from_bits(target.moved(before, all).to_bits() & there), 0.0];
+            }
             let there = there as u32;
             [f64::from((2 * before + 1) & there), f64::from(all & there)]
         };
@@ -249,7 +261,9 @@ impl Group {
                 a[lane] += x;
                 b[lane] += y;
                 count[lane] += there & 1;
-                let score = if T::ALIKE {
+                let score = if OTHER {
+                    target.other_score(node, [a[lane], b[lane]], [count[lane], all].map(|rows| rows as u32))
+                } else if T::ALIKE {
                     target.score_alike(node, [a[lane], b[lane]], f64::from(count[lane] as u32))
                 } else {
                     target.score(node, [a[lane], b[lane]])
@@ -344,11 +358,12 @@ impl<C: Code, T: Target> Block<'_, C, T> {
         }
         self.draws.reset();
         let (column, left) = found?;
-        let score = if T::ALIKE {
+        let score = match (T::ALIKE, growth.target.is_other()) {
             // Each is the only one of its class.
-            growth.target.score_alike(&self.node, [1.0, 1.0], 1.0)
-        } else {
-            growth.target.score(&self.node, growth.target.terms(few.items[left]))
+            (true, false) => growth.target.score_alike(&self.node, [1.0, 1.0], 1.0),
+            (true, true) => growth.target.other_score(&self.node, [growth.target.moved(0, 1), 0.0], [1, 2]),
+            (false, false) => growth.target.score(&self.node, growth.target.terms(few.items[left])),
+            (false, true) => growth.target.other_score(&self.node, growth.target.terms(few.items[left]), [1, 2]),
         };
         // A column whose cut is better may come later.
         if !(score > f64::NEG_INFINITY && growth.target.is_perfect(&self.node, score, 2)) {

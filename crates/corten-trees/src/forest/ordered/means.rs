@@ -1,4 +1,4 @@
-//! Regression by squared error of one output.
+//! Regression by squared error of one output; two classes whose rows weigh more or less are targets of 0 and 1.
 
 use std::ops::Range;
 
@@ -6,29 +6,63 @@ use corten_kernels::splits;
 
 use super::super::finder::Stats;
 use super::super::sort::Key;
+use super::classes::{gain_weighed, side, stats_weighed};
 use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
 
 /// Targets, less a mean that was taken off them; see [`super::Target`].
 pub(crate) struct Even {
     pub(crate) center: f64,
-    /// Whether sums don't depend on their order: see [`Even::is_exact`].
+    /// Whether sums don't depend on their order: see [`Even::are_exact`].
     pub(crate) is_exact: bool,
+    /// The same of squares: see [`Even::are_exact`].
+    pub(crate) has_exact_squares: bool,
 }
 
 /// Up to which sums of whole numbers are whole numbers.
 const EXACT: f64 = (1u64 << 53) as f64;
+/// Targets that are looked at before it is asked whether all are whole.
+const BLOCK: usize = 256;
 /// Targets that are added up before a sum so far is.
 const STEP: usize = 4;
 
+/// Whether a number is whole, of those that are a quarter of [`EXACT`] or less.
+#[inline(always)]
+pub(crate) fn is_whole(x: f64) -> bool {
+    // A sum with it has no digits behind the point. No call, as that of a function that truncates.
+    const SHIFT: f64 = EXACT / 4.0 * 3.0;
+    (x + SHIFT - SHIFT == x) & (x.abs() <= EXACT / 4.0)
+}
+
 impl Even {
-    /// Whether sums of some of these are exact.
-    pub(crate) fn is_exact(items: &[f64]) -> bool {
-        items.iter().all(|y| y.trunc() == *y) && items.iter().map(|y| y.abs()).sum::<f64>() < EXACT
+    /// For these targets.
+    pub(crate) fn new(center: f64, items: &[f64]) -> Self {
+        let [is_exact, has_exact_squares] = Self::are_exact(items);
+        Self { center, is_exact, has_exact_squares }
     }
 
-    /// Whether sums of squares are as well.
-    pub(crate) fn has_exact_squares(items: &[f64]) -> bool {
-        Self::is_exact(items) && items.iter().map(|y| y * y).sum::<f64>() < EXACT
+    /// Whether sums of some of these, and of their squares, are exact.
+    pub(crate) fn are_exact(items: &[f64]) -> [bool; 2] {
+        let (mut whole, mut sums, mut squares) = (true, [0.0; EIGHT], [0.0; EIGHT]);
+        // In blocks, the first of which may tell.
+        for block in items.chunks(BLOCK) {
+            whole = block.iter().fold(whole, |whole, &y| whole & is_whole(y));
+            if !whole {
+                return [false; 2];
+            }
+            let (eights, rest) = block.as_chunks::<EIGHT>();
+            for eight in eights {
+                for lane in 0..EIGHT {
+                    sums[lane] += eight[lane].abs();
+                    squares[lane] += eight[lane] * eight[lane];
+                }
+            }
+            for (lane, y) in rest.iter().enumerate() {
+                sums[lane] += y.abs();
+                squares[lane] += y * y;
+            }
+        }
+        let is_exact = sums.iter().sum::<f64>() < EXACT;
+        [is_exact, is_exact && squares.iter().sum::<f64>() < EXACT]
     }
 
     /// Sums up to each of some keys, or NaN where no cut may come after one; the first of them is added to `sum`.
@@ -108,6 +142,8 @@ impl Sums {
 /// The same where rows weigh more or less than 1: the weighted target goes with a row, and the weight.
 pub(crate) struct Weighted {
     pub(crate) center: f64,
+    /// Whether the target is 1 for the second of two classes, and nodes are judged by Gini impurity.
+    pub(crate) of_classes: bool,
 }
 
 /// What is known of a node.
@@ -134,6 +170,19 @@ impl Node {
     #[inline(always)]
     fn gain(&self, score: f64) -> f64 {
         score - self.total * self.total / self.weight
+    }
+
+    /// The weights of two classes.
+    #[inline(always)]
+    fn classes(&self) -> [f64; 2] {
+        [self.weight - self.total, self.total]
+    }
+
+    /// The score of a cut by Gini impurity.
+    #[inline(always)]
+    fn gini(&self, ones: f64, weight: f64) -> f64 {
+        let ([zeros, all], left) = (self.classes(), weight - ones);
+        side([left, ones]) + side([zeros - left, all - ones])
     }
 }
 
@@ -177,11 +226,24 @@ impl Target for Even {
     fn enter(&self, node: &mut Node, items: impl Items<f64>) -> Stats {
         // Side by side in a register.
         let mut sums = [0.0; 2];
-        for at in 0..items.count() {
+        let (rows, mut start) = (items.count(), 0);
+        if self.has_exact_squares {
+            // Several at a time, as a sum waits for the one before it.
+            let mut all = [[0.0; 2]; STEP];
+            while start + STEP <= rows {
+                for (lane, sums) in all.iter_mut().enumerate() {
+                    let y = items.at(start + lane);
+                    *sums = [sums[0] + y, sums[1] + y * y];
+                }
+                start += STEP;
+            }
+            all.iter().for_each(|part| sums = [sums[0] + part[0], sums[1] + part[1]]);
+        }
+        for at in start..rows {
             let y = items.at(at);
             sums = [sums[0] + y, sums[1] + y * y];
         }
-        node.stats(sums[0], f64::from(items.count() as u32), sums[1])
+        node.stats(sums[0], f64::from(rows as u32), sums[1])
     }
 
     #[inline(always)]
@@ -281,6 +343,20 @@ impl Scores for OfWeighted<'_> {
     }
 }
 
+/// The same of two classes.
+struct OfClasses<'a>(OfWeighted<'a>);
+
+impl Scores for OfClasses<'_> {
+    #[inline(always)]
+    fn eight(&self, at: usize) -> [f64; EIGHT] {
+        let (mut scores, sums, weights) = ([0.0; EIGHT], &self.0.sums[at], &self.0.weights[at]);
+        for lane in 0..EIGHT {
+            scores[lane] = self.0.node.gini(sums[lane], weights[lane]);
+        }
+        scores
+    }
+}
+
 impl Target for Weighted {
     type Item = [f64; 2];
     type Node = Node;
@@ -288,6 +364,17 @@ impl Target for Weighted {
     type Sum = [f64; 2];
 
     const FEW: bool = true;
+    const OTHER: bool = true;
+
+    #[inline(always)]
+    fn is_other(&self) -> bool {
+        self.of_classes
+    }
+
+    #[inline(always)]
+    fn other_score(&self, node: &Node, [sum, weight]: [f64; 2], _: [u32; 2]) -> f64 {
+        node.gini(sum, weight)
+    }
 
     #[inline(always)]
     fn terms(&self, item: [f64; 2]) -> [f64; 2] {
@@ -308,7 +395,8 @@ impl Target for Weighted {
             weight += w;
             own += y * y / w;
         }
-        node.stats(total, weight, own)
+        let stats = node.stats(total, weight, own);
+        if self.of_classes { stats_weighed(node.classes()) } else { stats }
     }
 
     #[inline(always)]
@@ -333,8 +421,9 @@ impl Target for Weighted {
             (sum, weight) = (sum + y, weight + w);
             (*upto.0, *upto.1) = (sum_of_cut(sum, key, next), weight);
         }
-        let (at, score) = first_best(all.len().div_ceil(EIGHT), OfWeighted::of(node, sums, weights))?;
-        Some((all.start + at, score))
+        let (eights, cuts) = (all.len().div_ceil(EIGHT), OfWeighted::of(node, sums, weights));
+        let best = if self.of_classes { first_best(eights, OfClasses(cuts)) } else { first_best(eights, cuts) };
+        best.map(|(at, score)| (all.start + at, score))
     }
 
     #[inline(always)]
@@ -344,11 +433,15 @@ impl Target for Weighted {
 
     #[inline(always)]
     fn gain(&self, node: &Node, score: f64) -> f64 {
-        node.gain(score)
+        if self.of_classes { gain_weighed(node.classes(), score) } else { node.gain(score) }
     }
 
     #[inline(always)]
     fn value(&self, node: &Node, out: &mut Vec<f64>) {
-        out.push(node.total / node.weight + self.center);
+        if self.of_classes {
+            out.extend(node.classes().map(|own| own / node.weight));
+        } else {
+            out.push(node.total / node.weight + self.center);
+        }
     }
 }

@@ -31,7 +31,7 @@ use super::tree::GrownTree;
 pub(crate) use bins::Bins;
 pub(crate) use classes::{Classes, Two};
 pub(crate) use lists::Orders;
-pub(crate) use means::{Even, Weighted};
+pub(crate) use means::{Even, Weighted, is_whole};
 pub(crate) use ones::Ones;
 
 /// Most keys of all columns.
@@ -91,6 +91,19 @@ pub(crate) trait Target: Sync {
     }
     /// The score of a cut from such sums, and the number of rows on its left.
     fn score_alike(&self, _node: &Self::Node, _left: [f64; 2], _rows: f64) -> f64 {
+        f64::NAN
+    }
+    /// Whether there is another way to score cuts of few rows, and whether it is this target's: from the sums of terms on
+    /// the left, or of what each row of a class changes there, and from the numbers of rows on the left and of the node.
+    const OTHER: bool = false;
+    fn is_other(&self) -> bool {
+        false
+    }
+    fn other_score(&self, _node: &Self::Node, _left: [f64; 2], _rows: [u32; 2]) -> f64 {
+        f64::NAN
+    }
+    /// What moving a row to the left changes, of whose class some are there, of so many in all.
+    fn moved(&self, _before: u32, _all: u32) -> f64 {
         f64::NAN
     }
     /// Whether no cut of the node, which has so many rows, can be better than one of this score.

@@ -1,13 +1,17 @@
-//! Classification by Gini impurity of rows that all weigh 1, into more than two classes.
+//! Classification of rows that all weigh 1: by Gini impurity into more than two classes, by entropy into any number.
+
+mod terms;
 
 use std::ops::Range;
 
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
+use super::super::purity::Entropy;
 use super::super::sort::Key;
 use super::classes::{Node, gain, value};
 use super::{EIGHT, Items, Scores, Target, fill, first_best, runs};
+use terms::Terms;
 
 /// Rows whose squares fit in half a sum.
 const PACKED: usize = 1 << 16;
@@ -22,7 +26,9 @@ const SIDE: usize = 8;
 
 /// The class goes with a row.
 pub(crate) struct Ones {
-    pub(crate) classes: usize,
+    classes: usize,
+    /// Where trees are grown by entropy.
+    terms: Option<Terms>,
 }
 
 /// Room for a search.
@@ -41,9 +47,16 @@ pub(crate) struct Room {
     ends: Vec<u32>,
     left: Vec<u32>,
     counts: [Vec<u32>; TURNS],
+    /// Sums of terms of entropy on both sides of each cut.
+    terms: Vec<f64>,
 }
 
 impl Ones {
+    /// By Gini impurity, or entropy.
+    pub(crate) fn new(classes: usize, entropy: Option<&Entropy>) -> Self {
+        Self { classes, terms: entropy.map(Terms::new) }
+    }
+
     /// Sums of a value: some are of no class.
     pub(crate) fn width(classes: usize) -> usize {
         classes.next_multiple_of(SIDE)
@@ -286,6 +299,22 @@ impl Target for Ones {
 
     const FEW: bool = true;
     const ALIKE: bool = true;
+    const OTHER: bool = true;
+
+    #[inline(always)]
+    fn is_other(&self) -> bool {
+        self.terms.is_some()
+    }
+
+    #[inline(always)]
+    fn moved(&self, before: u32, all: u32) -> f64 {
+        self.terms.as_ref().map_or(f64::NAN, |terms| terms.moved(before, all))
+    }
+
+    #[inline(always)]
+    fn other_score(&self, node: &Node, [moved, _]: [f64; 2], rows: [u32; 2]) -> f64 {
+        self.terms.as_ref().map_or(f64::NAN, |terms| terms.score_of_few(node.terms + moved, rows))
+    }
 
     #[inline(always)]
     fn is_alike(&self, one: u32, other: u32) -> bool {
@@ -305,7 +334,10 @@ impl Target for Ones {
         for at in 0..items.count() {
             node.totals[items.at(at) as usize] += 1;
         }
-        node.sum()
+        match &self.terms {
+            None => node.sum(),
+            Some(terms) => terms.enter(node),
+        }
     }
 
     #[inline(always)]
@@ -317,6 +349,9 @@ impl Target for Ones {
         all: Range<usize>,
         room: &mut Room,
     ) -> Option<(usize, f64)> {
+        if let Some(terms) = &self.terms {
+            return room.best_by_terms(terms, node, keys, items, &all);
+        }
         let is_packed = keys.len() < PACKED;
         let count = if self.classes <= COUNTED && runs::find(keys, &mut room.ends) {
             if is_packed {
@@ -345,6 +380,9 @@ impl Target for Ones {
 
     #[inline(always)]
     fn best_by_value(&self, node: &Node, sums: &[u32], room: &mut Room) -> Option<(usize, f64)> {
+        if let Some(terms) = &self.terms {
+            return room.best_value_by_terms(terms, node, sums);
+        }
         if (node.weight as usize) < PACKED {
             let count = room.scan_values::<true>(node, sums);
             room.best::<true>(node, count)
@@ -356,12 +394,15 @@ impl Target for Ones {
 
     #[inline(always)]
     fn is_perfect(&self, node: &Node, score: f64, _: usize) -> bool {
-        score >= f64::from(node.weight)
+        score >= if self.terms.is_some() { 0.0 } else { f64::from(node.weight) }
     }
 
     #[inline(always)]
     fn gain(&self, node: &Node, score: f64) -> f64 {
-        gain(&node.totals, score)
+        match &self.terms {
+            None => gain(&node.totals, score),
+            Some(terms) => terms.gain(node, score),
+        }
     }
 
     #[inline(always)]

@@ -4,20 +4,24 @@ use corten_core::random::Stream;
 use corten_core::{CancelToken, Column, Data, Table as Rows};
 
 use super::*;
+use crate::forest::classes as any;
 use crate::forest::counts::Counts;
 use crate::forest::finder::{Entry, Finder};
 use crate::forest::grower::Grower;
 use crate::forest::means::{self, Squared};
-use crate::forest::purity::Gini;
+use crate::forest::purity::{Entropy, Gini};
 use crate::forest::ranks::{self, Ranks};
 
 /// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
 fn table(rows: usize, columns: usize, gaps: u64) -> Table<u16> {
     let mut stream = Stream::new(7, columns as u64);
-    let values = |at: usize| [30, 6, 200, 1, 50_000][at % 5];
+    let values = |at: usize| [30, 6, 200, 1, 50_000, 9, 2][at % 7];
     let mut value = |at: usize| {
         let is_gap = gaps > 0 && !at.is_multiple_of(3) && stream.below(gaps) == 0;
-        if is_gap { f64::NAN } else { stream.below(values(at)) as f64 / 8.0 - 1.0 }
+        // Most rows have one value in some columns, the least or another.
+        let is_usual = at % 7 > 4 && stream.below(20) > 0;
+        let code = if is_usual { 7 * (6 - at % 7) } else { stream.below(values(at)) as usize };
+        if is_gap { f64::NAN } else { code as f64 / 8.0 - 1.0 }
     };
     let mut column = |at| Column::f64(at, (0..rows).map(|_| value(at)).collect::<Vec<_>>());
     let data = Data::Table(Rows::named((0..columns).map(&mut column).collect()).unwrap());
@@ -91,17 +95,62 @@ impl Case {
         for width in self.widths(Ones::width(classes)) {
             let got = if classes == 2 {
                 let item = |row: usize| Two::item(codes[row], self.weights[row]);
-                self.grown(&Two, item, classes, threads, width.map(|_| 1))
+                self.grown(&Two::default(), item, classes, threads, width.map(|_| 1))
             } else {
                 let item = |row: usize| (codes[row], self.weights[row]);
                 self.grown(&Classes { classes }, item, classes, threads, width)
             };
             assert!(got == expected, "{classes} classes, {} rows, {width:?}", codes.len());
             if self.weights.iter().all(|&w| w == 1) {
-                let got = self.grown(&Ones { classes }, |row| codes[row], classes, threads, width);
+                let got = self.grown(&Ones::new(classes, None), |row| codes[row], classes, threads, width);
                 assert!(got == expected, "{classes} classes, {width:?}");
             }
         }
+        if self.weights.iter().all(|&w| w == 1) {
+            self.same_by_entropy(&codes, classes, threads);
+            if classes == 2 {
+                self.same_of_weighed_classes(&codes, threads);
+            }
+        }
+    }
+
+    fn same_by_entropy(&self, codes: &[u32], classes: usize, threads: usize) {
+        let entropy = Entropy::up_to(codes.len());
+        let payload = |row: u32| Counts::<Entropy>::payload(codes[row as usize], 1).unwrap();
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, payload(row))).collect();
+        let expected = self.expected(&mut Counts::new(entropy.clone(), classes), entries, classes);
+        for width in self.widths(Ones::width(classes)) {
+            let ones = Ones::new(classes, Some(&entropy));
+            let got = self.grown(&ones, |row| codes[row], classes, threads, width);
+            assert!(got == expected, "{classes} classes by entropy, {} rows, {width:?}", codes.len());
+        }
+    }
+
+    /// Sums of these weights are exact.
+    fn same_of_weighed_classes(&self, codes: &[u32], threads: usize) {
+        let by_class = [2.25, 0.5];
+        let weights: Vec<f64> = codes.iter().map(|&class| by_class[class as usize]).collect();
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, 1)).collect();
+        let mut finder = any::Classes::new(any::Measure::Gini, 2, codes, &weights);
+        let expected = self.expected(&mut finder, entries, 2);
+        for width in self.widths(1) {
+            let two = Two { by_class: Some(by_class) };
+            let got = self.grown(&two, |row| Two::item(codes[row], 1), 2, threads, width);
+            assert!(got == expected, "{} rows, {width:?}", codes.len());
+        }
+        self.same_of_weighed_rows(codes, &weights, threads);
+        let mut stream = Stream::new(9, 1);
+        let weights: Vec<f64> = codes.iter().map(|_| (1 + stream.below(40)) as f64 / 16.0).collect();
+        self.same_of_weighed_rows(codes, &weights, threads);
+    }
+
+    fn same_of_weighed_rows(&self, codes: &[u32], weights: &[f64], threads: usize) {
+        let entries = self.rows().into_iter().map(|row| Entry::new(row, 1)).collect();
+        let mut finder = any::Classes::new(any::Measure::Gini, 2, codes, weights);
+        let expected = self.expected(&mut finder, entries, 2);
+        let item = |row: usize| [if codes[row] == 1 { weights[row] } else { 0.0 }, weights[row]];
+        let got = self.grown(&Weighted { center: 0.0, of_classes: true }, item, 2, threads, None);
+        assert!(got == expected, "{} rows", codes.len());
     }
 
     /// Columns in order, and where any cut may be made, sums by value.
@@ -116,11 +165,17 @@ impl Case {
         let entries = self.rows().into_iter().map(|row| Entry::new(row, self.weights[row as usize])).collect();
         let expected = self.expected(&mut means::Means::<Squared>::new(&y, 1, &[0.5], None), entries, 1);
         let weight = |row: usize| f64::from(self.weights[row]);
-        let got = self.grown(&Weighted { center: 0.5 }, |row| [weight(row) * y[row], weight(row)], 1, threads, None);
+        let got = self.grown(
+            &Weighted { center: 0.5, of_classes: false },
+            |row| [weight(row) * y[row], weight(row)],
+            1,
+            threads,
+            None,
+        );
         assert!(got == expected, "{} rows", y.len());
         if self.weights.iter().all(|&w| w == 1) {
             for (width, is_exact) in self.widths(1).flat_map(|width| [(width, true), (width, false)]) {
-                let even = Even { center: 0.5, is_exact };
+                let even = Even { center: 0.5, is_exact, has_exact_squares: is_exact };
                 assert!(self.grown(&even, |row| y[row], 1, threads, width) == expected, "{width:?}");
             }
         }
@@ -129,7 +184,7 @@ impl Case {
 
 #[test]
 fn trees_are_those_of_the_other_grower() {
-    for (rows, columns) in [(300, 5), (500, 5), (500, 70), (9_000, 5)] {
+    for (rows, columns) in [(300, 5), (500, 7), (500, 70), (9_000, 7)] {
         for (leaf, drawn, threads) in [(1, false, 1), (1, true, 2), (7, false, 3), (3, true, 1)] {
             let case = Case::new(rows, columns, leaf, drawn);
             for classes in [1, 2, 5] {
@@ -142,7 +197,7 @@ fn trees_are_those_of_the_other_grower() {
 
 #[test]
 fn missing_values_go_where_the_other_grower_sends_them() {
-    for (rows, columns) in [(700, 5), (700, 70), (9_000, 5)] {
+    for (rows, columns) in [(700, 7), (700, 70), (9_000, 7)] {
         for (leaf, drawn, threads) in [(1, false, 1), (1, true, 2), (7, false, 3), (3, true, 1)] {
             // All of a node's values are missing where most are, and few rows have one on either side where few are.
             for gaps in [2, 9, 60] {
@@ -168,7 +223,7 @@ fn limits_of_depth_and_gain_hold() {
 
 #[test]
 fn longer_blocks_give_the_same_tree() {
-    let case = Case::new(40_000, 5, 1, false);
+    let case = Case::new(40_000, 7, 1, false);
     for threads in [1, 2] {
         case.same_classes(2, threads);
         case.same_classes(5, threads);
@@ -191,7 +246,8 @@ fn keys_of_either_width_give_the_same_tree() {
         threads: 1,
         cancel: &CancelToken::new(),
     };
-    let growth = Growth { soil, target: &Even { center: 0.0, is_exact: false }, items: &items };
+    let growth =
+        Growth { soil, target: &Even { center: 0.0, is_exact: false, has_exact_squares: false }, items: &items };
     let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
     assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
@@ -207,9 +263,9 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
     for (count, same) in [rows, 65_536, 65_535].into_iter().flat_map(|count| [(count, 3), (count, 7_001)]) {
         let keys: Vec<u64> = (0..rows).map(|row| <u64 as Key>::new((row / same) as u32, row)).collect();
         let mut node = classes::Node::default();
-        Ones { classes }.enter(&mut node, &items[..count]);
+        Ones::new(classes, None).enter(&mut node, &items[..count]);
         let keys = &keys[..count];
-        let got = Ones { classes }.best(&node, keys, &items, 9..count - 9, &mut Default::default());
+        let got = Ones::new(classes, None).best(&node, keys, &items, 9..count - 9, &mut Default::default());
         let expected = Classes { classes }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
         assert!(got == expected && got.is_some(), "{count} rows, {same} of a value");
     }
@@ -217,7 +273,17 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
 
 #[test]
 fn sums_are_exact_of_whole_numbers_that_are_not_too_many() {
-    assert!(Even::is_exact(&[1.0, -3.0, 1e15]) && Even::is_exact(&[]));
-    assert!(Even::has_exact_squares(&[1.0, -3.0, 9e7]) && !Even::has_exact_squares(&[1e8]));
-    assert!(!Even::is_exact(&[1.0, 0.5]) && !Even::is_exact(&[8e15, -8e15]) && !Even::is_exact(&[f64::NAN]));
+    let whole = [&[1.0, -3.0, 1e15][..], &[1e8], &[]];
+    assert_eq!(whole.map(Even::are_exact), [[true, false], [true, false], [true, true]]);
+    assert_eq!(Even::are_exact(&[1.0, -3.0, 9e7]), [true, true]);
+    let others = [0.5, -0.25, 8e15, -2_251_799_813_685_248.5, 1e300, f64::INFINITY, f64::NAN];
+    assert!(others.iter().all(|&other| Even::are_exact(&[1.0, other]) == [false; 2]));
+    // Each counts, wherever it stands.
+    let many: Vec<f64> = (0..1003).map(|at| if at % 2 == 0 { 4e12 } else { -6e12 }).collect();
+    assert!(Even::are_exact(&many) == [true, false] && Even::are_exact(&many.repeat(2)) == [false; 2]);
+    for at in [0, 255, 256, 1002] {
+        let mut one = vec![7.0; 1003];
+        one[at] = 7.5;
+        assert_eq!((Even::are_exact(&one), Even::are_exact(&[7.0; 1003])), ([false; 2], [true; 2]));
+    }
 }

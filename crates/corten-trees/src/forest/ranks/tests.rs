@@ -41,11 +41,30 @@ fn bytes_are_whole_numbers_below_256() {
     for x in [0.5, -1.0, 256.0, 1e300, f64::NAN, f64::INFINITY, 4_503_599_627_370_496.0] {
         assert!(!bytes(&[1.0, x], &mut out[..2]), "{x}");
     }
-    let Ranked { codes, scale: Scale::Values(distinct), missing } = by_byte(&out) else { panic!("ranks") };
-    assert_eq!((codes.len(), missing), (5, NO_MISSING));
-    assert!(out.iter().zip(codes).all(|(&x, code)| distinct[code as usize] == f64::from(x)));
+    let Wide { codes: Codes::Bytes(codes, ranks), scale: Scale::Values(distinct), missing } = by_byte(out.to_vec())
+    else {
+        panic!("ranks")
+    };
+    assert_eq!((&codes[..], missing), (&out[..], NO_MISSING));
+    assert!(out.iter().all(|&x| distinct[ranks[usize::from(x)] as usize] == f64::from(x)));
     let sparse = Data::Table(corten_core::Table::named(vec![Column::f64("x", vec![1.0, 2.5])]).unwrap());
     assert!(whole(&sparse, 1).unwrap().is_none());
+}
+
+#[test]
+fn a_column_is_ranked_alike_whatever_it_begins_with() {
+    // Bytes for as long as a block and longer, then what is none.
+    for (rows, other) in [(1, 0.5), (64, 300.0), (65, -2.0), (200, f64::NAN), (1000, 0.25)] {
+        let mut values: Vec<f64> = (0..rows).map(|row| f64::from(row % 7)).collect();
+        values.push(other);
+        values.extend((0..rows).map(|row| f64::from(row % 5)));
+        let column = Column::f64("x", values.clone());
+        let data = Data::Table(corten_core::Table::named(vec![column]).unwrap());
+        let Ranks::Byte(table) = rank(&data, 1).unwrap() else { panic!("many values") };
+        let (codes, distinct) = by_sort(&values);
+        let Ranked { codes: got, scale: Scale::Values(found), .. } = &table.columns[0] else { panic!("ranks") };
+        assert!(got.iter().map(|&code| u32::from(code)).eq(codes) && *found == distinct, "{rows} rows, {other}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::ordered::classes::{Classes, Room, Two, best_of};
+use super::super::ordered::classes::{Classes, Room, Two};
 use super::super::ordered::{self, fill};
 use super::super::sort::Key;
 
@@ -61,7 +61,7 @@ impl Target for Two {
             // Of what is no cut, nothing: such a side has no score.
             sums[at] = sum & u64::from(at == 0 || keys[at - 1].code() != keys[at].code()).wrapping_neg();
         }
-        best_of(node, sums, end)
+        self.best_of(node, sums, end)
     }
 
     #[inline(always)]
@@ -92,7 +92,7 @@ impl Target for Two {
         }
         // What is all is no cut. After an empty bin stands the cut before it once more: of equal ones, the first is best.
         fill(bins, count - 1, 0);
-        let (at, score) = best_of(node, bins, count - 1)?;
+        let (at, score) = self.best_of(node, bins, count - 1)?;
         let more = bins[at + 1..count - 1].iter().take_while(|&&sum| sum == bins[at]).count();
         Some((low + at as u32, low + (at + 1 + more) as u32, score))
     }

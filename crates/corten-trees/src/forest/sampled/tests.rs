@@ -45,7 +45,7 @@ fn same<C: Code>(table: &Table<C>, rules: &Rules, classes: usize, most_weight: u
     };
     let stream = || Stream::new(3, 4);
     let got = if classes == 2 {
-        Sampled::new(table, rules, stream(), with(), Two, classes).grow(&CancelToken::new())
+        Sampled::new(table, rules, stream(), with(), Two::default(), classes).grow(&CancelToken::new())
     } else {
         Sampled::new(table, rules, stream(), with(), Classes { classes }, classes).grow(&CancelToken::new())
     };
