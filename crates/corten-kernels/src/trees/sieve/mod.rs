@@ -35,8 +35,8 @@ const SIDE: usize = 4;
 const MAX_COLUMNS: usize = 32;
 const MAX_LINES: usize = 1 << 16;
 /// The same where trees could be followed in registers, which takes three lines a tree whatever the columns.
-const FEW_COLUMNS: usize = 6;
-const FEW_LINES: usize = 20_000;
+const FEW_COLUMNS: usize = 10;
+const FEW_LINES: usize = 1 << 15;
 /// The same for blocks of rows, which go through the lines of eight trees after those of others: only the width of places
 /// limits how many there are. What counts are the parts that a block's columns are put together to.
 const BLOCK_COLUMNS: usize = 12;
