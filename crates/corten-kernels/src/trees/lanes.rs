@@ -376,14 +376,7 @@ impl Lanes {
     /// Adds all trees to a row's sums.
     ///
     /// Shapes: `codes` of the coder that the ensemble was laid out with; `out[k * stride]` is output `k`.
-    pub fn row(
-        &self,
-        forest: &Forest,
-        codes: &[u16],
-        scratch: &mut LaneScratch,
-        out: &mut [f64],
-        stride: usize,
-    ) {
+    pub fn row(&self, forest: &Forest, codes: &[u16], scratch: &mut LaneScratch, out: &mut [f64], stride: usize) {
         #[cfg(target_arch = "x86_64")]
         {
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
@@ -404,6 +397,7 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Node;
     use super::super::samples::{ensemble, grown, numbers};
     use super::*;
     use crate::cpu::Level;
@@ -429,6 +423,34 @@ mod tests {
         }
     }
 
+    /// The same with several outputs, sums that are rounded, and leaves of a value for every output.
+    fn check_outputs(forest: &Forest, coder: &Coder, below: impl Fn(u64) -> u64) {
+        for (narrow, vector) in [(false, false), (true, false), (false, true)] {
+            let mut parts = forest.parts().clone();
+            (parts.outputs, parts.narrow) = (2, narrow);
+            parts.targets.iter_mut().for_each(|target| *target = if vector { VECTOR } else { below(2) as u32 });
+            if vector {
+                parts.leaves = parts.leaves.iter().flat_map(|&leaf| [leaf, -leaf / 3.0]).collect();
+                for (at, payload) in parts.payload.iter_mut().enumerate() {
+                    *payload *= 1 + u32::from(Node::unpack(parts.nodes[at]).left as usize == at);
+                }
+            }
+            let forest = Forest::new(parts, coder).unwrap();
+            let lanes = Lanes::new(&forest, coder).expect("one output was laid out");
+            let mut scratch = LaneScratch::default();
+            for _ in 0..20 {
+                let row = [below(42) as f64 - 1.0, below(5) as f64 - 1.0, below(12) as f64 - 1.0];
+                let (mut codes, mut found, mut want, mut got) =
+                    ([0; 4], vec![0; forest.trees()], [0.1, 0.2], [0.1, 0.2]);
+                coder.row(Level::Plain, &row, &mut codes);
+                forest.walk_row(&codes, &mut found);
+                forest.add_up(&found, &mut want, 1);
+                lanes.row(&forest, &codes, &mut scratch, &mut got, 1);
+                assert_eq!(got.map(f64::to_bits), want.map(f64::to_bits), "{row:?}, {narrow}, {vector}");
+            }
+        }
+    }
+
     /// Trees of one vector each, of numbers and categories, whose decisions are bits or spread to the lanes.
     #[test]
     fn rows_have_the_bits_of_a_walk() {
@@ -439,6 +461,7 @@ mod tests {
             let spread = Lanes::new(&forest, &coder).expect("laid out before");
             let found = Lanes { adds_up: false, ..bits.clone() };
             check(&forest, &coder, &[spread, bits, found], &below);
+            check_outputs(&forest, &coder, &below);
         }
     }
 
@@ -451,6 +474,7 @@ mod tests {
             let Some(lanes) = Lanes::new(&forest, &coder) else { return };
             assert!(lanes.runs.is_empty() && lanes.doublings <= 6);
             check(&forest, &coder, &[lanes], &below);
+            check_outputs(&forest, &coder, &below);
         }
         let lists = numbers(8);
         // A draw of the node to grow that takes the last one makes lists.

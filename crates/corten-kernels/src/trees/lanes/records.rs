@@ -23,7 +23,8 @@ pub(super) const GOES_ON: u8 = 1 << 7;
 /// A record of the nodes from `root` on, at most [`NODES`] that read numbers; a leaf is what `word` makes of its place in the forest's
 /// leaves.
 pub(super) fn of_nodes(forest: &Forest, slots: &Slots, root: usize, word: impl Fn(u32) -> u64) -> [u8; BYTES] {
-    let (mut inner, mut leaves, mut open) = (Vec::with_capacity(NODES), Vec::with_capacity(NODES + 1), Vec::from([root]));
+    let (mut inner, mut leaves, mut open) =
+        (Vec::with_capacity(NODES), Vec::with_capacity(NODES + 1), Vec::from([root]));
     while let Some(at) = open.pop() {
         let left = forest.node(at).left as usize;
         if left == at {
