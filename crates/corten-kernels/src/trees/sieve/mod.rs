@@ -580,8 +580,9 @@ mod tests {
     fn many_columns_and_large_trees_are_left_to_others() {
         let below = |limit: u64| limit / 2;
         let (forest, _) = ensemble(3, below);
-        let columns: Vec<Column> =
-            (0..7).map(|_| Column { feature: 0, reads: Reads::Category { levels: 2 }, start: 2, end: 2 }).collect();
+        let columns: Vec<Column> = (0..=FEW_COLUMNS)
+            .map(|_| Column { feature: 0, reads: Reads::Category { levels: 2 }, start: 2, end: 2 })
+            .collect();
         let wide = Coder::new(1, &columns, &[], false, 0.0).unwrap();
         assert!(Sieve::new(&forest, &wide, true).is_none());
     }
