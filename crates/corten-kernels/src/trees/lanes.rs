@@ -22,6 +22,7 @@ use core::cmp::Reverse;
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 use categories::Categories;
+use records::Record;
 
 /// Lanes of a register.
 const LANES: usize = 64;
@@ -108,8 +109,9 @@ pub struct Lanes {
     slots: Slots,
     /// `BYTES` a vector.
     vectors: Aligned<u8>,
-    /// A record for each of the [`EXITS`] of each vector.
+    /// A record for each exit that a vector has: its own of the [`EXITS`] from the vector's first one on.
     records: Aligned<u8>,
+    first_records: Vec<u32>,
     /// Whether leaves in records are their values, not their places in the forest's leaves.
     scalar: bool,
     /// Whether there also is one output, whose sum isn't rounded.
@@ -228,6 +230,7 @@ impl Lanes {
             slots,
             vectors: Aligned::default(),
             records: Aligned::default(),
+            first_records: Vec::new(),
             scalar: !parts.targets.contains(&VECTOR),
             adds_up: parts.outputs == 1 && !parts.narrow && !parts.targets.contains(&VECTOR),
             runs: Vec::new(),
@@ -237,10 +240,11 @@ impl Lanes {
         };
         let (places, vectors) = if single { out.side_by_side(&cuts) } else { out.one_by_one(&cuts) };
         out.vectors = Aligned::zeroed(vectors * BYTES);
-        out.records = Aligned::zeroed(vectors * EXITS * records::BYTES);
+        let mut of_vectors = vec![Vec::new(); vectors];
         for (tree, (cut, (places, step))) in cuts.iter().zip(&places).enumerate() {
-            out.fill(forest, tree, cut, places, *step);
+            out.fill(forest, tree, cut, places, *step, &mut of_vectors);
         }
+        (out.records, out.first_records) = records::packed(&of_vectors);
         Some(out)
     }
 
@@ -283,7 +287,15 @@ impl Lanes {
     }
 
     /// Writes the pieces of a tree, whose first lanes are given, and its records. Lanes of a piece are `step` apart.
-    fn fill(&mut self, forest: &Forest, tree: usize, cut: &Cut, places: &[(usize, usize)], step: usize) {
+    fn fill(
+        &mut self,
+        forest: &Forest,
+        tree: usize,
+        cut: &Cut,
+        places: &[(usize, usize)],
+        step: usize,
+        of_vectors: &mut [Vec<(u8, Record)>],
+    ) {
         let parts = forest.parts();
         let start = parts.roots[tree] as usize;
         let scalar = self.scalar;
@@ -293,9 +305,7 @@ impl Lanes {
             let (vector, lane) = places[0];
             self.vectors[vector * BYTES + 2 * LANES + lane] = NO_LEFT | NO_RIGHT | lane as u8;
             let record = records::of_nodes(forest, &self.slots, start, word);
-            for exit in [lane, lane | usize::from(NO_RIGHT)] {
-                records::put(&mut self.records, vector * EXITS + exit, record);
-            }
+            of_vectors[vector].extend([(lane as u8, record), (NO_RIGHT | lane as u8, record)]);
             return;
         }
         for (piece, (nodes, &(vector, first))) in cut.pieces.iter().zip(places).enumerate() {
@@ -331,7 +341,7 @@ impl Lanes {
                         let (vector, lane) = places[of_piece as usize];
                         records::going_on((vector * LANES + lane) as u32)
                     };
-                    records::put(&mut self.records, vector * EXITS + decision * LANES + lane, record);
+                    of_vectors[vector].push(((decision * LANES + lane) as u8, record));
                 }
                 let at = vector * BYTES + lane;
                 self.vectors[at] = slot as u8;

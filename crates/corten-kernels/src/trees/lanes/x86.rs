@@ -78,26 +78,27 @@ impl Lanes {
         to
     }
 
-    /// Where the record of the exit in a number's lowest byte starts.
+    /// The record of the exit of a vector in a number's lowest byte.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "no instruction at all")]
-    fn record(vector: usize, to: u64) -> usize {
-        let mut exit = (to as usize & (EXITS - 1)) * records::BYTES;
+    #[expect(unsafe_code, reason = "the innermost loop; the constructor made the vectors")]
+    fn record(&self, vector: usize, to: u64) -> usize {
+        let mut exit = to as usize & (EXITS - 1);
         // SAFETY: no instruction at all. Without it the compiler puts the exits of several trees together and takes them
         // apart again, all through one port.
         unsafe { core::arch::asm!("/* {0} */", inout(reg) exit, options(pure, nomem, nostack, preserves_flags)) };
-        vector * EXITS * records::BYTES + exit
+        // SAFETY: each vector has a first record.
+        exit + unsafe { *self.first_records.get_unchecked(vector) } as usize
     }
 
-    /// What the record that starts at `at` holds for a row, and the start of it, which may say that the way goes on where
+    /// What record `at` holds for a row, and the start of it, which may say that the way goes on where
     /// there is `MORE`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
     #[expect(unsafe_code, reason = "the innermost loop; the constructor made the records")]
     fn read<const N: usize, const MORE: bool>(&self, row: &Row<'_>, at: usize) -> (u64, u8) {
-        // SAFETY: there is a record for each exit of the vectors, and its starts name places in it.
+        // SAFETY: there is a record for each exit of the vectors' trees, and its starts name places in it.
         unsafe {
-            let record = self.records.as_ptr().add(at);
+            let record = self.records.as_ptr().add(at * records::BYTES);
             let slots = _mm_cvtsi32_si128(record.cast::<i32>().read());
             let codes = _mm512_castsi512_si128(row.of::<N>(_mm512_castsi128_si512(slots)));
             let thresholds = _mm_loadu_si128(record.add(THRESHOLDS).cast());
@@ -129,7 +130,7 @@ impl Lanes {
                 let vector = vector + group * (GROUP / STEP) + i;
                 let to = self.follow::<N, D, C, STEP>(row, vector);
                 let exits = _mm_cvtsi128_si64(_mm512_castsi512_si128(to)) as u64;
-                records.iter_mut().enumerate().for_each(|(i, at)| *at = Self::record(vector, exits >> (8 * i)));
+                records.iter_mut().enumerate().for_each(|(i, at)| *at = self.record(vector, exits >> (8 * i)));
             }
             if group > 0 {
                 for at in before {
@@ -182,8 +183,8 @@ impl Lanes {
                 let (vector, lane) = (place as usize / LANES, place as usize % LANES);
                 let to = self.follow::<N, D, false, 1>(row, vector);
                 let exits = _mm512_permutexvar_epi8(_mm512_set1_epi8(lane as i8), to);
-                *at = Self::record(vector, _mm_cvtsi128_si32(_mm512_castsi512_si128(exits)) as u64) as u32;
-                fetch(self.records.as_ptr().wrapping_add(*at as usize));
+                *at = self.record(vector, _mm_cvtsi128_si32(_mm512_castsi512_si128(exits)) as u64) as u32;
+                fetch(self.records.as_ptr().wrapping_add(*at as usize * records::BYTES));
             }
             let mut left = 0;
             for (i, &at) in at.iter().enumerate() {
