@@ -3,10 +3,12 @@
 //! A register holds up to 64 inner nodes, a byte lane each, in preorder: a left child is the next lane. One shuffle
 //! fetches every node's code and one compare decides all nodes. Each lane then names the inner node that its decision
 //! leads to, itself where that is none, and pointer doubling (a register shuffled by itself) follows all decisions in
-//! as many steps as the logarithm of the depth. The last inner node and its own decision are the leaf. No branch depends
+//! as many steps as the logarithm of the depth. The last inner node and its own decision are an exit. No branch depends
 //! on the row.
 //!
-//! Larger trees are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that read categories take their
+//! What is bound is the way from the second-level cache: a line of it takes as long as two shuffles. So the lowest nodes of a
+//! tree are not in its register but lie beside their leaves, in records of one line (see [`records`]), and a register
+//! holds up to four trees. Trees that are larger still are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that read categories take their
 //! decisions from a table instead: the bits of a code, spread to the lanes.
 
 mod categories;

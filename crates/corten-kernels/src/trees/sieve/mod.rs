@@ -5,8 +5,8 @@
 //! alone, so it is kept for every code: a word a tree, a bit a leaf, eight trees in a line. A row takes one line a column
 //! and eight trees, and counts zeros. Codes between which no node of the eight trees tells share a line.
 //!
-//! This reads a line for each column and eight trees, where [`super::Lanes`] reads three for each tree, and needs no
-//! instruction that some CPU lacks.
+//! This reads a line for each column and eight trees, and one of leaves for each tree, where [`super::Lanes`] reads two or
+//! three for each tree, and needs no instruction that some CPU lacks.
 
 mod block;
 #[cfg(target_arch = "aarch64")]
@@ -34,7 +34,8 @@ const SIDE: usize = 4;
 /// or near it.
 const MAX_COLUMNS: usize = 32;
 const MAX_LINES: usize = 1 << 16;
-/// The same where trees could be followed in registers, which takes three lines a tree whatever the columns.
+/// The same where trees could be followed in registers, which takes two or three lines a tree whatever the columns. On Zen 4
+/// both take as long over 12 columns, and lines may come from the third-level cache.
 const FEW_COLUMNS: usize = 10;
 const FEW_LINES: usize = 1 << 15;
 /// The same for blocks of rows, which go through the lines of eight trees after those of others: only the width of places
