@@ -6,10 +6,10 @@
 //! as many steps as the logarithm of the depth. The last inner node and its own decision are an exit. No branch depends
 //! on the row.
 //!
-//! What is bound is the way from the second-level cache: a line of it takes as long as two shuffles. So the lowest nodes of a
-//! tree are not in its register but lie beside their leaves, in records of one line (see [`records`]), and a register
-//! holds up to four trees. Trees that are larger still are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that read categories take their
-//! decisions from a table instead: the bits of a code, spread to the lanes.
+//! What binds is the way from the second-level cache: a line takes as long as two shuffles. So the lowest nodes of a tree
+//! are not in its register but lie beside their leaves, in records of one line (see [`records`]), and a register holds up
+//! to four trees. Trees that are larger still are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that
+//! read categories take their decisions from a table instead: the bits of a code, spread to the lanes.
 
 mod categories;
 mod records;

@@ -22,8 +22,8 @@ const LEAVES: usize = STARTS + (1 << NODES);
 /// The bit of a start that says that no leaf lies there, but the place where the way goes on.
 pub(super) const GOES_ON: u8 = 1 << 7;
 
-/// A record of the nodes from `root` on, at most [`NODES`] that read numbers; a leaf is what `word` makes of its place in the forest's
-/// leaves.
+/// A record of the nodes from `root` on, at most [`NODES`] that read numbers; a leaf is what `word` makes of its place in
+/// the forest's leaves.
 pub(super) fn of_nodes(forest: &Forest, slots: &Slots, root: usize, word: impl Fn(u32) -> u64) -> Record {
     let (mut inner, mut leaves, mut open) =
         (Vec::with_capacity(NODES), Vec::with_capacity(NODES + 1), Vec::from([root]));
