@@ -2,10 +2,13 @@
 """Scoring of LightGBM's own model by Corten, LightGBM, and as far as they are installed lleaves, ONNX Runtime, treelite and
 tl2cgen, whose code gcc compiles: minutes for hundreds of trees.
 
-    python benches/score_trees.py [trees] [leaves]
+    python benches/score_trees.py [trees] [leaves] [numbers | categories]
+    python benches/score_trees.py [trees] forest
 
 One row (thousands of different rows in turn), and batches on one and on two threads. The model is one of binary classes
-on normal columns; each answer is compared with LightGBM's. Ratios are to the quickest peer in the same run.
+on normal columns, with `categories` also on columns of up to 3,000 levels; each answer is compared with LightGBM's.
+`forest` takes deep trees of scikit-learn's on the same columns instead, beside scikit-learn, ONNX Runtime and treelite.
+Ratios are to the quickest peer in the same run.
 """
 
 from __future__ import annotations
@@ -28,17 +31,77 @@ import corten
 BATCHES = (100, 1_000, 10_000, 100_000)
 
 
-def make(trees: int, leaves: int) -> tuple[lgb.Booster, np.ndarray]:
-    """A booster, and rows that it hasn't seen."""
+LEVELS = (3_000, 300, 30)
+
+
+def columns(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and classes."""
     random = np.random.default_rng(0)
     x = random.normal(size=(200_000, 24)).astype(np.float32).astype(float)
     x[random.random(x.shape) < 0.02] = np.nan
     z = np.nan_to_num(x)
     y = (
         z[:, 0] * z[:, 1] + np.sin(2 * z[:, 2]) + z[:, 3] ** 2 + z[:, 4:12].sum(axis=1) + random.logistic(size=len(x))
-    ) > 1
+    ) > (0 if kind == "categories" else 1)
+    if kind == "categories":
+        # Levels that differ in how often they come, and in the share of each class.
+        for column, levels in enumerate(LEVELS, start=12):
+            level = (levels * random.random(len(x)) ** 2).astype(int)
+            y ^= random.random(len(x)) < random.random(levels)[level] / 2
+            x[:, column] = level
+    return x, y
+
+
+def make(trees: int, leaves: int, kind: str) -> tuple[lgb.Booster, np.ndarray]:
+    """A booster, and rows that it hasn't seen."""
+    x, y = columns(kind)
     settings = {"objective": "binary", "num_leaves": leaves, "learning_rate": 0.05, "verbose": -1, "num_threads": 2}
-    return lgb.train(settings, lgb.Dataset(x[:100_000], y[:100_000]), trees), np.ascontiguousarray(x[100_000:])
+    categories = list(range(12, 12 + len(LEVELS))) if kind == "categories" else []
+    seen = lgb.Dataset(x[:100_000], y[:100_000], categorical_feature=categories)
+    return lgb.train(settings, seen, trees), np.ascontiguousarray(x[100_000:])
+
+
+def forest_scorers(trees: int) -> tuple[dict[str, Callable[[np.ndarray, int], Any]], np.ndarray]:
+    """The same for a forest whose trees are as deep as they grow, and rows that it hasn't seen."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    x, y = columns("forest")
+    forest = RandomForestClassifier(trees, n_jobs=2, random_state=0).fit(x[:100_000], y[:100_000])
+    model = corten.convert(forest)
+
+    def theirs(x: np.ndarray, threads: int) -> np.ndarray:
+        forest.n_jobs = threads
+        return forest.predict_proba(x)[:, 1]
+
+    out: dict[str, Callable[[np.ndarray, int], Any]] = {
+        "corten": lambda x, threads: (
+            model._core.run("predict_proba", x, threads) if len(x) > 4 else model.predict_proba(x)
+        )[:, 1],
+        "scikit-learn": theirs,
+    }
+    try:
+        import onnxruntime
+        from skl2onnx import to_onnx
+
+        options = {RandomForestClassifier: {"zipmap": False}}
+        onnx = to_onnx(forest, x[:1].astype(np.float32), options=options, target_opset=17).SerializeToString()
+        sessions = {}
+        for threads in (1, 2):
+            limits = onnxruntime.SessionOptions()
+            limits.intra_op_num_threads = threads
+            sessions[threads] = onnxruntime.InferenceSession(onnx, limits, providers=["CPUExecutionProvider"])
+        name = sessions[1].get_inputs()[0].name
+        out["onnxruntime"] = lambda x, threads: sessions[threads].run(None, {name: x.astype(np.float32)})[1]
+    except ImportError:
+        print("onnxruntime or skl2onnx isn't installed")
+    try:
+        import treelite
+
+        loaded = treelite.sklearn.import_model(forest)
+        out["treelite"] = lambda x, threads: treelite.gtil.predict(loaded, x, nthread=threads)
+    except ImportError:
+        print("treelite isn't installed")
+    return out, np.ascontiguousarray(x[100_000:])
 
 
 def scorers(booster: lgb.Booster, folder: Path) -> dict[str, Callable[[np.ndarray, int], Any]]:
@@ -112,13 +175,17 @@ def seconds(call: Callable[[], Any]) -> float:
 def main() -> None:
     """Measures and prints."""
     trees = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    leaves = int(sys.argv[2]) if len(sys.argv) > 2 else 63
-    booster, x = make(trees, leaves)
+    size, *kind = sys.argv[2:] or ["63"]
     with tempfile.TemporaryDirectory() as folder:
-        all_of_them = scorers(booster, Path(folder))
-        want = booster.predict(x[:5_000])
-        got = np.asarray(all_of_them["corten"](x[:5_000], 2)).ravel()
-        print(f"{trees} trees of {leaves} leaves; largest difference to LightGBM {np.abs(got - want).max():.1e}")
+        if size == "forest":
+            all_of_them, x = forest_scorers(trees)
+            peer, what = "scikit-learn", "deep trees"
+        else:
+            booster, x = make(trees, int(size), kind[0] if kind else "numbers")
+            all_of_them = scorers(booster, Path(folder))
+            peer, what = "lightgbm", f"trees of {size} leaves"
+        want, got = (np.asarray(all_of_them[name](x[:5_000], 2)).ravel() for name in (peer, "corten"))
+        print(f"{trees} {what}; largest difference to {peer} {np.abs(got - want).max():.1e}")
         rows = [np.ascontiguousarray(x[i : i + 1]) for i in range(4_096)]
         table: dict[str, dict[str, float]] = {"one row, us": {}}
         for name, score in all_of_them.items():

@@ -42,7 +42,7 @@ impl OneRow {
     ) {
         match self {
             Self::Sieve(sieve) => sieve.row(forest, codes, found, out, stride),
-            Self::Lanes(lanes) => lanes.row(forest, codes, scratch, found, out, stride),
+            Self::Lanes(lanes) => lanes.row(forest, codes, scratch, out, stride),
         }
     }
 }

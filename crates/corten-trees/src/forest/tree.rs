@@ -1,5 +1,7 @@
 //! A grown tree.
 
+use std::mem::offset_of;
+
 use corten_kernels::cache::fetch;
 use corten_model::ops::{Tree, TreeNode};
 use serde::{Deserialize, Serialize};
@@ -7,11 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::finder::Stats;
 use super::ranks::{Code, NO_MISSING, Table};
 
-/// Rows that go down a tree in step.
-const TOGETHER: usize = 256;
+/// Rows that go down a tree in step; they and their nodes stay in the first-level cache.
+const TOGETHER: usize = 128;
 
 /// A node; a leaf has itself as its left child.
+///
+/// What a row reads of it comes first: most nodes have that in one line of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[repr(C)]
 pub(crate) struct Node {
     pub(crate) left: u32,
     pub(crate) right: u32,
@@ -122,7 +127,10 @@ impl GrownTree {
                 // Nothing compares with NaN.
                 let goes_left = (x <= node.threshold) | (x.is_nan() & node.missing_left);
                 let next = if goes_left { node.left } else { node.right };
-                fetch(self.nodes.as_ptr().wrapping_add(next as usize));
+                // Of some nodes, what is read lies in two lines.
+                let next_node = self.nodes.as_ptr().wrapping_add(next as usize);
+                fetch(next_node);
+                fetch(next_node.cast::<u8>().wrapping_add(offset_of!(Node, threshold)));
                 places[row] = next;
                 // Kept, and written over by the next one where it has arrived.
                 open[left] = row as u32;

@@ -7,9 +7,10 @@ use super::{Coder, Forest, Reads};
 /// Words that the decisions of columns with few categories may take.
 const EXPANDED: usize = 1 << 17;
 
-/// The nodes of a vector that read one code column of categories.
+/// The nodes of a tree that read one code column of categories.
 #[derive(Clone, Copy, Debug)]
 struct Spread {
+    tree: u32,
     vector: u32,
     /// Their bits start with this byte.
     byte: u32,
@@ -30,18 +31,18 @@ pub(super) struct Categories {
 
 impl Categories {
     /// Notes a node that reads categories; those of a tree come in the order of their bits.
-    pub(super) fn note(&mut self, forest: &Forest, vector: usize, lane: usize, column: u16, at: usize) {
+    pub(super) fn note(&mut self, forest: &Forest, tree: usize, vector: usize, lane: usize, column: u16, at: usize) {
         let Some(levels) = &forest.levels else { return };
         let known = self.spreads.iter().position(|(of, _)| *of == column).unwrap_or_else(|| {
             self.spreads.push((column, Vec::new()));
             self.spreads.len() - 1
         });
         let spreads = &mut self.spreads[known].1;
-        match spreads.last_mut().filter(|s| s.vector as usize == vector) {
+        match spreads.last_mut().filter(|s| s.tree as usize == tree) {
             Some(spread) => spread.lanes |= 1 << lane,
             None => {
                 let byte = (levels.place(at) / 8) as u32;
-                spreads.push(Spread { vector: vector as u32, byte, lanes: 1 << lane });
+                spreads.push(Spread { tree: tree as u32, vector: vector as u32, byte, lanes: 1 << lane });
             }
         }
     }
@@ -87,7 +88,7 @@ impl Categories {
 fn add(forest: &Forest, column: u16, spreads: &[Spread], code: u16, decided: &mut [u64]) {
     let Some(levels) = &forest.levels else { return };
     let bits = levels.of(usize::from(column), code);
-    for &Spread { vector, byte, lanes } in spreads {
+    for &Spread { vector, byte, lanes, .. } in spreads {
         let word = bits.get(byte as usize..byte as usize + 8).and_then(|bytes| bytes.first_chunk());
         if let (Some(word), Some(decided)) = (word, decided.get_mut(vector as usize)) {
             *decided |= deposit(u64::from_le_bytes(*word), lanes);

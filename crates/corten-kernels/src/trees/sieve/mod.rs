@@ -5,8 +5,8 @@
 //! alone, so it is kept for every code: a word a tree, a bit a leaf, eight trees in a line. A row takes one line a column
 //! and eight trees, and counts zeros. Codes between which no node of the eight trees tells share a line.
 //!
-//! This reads a line for each column and eight trees, where [`super::Lanes`] reads three for each tree, and needs no
-//! instruction that some CPU lacks.
+//! This reads a line for each column and eight trees, and one of leaves for each tree, where [`super::Lanes`] reads two or
+//! three for each tree, and needs no instruction that some CPU lacks.
 
 mod block;
 #[cfg(target_arch = "aarch64")]
@@ -34,9 +34,10 @@ const SIDE: usize = 4;
 /// or near it.
 const MAX_COLUMNS: usize = 32;
 const MAX_LINES: usize = 1 << 16;
-/// The same where trees could be followed in registers, which takes three lines a tree whatever the columns.
-const FEW_COLUMNS: usize = 6;
-const FEW_LINES: usize = 20_000;
+/// The same where trees could be followed in registers, which takes two or three lines a tree whatever the columns. On Zen 4
+/// both take as long over 12 columns, and lines may come from the third-level cache.
+const FEW_COLUMNS: usize = 10;
+const FEW_LINES: usize = 1 << 15;
 /// The same for blocks of rows, which go through the lines of eight trees after those of others: only the width of places
 /// limits how many there are. What counts are the parts that a block's columns are put together to.
 const BLOCK_COLUMNS: usize = 12;
@@ -580,8 +581,9 @@ mod tests {
     fn many_columns_and_large_trees_are_left_to_others() {
         let below = |limit: u64| limit / 2;
         let (forest, _) = ensemble(3, below);
-        let columns: Vec<Column> =
-            (0..7).map(|_| Column { feature: 0, reads: Reads::Category { levels: 2 }, start: 2, end: 2 }).collect();
+        let columns: Vec<Column> = (0..=FEW_COLUMNS)
+            .map(|_| Column { feature: 0, reads: Reads::Category { levels: 2 }, start: 2, end: 2 })
+            .collect();
         let wide = Coder::new(1, &columns, &[], false, 0.0).unwrap();
         assert!(Sieve::new(&forest, &wide, true).is_none());
     }
