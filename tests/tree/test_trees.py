@@ -231,6 +231,14 @@ def test_bad_parameters_are_named(params: dict[str, Any], said: str) -> None:
         tree.DecisionTreeRegressor(**params).fit(X, y)
 
 
+@pytest.mark.parametrize("weights", [{"sample_weight": np.full(6, 1e308)}, {}])
+def test_weights_must_have_a_finite_sum(weights: dict[str, np.ndarray]) -> None:
+    x, y = np.arange(6.0)[:, None], np.arange(6) % 2
+    model = tree.DecisionTreeClassifier(class_weight=None if weights else {0: 1e308, 1: 1e308})
+    with pytest.raises(ValueError, match="must have a finite sum"):
+        model.fit(x, y, **weights)
+
+
 def test_infinite_values_and_text_are_refused_by_column() -> None:
     import polars as pl
 

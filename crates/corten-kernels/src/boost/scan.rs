@@ -49,7 +49,8 @@ pub fn packed(sums: &[i64], before: i64, node: &Node, floor: f64) -> Option<Cut>
 }
 
 fn packed_on(level: Level, sums: &[i64], before: i64, node: &Node, floor: f64) -> Option<Cut> {
-    if node.hessian < 2 * node.least {
+    // No cut leaves enough on both sides. From here on all numbers of a node fit 32 bits.
+    if node.hessian / 2 < node.least {
         return None;
     }
     #[cfg(target_arch = "x86_64")]
@@ -162,8 +163,8 @@ mod x86 {
     const MOST_L2: f64 = (1u64 << 40) as f64;
 
     impl Narrow {
-        /// Which of the cuts may score above `floor`, which must lie below what has to be beaten by more than rounding:
-        /// eight numbers are rounded to 24 bits on the way, and none is the difference of two that were.
+        /// Which of the cuts may score above `floor`, which must lie below what has to be beaten by more than rounding: all
+        /// differences are taken as integers and all terms are positive, so a score is off by less than 20 units of 2^-24.
         #[target_feature(enable = "avx512f")]
         fn above(&self, of: __mmask16, g: __m512i, h: __m512i, floor: __m512) -> __mmask16 {
             let (right, rest) = (_mm512_sub_epi32(self.gradient, g), _mm512_sub_epi32(self.hessian, h));
@@ -317,6 +318,14 @@ mod tests {
                 for (&pair, &score) in pairs.iter().zip(&scores) {
                     let one = wide(&[pair.0], &[pair.1], (0, 0), &node, f64::NEG_INFINITY);
                     assert_eq!(one.map_or(f64::NEG_INFINITY, |cut| cut.score), score);
+                }
+                // Sides that can't have enough, also where twice as much isn't a number.
+                for least in [node.hessian / 2 + 1, 1 << 62, i64::MAX] {
+                    for level in Level::ALL.into_iter().filter(|l| *l <= cpu::available()) {
+                        let node = Node { least, ..node };
+                        let got = packed_on(level, &packed, (before.0 << 32) + before.1, &node, f64::NEG_INFINITY);
+                        assert_eq!(got, None, "{level:?}, {least}");
+                    }
                 }
                 // What must be beaten leaves the best cut as it is, or none.
                 let most = all.map_or(1.0, |cut| cut.score);

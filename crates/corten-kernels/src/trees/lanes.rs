@@ -9,7 +9,8 @@
 //! What binds is the way from the second-level cache: a line takes as long as two shuffles. So the lowest nodes of a tree
 //! are not in its register but lie beside their leaves, in records of one line (see [`records`]), and a register holds up
 //! to four trees. Trees that are larger still are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that
-//! read categories take their decisions from a table instead: the bits of a code, spread to the lanes.
+//! read categories take their decisions from a table instead: the bits of a code, spread to the lanes; ensembles with such
+//! nodes have all of them in registers.
 
 mod categories;
 mod records;
@@ -108,10 +109,12 @@ impl Slots {
 #[derive(Clone, Debug)]
 pub struct Lanes {
     trees: usize,
+    /// Whether all inner nodes are in registers, and leaves stand alone: nodes that read categories can't be elsewhere.
+    bare: bool,
     slots: Slots,
     /// `BYTES` a vector.
     vectors: Aligned<u8>,
-    /// A record for each exit that a vector has: its own of the [`EXITS`] from the vector's first one on.
+    /// A record, or leaf, for each exit that a vector has: its own of the [`EXITS`] from the vector's first one on.
     records: Aligned<u8>,
     first_records: Vec<u32>,
     /// Whether leaves in records are their values, not their places in the forest's leaves.
@@ -148,8 +151,9 @@ struct Cut {
 const NONE: u32 = u32::MAX;
 
 /// Cuts a tree that one register doesn't hold: the root's piece takes the nodes nearest to the root, of those those with most
-/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow.
-fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
+/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow. Subtrees of up to `lowest` inner nodes
+/// are left to records.
+fn cut(forest: &Forest, start: usize, end: usize, lowest: usize) -> Cut {
     let left = |at: usize| forest.node(start + at).left as usize - start;
     let count = end - start;
     // Inner nodes, and those of them that records don't hold, from each node on.
@@ -157,10 +161,7 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     for at in (0..count).rev().filter(|&at| left(at) != at) {
         let (l, r) = (left(at), left(at) + 1);
         inner[at] = 1 + inner[l] + inner[r];
-        if forest.node(start + at).column & CATEGORY != 0 {
-            inner[at] = inner[at].max(records::NODES + 1);
-        }
-        if inner[at] > records::NODES {
+        if inner[at] > lowest {
             below[at] = 1 + below[l] + below[r];
         }
     }
@@ -222,13 +223,17 @@ impl Lanes {
             return None;
         }
         let slots = Slots::new(coder, MAX_SLOTS)?;
-        let cuts: Vec<Cut> = parts.roots.windows(2).map(|w| cut(forest, w[0] as usize, w[1] as usize)).collect();
+        let bare = forest.has_categories();
+        let lowest = if bare { 0 } else { records::NODES };
+        let cut = |w: &[u32]| cut(forest, w[0] as usize, w[1] as usize, lowest);
+        let cuts: Vec<Cut> = parts.roots.windows(2).map(cut).collect();
         let single = cuts.iter().all(|c| c.pieces.len() <= 1);
-        if forest.has_categories() && !single {
+        if bare && !single {
             return None;
         }
         let mut out = Self {
             trees: forest.trees(),
+            bare,
             slots,
             vectors: Aligned::default(),
             records: Aligned::default(),
@@ -246,7 +251,8 @@ impl Lanes {
         for (tree, (cut, (places, step))) in cuts.iter().zip(&places).enumerate() {
             out.fill(forest, tree, cut, places, *step, &mut of_vectors);
         }
-        (out.records, out.first_records) = records::packed(&of_vectors);
+        (out.records, out.first_records) =
+            if bare { records::packed(&records::leaves(&of_vectors)) } else { records::packed(&of_vectors) };
         Some(out)
     }
 

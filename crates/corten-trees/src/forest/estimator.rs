@@ -26,7 +26,7 @@ use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
 use super::tree::{GrownTree, Summary};
-use super::weights::{by_class, payloads, positive, scale, whole};
+use super::weights::{self, by_class, payloads, positive, scale, whole};
 
 /// Weights whose logarithms are kept in a table, however few the rows.
 const TERMS: usize = 1 << 20;
@@ -153,6 +153,7 @@ struct Plan<'a> {
 /// [`Error::Parameter`], [`Error::Value`] and [`Error::Column`] for what can't be fitted, [`Error::Cancelled`].
 pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn Fitted>> {
     let start = Instant::now();
+    weights::check(input.sample_weight)?;
     let scale = if forest.draws.is_none() { scale(input.sample_weight) } else { 1.0 };
     let scaled: Option<Vec<f64>> =
         input.sample_weight.filter(|_| scale != 1.0).map(|weights| weights.iter().map(|w| w * scale).collect());

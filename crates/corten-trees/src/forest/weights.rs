@@ -1,5 +1,8 @@
 //! Sample weights as trees take them.
 
+use corten_core::{Error, Result};
+use corten_kernels::vector;
+
 use super::counts::Counts;
 use super::finder::Entry;
 use super::purity::Gini;
@@ -9,6 +12,17 @@ const FEWEST: f64 = 1e-60;
 const MOST: f64 = 1e60;
 /// The exponent of 1.
 const EXPONENT: i32 = 1023;
+
+/// Refuses weights that nodes can't be weighed by.
+///
+/// # Errors
+/// [`Error::Value`] when their sum is infinite.
+pub(crate) fn check(weights: Option<&[f64]>) -> Result<()> {
+    if weights.is_some_and(|weights| vector::sum(weights) == f64::INFINITY) {
+        return Err(Error::value("sample weights, times class weights, must have a finite sum"));
+    }
+    Ok(())
+}
 
 /// A power of two that brings weights near 1 where products of several of them might be no numbers, otherwise 1. What is
 /// rounded is the same whatever the power, but for logarithms of weights.

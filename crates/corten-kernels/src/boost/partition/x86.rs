@@ -5,8 +5,8 @@ use core::arch::x86_64::*;
 use super::{Set, plain, table};
 
 /// # Safety
-/// The CPU has AVX-512, as [`Level::Avx512`](crate::cpu::Level) tells; rows, those of the list or as many consecutive ones from `first` on, are below the length
-/// of `column`; `spare` is as long as `list`.
+/// The CPU has AVX-512, as [`Level::Avx512`](crate::cpu::Level) tells; rows, those of the list or as many consecutive ones from
+/// `first` on, are below the length of `column`; `spare` is as long as `list`.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,popcnt")]
 pub(super) unsafe fn part_512(
     list: &mut [u32],

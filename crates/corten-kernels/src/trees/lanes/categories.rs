@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Coder, Forest, Reads};
 
 /// Words that the decisions of columns with few categories may take.
-const EXPANDED: usize = 1 << 17;
+const EXPANDED: usize = 1 << 18;
 
 /// The nodes of a tree that read one code column of categories.
 #[derive(Clone, Copy, Debug)]

@@ -69,9 +69,15 @@ pub(super) fn going_on(place: u32) -> Record {
 /// How far back from the last record holes are looked for.
 const BACK: usize = 256;
 
+/// The leaves of records that have no nodes.
+pub(super) fn leaves(of_vectors: &[Vec<(u8, Record)>]) -> Vec<Vec<(u8, [u8; 8])>> {
+    let leaf = |&(exit, record): &(u8, Record)| (exit, core::array::from_fn(|i| record[LEAVES + i]));
+    of_vectors.iter().map(|records| records.iter().map(leaf).collect()).collect()
+}
+
 /// The records of some vectors, each with its exit, and the first one of each vector: exits that a vector doesn't have are
 /// those of others, so that records lie close together.
-pub(super) fn packed(of_vectors: &[Vec<(u8, Record)>]) -> (Aligned<u8>, Vec<u32>) {
+pub(super) fn packed<const N: usize>(of_vectors: &[Vec<(u8, [u8; N])>]) -> (Aligned<u8>, Vec<u32>) {
     let mut taken: Vec<u128> = vec![0; 2];
     let window = |taken: &[u128], at: usize| match at % EXITS {
         0 => taken[at / EXITS],
@@ -93,10 +99,10 @@ pub(super) fn packed(of_vectors: &[Vec<(u8, Record)>]) -> (Aligned<u8>, Vec<u32>
         }
     }
     // Exits of trees that a last vector isn't filled up with are told, too, but not read.
-    let mut out = Aligned::zeroed(end * BYTES);
+    let mut out = Aligned::zeroed(end * N);
     for (records, &first) in of_vectors.iter().zip(&firsts) {
         for (exit, record) in records {
-            out[(first as usize + usize::from(*exit)) * BYTES..][..BYTES].copy_from_slice(record);
+            out[(first as usize + usize::from(*exit)) * N..][..N].copy_from_slice(record);
         }
     }
     (out, firsts)

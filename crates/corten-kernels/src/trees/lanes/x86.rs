@@ -110,6 +110,15 @@ impl Lanes {
         }
     }
 
+    /// What leaf `at` holds, where leaves stand alone.
+    #[inline]
+    #[expect(unsafe_code, reason = "the innermost loop; the constructor made the leaves")]
+    fn leaf(&self, at: usize) -> u64 {
+        debug_assert!(self.bare, "leaves, not records");
+        // SAFETY: there is a leaf for each exit of the vectors' trees.
+        unsafe { self.records.as_ptr().cast::<u64>().add(at).read_unaligned() }
+    }
+
     /// Adds what the leaves of trees from `vector` on hold to a sum, `STEP` trees a vector.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
@@ -124,6 +133,7 @@ impl Lanes {
         // Records of some trees are read while those of the next ones are looked for: what takes long overlaps.
         let mut before = [0; GROUP];
         let groups = trees.div_ceil(GROUP);
+        let read = |at: usize| if C { self.leaf(at) } else { self.read::<N, false>(row, at).0 };
         for group in 0..groups {
             let mut records = [0; GROUP];
             for (i, records) in records.chunks_exact_mut(STEP).enumerate() {
@@ -134,13 +144,13 @@ impl Lanes {
             }
             if group > 0 {
                 for at in before {
-                    sum = add(sum, self.read::<N, false>(row, at).0);
+                    sum = add(sum, read(at));
                 }
             }
             before = records;
         }
         for &at in &before[..trees - groups.saturating_sub(1) * GROUP] {
-            sum = add(sum, self.read::<N, false>(row, at).0);
+            sum = add(sum, read(at));
         }
         sum
     }
@@ -218,19 +228,24 @@ impl Lanes {
             self.find::<N, D>(row, work, at, words);
         } else if self.adds_up {
             let add = |sum: f64, word: u64| sum + f64::from_bits(word);
-            out[0] = if row.categories.is_empty() {
-                self.fold::<N, D, false, f64>(row, out[0], add)
-            } else {
+            out[0] = if self.bare {
                 self.fold::<N, D, true, f64>(row, out[0], add)
+            } else {
+                self.fold::<N, D, false, f64>(row, out[0], add)
             };
             return;
         } else {
             words.resize(self.trees, 0);
             let words = Cell::from_mut(&mut words[..]).as_slice_of_cells();
-            self.fold::<N, D, true, usize>(row, 0, |tree, word| {
+            let add = |tree: usize, word: u64| {
                 words[tree].set(word);
                 tree + 1
-            });
+            };
+            if self.bare {
+                self.fold::<N, D, true, usize>(row, 0, add);
+            } else {
+                self.fold::<N, D, false, usize>(row, 0, add);
+            }
         }
         self.add_up(forest, words, out, stride);
     }

@@ -96,7 +96,7 @@ pub struct Planes {
     /// What registers look up, [`TABLE`] bytes a tree: the number of each label among the leaves, then the leaves' values.
     /// Empty where registers can't.
     tables: Aligned<u8>,
-    /// How.
+    /// How they do.
     look: Look,
     /// End of the masks.
     places: usize,

@@ -1,4 +1,4 @@
-//! Classification by Gini impurity where weights are whole numbers.
+//! Classification by Gini impurity where weights are whole numbers, or each of two classes has one.
 
 use std::ops::Range;
 
