@@ -377,10 +377,6 @@ mod tests {
         let byte = |r: u32, j: usize| random(u64::from(r) * 2 + j as u64) % [256, 252][j];
         let tile = Tile::new((0..n).flat_map(|r| [byte(r, 0) as u8, byte(r, 1) as u8]).collect(), 2);
         let words: Vec<Packed> = (0..u64::from(n)).map(|i| random(i + 7) as u32).collect();
-        let parts: Vec<Part> = [Part::whole(0, 0, 256)]
-            .into_iter()
-            .chain((0..3).map(|k| Part::shared(1, 256 + 16 * k, 16, divisors[k], states[k])))
-            .collect();
         let mut want = vec![(0, 0); 256 + 3 * 16];
         for (r, &word) in words.iter().enumerate() {
             let shared = tile.bins()[2 * r + 1] as usize;
@@ -390,25 +386,30 @@ mod tests {
                 want[place].1 += i64::from(word & 0xffff);
             }
         }
-        let mut sums = Sums::default();
-        let filled = |sums: &mut Sums| sums.add(&tile, &words, Stretch::all(n as usize));
-        filled(&mut sums);
-        let mut taken = vec![7; want.len()];
-        sums.take(&parts, &mut taken);
-        assert!(sums.0.iter().flatten().all(|&s| s == 0));
-        assert!(taken.iter().zip(&want).all(|(&t, w)| unpack(t) == *w));
-        filled(&mut sums);
-        sums.drain(&parts, &mut taken);
-        assert!(taken.iter().zip(&want).all(|(&t, w)| unpack(t) == (2 * w.0, 2 * w.1)));
-        filled(&mut sums);
-        let (mut g, mut h) = (vec![1; want.len()], vec![2; want.len()]);
-        sums.drain_wide(&parts, &mut g, &mut h);
-        assert!(sums.0.iter().flatten().all(|&s| s == 0));
-        assert!(g.iter().zip(&h).zip(&want).all(|((g, h), w)| (*g - 1, *h - 2) == *w));
-        filled(&mut sums);
-        let mut added = vec![0; want.len()];
-        parts.iter().for_each(|p| p.add(sums.0.as_flattened(), &mut added));
-        assert!(added.iter().zip(&want).all(|(&t, w)| unpack(t) == *w));
+        // Whichever comes first.
+        for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+            let shared = order.map(|k| Part::shared(1, 256 + 16 * k, 16, divisors[k], states[k]));
+            let parts: Vec<Part> = [Part::whole(0, 0, 256)].into_iter().chain(shared).collect();
+            let mut sums = Sums::default();
+            let filled = |sums: &mut Sums| sums.add(&tile, &words, Stretch::all(n as usize));
+            filled(&mut sums);
+            let mut taken = vec![7; want.len()];
+            sums.take(&parts, &mut taken);
+            assert!(sums.0.iter().flatten().all(|&s| s == 0));
+            assert!(taken.iter().zip(&want).all(|(&t, w)| unpack(t) == *w));
+            filled(&mut sums);
+            sums.drain(&parts, &mut taken);
+            assert!(taken.iter().zip(&want).all(|(&t, w)| unpack(t) == (2 * w.0, 2 * w.1)));
+            filled(&mut sums);
+            let (mut g, mut h) = (vec![1; want.len()], vec![2; want.len()]);
+            sums.drain_wide(&parts, &mut g, &mut h);
+            assert!(sums.0.iter().flatten().all(|&s| s == 0));
+            assert!(g.iter().zip(&h).zip(&want).all(|((g, h), w)| (*g - 1, *h - 2) == *w));
+            filled(&mut sums);
+            let mut added = vec![0; want.len()];
+            parts.iter().for_each(|p| p.add(sums.0.as_flattened(), &mut added));
+            assert!(added.iter().zip(&want).all(|(&t, w)| unpack(t) == *w));
+        }
     }
 
     #[test]
