@@ -201,7 +201,7 @@ def class_weights(class_weight: Any, target: Target, sample_weight: np.ndarray |
     Raises
     ------
     ValueError
-        For another type, and for classes that don't occur.
+        For another type, and where classes that don't occur are named in the place of some that do.
     """
     if class_weight is None:
         return sample_weight
@@ -236,6 +236,9 @@ def weights_of(class_weight: Any, labels: list[Any], counts: np.ndarray) -> np.n
             "The 'class_weight' parameter must be an instance of 'dict', a str among {'balanced'} or None. Got "
             f"{class_weight!r} instead."
         )
-    if (unknown := [c for c in class_weight if c not in labels]) and len(unknown) == len(class_weight):
-        raise ValueError(f"The classes, {unknown}, are not in class_weight's data, which has {labels}")
+    missing = [c for c in labels if c not in class_weight]
+    if missing and (unknown := [c for c in class_weight if c not in labels]):
+        raise ValueError(
+            f"The classes, {missing}, are not in class_weight, which names {unknown} instead: the classes are {labels}"
+        )
     return np.array([float(class_weight.get(c, 1.0)) for c in labels])

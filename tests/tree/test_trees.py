@@ -231,6 +231,18 @@ def test_bad_parameters_are_named(params: dict[str, Any], said: str) -> None:
         tree.DecisionTreeRegressor(**params).fit(X, y)
 
 
+@pytest.mark.parametrize("weights", [{0: 1, 2: 3}, {2: 3}, {0: 1}, {0: 1, 1: 2, 2: 3}, {}])
+def test_class_weights_that_scikit_learn_refuses_are_refused(weights: dict[int, float]) -> None:
+    x, y = np.arange(6.0)[:, None], np.arange(6) % 2
+    try:
+        sklearn.tree.DecisionTreeClassifier(class_weight=weights).fit(x, y)
+    except ValueError:
+        with pytest.raises(ValueError, match="are not in class_weight"):
+            tree.DecisionTreeClassifier(class_weight=weights).fit(x, y)
+    else:
+        assert tree.DecisionTreeClassifier(class_weight=weights).fit(x, y).get_depth() >= 1
+
+
 @pytest.mark.parametrize("weights", [{"sample_weight": np.full(6, 1e308)}, {}])
 def test_weights_must_have_a_finite_sum(weights: dict[str, np.ndarray]) -> None:
     x, y = np.arange(6.0)[:, None], np.arange(6) % 2
