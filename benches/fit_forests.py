@@ -1,6 +1,8 @@
 """Fit times of single trees, forests, extra trees and isolation forests, as ratios to scikit-learn's in the same run.
 
-Corten codes grown trees when they are first needed: the last ratio is that of a fit and the first row's prediction.
+    python benches/fit_forests.py --kinds DecisionTreeClassifier --table ../shared/data/letter_recognition.parquet=lettr
+
+On made rows, or the columns of numbers of a Parquet file, three quarters of whose rows are fitted. Corten codes grown trees when they are first needed: the last ratio is that of a fit and the first row's prediction.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import time
 from typing import Any
 
 import numpy as np
+import polars as pl
+import polars.selectors as cs
 from _common import table
 
 KINDS = (
@@ -32,6 +36,15 @@ def data(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x, x[:, 0] + x[:, 1] * x[:, 2] + np.sin(2 * x[:, 3]) + rng.normal(size=rows)
 
 
+def read(given: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Columns of numbers of `file.parquet=target`, and the target: those to fit, then those to score on."""
+    path, _, name = given.partition("=")
+    frame = pl.read_parquet(path).drop_nulls(name)
+    x, y = frame.drop(name).select(cs.numeric()).to_numpy(), frame[name].to_numpy()
+    test = np.random.default_rng(0).random(len(y)) < 0.25
+    return x[~test], y[~test], x[test], y[test]
+
+
 def main() -> None:
     """Fits each in turns, keeps the best time, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -39,11 +52,15 @@ def main() -> None:
     parser.add_argument("--trees", type=int, default=50)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--kinds", default=",".join(kind for _, kind in KINDS))
+    parser.add_argument("--table", help="a Parquet file and its target, as file.parquet=target")
     options = parser.parse_args()
-    x, y = data(options.rows, 0)
-    xt, yt = data(options.rows, 1)
+    x, y, xt, yt = read(options.table) if options.table else (*data(options.rows, 0), *data(options.rows, 1))
+    kinds = options.kinds.split(",")
     rows = []
     for module, kind in KINDS:
+        if kind not in kinds:
+            continue
         seconds: dict[str, float] = {}
         first: dict[str, float] = {}
         scores: dict[str, Any] = {}
@@ -52,7 +69,7 @@ def main() -> None:
             extra: dict[str, Any] = {"random_state": 0}
             if module == "ensemble":
                 extra |= {"n_estimators": options.trees, "n_jobs": options.threads}
-            target, truth = (y > 0, yt > 0) if kind.endswith("Classifier") else (y, yt)
+            target, truth = (y > 0, yt > 0) if kind.endswith("Classifier") and not options.table else (y, yt)
             model = cls(**extra)
             start = time.perf_counter()
             model.fit(x, target)
@@ -62,7 +79,7 @@ def main() -> None:
             scores[library] = model.score(xt, truth) if hasattr(model, "score") else "-"
         ratio, used = (of["sklearn"] / of["corten"] for of in (seconds, first))
         rows.append([kind, seconds["corten"], seconds["sklearn"], ratio, used, scores["corten"], scores["sklearn"]])
-    print(f"{options.rows:,} rows, 20 columns, {options.trees} trees, {options.threads} threads")
+    print(f"{len(x):,} rows, {x.shape[1]} columns, {options.trees} trees, {options.threads} threads")
     table(["", "corten, s", "scikit-learn, s", "times faster", "with a row", "score", "scikit-learn's"], rows)
 
 

@@ -176,7 +176,7 @@ mod x86 {
         }
     }
 
-    /// What scores below it are worse than `floor` by more than the rounding of [`Narrow::above`].
+    /// A bound that lies below `floor` by more than [`Narrow::above`] rounds.
     #[target_feature(enable = "avx512f")]
     fn nearly(floor: f64) -> __m512 {
         _mm512_set1_ps((floor * (1.0 - 1e-5)) as f32)

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use corten_core::random::Stream;
-use corten_core::{Error, Result, parameter};
+use corten_core::{Error, Result};
 use corten_kernels::parallel;
-use corten_model::Labels;
-use corten_model::estimator::{Context, FitInput, Fitted, Step, Target};
+use corten_model::estimator::{Context, FitInput, Fitted, Step};
 
 use super::absolute::Absolute;
 use super::classes::{Classes, Measure};
@@ -17,7 +16,7 @@ use super::drawn::{self, Drawn};
 use super::finder::{Entry, Finder};
 use super::fitted::{Grove, OutOfBag};
 use super::grower::{Grower, Rules};
-use super::means::{Means, Poisson, Squared, middle};
+use super::means::{Means, Poisson, Squared};
 use super::ordered::{self, Orders};
 use super::parameters::Growth;
 use super::prune::prune;
@@ -25,6 +24,7 @@ use super::purity::{Entropy, Gini};
 use super::ranks::{self, Code, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
+use super::task::Task;
 use super::tree::{GrownTree, Summary};
 use super::weights::{self, by_class, payloads, positive, scale, whole};
 
@@ -46,81 +46,6 @@ pub(crate) struct Forest<'a> {
     /// Whether classes are weighted evenly among the rows drawn for each tree.
     pub(crate) balanced: bool,
     pub(crate) single: bool,
-}
-
-/// What is predicted.
-pub(crate) enum Task<'a> {
-    Classes {
-        codes: &'a [u32],
-        labels: &'a Labels,
-    },
-    /// Row after row.
-    Numbers {
-        values: Vec<f64>,
-        outputs: usize,
-        center: Vec<f64>,
-        flat: bool,
-    },
-}
-
-impl<'a> Task<'a> {
-    fn of(target: &'a Target<'a>, criterion: &str, weights: Option<&[f64]>) -> Result<Self> {
-        match target {
-            Target::Classes { codes, labels } => {
-                parameter::one_of("criterion", criterion, &["gini", "entropy", "log_loss"])?;
-                if codes.iter().any(|&c| c as usize >= labels.len()) {
-                    return Err(Error::Internal("a class that isn't there".into()));
-                }
-                Ok(Self::Classes { codes, labels })
-            }
-            Target::Numbers { values, outputs, flat } => {
-                let allowed = ["squared_error", "friedman_mse", "absolute_error", "poisson"];
-                parameter::one_of("criterion", criterion, &allowed)?;
-                let rows = values.len() / (*outputs).max(1);
-                let mut center = vec![0.0; *outputs];
-                if criterion == "poisson" {
-                    if values.iter().any(|&v| v < 0.0) {
-                        return Err(Error::value(
-                            "Some value(s) of y are negative which is not allowed for Poisson regression.",
-                        ));
-                    }
-                    if values.iter().all(|&v| v == 0.0) {
-                        return Err(Error::value(
-                            "Sum of y is not strictly positive which is necessary for Poisson regression.",
-                        ));
-                    }
-                } else if criterion != "absolute_error" {
-                    // Sums of squares keep their digits when the mean is taken off.
-                    for (o, c) in center.iter_mut().enumerate() {
-                        *c = middle(&values[o * rows..][..rows], weights);
-                    }
-                }
-                let mut by_row = vec![0.0; values.len()];
-                for o in 0..*outputs {
-                    for r in 0..rows {
-                        by_row[r * outputs + o] = values[o * rows + r] - center[o];
-                    }
-                }
-                Ok(Self::Numbers { values: by_row, outputs: *outputs, center, flat: *flat })
-            }
-            Target::None => Err(Error::Internal("a tree is fitted without a target".into())),
-        }
-    }
-
-    fn rows(&self) -> usize {
-        match self {
-            Self::Classes { codes, .. } => codes.len(),
-            Self::Numbers { values, outputs, .. } => values.len() / outputs,
-        }
-    }
-
-    /// Numbers of a node's value.
-    fn width(&self) -> usize {
-        match self {
-            Self::Classes { labels, .. } => labels.len(),
-            Self::Numbers { outputs, .. } => *outputs,
-        }
-    }
 }
 
 /// What a fit adds.

@@ -10,7 +10,7 @@ use corten_model::ops::{CheckFinite, Decide, DecideKind, Grown, Trees, TreesSpec
 use corten_model::{Builder, Labels, Method, Output, Slot};
 use serde_json::{Value, json};
 
-use super::estimator::Task;
+use super::task::Task;
 use super::tree::{GrownTree, Summary};
 
 /// What the trees that didn't see a row say of it.

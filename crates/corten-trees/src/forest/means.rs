@@ -14,7 +14,7 @@ pub(crate) fn middle(y: &[f64], weights: Option<&[f64]>) -> f64 {
         Some(w) => vector::dot(y, w) / vector::sum(w),
         None => vector::sum(y) / y.len().max(1) as f64,
     };
-    // What truncates is called where that doesn't tell.
+    // Truncating is slower, and asked only of numbers too large for the other.
     if y.iter().all(|&v| is_whole(v) || v == v.trunc()) { mean.round() } else { mean }
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod ranks;
 mod sample;
 mod sampled;
 mod sort;
+pub(crate) mod task;
 pub(crate) mod tree;
 mod weights;
 

@@ -5,8 +5,9 @@ use corten_model::estimator::{Estimator, FitInput, Fitted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::estimator::{self, Forest, Task};
+use super::estimator::{self, Forest};
 use super::grower::Rules;
+use super::task::Task;
 
 /// How trees grow.
 #[derive(Clone, Debug, Serialize, Deserialize)]

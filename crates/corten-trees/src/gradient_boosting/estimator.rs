@@ -13,9 +13,9 @@ use super::fitted::Boosted;
 use super::loss::Loss;
 use super::stages::{Plan, Rows, Stages};
 use super::start::Start;
-use crate::forest::estimator::Task;
 use crate::forest::parameters::Growth;
 use crate::forest::ranks::{self, Code, NO_MISSING, Ranks, Table};
+use crate::forest::task::Task;
 
 /// What both take beside how trees grow.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -57,7 +57,7 @@ impl Two {
         let (eights, sums) = (cuts.div_ceil(EIGHT), sums.as_chunks().0);
         match self.by_class {
             None => first_best(eights, OfTwo { node, sums }),
-            Some(by_class) => first_best(eights, OfWeighed { node, sums, by_class }),
+            Some(by_class) => first_best(eights, OfWeighedClasses { node, sums, by_class }),
         }
     }
 }
@@ -98,13 +98,13 @@ pub(super) fn gain_weighed([a, b]: [f64; 2], score: f64) -> f64 {
 }
 
 /// Scores from the weights on one side of each cut, where classes weigh more or less.
-struct OfWeighed<'a> {
+struct OfWeighedClasses<'a> {
     node: &'a [u32; 2],
     sums: &'a [[u64; EIGHT]],
     by_class: [f64; 2],
 }
 
-impl Scores for OfWeighed<'_> {
+impl Scores for OfWeighedClasses<'_> {
     #[inline(always)]
     fn eight(&self, at: usize) -> [f64; EIGHT] {
         let (mut scores, sums) = ([0.0; EIGHT], &self.sums[at]);
@@ -196,7 +196,7 @@ impl Target for Two {
 
     #[inline(always)]
     fn other_score(&self, node: &[u32; 2], [weight, ones]: [f64; 2], _: [u32; 2]) -> f64 {
-        score_weighed(weight, ones, node, self.by_class.unwrap_or([1.0; 2]))
+        self.by_class.map_or(f64::NAN, |by_class| score_weighed(weight, ones, node, by_class))
     }
 
     #[inline(always)]

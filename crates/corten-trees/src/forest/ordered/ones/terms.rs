@@ -1,4 +1,4 @@
-//! The same by entropy: sums of terms, each of which a number of rows has in a table.
+//! Cuts by entropy of rows that all weigh 1: their scores are sums of terms, which a table has by number of rows.
 
 use std::ops::Range;
 
