@@ -33,7 +33,9 @@ pub use one_hot::OneHot;
 pub use prediction_set::{PredictionSet, SetScore};
 pub use running_moments::RunningMoments;
 pub use scale::Scale;
-pub use trees::{CodeNode, CodeRule, Grown, LeafModel, Precision, Tree, TreeNode, Trees, TreesSpec, TreesTable};
+pub use trees::{
+    CodeNode, CodeRule, Grown, LeafModel, Precision, Tree, TreeNode, TreeSource, Trees, TreesSpec, TreesTable,
+};
 pub(crate) use trees::{GameScratch, TreesGame};
 pub use weighted_median::WeightedMedian;
 pub use whole::Whole;

@@ -1,12 +1,13 @@
 //! A trained boosting model and its lowering.
 
 use std::any::Any;
+use std::borrow::Cow;
 
 use corten_core::{Error, Kind, Result};
 use corten_model::estimator::{Attribute, Fitted};
 use corten_model::ops::{
     Category, CategoryColumn, CategoryValues, Decide, DecideKind, LeafModel, Link, LinkKind, Rule, Tree, TreeNode,
-    Trees, TreesSpec,
+    TreeSource, Trees, TreesSpec,
 };
 use corten_model::{Builder, Labels, Method, Output, Slot};
 use serde_json::{Value, json};
@@ -35,9 +36,32 @@ pub(crate) struct Boosted {
     pub(crate) seconds: f64,
 }
 
+/// Trees over bins as trees over raw values.
+struct Raw<'a> {
+    features: &'a Features,
+    /// Where each feature lies among the inputs.
+    places: Vec<u32>,
+    /// Output and tree.
+    trees: Vec<(u32, &'a GrownTree)>,
+}
+
+impl TreeSource for Raw<'_> {
+    fn count(&self) -> usize {
+        self.trees.len()
+    }
+
+    fn nodes(&self, at: usize) -> usize {
+        self.trees[at].1.nodes.len()
+    }
+
+    fn tree(&self, at: usize) -> Cow<'_, Tree> {
+        let (output, tree) = self.trees[at];
+        Cow::Owned(raw(tree, self.features, &self.places, output))
+    }
+}
+
 /// A tree over bins as one over raw values.
-fn raw(tree: &GrownTree, features: &Features, output: u32) -> Tree {
-    let places = features.places();
+fn raw(tree: &GrownTree, features: &Features, places: &[u32], output: u32) -> Tree {
     let cover = tree.rows.iter().map(|&rows| f64::from(rows)).collect();
     let nodes = Vec::with_capacity(tree.nodes.len());
     let values = Vec::with_capacity(tree.nodes.len().div_ceil(2));
@@ -168,12 +192,10 @@ impl Fitted for Boosted {
 
     fn lower(&self, builder: &mut Builder, inputs: &[Slot], names: &[String]) -> Result<Vec<Output>> {
         let slots = self.codes(builder, inputs, names)?;
-        let spec = TreesSpec {
-            base: self.baseline.clone(),
-            trees: self.grown().map(|(output, tree)| raw(tree, &self.features, output)).collect(),
-            ..TreesSpec::new(slots.len() as u32, self.objective.outputs() as u32)
-        };
-        let scores = builder.add(Trees::build(spec)?, &slots)?;
+        let trees = Raw { features: &self.features, places: self.features.places(), trees: self.grown().collect() };
+        let outputs = self.objective.outputs() as u32;
+        let spec = TreesSpec { base: self.baseline.clone(), ..TreesSpec::new(slots.len() as u32, outputs) };
+        let scores = builder.add(Trees::build_from(&spec, &trees)?, &slots)?;
         let Some(labels) = self.labels.clone() else {
             let Some(kind) = self.objective.link() else {
                 let names = match &self.objective {

@@ -1,12 +1,12 @@
 //! Fitted trees and their lowering.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use corten_core::Result;
-use corten_kernels::parallel;
 use corten_model::estimator::{Attribute, Fitted};
-use corten_model::ops::{CheckFinite, Decide, DecideKind, Grown, Trees, TreesSpec};
+use corten_model::ops::{CheckFinite, Decide, DecideKind, Grown, Tree, TreeSource, Trees, TreesSpec};
 use corten_model::{Builder, Labels, Method, Output, Slot};
 use serde_json::{Value, json};
 
@@ -124,14 +124,23 @@ struct Averaged {
     trees: Arc<Vec<GrownTree>>,
 }
 
+impl TreeSource for Averaged {
+    fn count(&self) -> usize {
+        self.trees.len()
+    }
+
+    fn nodes(&self, at: usize) -> usize {
+        self.trees[at].nodes.len()
+    }
+
+    fn tree(&self, at: usize) -> Cow<'_, Tree> {
+        Cow::Owned(self.trees[at].lowered())
+    }
+}
+
 impl Grown for Averaged {
     fn spec(&self) -> TreesSpec {
-        let lowered = |at: usize| self.trees[at].lowered();
-        TreesSpec {
-            average: true,
-            trees: parallel::map_together(parallel::threads(None), self.trees.len(), lowered),
-            ..TreesSpec::new(self.features as u32, self.trees[0].width as u32)
-        }
+        TreesSpec { average: true, ..TreesSpec::new(self.features as u32, self.trees[0].width as u32) }
     }
 
     fn score(&self, rows: &[f64], out: &mut [f64], stride: usize) {

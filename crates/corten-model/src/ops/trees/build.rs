@@ -3,7 +3,6 @@
 //! Once thresholds have codes ([`super::code`]), trees are written side by side, in parallel: siblings together, and four
 //! pairs of siblings that are likely to be visited together in each cache line.
 
-use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -16,6 +15,7 @@ use super::code::{Coded, code, compared};
 use super::cover::Cover;
 use super::linear::LinearLeaves;
 use super::share::share_leaves;
+use super::source::{Shape, TreeSource, again, sizes, words_of};
 use super::spec::{LeafModel, Tree, TreeNode, TreesSpec};
 use super::{Inner, Precision, Rules, Trees, bad, coder};
 use crate::threads::{self, each};
@@ -27,60 +27,12 @@ const LARGE: usize = 1024;
 /// Nodes of a cache line.
 const LINE: usize = 8;
 
-/// The numbers of nodes below each node and itself.
-fn sizes(tree: &Tree) -> Result<Vec<u32>> {
-    let count = tree.nodes.len();
-    let mut sizes = vec![1u32; count];
-    for (at, node) in tree.nodes.iter().enumerate().rev() {
-        if let TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } = *node {
-            let (l, r) = (left as usize, right as usize);
-            if l <= at || r <= at || l >= count || r >= count {
-                return Err(bad("a child doesn't follow its parent"));
-            }
-            sizes[at] = 1u32.saturating_add(sizes[l]).saturating_add(sizes[r]);
-        }
-    }
-    Ok(sizes)
-}
-
-/// The tree without nodes that nothing leads to.
-fn reachable(tree: &Tree) -> Result<Tree> {
-    let mut out = Tree { nodes: Vec::new(), models: Vec::new(), cover: Vec::new(), ..tree.clone() };
-    let mut order = vec![0u32];
-    let mut next = 0;
-    while next < order.len() {
-        let at = order[next] as usize;
-        let mut node = tree.nodes[at];
-        if let TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } = &mut node {
-            if order.len() + 2 > tree.nodes.len() {
-                return Err(bad("a node has two parents"));
-            }
-            let first = order.len() as u32;
-            order.extend([*left, *right]);
-            (*left, *right) = (first, first + 1);
-        }
-        for model in tree.models.iter().filter(|m| m.node as usize == at) {
-            out.models.push(LeafModel { node: next as u32, ..model.clone() });
-        }
-        if let Some(&cover) = tree.cover.get(at) {
-            out.cover.push(cover);
-        }
-        out.nodes.push(node);
-        next += 1;
-    }
-    Ok(out)
-}
-
 /// Where one tree is written.
-struct Place<'a> {
-    tree: &'a Tree,
-    sizes: Vec<u32>,
+struct Room<'a> {
     /// Which it is.
     given: usize,
     /// Its first node over all trees.
     start: usize,
-    /// Values a node.
-    spread: usize,
     /// Its first leaf value and first word of bits.
     leaf: usize,
     word: usize,
@@ -91,9 +43,21 @@ struct Place<'a> {
     cover: &'a mut [f64],
 }
 
+/// A tree that is being written.
+struct Place<'a> {
+    tree: &'a Tree,
+    sizes: Vec<u32>,
+    /// Values a node.
+    spread: usize,
+    room: Room<'a>,
+}
+
+/// The linear model of a leaf, by its place in the leaves.
+type Placed = (u32, LeafModel);
+
 impl Place<'_> {
-    /// Writes the tree; returns (node as given, place in the leaves) for its linear models.
-    fn write(mut self, coded: &Coded, spec: &TreesSpec, padded: bool) -> Result<Vec<(u32, u32)>> {
+    /// Writes the tree; returns its linear models.
+    fn write(mut self, coded: &Coded, spec: &TreesSpec, padded: bool) -> Result<Vec<Placed>> {
         let mut models = Vec::new();
         let (mut next, mut leaf, mut word) = (if padded { 2 } else { 1 }, 0, 0);
         let mut open: Vec<(u32, usize)> = Vec::new();
@@ -109,22 +73,22 @@ impl Place<'_> {
                     .fold(0, |b, i| if weight(&self, frontier[i].0) > weight(&self, frontier[b].0) { i } else { b });
                 let (source, at) = frontier.swap_remove(best);
                 let node = self.tree.nodes[source as usize];
-                let left = (self.start + next) as u32;
+                let left = (self.room.start + next) as u32;
                 let (mut children, node) = match node {
                     TreeNode::Number { left: l, right: r, .. } => {
                         let Some((feature, _, rule, swapped)) = compared(&node, spec.strict) else { continue };
-                        let (column, threshold) = coded.compare(feature, rule, self.given, source);
+                        let (column, threshold) = coded.compare(feature, rule, self.room.given, source);
                         (if swapped { [r, l] } else { [l, r] }, Node { left, column, threshold })
                     }
                     TreeNode::Category { feature, left: l, right: r, .. } => {
                         let (column, levels) = coded.categories[feature as usize].unwrap_or_default();
-                        self.payload[at] = (self.word + word) as u32;
+                        self.room.payload[at] = (self.room.word + word) as u32;
                         word += self.categories(source, levels, word)?;
                         ([l, r], Node { left, column: column as u16 | CATEGORY, threshold: 0 })
                     }
                     TreeNode::Leaf { .. } => continue,
                 };
-                self.nodes[at] = Parts::word(node);
+                self.room.nodes[at] = Parts::word(node);
                 for child in &mut children {
                     self.arrive(*child, next, &mut frontier, &mut leaf, &mut models, spec)?;
                     next += 1;
@@ -138,12 +102,20 @@ impl Place<'_> {
             pairs = LINE / 2;
         }
         // What is left over on cache lines are leaves that nothing leads to.
-        let blank = if padded { (1..2).chain(next..self.nodes.len()) } else { (0..0).chain(0..0) };
+        let blank = if padded { (1..2).chain(next..self.room.nodes.len()) } else { (0..0).chain(0..0) };
         for at in blank {
-            self.nodes[at] = Parts::word(Node { left: (self.start + at) as u32, column: 0, threshold: NEVER });
-            self.payload[at] = self.leaf as u32;
+            self.room.nodes[at] =
+                Parts::word(Node { left: (self.room.start + at) as u32, column: 0, threshold: NEVER });
+            self.room.payload[at] = self.room.leaf as u32;
         }
-        Ok(models)
+        let found = |m: &LeafModel| models.iter().find(|(node, _)| *node == m.node).map(|p| p.1);
+        let (tree, weight) = (self.tree, self.tree.weight);
+        let place = |m: &LeafModel| {
+            let leaf = found(m).ok_or_else(|| bad("a linear model of a leaf that isn't there"))?;
+            let terms = m.terms.iter().map(|&(input, factor)| (input, factor * weight)).collect();
+            Ok((leaf, LeafModel { node: m.node, intercept: m.intercept * weight, terms }))
+        };
+        tree.models.iter().map(place).collect()
     }
 
     /// Puts a node where it belongs: leaves at once, others into the frontier.
@@ -157,7 +129,7 @@ impl Place<'_> {
         spec: &TreesSpec,
     ) -> Result<()> {
         if let Some(&cover) = self.tree.cover.get(source as usize) {
-            self.cover[at] = cover;
+            self.room.cover[at] = cover;
         }
         let node = self.tree.nodes[source as usize];
         if let TreeNode::Number { left, right, .. } | TreeNode::Category { left, right, .. } = node {
@@ -176,12 +148,12 @@ impl Place<'_> {
         let width = if self.tree.output.is_none() { spec.outputs as usize } else { 1 };
         let values = (value as usize).checked_add(width).and_then(|e| self.tree.values.get(value as usize..e));
         let values = values.ok_or_else(|| bad("a leaf has fewer values than its tree has outputs"))?;
-        self.nodes[at] = Parts::word(Node { left: (self.start + at) as u32, column: 0, threshold: NEVER });
-        self.payload[at] = (self.leaf + *leaf) as u32;
+        self.room.nodes[at] = Parts::word(Node { left: (self.room.start + at) as u32, column: 0, threshold: NEVER });
+        self.room.payload[at] = (self.room.leaf + *leaf) as u32;
         if !self.tree.models.is_empty() {
-            models.push((source, (self.leaf + *leaf) as u32));
+            models.push((source, (self.room.leaf + *leaf) as u32));
         }
-        for (to, &v) in self.leaves[*leaf..][..width].iter_mut().zip(values) {
+        for (to, &v) in self.room.leaves[*leaf..][..width].iter_mut().zip(values) {
             *to = match spec.sum {
                 Precision::F64 if self.tree.weight == 1.0 => v,
                 Precision::F64 => v * self.tree.weight,
@@ -198,8 +170,8 @@ impl Place<'_> {
         else {
             return Ok(0);
         };
-        let words = (levels as usize + 2).div_ceil(32);
-        let bits = &mut self.bits[word..word + words];
+        let words = words_of(levels);
+        let bits = &mut self.room.bits[word..word + words];
         let codes = (first as usize).checked_add(count as usize).and_then(|e| self.tree.codes.get(first as usize..e));
         for &code in codes.ok_or_else(|| bad("a node's categories aren't there"))? {
             if code >= levels {
@@ -226,48 +198,39 @@ impl Trees {
     ///
     /// # Errors
     /// [`corten_core::Error::Format`] for indices that don't fit, a NaN threshold, or sizes beyond the limits.
-    pub fn build(spec: TreesSpec) -> Result<Self> {
-        Inner::build(spec).map(Self::of)
+    pub fn build(mut spec: TreesSpec) -> Result<Self> {
+        let trees = core::mem::take(&mut spec.trees);
+        Self::build_from(&spec, &trees)
+    }
+
+    /// Codes an ensemble whose trees are made when they are asked for; those of the spec are not looked at.
+    ///
+    /// # Errors
+    /// Those of [`Trees::build`].
+    pub fn build_from(spec: &TreesSpec, trees: &dyn TreeSource) -> Result<Self> {
+        Inner::build(spec, trees).map(Self::of)
     }
 }
 
 impl Inner {
-    pub(super) fn build(spec: TreesSpec) -> Result<Self> {
-        let total: usize = spec.trees.iter().map(|t| t.nodes.len()).sum();
-        if total > u32::MAX as usize / 2 || spec.trees.iter().any(|t| t.nodes.is_empty()) {
-            return Err(bad("a tree without nodes, or too many nodes"));
+    pub(super) fn build(spec: &TreesSpec, trees: &dyn TreeSource) -> Result<Self> {
+        let total: usize = (0..trees.count()).map(|at| trees.nodes(at)).sum();
+        if total > u32::MAX as usize / 2 {
+            return Err(bad("too many nodes"));
         }
         let threads = if total >= PARALLEL { threads::all() } else { 1 };
-        let checked = each(threads, spec.trees.iter().collect(), |tree: &Tree| {
-            let all = sizes(tree)?;
-            if all[0] as usize == tree.nodes.len() {
-                return Ok((Cow::Borrowed(tree), all));
-            }
-            let tree = reachable(tree)?;
-            let all = sizes(&tree)?;
-            Ok((Cow::Owned(tree), all))
-        })?;
-        let (trees, sizes): (Vec<Cow<'_, Tree>>, Vec<Vec<u32>>) = checked.into_iter().unzip();
-        let padded = trees.iter().any(|t| t.nodes.len() >= LARGE);
-        let with_cover = trees.iter().any(|t| !t.cover.is_empty());
-        if trees.iter().any(|t| with_cover && t.cover.len() != t.nodes.len()) {
+        let (coded, shapes) = code(spec, trees, threads)?;
+        let padded = shapes.iter().any(|t| t.nodes >= LARGE);
+        let with_cover = shapes.iter().any(|t| t.cover);
+        if with_cover && shapes.iter().any(|t| !t.cover) {
             return Err(bad("cover must have one number a node in every tree, or in none"));
         }
-        let coded = code(&spec, &trees, threads)?;
-        let written = |t: &Tree| if padded { (t.nodes.len() + 1).next_multiple_of(LINE) } else { t.nodes.len() };
-        let width = |t: &Tree| if t.output.is_none() { spec.outputs as usize } else { 1 };
-        let leaves_of = |t: &Tree| t.nodes.len().div_ceil(2) * width(t);
-        let words_of = |t: &Tree| {
-            let words = |n: &TreeNode| match n {
-                TreeNode::Category { levels, .. } => (*levels as usize + 2).div_ceil(32),
-                _ => 0,
-            };
-            t.nodes.iter().map(words).sum::<usize>()
-        };
-        let words: Vec<usize> = trees.iter().map(|t| words_of(t)).collect();
-        let nodes: usize = trees.iter().map(|t| written(t)).sum();
-        let values: usize = trees.iter().map(|t| leaves_of(t)).sum();
-        let all_words: usize = words.iter().sum();
+        let written = |t: &Shape| if padded { (t.nodes + 1).next_multiple_of(LINE) } else { t.nodes };
+        let width = |t: &Shape| if t.output.is_none() { spec.outputs as usize } else { 1 };
+        let leaves_of = |t: &Shape| t.nodes.div_ceil(2) * width(t);
+        let nodes: usize = shapes.iter().map(written).sum();
+        let values: usize = shapes.iter().map(leaves_of).sum();
+        let all_words: usize = shapes.iter().map(|t| t.words).sum();
         if nodes > u32::MAX as usize / 2 || values > u32::MAX as usize || all_words > u32::MAX as usize {
             return Err(bad("too many nodes, leaves or categories"));
         }
@@ -285,30 +248,31 @@ impl Inner {
         let (mut node_rest, mut payload_rest) = (&mut parts.nodes[..], &mut parts.payload[..]);
         let (mut leaf_rest, mut bit_rest, mut cover_rest) =
             (&mut parts.leaves[..], &mut parts.bits[..], &mut cover[..]);
-        let mut places = Vec::with_capacity(trees.len());
+        let mut rooms = Vec::with_capacity(shapes.len());
         let (mut start, mut leaf, mut word) = (0, 0, 0);
-        for (((given, tree), sizes), &words) in trees.iter().enumerate().zip(sizes).zip(&words) {
-            let (count, values) = (written(tree), leaves_of(tree));
-            places.push(Place {
-                tree,
-                sizes,
+        for (given, shape) in shapes.iter().enumerate() {
+            let (count, values) = (written(shape), leaves_of(shape));
+            rooms.push(Room {
                 given,
                 start,
-                spread: tree.values.len() / tree.nodes.len(),
                 leaf,
                 word,
                 nodes: take(&mut node_rest, count),
                 payload: take(&mut payload_rest, count),
                 leaves: take(&mut leaf_rest, values),
-                bits: take(&mut bit_rest, words),
+                bits: take(&mut bit_rest, shape.words),
                 cover: take(&mut cover_rest, if with_cover { count } else { 0 }),
             });
-            (start, leaf, word) = (start + count, leaf + values, word + words);
+            (start, leaf, word) = (start + count, leaf + values, word + shape.words);
             parts.roots.push(start as u32);
-            parts.targets.push(tree.output.unwrap_or(VECTOR));
+            parts.targets.push(shape.output.unwrap_or(VECTOR));
         }
-        let placed = each(threads, places, |place: Place<'_>| place.write(&coded, &spec, padded))?;
-        let linear = linear_leaves(&trees, &placed, parts.leaves.len())?;
+        let placed = each(threads, rooms, |room: Room<'_>| {
+            let tree = again(trees, room.given, shapes[room.given])?;
+            let (sizes, spread) = (sizes(&tree)?, tree.values.len() / tree.nodes.len());
+            Place { tree: &tree, sizes, spread, room }.write(&coded, spec, padded)
+        })?;
+        let linear = linear_leaves(placed, parts.leaves.len())?;
         if linear.is_none() {
             share_leaves(&mut parts, threads)?;
         }
@@ -321,26 +285,21 @@ impl Inner {
 }
 
 /// Gathers the linear models of all trees in the order of their leaves.
-fn linear_leaves(trees: &[Cow<'_, Tree>], placed: &[Vec<(u32, u32)>], leaves: usize) -> Result<Option<LinearLeaves>> {
-    if trees.iter().all(|t| t.models.is_empty()) {
+fn linear_leaves(placed: Vec<Vec<Placed>>, leaves: usize) -> Result<Option<LinearLeaves>> {
+    if placed.iter().all(Vec::is_empty) {
         return Ok(None);
     }
-    let mut of_leaf: Vec<Option<(&LeafModel, f64)>> = vec![None; leaves];
-    for (tree, placed) in trees.iter().zip(placed) {
-        for model in &tree.models {
-            let Some(&(_, leaf)) = placed.iter().find(|p| p.0 == model.node) else {
-                return Err(bad("a linear model of a leaf that isn't there"));
-            };
-            of_leaf[leaf as usize] = Some((model, tree.weight));
-        }
+    let mut of_leaf: Vec<Option<LeafModel>> = vec![None; leaves];
+    for (leaf, model) in placed.into_iter().flatten() {
+        of_leaf[leaf as usize] = Some(model);
     }
     let mut out = LinearLeaves::default();
     for model in of_leaf {
-        if let Some((model, weight)) = model {
+        if let Some(model) = &model {
             out.features.extend(model.terms.iter().map(|t| t.0));
-            out.weights.extend(model.terms.iter().map(|t| t.1 * weight));
+            out.weights.extend(model.terms.iter().map(|t| t.1));
         }
-        out.constants.push(model.map_or(0.0, |(m, weight)| m.intercept * weight));
+        out.constants.push(model.map_or(0.0, |m| m.intercept));
         out.ends.push(u32::try_from(out.features.len()).map_err(|_| bad("too many terms of linear leaves"))?);
     }
     Ok(Some(out))

@@ -3,10 +3,10 @@
 //! Each feature's thresholds are sorted once, together with the nodes that they belong to, so a node's rank falls out of
 //! the sort.
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use corten_core::{Error, Result};
@@ -14,7 +14,8 @@ use corten_kernels::sort;
 use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS};
 
 use super::build::take;
-use super::spec::{Tree, TreeNode, TreesSpec};
+use super::source::{Shape, TreeSource, again, look};
+use super::spec::{TreeNode, TreesSpec};
 use super::{CodeColumn, ColumnRule, bad};
 use crate::threads::each;
 
@@ -48,43 +49,50 @@ pub(super) struct Coded {
 
 /// What a part of the trees reads of each feature.
 struct Read {
+    /// What each tree is.
+    shapes: Vec<Shape>,
     /// Nodes that compare with a threshold.
     counts: Vec<usize>,
     /// A bit for each rule.
     rules: Vec<u8>,
     /// Levels of categories.
     levels: Vec<Option<u32>>,
-    /// Room for the rank of each node of each tree.
-    ranks: Vec<Vec<AtomicU32>>,
 }
 
 impl Read {
-    fn of(spec: &TreesSpec, trees: &[Cow<'_, Tree>]) -> Result<Self> {
+    fn of(spec: &TreesSpec, source: &dyn TreeSource, trees: Range<usize>) -> Result<Self> {
         let features = spec.features as usize;
         let (mut counts, mut rules, mut levels) = (vec![0; features], vec![0; features], vec![None; features]);
-        for node in trees.iter().flat_map(|t| &t.nodes) {
-            match node {
-                TreeNode::Category { feature, levels: some, .. } => {
-                    if *some as usize > MAX_THRESHOLDS - 2 {
-                        return Err(bad(&format!("{some} categories; at most {} are possible", MAX_THRESHOLDS - 2)));
-                    }
-                    let known = levels.get_mut(*feature as usize).ok_or_else(no_feature)?;
-                    agree(known, *some)?;
-                }
-                TreeNode::Leaf { .. } => {}
-                TreeNode::Number { .. } => {
-                    if let Some((feature, threshold, rule, _)) = compared(node, spec.strict) {
-                        if threshold.is_nan() {
-                            return Err(bad("a threshold is NaN"));
+        let mut shapes = Vec::with_capacity(trees.len());
+        for at in trees {
+            let (tree, shape) = look(source, at)?;
+            shapes.push(shape);
+            for node in &tree.nodes {
+                match node {
+                    TreeNode::Category { feature, levels: some, .. } => {
+                        if *some as usize > MAX_THRESHOLDS - 2 {
+                            return Err(bad(&format!(
+                                "{some} categories; at most {} are possible",
+                                MAX_THRESHOLDS - 2
+                            )));
                         }
-                        *counts.get_mut(feature as usize).ok_or_else(no_feature)? += 1;
-                        rules[feature as usize] |= 1 << rule as u8;
+                        let known = levels.get_mut(*feature as usize).ok_or_else(no_feature)?;
+                        agree(known, *some)?;
+                    }
+                    TreeNode::Leaf { .. } => {}
+                    TreeNode::Number { .. } => {
+                        if let Some((feature, threshold, rule, _)) = compared(node, spec.strict) {
+                            if threshold.is_nan() {
+                                return Err(bad("a threshold is NaN"));
+                            }
+                            *counts.get_mut(feature as usize).ok_or_else(no_feature)? += 1;
+                            rules[feature as usize] |= 1 << rule as u8;
+                        }
                     }
                 }
             }
         }
-        let ranks = trees.iter().map(|t| t.nodes.iter().map(|_| AtomicU32::new(0)).collect()).collect();
-        Ok(Self { counts, rules, levels, ranks })
+        Ok(Self { shapes, counts, rules, levels })
     }
 }
 
@@ -104,13 +112,17 @@ fn agree(known: &mut Option<u32>, levels: u32) -> Result<()> {
 /// A threshold as an integer of the same order, its tree and its node.
 type Threshold = (u64, u32, u32);
 
-/// Sorts the thresholds.
-pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], threads: usize) -> Result<Coded> {
-    let features = spec.features as usize;
+/// Looks at all trees and sorts their thresholds.
+///
+/// # Errors
+/// [`Error::Format`] for trees that are none, or don't fit each other.
+pub(super) fn code(spec: &TreesSpec, source: &dyn TreeSource, threads: usize) -> Result<(Coded, Vec<Shape>)> {
+    let (features, count) = (spec.features as usize, source.count());
     // A part counts for every feature, of which there may be many more than nodes: few parts.
-    let size = if threads > 1 { trees.len().div_ceil(PARTS).max(1) } else { trees.len().max(1) };
-    let parts: Vec<&[Cow<'_, Tree>]> = trees.chunks(size).collect();
-    let read = each(threads, parts.clone(), |trees| Read::of(spec, trees))?;
+    let size = if threads > 1 { count.div_ceil(PARTS).max(1) } else { count.max(1) };
+    let parts: Vec<Range<usize>> = (0..count).step_by(size).map(|at| at..count.min(at + size)).collect();
+    let read = each(threads, parts.clone(), |trees| Read::of(spec, source, trees))?;
+    let shapes: Vec<Shape> = read.iter().flat_map(|part| &part.shapes).copied().collect();
     let mut rules = vec![0u8; features];
     let mut categories: Vec<Option<(u32, u32)>> = vec![None; features];
     for part in &read {
@@ -133,9 +145,9 @@ pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], threads: usize) ->
             places.push(take(&mut rest, part.counts[feature]));
         }
     }
-    let filled: Vec<_> = parts.iter().enumerate().zip(places).collect();
-    each(threads, filled, |((part, trees), mut places)| {
-        for (tree, at) in trees.iter().zip(part * size..) {
+    each(threads, parts.into_iter().zip(places).collect(), |(trees, mut places)| {
+        for at in trees {
+            let tree = again(source, at, shapes[at])?;
             for (node, of) in tree.nodes.iter().enumerate() {
                 if let Some((feature, threshold, ..)) = compared(of, spec.strict) {
                     // Adding 0 turns -0 into 0, which compares the same and sorts once.
@@ -150,7 +162,7 @@ pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], threads: usize) ->
     for feature in 0..features {
         slices.push(take(&mut rest, read.iter().map(|part| part.counts[feature]).sum()));
     }
-    let ranks: Vec<Vec<AtomicU32>> = read.into_iter().flat_map(|part| part.ranks).collect();
+    let ranks: Vec<Vec<AtomicU32>> = shapes.iter().map(|t| (0..t.nodes).map(|_| AtomicU32::new(0)).collect()).collect();
     let values = each(threads, slices, |pairs: &mut [Threshold]| {
         pairs.sort_unstable_by_key(|p| p.0);
         let mut values = Vec::new();
@@ -184,7 +196,7 @@ pub(super) fn code(spec: &TreesSpec, trees: &[Cow<'_, Tree>], threads: usize) ->
             return Err(bad("too many code columns"));
         }
     }
-    Ok(Coded { columns, thresholds, numbers, categories, ranks })
+    Ok((Coded { columns, thresholds, numbers, categories, ranks }, shapes))
 }
 
 impl Coded {

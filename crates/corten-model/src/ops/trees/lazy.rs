@@ -102,6 +102,7 @@ use alloc::sync::Arc;
 use corten_core::Result;
 use corten_kernels::trees::{CATEGORY, MAX_THRESHOLDS};
 
+use super::source::TreeSource;
 use super::spec::TreesSpec;
 use super::{Inner, Trees};
 
@@ -111,8 +112,8 @@ const FEW: usize = 1 << 16;
 const ROWS_A_NODE: usize = 2;
 
 /// Trees as they were grown.
-pub trait Grown: Send + Sync {
-    /// What they are coded from.
+pub trait Grown: TreeSource + Send {
+    /// All but the trees themselves.
     fn spec(&self) -> TreesSpec;
 
     /// The answers to some rows: the bits that the coded ensemble gives.
@@ -122,7 +123,7 @@ pub trait Grown: Send + Sync {
 }
 
 fn code(grown: &dyn Grown) -> Inner {
-    match Inner::build(grown.spec()) {
+    match Inner::build(&grown.spec(), grown) {
         Ok(inner) => inner,
         Err(error) => unreachable!("trees that were grown can be coded: {error}"),
     }
@@ -139,7 +140,7 @@ impl Trees {
         let most = nodes.saturating_mul(4).saturating_mul(outputs.max(1) as usize);
         let columns = 4 * (features as usize + nodes / MAX_THRESHOLDS);
         if most > u32::MAX as usize / 2 || columns >= CATEGORY as usize {
-            return Self::build(grown.spec());
+            return Self::build_from(&grown.spec(), &grown);
         }
         // By then rows have lost in trees that are not coded about what coding them takes.
         let before = if nodes < FEW { 0 } else { ROWS_A_NODE * nodes / trees.max(1) };
@@ -149,7 +150,7 @@ impl Trees {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use alloc::vec;
+    use alloc::borrow::Cow;
 
     use super::super::spec::Tree;
     use super::*;
@@ -157,11 +158,25 @@ mod tests {
     /// One leaf; scoring it as it was grown shows.
     struct Leaf;
 
-    impl Grown for Leaf {
-        fn spec(&self) -> TreesSpec {
+    impl TreeSource for Leaf {
+        fn count(&self) -> usize {
+            1
+        }
+
+        fn nodes(&self, _: usize) -> usize {
+            1
+        }
+
+        fn tree(&self, _: usize) -> Cow<'_, Tree> {
             let mut tree = Tree::new(None);
             tree.push_leaf(&[1.0]);
-            TreesSpec { trees: vec![tree], ..TreesSpec::new(2, 1) }
+            Cow::Owned(tree)
+        }
+    }
+
+    impl Grown for Leaf {
+        fn spec(&self) -> TreesSpec {
+            TreesSpec::new(2, 1)
         }
 
         fn score(&self, rows: &[f64], out: &mut [f64], _: usize) {

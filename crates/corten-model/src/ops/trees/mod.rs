@@ -15,6 +15,7 @@ mod linear;
 mod restore;
 mod score;
 mod share;
+mod source;
 mod spec;
 mod table;
 
@@ -33,6 +34,7 @@ pub(crate) use game::{GameScratch, TreesGame};
 pub use lazy::Grown;
 use lazy::Lazy;
 use linear::LinearLeaves;
+pub use source::TreeSource;
 pub use spec::{LeafModel, Tree, TreeNode, TreesSpec};
 pub use table::{CodeNode, CodeRule, TreesTable};
 
