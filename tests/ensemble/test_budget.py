@@ -41,17 +41,19 @@ def test_a_budget_finds_more_than_the_defaults() -> None:
 
 
 class Learner:
-    """Fits in a time of its own: trees of 127 leaves learn twice as much a second as others, until noise is all that is left."""
+    """Fits in a time of its own: trees of 127 leaves learn four times as much a second as others, until noise is all that is left."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, fastest: float = 1.0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fastest: float = 1.0, **speeds: float) -> None:
         self.clock = 0.0
+        #: What trees of other leaves learn.
+        self.speeds = {"127": 1.0, **speeds}
         #: Rates above learn nothing.
         self.fastest = fastest
         monkeypatch.setattr(_budget.time, "monotonic", lambda: self.clock)
 
     def fit(self, params: dict[str, Any], callbacks: list[Any]) -> Any:
         leaves = params["max_leaf_nodes"]
-        speed = 1.0 if leaves == 127 else 0.5
+        speed = self.speeds.get(str(leaves), 0.25)
         noise = 0.01 / speed + 0.01 * params["learning_rate"] if params["learning_rate"] <= self.fastest else 0.999
         scores, left = [-1.0], params["n_iter_no_change"]
         for _ in range(params["max_iter"]):
@@ -68,8 +70,10 @@ def test_where_the_time_is_short_the_best_size_of_trees_gets_what_is_left(monkey
     learner = Learner(monkeypatch)
     best, has_time, steps = _budget.search(learner.fit, 10.0)
     *race, last = steps
-    assert [s["max_leaf_nodes"] for s in race] == [31, 127, 511] and last["max_leaf_nodes"] == 127
-    assert all(s["seconds"] < 0.7 for s in race) and last["seconds"] > 8
+    # The larger ones are compared at rates at which they arrive.
+    assert [s["max_leaf_nodes"] for s in race] == [31, 127, 127, 511] and last["max_leaf_nodes"] == 127
+    assert race[2]["learning_rate"] < race[3]["learning_rate"]
+    assert all(s["seconds"] < 0.7 for s in race) and last["seconds"] > 7.5
     # No time is left for a fit on all rows, so the step's own model is the last.
     assert not has_time and best.model.params["max_leaf_nodes"] == 127 and best.score == last["score"]
     assert 10 <= learner.clock < 10.1 and last["learning_rate"] == 0.1
@@ -86,8 +90,25 @@ def test_where_the_time_is_short_the_best_size_of_trees_gets_what_is_left(monkey
 def test_where_there_is_time_other_parameters_are_tried_and_all_rows_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Learner(monkeypatch)
     best, has_time, steps = _budget.search(learner.fit, 1000.0)
-    assert has_time and best.ended and len(steps) == 3 + len(_budget.THEN)
+    # The rate of the race is one of those that are tried.
+    assert has_time and best.ended and len(steps) == 3 + len(_budget.THEN) - 1
     assert best.params == {"learning_rate": 0.02, "max_leaf_nodes": 127} and best.score == max(
         s["score"] for s in steps
     )
     assert 1000 - learner.clock > _budget.ALL_ROWS * best.seconds
+
+
+def test_trees_grow_for_as_long_as_larger_ones_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    best, _, steps = _budget.search(Learner(monkeypatch, **{"511": 2.0, "2047": 4.0}).fit, 100.0)
+    sizes = [s["max_leaf_nodes"] for s in steps]
+    assert sizes[0] == 31 and {511, 2047, 8191} < set(sizes) and 32_767 not in sizes
+    assert best.params["max_leaf_nodes"] == sizes[-1] == 2047
+
+
+def test_of_many_rows_a_smaller_share_is_held_out() -> None:
+    numbers, classes = np.zeros(200_000), np.repeat([0.0, 1.0], [199_000, 1_000])
+    assert _budget.held_out(0.1, numbers, 0) == 0.05
+    assert _budget.held_out(0.1, numbers[:50_000], 0) == 0.1
+    assert _budget.held_out(0.1, np.repeat([0.0, 1.0], 100_000), 2) == 0.05
+    assert _budget.held_out(0.1, classes, 2) == 0.1, "too few of a class would be left"
+    assert _budget.held_out(500, numbers, 0) == 500 and _budget.held_out(None, numbers, 0) is None

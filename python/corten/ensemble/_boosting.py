@@ -125,7 +125,9 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
                         setattr(model, name, self.__dict__[name])
                 return model._boost(inputs, target, weights, init_score=init_score, callbacks=own, **extras)
 
-            return self._fit_budget(fit, callbacks)
+            given: Any = self.validation_fraction  # type: ignore[attr-defined]
+            share = _budget.held_out(given, target.values, 0 if target.classes is None else len(target.classes))
+            return self._fit_budget(fit, callbacks, share)
         if init_score is not None:
             extras["init_score"] = np.asarray(init_score, dtype=np.float64)
             if len(extras["init_score"]) != inputs.rows:
@@ -185,7 +187,7 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
                 def fit(model: Any, own: list[Any]) -> Any:
                     return model._fit_opened(files, names, y, sample_weight, room, None, own, extras)
 
-                return self._fit_budget(fit, callbacks)
+                return self._fit_budget(fit, callbacks, self.validation_fraction)  # type: ignore[attr-defined]
             return self._fit_opened(files, names, y, sample_weight, room, init_model, callbacks, extras)
 
     def _fit_opened(
@@ -241,16 +243,16 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             raise ParameterError("budget finds a model of its own; it goes on from none (init_model, warm_start).")
         return True
 
-    def _fit_budget(self, fit: Callable[[Any, list[Any]], Any], callbacks: Any) -> Self:
-        """Steps on some of the rows, judged by the others, and a last fit on all with the best one's parameters where there
-        is time for it; `fit` fits a model with some callbacks."""
+    def _fit_budget(self, fit: Callable[[Any, list[Any]], Any], callbacks: Any, share: Any) -> Self:
+        """Steps on some of the rows, judged by the others, of which there is a share, and a last fit on all with the best
+        one's parameters where there is time for it; `fit` fits a model with some callbacks."""
         budget, begin = _budget.seconds(self.budget), time.monotonic()  # type: ignore[attr-defined]
 
         # The same rows are held out of each step, or their scores say nothing of each other.
-        held_out = seed(getattr(self, "random_state", None))
+        drawn = {"random_state": seed(getattr(self, "random_state", None)), "validation_fraction": share}
 
         def step(params: dict[str, Any], own: list[Any]) -> Any:
-            model = clone(self).set_params(budget=None, early_stopping=True, random_state=held_out, **params)
+            model = clone(self).set_params(budget=None, early_stopping=True, **drawn, **params)
             return fit(model, [*own, *(callbacks or ())])
 
         best, has_time, steps = _budget.search(step, budget)

@@ -12,10 +12,11 @@ import numpy as np
 
 from ..exceptions import ParameterError
 
-#: Leaves of a tree that are tried first, side by side; one more in the direction of the best.
-LEAVES, LARGER, SMALLER = (31, 127), 511, 8
+#: Leaves of a tree that are tried first, side by side; then fewer once, or four times as many for as long as they gain.
+LEAVES, SMALLER, MOST = (31, 127), 8, 32_767
 #: What is tried then, around the best.
 THEN: tuple[dict[str, Any], ...] = (
+    {"learning_rate": 0.1},
     {"max_features": 0.5},
     {"min_samples_leaf": 5},
     {"min_samples_leaf": 100},
@@ -25,10 +26,19 @@ THEN: tuple[dict[str, Any], ...] = (
 )
 #: Most rounds of a step, and rounds without gain that end it.
 ROUNDS, PATIENCE = 20_000, 30
-#: The share of the time that each size of trees may take before the best goes on alone.
-SLICE = 0.06
-#: Rounds times rate from which a model has seen most of what it can.
-ARRIVES = 40
+#: The share of the time that each size of trees may take before the best goes on alone, and each larger one.
+SLICE, CLIMB = 0.06, 0.04
+#: Rounds times rate from which a race tells how a size of trees does, and from which it tells anything.
+RACED, TOLD = 5, 1.5
+FASTEST = 0.5
+#: How many times as long a tree of four times the leaves takes.
+FOURFOLD = 2.5
+#: Rounds times rate from which a model has seen most of what it can, and the same times the leaves of large trees.
+ARRIVES, ARRIVES_LARGE = 40, 20_000
+#: Rows that are enough to judge by, and of the rarest class.
+JUDGES, OF_RAREST = 10_000, 500
+#: The share of a score that finer steps may lose on the rows that judge: on others they rarely do.
+FINER = 1e-3
 #: How much longer a fit on all rows takes than one that held some out.
 ALL_ROWS = 1.3
 
@@ -59,6 +69,32 @@ def seconds(budget: Any) -> float:
     return value
 
 
+def held_out(given: int | float | None, target: np.ndarray, classes: int) -> int | float | None:
+    """How much is held out: of many rows less than the share that is given, for what is learnt from them is worth more.
+
+    Parameters
+    ----------
+    given : int, float or None
+        A share, or a number of rows, which is kept.
+    target : ndarray of shape (n_samples,)
+        The target; the places of classes.
+    classes : int
+        The number of classes, or 0.
+    """
+    if not isinstance(given, float):
+        return given
+    rows = JUDGES
+    if classes:
+        counts = np.bincount(target.astype(np.intp), minlength=classes)
+        rows = max(rows, int(OF_RAREST * len(target) / counts[counts > 0].min()))
+    return min(given, rows / len(target))
+
+
+def rate_of(rounds: float) -> float:
+    """The rate at which a size of trees shows in so many rounds how it does."""
+    return float(np.clip(RACED / rounds, 0.1, FASTEST).round(2))
+
+
 @dataclass
 class Step:
     """A model of some parameters, fitted on some of the rows and judged by the others."""
@@ -70,6 +106,13 @@ class Step:
     seconds: float
     #: Whether more rounds wouldn't gain, as far as can be seen.
     ended: bool
+
+    def beats(self, best: Step) -> bool:
+        """Whether it is to be preferred to the best so far."""
+        if self.score == best.score:
+            return self.ended and not best.ended
+        finer = self.params["learning_rate"] < best.params["learning_rate"]
+        return self.score > best.score - FINER * finer * abs(best.score)
 
     def told(self) -> dict[str, Any]:
         """What users are told of it."""
@@ -108,20 +151,40 @@ def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dic
         rounds = max(1, int(np.argmax(scores)))
         done = Step(params, model, rounds, float(scores[rounds]), time.monotonic() - start, not late)
         steps.append(done.told())
-        if best is None or done.score > best.score:
+        if best is None or done.beats(best):
             best = done
         return done
 
-    def race(leaves: int) -> Step:
-        return step({"learning_rate": 0.1, "max_leaf_nodes": leaves}, time.monotonic() + SLICE * budget)
+    def race(leaves: int, share: float, rate: float = 0.1) -> Step:
+        return step({"learning_rate": rate, "max_leaf_nodes": leaves}, time.monotonic() + share * budget)
 
-    small, large = (race(leaves) for leaves in LEAVES)
-    race(LARGER if large.score > small.score else SMALLER)
+    def climb(top: Step) -> None:
+        """Larger trees for as long as they gain, at rates at which they arrive in the time that they have."""
+        leaves, rounds = top.params["max_leaf_nodes"], top.rounds * CLIMB / SLICE
+        if not top.ended and rounds * 0.1 < RACED:
+            # It has not arrived yet itself.
+            top = race(leaves, CLIMB, rate_of(rounds))
+            rounds = top.rounds
+        while (leaves := 4 * leaves + 3) <= MOST:
+            rounds = np.inf if top.ended else rounds / FOURFOLD
+            if rounds * FASTEST < TOLD:
+                return
+            larger = race(leaves, CLIMB, rate_of(rounds))
+            if larger.score <= top.score:
+                return
+            top, rounds = larger, larger.rounds
+
+    small, large = (race(leaves, SLICE) for leaves in LEAVES)
+    if large.score > small.score:
+        climb(large)
+    else:
+        race(SMALLER, SLICE)
     assert best is not None
     if not best.ended:
         # Few rounds must be larger ones to arrive.
-        slow, rounds = best.params, best.rounds / best.seconds * (end - time.monotonic())
-        tried = step({**slow, "learning_rate": float(np.clip(ARRIVES / rounds, 0.1, 0.3).round(2))}, end)
+        slow, rounds = {**best.params, "learning_rate": 0.1}, best.rounds / best.seconds * (end - time.monotonic())
+        arrives = min(ARRIVES, ARRIVES_LARGE / slow["max_leaf_nodes"])
+        tried = step({**slow, "learning_rate": float(np.clip(arrives / rounds, 0.1, 0.3).round(2))}, end)
         if tried.ended and tried is not best:
             # They were too large.
             step(slow, end)
