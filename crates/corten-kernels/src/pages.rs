@@ -129,6 +129,22 @@ pub(crate) fn advise_inside(start: *mut u8, bytes: usize) {
     }
 }
 
+/// Gives memory that was freed back to the system: allocators keep it, and fits of different sizes in turn, each on a thread
+/// of its own, leave holes that no later one fills.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "a call of the C library")]
+pub fn give_back() {
+    unsafe extern "C" {
+        fn malloc_trim(pad: usize) -> core::ffi::c_int;
+    }
+    // SAFETY: touches only memory that is free, under the allocator's own locks.
+    unsafe { malloc_trim(0) };
+}
+
+/// Nothing: allocators of other systems give back by themselves what they want to.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn give_back() {}
+
 #[derive(Clone, Copy)]
 enum Advice {
     HugePage = 14,

@@ -128,3 +128,9 @@ fn watched<T: Send>(
         (result, signal)
     })
 }
+
+/// Gives memory that was freed back to the system, after fits that are made in turn.
+#[pyfunction]
+pub(crate) fn give_back(py: Python<'_>) {
+    py.detach(corten_kernels::pages::give_back);
+}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..exceptions import ParameterError
 
 #: Leaves of a tree that are tried first, side by side; then fewer once, or four times as many for as long as they gain.
@@ -100,6 +101,7 @@ class Step:
     """A model of some parameters, fitted on some of the rows and judged by the others."""
 
     params: dict[str, Any]
+    #: Of the best one alone; None of others.
     model: Any
     rounds: int
     score: float
@@ -138,6 +140,7 @@ def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dic
 
     def step(params: dict[str, Any], deadline: float) -> Step:
         nonlocal best
+        worse: Step | None
         start = time.monotonic()
         late = False
 
@@ -151,8 +154,13 @@ def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dic
         rounds = max(1, int(np.argmax(scores)))
         done = Step(params, model, rounds, float(scores[rounds]), time.monotonic() - start, not late)
         steps.append(done.told())
+        worse = done
         if best is None or done.beats(best):
-            best = done
+            worse, best = best, done
+        if worse is not None:
+            worse.model = None
+        # What a fit freed would lie beside what the next one takes.
+        _core.give_back()
         return done
 
     def race(leaves: int, share: float, rate: float = 0.1) -> Step:
