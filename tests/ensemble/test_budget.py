@@ -38,6 +38,8 @@ def test_a_budget_finds_more_than_the_defaults() -> None:
     assert classes.predict_proba(X).shape == (3000, 3)
     with pytest.raises(ValueError, match="budget"):
         HistGradientBoostingRegressor(budget="1s", warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="'validation_fraction' parameter"):
+        HistGradientBoostingRegressor(budget="1s", validation_fraction=None).fit(X, y)
 
 
 class Learner:

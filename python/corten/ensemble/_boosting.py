@@ -241,6 +241,11 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             return False
         if init_model is not None or self.warm_start:  # type: ignore[attr-defined]
             raise ParameterError("budget finds a model of its own; it goes on from none (init_model, warm_start).")
+        if self.validation_fraction is None:  # type: ignore[attr-defined]
+            raise ParameterError(
+                "budget judges models by held-out rows: the 'validation_fraction' parameter must be a float in the range "
+                "(0, 1) or an int of at least 1. Got None instead."
+            )
         return True
 
     def _fit_budget(self, fit: Callable[[Any, list[Any]], Any], callbacks: Any, share: Any) -> Self:
