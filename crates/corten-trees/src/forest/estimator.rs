@@ -21,7 +21,7 @@ use super::ordered::{self, Orders};
 use super::parameters::Growth;
 use super::prune::prune;
 use super::purity::{Entropy, Gini};
-use super::ranks::{self, Code, Ranks, Table};
+use super::ranks::{self, Code, Ranked, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
 use super::task::Task;
@@ -376,8 +376,9 @@ impl Plan<'_> {
             (None, None) => 1.0,
         };
         let rows: Vec<u32> = (0..count as u32).filter(|&row| weight(row as usize) > 0.0).collect();
+        let columns: Vec<_> = table.columns.iter().map(Ranked::view).collect();
         let soil = ordered::Soil {
-            table,
+            columns: &columns,
             orders,
             rules: self.rules,
             stream,

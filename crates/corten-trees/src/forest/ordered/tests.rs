@@ -10,7 +10,7 @@ use crate::forest::finder::{Entry, Finder};
 use crate::forest::grower::Grower;
 use crate::forest::means::{self, Squared};
 use crate::forest::purity::{Entropy, Gini};
-use crate::forest::ranks::{self, Ranks};
+use crate::forest::ranks::{self, Ranked, Ranks};
 
 /// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
 fn table(rows: usize, columns: usize, gaps: u64) -> Table<u16> {
@@ -73,8 +73,9 @@ impl Case {
         let rows = self.rows();
         let items: Vec<T::Item> = rows.iter().map(|&row| item(row as usize)).collect();
         let bins = bins.map(|width| Bins::new(&self.table, width, size_of::<T::Sum>(), threads));
+        let columns: Vec<_> = self.table.columns.iter().map(Ranked::view).collect();
         let soil = Soil {
-            table: &self.table,
+            columns: &columns,
             orders: &Orders::new(&self.table, bins.unwrap_or_default(), threads),
             rules: &self.rules,
             rows: &rows,
@@ -236,8 +237,9 @@ fn keys_of_either_width_give_the_same_tree() {
     let case = Case::new(6_000, 5, 1, false);
     let rows = case.rows();
     let items: Vec<f64> = rows.iter().map(|row| f64::from(row % 97) / 7.0).collect();
+    let columns: Vec<_> = case.table.columns.iter().map(Ranked::view).collect();
     let soil = Soil {
-        table: &case.table,
+        columns: &columns,
         orders: &Orders::new(&case.table, Bins::default(), 1),
         rules: &case.rules,
         rows: &rows,

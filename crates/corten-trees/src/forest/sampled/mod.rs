@@ -18,7 +18,7 @@ use super::blocks::Blocks;
 use super::columns::{self, Side};
 use super::draws::Shuffled;
 use super::finder::Stats;
-use super::grower::{Rules, between};
+use super::grower::Rules;
 use super::ranks::{Code, NO_MISSING, Table};
 use super::sort::{self, Key};
 use super::tree::GrownTree;
@@ -241,7 +241,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
     fn lead(&mut self, at: u32, cut: &Cut, most_left: bool) {
         let node = &mut self.tree.nodes[at as usize];
         node.feature = cut.feature as u32;
-        node.threshold = between(&self.table.columns[cut.feature], cut.last, Some(cut.next));
+        node.threshold = self.table.columns[cut.feature].scale.between(cut.last, Some(cut.next));
         node.missing_left = most_left;
     }
 }
