@@ -3,7 +3,7 @@
 //! Each column keeps its rows in order while nodes split them (Mehta, Agrawal & Rissanen, "SLIQ", EDBT 1996). Nodes of
 //! many rows are searched column beside column, in threads; what lies below them are blocks that the caches hold, each
 //! grown by one thread. Trees are those of [`Grower`](super::grower::Grower), which is the oracle and grows what isn't
-//! simple: limits on more than numbers of rows, several outputs, other losses.
+//! simple: limits on weights, many leaves that are counted, several outputs, other losses.
 
 pub(super) mod bins;
 mod block;
@@ -36,6 +36,8 @@ pub(crate) use ones::Ones;
 
 /// Most keys of all columns.
 const KEYS: usize = 1 << 25;
+/// Most leaves of a tree whose leaves are counted: each waits with its sums.
+const LEAVES: usize = 128;
 /// Rows up to which keys are narrow.
 const NARROW: usize = 1 << 16;
 
@@ -174,7 +176,7 @@ pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>, rows: usize) -> bo
     let columns = table.columns.len();
     !rules.random
         && rules.max_features >= columns
-        && rules.max_leaf_nodes.is_none()
+        && rules.max_leaf_nodes.is_none_or(|leaves| leaves <= LEAVES)
         && rules.monotonic.is_empty()
         && rules.min_weight_leaf <= 0.0
         && rows.saturating_mul(columns) <= KEYS

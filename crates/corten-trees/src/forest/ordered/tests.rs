@@ -223,6 +223,21 @@ fn limits_of_depth_and_gain_hold() {
 }
 
 #[test]
+fn few_leaves_are_those_of_the_best_splits() {
+    for (rows, gaps) in [(400, 0), (9_000, 0), (9_000, 9)] {
+        for leaf in [1, 4] {
+            let mut case = Case::new(rows, 7, leaf, false).with_gaps(gaps);
+            for leaves in [2, 3, 40, 128] {
+                case.rules.max_leaf_nodes = Some(leaves);
+                case.same_classes(2, 2);
+                case.same_classes(5, 1);
+                case.same_means(2);
+            }
+        }
+    }
+}
+
+#[test]
 fn longer_blocks_give_the_same_tree() {
     let case = Case::new(40_000, 7, 1, false);
     for threads in [1, 2] {
@@ -250,8 +265,8 @@ fn keys_of_either_width_give_the_same_tree() {
     };
     let growth =
         Growth { soil, target: &Even { center: 0.0, is_exact: false, has_exact_squares: false }, items: &items };
-    let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
-    assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
+    let narrow = top::Top::<u32, _>::grow(&growth).unwrap();
+    assert!(narrow == top::Top::<u64, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
 }
 

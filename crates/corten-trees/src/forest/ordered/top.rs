@@ -1,4 +1,5 @@
-//! Nodes of many rows: several at a time are searched and split, column beside column.
+//! Nodes of many rows, and all nodes where the number of leaves is limited: several at a time are searched and split, column
+//! beside column.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -65,6 +66,7 @@ struct Chosen<T: Target> {
     part: Part<T>,
     feature: usize,
     cut: Cut,
+    gain: f64,
 }
 
 /// Where a node is split.
@@ -133,7 +135,7 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         let lists = parallel::map_together(growth.soil.threads, columns, |at| {
             Mutex::new(growth.soil.orders.keys(at, rows, &places))
         });
-        let bins = &growth.soil.orders.bins;
+        let (bins, leaves) = (&growth.soil.orders.bins, growth.soil.rules.max_leaf_nodes);
         let (binned, order) = (bins.columns.len(), if bins.columns.is_empty() { 0 } else { rows });
         let together = binned.div_ceil(GROUPS * growth.soil.threads).max(1);
         let mut top = Self {
@@ -143,7 +145,8 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
             groups: (0..binned).step_by(together).map(|at| at..(at + together).min(binned)).collect(),
             desks: Mutex::new(Vec::new()),
             is_left: vec![0; rows],
-            most: block::most(rows, columns, growth.soil.threads),
+            // Which leaf is split next depends on all others: none of them grows in a block.
+            most: if leaves.is_some() { 0 } else { block::most(rows, columns, growth.soil.threads) },
             draws: Draws::new(columns),
             weight: 0.0,
             nodes: Vec::new(),
@@ -182,6 +185,10 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
             }
             Child::Node(0)
         };
+        if let Some(leaves) = leaves {
+            top.best_first(open, leaves)?;
+            return Ok(top.whole());
+        }
         while !open.is_empty() {
             growth.soil.cancel.check()?;
             let some = open.split_off(open.len().saturating_sub(TOGETHER * growth.soil.threads));
@@ -282,8 +289,35 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
             }
         }
         self.draws.reset();
-        let (feature, cut) = best.filter(|(_, cut)| growth.is_worth(&part.node, cut.score, self.weight))?;
-        Some(Chosen { part, feature, cut })
+        let (feature, cut) = best?;
+        let gain = growth.target.gain(&part.node, cut.score);
+        growth.soil.rules.is_worth(gain, self.weight).then_some(Chosen { part, feature, cut, gain })
+    }
+
+    /// Splits the leaf whose cut gains most, the one written first among equals, until there are so many leaves.
+    fn best_first(&mut self, open: Vec<Part<T>>, leaves: usize) -> Result<()> {
+        let mut waiting: Vec<Chosen<T>> = open.into_iter().filter_map(|part| self.choose(part)).collect();
+        for _ in 1..leaves {
+            self.growth.soil.cancel.check()?;
+            let order = |a: &Chosen<T>, b: &Chosen<T>| a.gain.total_cmp(&b.gain).then(b.part.at.cmp(&a.part.at));
+            let best = waiting.iter().enumerate().max_by(|a, b| order(a.1, b.1)).map(|(at, _)| at);
+            let Some(best) = best else { break };
+            let best = waiting.swap_remove(best);
+            let parts = self.split(vec![best]);
+            waiting.extend(parts.into_iter().filter_map(|part| self.choose(part)));
+        }
+        Ok(())
+    }
+
+    /// A tree without blocks, its nodes as they were written.
+    fn whole(self) -> GrownTree {
+        let place = |child: Child, own: usize| if let Child::Node(at) = child { at as u32 } else { own as u32 };
+        let nodes = self.nodes.into_iter().zip(self.children).enumerate();
+        let nodes = nodes.map(|(at, (node, children))| match children {
+            Some([left, right]) => Node { left: place(left, at), right: place(right, at), ..node },
+            None => Node { left: at as u32, right: at as u32, ..node },
+        });
+        GrownTree { nodes: nodes.collect(), values: self.values, width: self.growth.soil.width }
     }
 
     /// Splits nodes; gives those of their children that are to be split.
@@ -337,7 +371,7 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
     }
 
     /// Marks the rows of a node that go left.
-    fn mark(&mut self, &Chosen { ref part, feature, cut }: &Chosen<T>) -> Halves {
+    fn mark(&mut self, &Chosen { ref part, feature, cut, .. }: &Chosen<T>) -> Halves {
         let growth = self.growth;
         let Part { start, end, .. } = *part;
         let (column, rows, bins) = (&growth.soil.columns[feature], growth.soil.rows, &growth.soil.orders.bins);
