@@ -66,7 +66,15 @@ def test_answers_are_those_of_scikit_learn(name: str, criterion: str, limits: di
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("columns", ["few", "many", "usual", "missing"])
 @pytest.mark.parametrize(
-    "params", [{"criterion": "entropy"}, {"class_weight": "balanced"}, {"class_weight": {0: 0.3, 1: 1.7}}, {}], ids=str
+    "params",
+    [
+        {"criterion": "entropy"},
+        {"class_weight": "balanced"},
+        {"criterion": "entropy", "class_weight": "balanced"},
+        {"class_weight": {0: 0.3, 1: 1.7}},
+        {},
+    ],
+    ids=str,
 )
 def test_measures_and_weights_of_classes_are_those_of_scikit_learn(
     params: dict[str, Any], columns: str, classes: int

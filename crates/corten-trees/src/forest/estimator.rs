@@ -65,10 +65,10 @@ struct Plan<'a> {
     bootstrap: Option<Bootstrap>,
     /// Weights as whole numbers, where they are.
     whole: Option<Vec<u32>>,
-    /// Those of two classes, where they aren't, and rows of a class weigh alike or nothing.
-    class_weights: Option<[f64; 2]>,
+    /// Those of classes, where they aren't, and rows of a class weigh alike or nothing.
+    class_weights: Option<Vec<f64>>,
     entropy: Option<Entropy>,
-    /// Rows in the order of their classes, where cuts are drawn and all rows weigh 1.
+    /// Rows in the order of their classes, where cuts are drawn and all rows of a class weigh the same.
     by_class: Option<Vec<u32>>,
     seed: u64,
     context: &'a Context,
@@ -116,17 +116,17 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         Entropy::up_to(most.unwrap_or(0))
     });
     let class_weights = match (&task, weights) {
-        (Task::Classes { codes, labels }, Some(weights))
-            if labels.len() == 2 && whole.is_none() && forest.draws.is_none() && !by_entropy =>
-        {
-            by_class(codes, weights)
+        (Task::Classes { codes, labels }, Some(weights)) if whole.is_none() && forest.draws.is_none() => {
+            by_class(codes, weights, labels.len())
         }
         _ => None,
     };
     let bootstrap = forest.draws.map(|draws| Bootstrap::new(draws, weights));
     let by_class = match &task {
         Task::Classes { codes, labels }
-            if forest.random && whole.as_ref().is_some_and(|w| w.iter().all(|&w| w == 1)) =>
+            if forest.random
+                && (whole.as_ref().is_some_and(|w| w.iter().all(|&w| w == 1))
+                    || class_weights.is_some() && weights.is_some_and(|w| w.iter().all(|&w| w > 0.0))) =>
         {
             Some(drawn::classes::sorted(codes, labels.len()))
         }
@@ -290,10 +290,9 @@ impl Plan<'_> {
                 match (payloads, &self.entropy) {
                     (Some(rows), Some(entropy)) => grow(&mut Counts::new(entropy.clone(), width), rows)?,
                     (Some(rows), None) => grow(&mut Counts::new(Gini, width), rows)?,
-                    (None, entropy) => {
-                        let measure = if entropy.is_some() { Measure::Entropy } else { Measure::Gini };
+                    (None, _) => {
                         let weights = self.row_weights(counts.as_deref(), codes, width);
-                        grow(&mut Classes::new(measure, width, codes, &weights), positive(&weights))?
+                        grow(&mut Classes::new(self.measure(), width, codes, &weights), positive(&weights))?
                     }
                 }
             }
@@ -317,10 +316,10 @@ impl Plan<'_> {
     /// The rows by each column, where trees look at all columns and are simple ones.
     fn orders<C: Code>(&self, table: &Table<C>, threads: usize) -> Option<Orders> {
         let is_simple = match self.task {
-            Task::Classes { .. } if self.entropy.is_some() => {
+            Task::Classes { .. } if self.entropy.is_some() && self.has_counts() => {
                 self.whole.as_ref().is_some_and(|whole| whole.iter().all(|&w| w <= 1))
             }
-            Task::Classes { labels, .. } => !self.forest.balanced && (self.has_counts() || labels.len() == 2),
+            Task::Classes { .. } => !self.forest.balanced,
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };
         (is_simple && ordered::suits(self.rules, table, self.task.rows()))
@@ -342,6 +341,9 @@ impl Plan<'_> {
             Task::Classes { labels, .. } if labels.len() == 2 && self.entropy.is_none() => {
                 ordered::Bins::new(table, 1, size_of::<u64>(), threads)
             }
+            Task::Classes { labels, .. } if !self.has_counts() => {
+                ordered::Bins::new(table, labels.len(), size_of::<f64>(), threads)
+            }
             Task::Classes { labels, .. } => {
                 ordered::Bins::new(table, ordered::Ones::width(labels.len()), size_of::<u32>(), threads)
             }
@@ -353,6 +355,11 @@ impl Plan<'_> {
                 ordered::Bins::new(table, 1, size_of::<[f64; 2]>(), threads)
             }
         }
+    }
+
+    /// What classes are judged by.
+    fn measure(&self) -> Measure {
+        if self.entropy.is_some() { Measure::Entropy } else { Measure::Gini }
     }
 
     /// Whether means are judged by squared error.
@@ -388,17 +395,24 @@ impl Plan<'_> {
             cancel: &self.context.cancel,
         };
         Some(match self.task {
-            Task::Classes { codes, .. } if self.class_weights.is_some() => {
-                let items: Vec<u64> = rows.iter().map(|&row| ordered::Two::item(codes[row as usize], 1)).collect();
-                soil.grow(&ordered::Two { by_class: self.class_weights }, &items)
-            }
-            Task::Classes { codes, .. } if !self.has_counts() => {
-                let item = |&row: &u32| {
-                    let weight = weight(row as usize);
-                    [if codes[row as usize] == 1 { weight } else { 0.0 }, weight]
-                };
-                let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
-                soil.grow(&ordered::Weighted { center: 0.0, of_classes: true }, &items)
+            Task::Classes { codes, labels } if !self.has_counts() => {
+                if labels.len() > 2 || self.entropy.is_some() {
+                    let is_exact = self.class_weights.is_some();
+                    let by_class = self.class_weights.clone().unwrap_or_else(|| vec![1.0; labels.len()]);
+                    let own = |row: u32| if is_exact { 1.0 } else { weight(row as usize) };
+                    let items: Vec<(u32, f64)> = rows.iter().map(|&row| (codes[row as usize], own(row))).collect();
+                    soil.grow(&ordered::Shares { measure: self.measure(), by_class, is_exact }, &items)
+                } else if let Some(&[zero, one]) = self.class_weights.as_deref() {
+                    let items: Vec<u64> = rows.iter().map(|&row| ordered::Two::item(codes[row as usize], 1)).collect();
+                    soil.grow(&ordered::Two { by_class: Some([zero, one]) }, &items)
+                } else {
+                    let item = |&row: &u32| {
+                        let weight = weight(row as usize);
+                        [if codes[row as usize] == 1 { weight } else { 0.0 }, weight]
+                    };
+                    let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
+                    soil.grow(&ordered::Weighted { center: 0.0, of_classes: true }, &items)
+                }
             }
             Task::Classes { codes, labels } => {
                 let whole = counts.or(self.whole.as_deref())?;
@@ -441,11 +455,15 @@ impl Plan<'_> {
             Task::Classes { codes, labels } => {
                 let rows = self.by_class.as_ref().filter(|_| counts.is_none())?.clone();
                 let classes = labels.len();
-                Some(match &self.entropy {
-                    Some(entropy) => {
+                Some(match (&self.class_weights, &self.entropy) {
+                    (Some(by_class), _) => {
+                        let purity = drawn::Factors::new(self.measure(), by_class);
+                        self.simple(table, stream, drawn::Classes::new(purity, classes, codes, &rows), rows)
+                    }
+                    (None, Some(entropy)) => {
                         self.simple(table, stream, drawn::Classes::new(entropy.clone(), classes, codes, &rows), rows)
                     }
-                    None => self.simple(table, stream, drawn::Classes::new(Gini, classes, codes, &rows), rows),
+                    (None, None) => self.simple(table, stream, drawn::Classes::new(Gini, classes, codes, &rows), rows),
                 })
             }
             Task::Numbers { values, outputs: 1, center, .. } => {

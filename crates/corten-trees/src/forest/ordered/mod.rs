@@ -13,6 +13,7 @@ mod lists;
 mod means;
 mod ones;
 mod runs;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -33,6 +34,7 @@ pub(crate) use classes::{Classes, Two};
 pub(crate) use lists::Orders;
 pub(crate) use means::{Even, Weighted, is_whole};
 pub(crate) use ones::Ones;
+pub(crate) use shares::Shares;
 
 /// Most keys of all columns.
 const KEYS: usize = 1 << 25;

@@ -109,9 +109,33 @@ impl Case {
         }
         if self.weights.iter().all(|&w| w == 1) {
             self.same_by_entropy(&codes, classes, threads);
+            self.same_by_shares(&codes, classes, threads);
             if classes == 2 {
                 self.same_of_weighed_classes(&codes, threads);
             }
+        }
+    }
+
+    /// Sums of these weights are exact.
+    fn same_by_shares(&self, codes: &[u32], classes: usize, threads: usize) {
+        let by_class: Vec<f64> = (0..classes).map(|class| 2.25 / (1 << class) as f64).collect();
+        let of_classes: Vec<f64> = codes.iter().map(|&class| by_class[class as usize]).collect();
+        let mut stream = Stream::new(9, 2);
+        let of_rows: Vec<f64> = codes.iter().map(|_| (1 + stream.below(40)) as f64 / 16.0).collect();
+        for measure in [any::Measure::Gini, any::Measure::Entropy] {
+            let expected = |weights: &[f64]| {
+                let entries = self.rows().into_iter().map(|row| Entry::new(row, 1)).collect();
+                self.expected(&mut any::Classes::new(measure, classes, codes, weights), entries, classes)
+            };
+            let same = expected(&of_classes);
+            for width in self.widths(classes) {
+                let shares = Shares { measure, by_class: by_class.clone(), is_exact: true };
+                let got = self.grown(&shares, |row| (codes[row], 1.0), classes, threads, width);
+                assert!(got == same, "{classes} classes, {measure:?}, {} rows, {width:?}", codes.len());
+            }
+            let shares = Shares { measure, by_class: vec![1.0; classes], is_exact: false };
+            let got = self.grown(&shares, |row| (codes[row], of_rows[row]), classes, threads, None);
+            assert!(got == expected(&of_rows), "{classes} classes, {measure:?}, {} rows", codes.len());
         }
     }
 
