@@ -26,7 +26,7 @@ use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
 use super::task::Task;
 use super::tree::{GrownTree, Summary};
-use super::weights::{self, by_class, payloads, positive, scale, whole};
+use super::weights::{self, balance, by_class, payloads, positive, scale, whole};
 
 /// Weights whose logarithms are kept in a table, however few the rows.
 const TERMS: usize = 1 << 20;
@@ -496,7 +496,7 @@ impl Plan<'_> {
     /// A tree of the best cuts of columns that are drawn, where it is a simple one.
     fn sampled<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
         let Task::Classes { codes, labels } = self.task else { return None };
-        if self.entropy.is_some() || self.forest.balanced || !sampled::suits(self.rules, table) {
+        if self.entropy.is_some() || self.forest.balanced && labels.len() != 2 || !sampled::suits(self.rules, table) {
             return None;
         }
         let whole = counts.or(self.whole.as_deref())?;
@@ -512,7 +512,9 @@ impl Plan<'_> {
         let (rows, classes) = ((rows, payloads), labels.len());
         let stream = stream.clone();
         Some(if classes == 2 {
-            Sampled::new(table, self.rules, stream, rows, ordered::Two::default(), classes).grow(&self.context.cancel)
+            let balance = counts.filter(|_| self.forest.balanced).map(|counts| balance(codes, counts, 2));
+            let target = ordered::Two { by_class: balance.map(|by_class| [by_class[0], by_class[1]]) };
+            Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
         } else {
             let target = ordered::Classes { classes };
             Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
@@ -532,15 +534,7 @@ impl Plan<'_> {
     /// Weights where they are no small whole numbers.
     fn row_weights(&self, counts: Option<&[u32]>, codes: &[u32], classes: usize) -> Vec<f64> {
         let Some(counts) = counts else { return self.weights.unwrap_or(&[]).to_vec() };
-        let mut by_class = vec![1.0; classes];
-        if self.forest.balanced {
-            let mut drawn = vec![0u64; classes];
-            codes.iter().zip(counts).for_each(|(&c, &n)| drawn[c as usize] += u64::from(n));
-            let (all, present) = (drawn.iter().sum::<u64>() as f64, drawn.iter().filter(|d| **d > 0).count());
-            for (w, &d) in by_class.iter_mut().zip(&drawn) {
-                *w = if d > 0 { all / (present as f64 * d as f64) } else { 0.0 };
-            }
-        }
+        let by_class = if self.forest.balanced { balance(codes, counts, classes) } else { vec![1.0; classes] };
         codes.iter().zip(counts).map(|(&c, &n)| f64::from(n) * by_class[c as usize]).collect()
     }
 }

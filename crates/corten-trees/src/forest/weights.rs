@@ -54,6 +54,14 @@ pub(crate) fn by_class(codes: &[u32], weights: &[f64], classes: usize) -> Option
     Some(found.into_iter().map(|weight| weight.unwrap_or(1.0)).collect())
 }
 
+/// Weights that make classes count evenly among rows that were drawn so often; 0 for those that weren't.
+pub(crate) fn balance(codes: &[u32], counts: &[u32], classes: usize) -> Vec<f64> {
+    let mut drawn = vec![0u64; classes];
+    codes.iter().zip(counts).for_each(|(&class, &count)| drawn[class as usize] += u64::from(count));
+    let (all, present) = (drawn.iter().sum::<u64>() as f64, drawn.iter().filter(|drawn| **drawn > 0).count());
+    drawn.iter().map(|&drawn| if drawn > 0 { all / (present as f64 * drawn as f64) } else { 0.0 }).collect()
+}
+
 /// Rows of positive weight with class and weight beside them; `None` where they don't fit.
 pub(crate) fn payloads(codes: &[u32], weights: &[u32]) -> Option<Vec<Entry>> {
     let rows = (0u32..).zip(codes).zip(weights).filter(|(_, w)| **w > 0);

@@ -202,7 +202,7 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
                 && best.is_none_or(|(b, _)| found.0.score > b.score)
             {
                 best = Some(found);
-                if self.target.is_perfect(&self.node, found.0.score, count) {
+                if self.is_enough(found.0.score, count) {
                     break;
                 }
             }
@@ -245,6 +245,8 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
             weights[at] = if there >> at & 1 == 1 { order.weights[at] } else { 0 };
         }
         let (mut lefts, mut rights, mut sums, mut all) = ([0u32; SET], [0u32; SET], [0u32; SET], 0);
+        // The same of weights by class: terms and sums of both sides.
+        let (factors, mut weighed) = (self.target.factors(), [[0.0f64; SET]; 4]);
         for (class, &total) in (0u32..).zip(&few.totals[..few.present.len()]) {
             if total == 0 {
                 continue;
@@ -254,6 +256,18 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
                 own[at] = if order.classes[at] == class { weights[at] } else { 0 };
             }
             let upto = lanes.sums_up_to(&own);
+            if let Some(factors) = factors {
+                let factor = factors[few.present[class as usize].0 as usize];
+                let [terms_left, terms_right, left, right] = &mut weighed;
+                for at in 0..SET {
+                    let (l, r) = (f64::from(upto[at]) * factor, f64::from(total - upto[at]) * factor);
+                    terms_left[at] += l * l;
+                    terms_right[at] += r * r;
+                    left[at] += l;
+                    right[at] += r;
+                }
+                continue;
+            }
             for at in 0..SET {
                 let (l, r) = (upto[at], total - upto[at]);
                 lefts[at] += l * l;
@@ -264,12 +278,16 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
         }
         let mut scores = [f64::NEG_INFINITY; SET];
         for at in 0..SET {
-            let score = splits::ratio(
-                f64::from(lefts[at]),
-                f64::from(rights[at]),
-                f64::from(sums[at]),
-                f64::from(all - sums[at]),
-            );
+            let score = if factors.is_some() {
+                weighed[0][at] / weighed[2][at] + weighed[1][at] / weighed[3][at]
+            } else {
+                splits::ratio(
+                    f64::from(lefts[at]),
+                    f64::from(rights[at]),
+                    f64::from(sums[at]),
+                    f64::from(all - sums[at]),
+                )
+            };
             scores[at] = if ends >> at & 1 == 1 { score } else { f64::NEG_INFINITY };
         }
         let mut best = scores;
@@ -314,7 +332,8 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
             let (codes, stride) = self.blocks.column(self.table, feature, count);
             let mut codes = C::gather(lanes, codes, stride as u32, &few.rows);
             if gone_first {
-                codes = codes.map(|code| shifted(code, self.table.columns[feature].missing));
+                let missing = self.table.columns[feature].missing;
+                codes.iter_mut().for_each(|code| *code = shifted(*code, missing));
             }
             few.orders[at].sort(lanes, &codes, count, (&few.classes, &few.weights));
         }

@@ -1,7 +1,8 @@
 //! Growing a tree for classes by the best cuts of columns that are drawn for each node.
 //!
 //! A node sorts its rows by each of its columns (Breiman, "Random forests", 2001). Trees are those of
-//! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: limits on more than numbers of rows, weights that aren't small whole numbers, other losses.
+//! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: limits on more than numbers of rows,
+//! weights that aren't small whole numbers, but for a factor of each of two classes, other losses.
 
 mod few;
 mod target;
@@ -222,7 +223,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
             {
                 best = Some(cut);
                 self.codes.swap(0, 1);
-                if self.target.is_perfect(&self.node, cut.score, count) {
+                if self.is_enough(cut.score, count) {
                     break;
                 }
             }
@@ -275,6 +276,13 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         let at = self.tree.add(part.parent, samples, stats);
         self.target.value(&self.node, &mut self.tree.values);
         (at, self.rules.is_last(part.depth, samples, stats))
+    }
+
+    /// Whether no further column of a node of so many rows is looked at. Where classes weigh more or less, all that are drawn
+    /// are, as in the other grower: nodes draw from one sequence.
+    #[inline(always)]
+    fn is_enough(&self, score: f64, rows: usize) -> bool {
+        self.target.factors().is_none() && self.target.is_perfect(&self.node, score, rows)
     }
 
     /// Whether a cut gains enough.

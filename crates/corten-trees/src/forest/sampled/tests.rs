@@ -4,6 +4,7 @@ use corten_core::random::Stream;
 use corten_core::{CancelToken, Column, Data, Table as Rows};
 
 use super::*;
+use crate::forest::classes as any;
 use crate::forest::counts::Counts;
 use crate::forest::finder::Entry;
 use crate::forest::grower::Grower;
@@ -57,6 +58,21 @@ fn same<C: Code>(table: &Table<C>, rules: &Rules, classes: usize, most_weight: u
         Sampled::new(table, rules, stream(), with(), Classes { classes }, classes).grow(&CancelToken::new())
     };
     assert!(got.unwrap() == expected, "{classes} classes, {rows} rows, weights to {most_weight}, {rules:?}");
+    if classes == 2 {
+        // Sums of these weights are exact.
+        let by_class = [2.25, 0.5];
+        let (mut codes, mut weights) = (vec![0; rows], vec![0.0; rows]);
+        for &(row, class, weight) in &drawn {
+            (codes[row as usize], weights[row as usize]) = (class, f64::from(weight) * by_class[class as usize]);
+        }
+        let finder = &mut any::Classes::new(any::Measure::Gini, 2, &codes, &weights);
+        let entries = drawn.iter().map(|&(row, ..)| Entry::new(row, 1)).collect();
+        let expected =
+            Grower::new(table, rules, finder, Stream::new(3, 4), entries, 2).grow(&CancelToken::new()).unwrap();
+        let target = Two { by_class: Some(by_class) };
+        let got = Sampled::new(table, rules, stream(), with(), target, 2).grow(&CancelToken::new()).unwrap();
+        assert!(got == expected, "{rows} rows of weighed classes, weights to {most_weight}, {rules:?}");
+    }
 }
 
 fn same_of_any(ranks: &Ranks, rules: &Rules, classes: usize, most_weight: u64) {
