@@ -1,5 +1,5 @@
-//! Reading columns before they are ranked. A thread reads all of them in a block of rows: their values mostly lie side by
-//! side, so that each line of memory is asked for once.
+//! Reading columns before they are ranked. A thread reads all of them in a block of rows, or where they are few, some of them
+//! in all rows: their values mostly lie side by side, so that each line of memory is asked for a few times at most.
 
 use std::ops::Range;
 
@@ -10,6 +10,8 @@ use super::{GROUP, Wide, by_byte, bytes, one};
 
 /// Rows that are read before the next column's: their lines are in a near cache then.
 const READ: usize = 64;
+/// Parts of few columns for each thread, as some take longer.
+const SHARE: usize = 4;
 /// Rows of a block.
 const BLOCK: usize = 1 << 11;
 /// Most numbers that are read before they are ranked, where columns are many.
@@ -24,6 +26,18 @@ enum Read {
 /// Ranks columns.
 pub(super) fn ranked(columns: &[Column<'_>], rows: usize, threads: usize) -> Result<Vec<Wide>> {
     let mut ranked = Vec::with_capacity(columns.len());
+    if columns.len() <= GROUP {
+        let together = columns.len().div_ceil(SHARE * threads.max(1)).max(1);
+        let made = parallel::map_together(threads, columns.len().div_ceil(together), |at| {
+            let columns = &columns[at * together..((at + 1) * together).min(columns.len())];
+            let read = columns.iter().zip(block(columns, 0..rows)?);
+            read.map(|(column, read)| read.ranked(column)).collect::<Result<Vec<_>>>()
+        });
+        for made in made {
+            ranked.extend(made?);
+        }
+        return Ok(ranked);
+    }
     for columns in columns.chunks((MOST / rows.max(1)).max(GROUP)) {
         let read = parallel::map_together(threads, rows.div_ceil(BLOCK), |at| {
             block(columns, at * BLOCK..((at + 1) * BLOCK).min(rows))
@@ -73,7 +87,7 @@ fn joined<'r>(column: &Column<'_>, rows: usize, blocks: impl Iterator<Item = &'r
                 values.extend_from_slice(small);
             }
         }
-        return Ok(by_byte(values));
+        return Read::Bytes(values).ranked(column);
     }
     let mut values = Vec::with_capacity(rows);
     for block in blocks {
@@ -82,5 +96,15 @@ fn joined<'r>(column: &Column<'_>, rows: usize, blocks: impl Iterator<Item = &'r
             Read::Numbers(numbers) => values.extend_from_slice(numbers),
         }
     }
-    one(column, values)
+    Read::Numbers(values).ranked(column)
+}
+
+impl Read {
+    /// Ranks all rows of a column.
+    fn ranked(self, column: &Column<'_>) -> Result<Wide> {
+        match self {
+            Self::Bytes(values) => Ok(by_byte(values)),
+            Self::Numbers(values) => one(column, values),
+        }
+    }
 }
