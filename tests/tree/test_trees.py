@@ -66,7 +66,15 @@ def test_answers_are_those_of_scikit_learn(name: str, criterion: str, limits: di
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("columns", ["few", "many", "usual", "missing"])
 @pytest.mark.parametrize(
-    "params", [{"criterion": "entropy"}, {"class_weight": "balanced"}, {"class_weight": {0: 0.3, 1: 1.7}}, {}], ids=str
+    "params",
+    [
+        {"criterion": "entropy"},
+        {"class_weight": "balanced"},
+        {"criterion": "entropy", "class_weight": "balanced"},
+        {"class_weight": {0: 0.3, 1: 1.7}},
+        {},
+    ],
+    ids=str,
 )
 def test_measures_and_weights_of_classes_are_those_of_scikit_learn(
     params: dict[str, Any], columns: str, classes: int
@@ -90,7 +98,8 @@ def test_measures_and_weights_of_classes_are_those_of_scikit_learn(
         ours = tree.DecisionTreeClassifier(**params, **limits).fit(X, y, sample_weight=weights)
         theirs = sklearn.tree.DecisionTreeClassifier(**params, **limits).fit(X, y, sample_weight=weights)
         np.testing.assert_allclose(_answers(ours, X), _answers(theirs, X), rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(ours.tree_.impurity, theirs.tree_.impurity, rtol=1e-9, atol=1e-12)
+        # Theirs of pure nodes may be a little less than 0.
+        np.testing.assert_allclose(ours.tree_.impurity, theirs.tree_.impurity, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("classes", [None, 2, 3, 40])

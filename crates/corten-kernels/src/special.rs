@@ -71,15 +71,18 @@ pub fn ln(x: f64) -> f64 {
     if x <= 0.0 {
         return if x == 0.0 { f64::NEG_INFINITY } else { f64::NAN };
     }
-    let (mut k, mut bits) = (0i32, x.to_bits());
-    if x < f64::MIN_POSITIVE {
-        bits = (x * power_of_two(54)).to_bits();
-        k -= 54;
-    }
+    ln_of_positive(x)
+}
+
+/// [`ln`] of finite numbers above 0, without branches, so that loops of it are done side by side.
+#[inline(always)]
+pub fn ln_of_positive(x: f64) -> f64 {
+    let is_small = x < f64::MIN_POSITIVE;
+    let bits = (if is_small { x * power_of_two(54) } else { x }).to_bits();
     // The mantissa between sqrt(2)/2 and sqrt(2).
     let mut high = (bits >> 32) as u32;
     high = high.wrapping_add(0x3ff0_0000 - 0x3fe6_a09e);
-    k += (high >> 20) as i32 - 1023;
+    let k = (high >> 20) as i32 - 1023 - if is_small { 54 } else { 0 };
     high = (high & 0x000f_ffff) + 0x3fe6_a09e;
     let f = f64::from_bits(u64::from(high) << 32 | bits & 0xffff_ffff) - 1.0;
     let half = 0.5 * f * f;

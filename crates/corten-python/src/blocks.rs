@@ -358,7 +358,7 @@ pub(crate) fn fit_files(
     let context = estimator::context(threads, progress, keep, &cancel, &raised);
     let extras = outside::extras(init_score, group, objective, score, &raised)?;
     let files = Arc::clone(&files.get().inner);
-    let (outcome, signal) = door::run_kept(py, &cancel, || {
+    let fit = || {
         let (features, schema) = Features::new(files, features)?;
         let gather = Gather::new(&features, y.len());
         let input = BlockInput {
@@ -373,7 +373,8 @@ pub(crate) fn fit_files(
         };
         let fitted = Arc::from((entry.fit_blocks)(&params, input)?);
         Ok((fitted, schema, gather.table().map(Arc::new)))
-    });
+    };
+    let (outcome, signal, ()) = door::run_kept(py, &cancel, fit, || ());
     estimator::finish(py, outcome, signal, &raised, keep)
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn run<T: Send>(
         Size::Short => guarded(),
         Size::Medium => py.detach(guarded),
         Size::Long => {
-            let (outcome, signal) = py.detach(|| watched(cancel, guarded));
+            let (outcome, signal, ()) = py.detach(|| watched(cancel, guarded, || ()));
             if let Some(signal) = signal {
                 return Err(signal);
             }
@@ -88,25 +88,29 @@ fn signals(raised: Arc<Mutex<Option<PyErr>>>) -> impl Fn() -> bool + Send + Sync
     }
 }
 
-/// Runs long work that may keep what it has when Ctrl-C stops it; what that raised comes back beside the outcome.
-pub(crate) fn run_kept<T: Send>(
+/// Runs long work that may keep what it has when Ctrl-C stops it; what that raised comes back beside the outcome, and what
+/// this thread does meanwhile.
+pub(crate) fn run_kept<T: Send, M: Send>(
     py: Python<'_>,
     cancel: &CancelToken,
     work: impl FnOnce() -> Result<T> + Send,
-) -> (PyResult<T>, Option<PyErr>) {
-    let (outcome, signal) = py.detach(|| watched(cancel, || catch_unwind(AssertUnwindSafe(work))));
+    meanwhile: impl FnOnce() -> M + Send,
+) -> (PyResult<T>, Option<PyErr>, M) {
+    let (outcome, signal, done) = py.detach(|| watched(cancel, || catch_unwind(AssertUnwindSafe(work)), meanwhile));
     let outcome = match outcome {
         Ok(result) => result.map_err(|e| errors::to_py(py, e)),
         Err(payload) => Err(errors::panicked(py, &*payload)),
     };
-    (outcome, signal)
+    (outcome, signal, done)
 }
 
-/// Runs work on a thread of its own while this one looks for signals; the error of a signal comes back beside it.
-fn watched<T: Send>(
+/// Runs work on a thread of its own while this one does something short and then looks for signals; the error of a signal
+/// comes back beside it.
+fn watched<T: Send, M>(
     cancel: &CancelToken,
     work: impl FnOnce() -> thread::Result<T> + Send,
-) -> (thread::Result<T>, Option<PyErr>) {
+    meanwhile: impl FnOnce() -> M,
+) -> (thread::Result<T>, Option<PyErr>, M) {
     thread::scope(|scope| {
         let (done, wait) = channel::<()>();
         let worker = scope.spawn(move || {
@@ -115,6 +119,7 @@ fn watched<T: Send>(
             let _ = done.send(());
             result
         });
+        let done = meanwhile();
         let mut signal = None;
         while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(WATCH) {
             if signal.is_none() {
@@ -125,7 +130,7 @@ fn watched<T: Send>(
             }
         }
         let result = worker.join().unwrap_or_else(Err);
-        (result, signal)
+        (result, signal, done)
     })
 }
 

@@ -133,8 +133,8 @@ pub(crate) fn fit(
     let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
     extras.decay_rate = decay_rate;
     extras.start = start.map(|model| Arc::unwrap_or_clone(model.get().read()));
-    let (outcome, signal) = door::run_kept(py, &cancel, || {
-        let data = input.data()?;
+    let data = input.data().map_err(|e| errors::to_py(py, e))?;
+    let fit = || {
         let schema = Schema::of(&data)?;
         let fit_input = FitInput {
             x: &data,
@@ -146,9 +146,10 @@ pub(crate) fn fit(
             context: &context,
         };
         let fitted = (entry.fit)(&params, &fit_input)?;
-        Ok((Arc::from(fitted), schema, sketch::rows_of(&data).map(Arc::new)))
-    });
-    finish(py, outcome, signal, &raised, keep)
+        Ok((Arc::from(fitted), schema))
+    };
+    let (outcome, signal, seen) = door::run_kept(py, &cancel, fit, || sketch::rows_of(&data).map(Arc::new));
+    finish(py, outcome.map(|(fitted, schema)| (fitted, schema, seen)), signal, &raised, keep)
 }
 
 /// Which rows gradient boosting with `n_iter_no_change` holds out.

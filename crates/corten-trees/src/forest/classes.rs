@@ -21,11 +21,31 @@ impl Measure {
     }
 
     /// Impurity times weight, from a side's part of the score.
-    fn impure(self, side: f64, weight: f64) -> f64 {
+    pub(super) fn impure(self, side: f64, weight: f64) -> f64 {
         match self {
             Self::Gini => weight - side,
             Self::Entropy => -side,
         }
+    }
+
+    /// The score of the cut between two classes of such weights: no other of their rows is better.
+    pub(super) fn perfect(self, one: f64, other: f64) -> f64 {
+        match self {
+            Self::Gini => one * one / one + other * other / other,
+            Self::Entropy => 0.0,
+        }
+    }
+
+    /// A node as a whole, from the weights of its classes, whose sum is kept.
+    pub(super) fn stats(self, totals: &[f64], weight: &mut f64) -> Stats {
+        *weight = totals.iter().sum();
+        let side = self.side(totals, *weight);
+        Stats { weight: *weight, impurity: (self.impure(side, *weight) / *weight).max(0.0) }
+    }
+
+    /// By how much a cut of this score lowers the weighted impurity of a node.
+    pub(super) fn gain(self, totals: &[f64], weight: f64, score: f64) -> f64 {
+        self.impure(self.side(totals, weight), weight) - self.impure(score, weight)
     }
 }
 
@@ -115,9 +135,7 @@ impl Finder for Classes<'_> {
             let (class, weight) = self.local[place];
             self.totals[class as usize] += weight;
         });
-        self.weight = self.totals.iter().sum();
-        let side = self.measure.side(&self.totals, self.weight);
-        Stats { weight: self.weight, impurity: (self.measure.impure(side, self.weight) / self.weight).max(0.0) }
+        self.measure.stats(&self.totals, &mut self.weight)
     }
 
     fn best(&mut self, keys: Keys<'_>, limits: &Limits) -> Option<Cut> {
@@ -152,8 +170,7 @@ impl Finder for Classes<'_> {
     }
 
     fn gain(&self, score: f64) -> f64 {
-        let side = self.measure.side(&self.totals, self.weight);
-        self.measure.impure(side, self.weight) - self.measure.impure(score, self.weight)
+        self.measure.gain(&self.totals, self.weight, score)
     }
 
     fn value(&self, bounds: Option<(f64, f64)>, out: &mut Vec<f64>) {

@@ -21,12 +21,12 @@ use super::ordered::{self, Orders};
 use super::parameters::Growth;
 use super::prune::prune;
 use super::purity::{Entropy, Gini};
-use super::ranks::{self, Code, Ranks, Table};
+use super::ranks::{self, Code, Ranked, Ranks, Table};
 use super::sample::{self, Bootstrap};
 use super::sampled::{self, Sampled};
 use super::task::Task;
 use super::tree::{GrownTree, Summary};
-use super::weights::{self, by_class, payloads, positive, scale, whole};
+use super::weights::{self, balance, by_class, payloads, positive, scale, whole};
 
 /// Weights whose logarithms are kept in a table, however few the rows.
 const TERMS: usize = 1 << 20;
@@ -65,10 +65,10 @@ struct Plan<'a> {
     bootstrap: Option<Bootstrap>,
     /// Weights as whole numbers, where they are.
     whole: Option<Vec<u32>>,
-    /// Those of two classes, where they aren't, and rows of a class weigh alike or nothing.
-    class_weights: Option<[f64; 2]>,
+    /// Those of classes, where they aren't, and rows of a class weigh alike or nothing.
+    class_weights: Option<Vec<f64>>,
     entropy: Option<Entropy>,
-    /// Rows in the order of their classes, where cuts are drawn and all rows weigh 1.
+    /// Rows in the order of their classes, where cuts are drawn and all rows of a class weigh the same.
     by_class: Option<Vec<u32>>,
     seed: u64,
     context: &'a Context,
@@ -116,17 +116,17 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         Entropy::up_to(most.unwrap_or(0))
     });
     let class_weights = match (&task, weights) {
-        (Task::Classes { codes, labels }, Some(weights))
-            if labels.len() == 2 && whole.is_none() && forest.draws.is_none() && !by_entropy =>
-        {
-            by_class(codes, weights)
+        (Task::Classes { codes, labels }, Some(weights)) if whole.is_none() && forest.draws.is_none() => {
+            by_class(codes, weights, labels.len())
         }
         _ => None,
     };
     let bootstrap = forest.draws.map(|draws| Bootstrap::new(draws, weights));
     let by_class = match &task {
         Task::Classes { codes, labels }
-            if forest.random && whole.as_ref().is_some_and(|w| w.iter().all(|&w| w == 1)) =>
+            if forest.random
+                && (whole.as_ref().is_some_and(|w| w.iter().all(|&w| w == 1))
+                    || class_weights.is_some() && weights.is_some_and(|w| w.iter().all(|&w| w > 0.0))) =>
         {
             Some(drawn::classes::sorted(codes, labels.len()))
         }
@@ -290,10 +290,9 @@ impl Plan<'_> {
                 match (payloads, &self.entropy) {
                     (Some(rows), Some(entropy)) => grow(&mut Counts::new(entropy.clone(), width), rows)?,
                     (Some(rows), None) => grow(&mut Counts::new(Gini, width), rows)?,
-                    (None, entropy) => {
-                        let measure = if entropy.is_some() { Measure::Entropy } else { Measure::Gini };
+                    (None, _) => {
                         let weights = self.row_weights(counts.as_deref(), codes, width);
-                        grow(&mut Classes::new(measure, width, codes, &weights), positive(&weights))?
+                        grow(&mut Classes::new(self.measure(), width, codes, &weights), positive(&weights))?
                     }
                 }
             }
@@ -317,10 +316,10 @@ impl Plan<'_> {
     /// The rows by each column, where trees look at all columns and are simple ones.
     fn orders<C: Code>(&self, table: &Table<C>, threads: usize) -> Option<Orders> {
         let is_simple = match self.task {
-            Task::Classes { .. } if self.entropy.is_some() => {
+            Task::Classes { .. } if self.entropy.is_some() && self.has_counts() => {
                 self.whole.as_ref().is_some_and(|whole| whole.iter().all(|&w| w <= 1))
             }
-            Task::Classes { labels, .. } => !self.forest.balanced && (self.has_counts() || labels.len() == 2),
+            Task::Classes { .. } => !self.forest.balanced,
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };
         (is_simple && ordered::suits(self.rules, table, self.task.rows()))
@@ -342,6 +341,9 @@ impl Plan<'_> {
             Task::Classes { labels, .. } if labels.len() == 2 && self.entropy.is_none() => {
                 ordered::Bins::new(table, 1, size_of::<u64>(), threads)
             }
+            Task::Classes { labels, .. } if !self.has_counts() => {
+                ordered::Bins::new(table, labels.len(), size_of::<f64>(), threads)
+            }
             Task::Classes { labels, .. } => {
                 ordered::Bins::new(table, ordered::Ones::width(labels.len()), size_of::<u32>(), threads)
             }
@@ -353,6 +355,11 @@ impl Plan<'_> {
                 ordered::Bins::new(table, 1, size_of::<[f64; 2]>(), threads)
             }
         }
+    }
+
+    /// What classes are judged by.
+    fn measure(&self) -> Measure {
+        if self.entropy.is_some() { Measure::Entropy } else { Measure::Gini }
     }
 
     /// Whether means are judged by squared error.
@@ -376,8 +383,9 @@ impl Plan<'_> {
             (None, None) => 1.0,
         };
         let rows: Vec<u32> = (0..count as u32).filter(|&row| weight(row as usize) > 0.0).collect();
+        let columns: Vec<_> = table.columns.iter().map(Ranked::view).collect();
         let soil = ordered::Soil {
-            table,
+            columns: &columns,
             orders,
             rules: self.rules,
             stream,
@@ -387,17 +395,24 @@ impl Plan<'_> {
             cancel: &self.context.cancel,
         };
         Some(match self.task {
-            Task::Classes { codes, .. } if self.class_weights.is_some() => {
-                let items: Vec<u64> = rows.iter().map(|&row| ordered::Two::item(codes[row as usize], 1)).collect();
-                soil.grow(&ordered::Two { by_class: self.class_weights }, &items)
-            }
-            Task::Classes { codes, .. } if !self.has_counts() => {
-                let item = |&row: &u32| {
-                    let weight = weight(row as usize);
-                    [if codes[row as usize] == 1 { weight } else { 0.0 }, weight]
-                };
-                let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
-                soil.grow(&ordered::Weighted { center: 0.0, of_classes: true }, &items)
+            Task::Classes { codes, labels } if !self.has_counts() => {
+                if labels.len() > 2 || self.entropy.is_some() {
+                    let is_exact = self.class_weights.is_some();
+                    let by_class = self.class_weights.clone().unwrap_or_else(|| vec![1.0; labels.len()]);
+                    let own = |row: u32| if is_exact { 1.0 } else { weight(row as usize) };
+                    let items: Vec<(u32, f64)> = rows.iter().map(|&row| (codes[row as usize], own(row))).collect();
+                    soil.grow(&ordered::Shares { measure: self.measure(), by_class, is_exact }, &items)
+                } else if let Some(&[zero, one]) = self.class_weights.as_deref() {
+                    let items: Vec<u64> = rows.iter().map(|&row| ordered::Two::item(codes[row as usize], 1)).collect();
+                    soil.grow(&ordered::Two { by_class: Some([zero, one]) }, &items)
+                } else {
+                    let item = |&row: &u32| {
+                        let weight = weight(row as usize);
+                        [if codes[row as usize] == 1 { weight } else { 0.0 }, weight]
+                    };
+                    let items: Vec<[f64; 2]> = rows.iter().map(item).collect();
+                    soil.grow(&ordered::Weighted { center: 0.0, of_classes: true }, &items)
+                }
             }
             Task::Classes { codes, labels } => {
                 let whole = counts.or(self.whole.as_deref())?;
@@ -440,11 +455,15 @@ impl Plan<'_> {
             Task::Classes { codes, labels } => {
                 let rows = self.by_class.as_ref().filter(|_| counts.is_none())?.clone();
                 let classes = labels.len();
-                Some(match &self.entropy {
-                    Some(entropy) => {
+                Some(match (&self.class_weights, &self.entropy) {
+                    (Some(by_class), _) => {
+                        let purity = drawn::Factors::new(self.measure(), by_class);
+                        self.simple(table, stream, drawn::Classes::new(purity, classes, codes, &rows), rows)
+                    }
+                    (None, Some(entropy)) => {
                         self.simple(table, stream, drawn::Classes::new(entropy.clone(), classes, codes, &rows), rows)
                     }
-                    None => self.simple(table, stream, drawn::Classes::new(Gini, classes, codes, &rows), rows),
+                    (None, None) => self.simple(table, stream, drawn::Classes::new(Gini, classes, codes, &rows), rows),
                 })
             }
             Task::Numbers { values, outputs: 1, center, .. } => {
@@ -477,7 +496,7 @@ impl Plan<'_> {
     /// A tree of the best cuts of columns that are drawn, where it is a simple one.
     fn sampled<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
         let Task::Classes { codes, labels } = self.task else { return None };
-        if self.entropy.is_some() || self.forest.balanced || !sampled::suits(self.rules, table) {
+        if self.entropy.is_some() || self.forest.balanced && labels.len() != 2 || !sampled::suits(self.rules, table) {
             return None;
         }
         let whole = counts.or(self.whole.as_deref())?;
@@ -493,7 +512,9 @@ impl Plan<'_> {
         let (rows, classes) = ((rows, payloads), labels.len());
         let stream = stream.clone();
         Some(if classes == 2 {
-            Sampled::new(table, self.rules, stream, rows, ordered::Two::default(), classes).grow(&self.context.cancel)
+            let balance = counts.filter(|_| self.forest.balanced).map(|counts| balance(codes, counts, 2));
+            let target = ordered::Two { by_class: balance.map(|by_class| [by_class[0], by_class[1]]) };
+            Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
         } else {
             let target = ordered::Classes { classes };
             Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
@@ -513,15 +534,7 @@ impl Plan<'_> {
     /// Weights where they are no small whole numbers.
     fn row_weights(&self, counts: Option<&[u32]>, codes: &[u32], classes: usize) -> Vec<f64> {
         let Some(counts) = counts else { return self.weights.unwrap_or(&[]).to_vec() };
-        let mut by_class = vec![1.0; classes];
-        if self.forest.balanced {
-            let mut drawn = vec![0u64; classes];
-            codes.iter().zip(counts).for_each(|(&c, &n)| drawn[c as usize] += u64::from(n));
-            let (all, present) = (drawn.iter().sum::<u64>() as f64, drawn.iter().filter(|d| **d > 0).count());
-            for (w, &d) in by_class.iter_mut().zip(&drawn) {
-                *w = if d > 0 { all / (present as f64 * d as f64) } else { 0.0 };
-            }
-        }
+        let by_class = if self.forest.balanced { balance(codes, counts, classes) } else { vec![1.0; classes] };
         codes.iter().zip(counts).map(|(&c, &n)| f64::from(n) * by_class[c as usize]).collect()
     }
 }

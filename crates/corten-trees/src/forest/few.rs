@@ -3,7 +3,7 @@
 use corten_kernels::{sort, splits};
 
 use super::finder::{self, Span};
-use super::grower::{Grower, Look, Part, Rules, Scored, between, child_place};
+use super::grower::{Grower, Look, Part, Rules, Scored, child_place};
 use super::ranks::{Code, NO_MISSING, Table};
 
 /// Columns whose codes are kept while a subtree is grown.
@@ -121,7 +121,7 @@ impl<C: Code> Grower<'_, C> {
         Look::Cut(self.finder.few_best(keys, min_samples).map(|(at, score)| {
             let left = keys[..=at].iter().fold(0, |set, &key| set | 1 << finder::lane(key));
             let code = |at: usize| keys[at] >> finder::LANE;
-            Cut { left, threshold: between(column, code(at), Some(code(at + 1))), score }
+            Cut { left, threshold: column.scale.between(code(at), Some(code(at + 1))), score }
         }))
     }
 

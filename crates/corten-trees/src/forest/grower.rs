@@ -12,7 +12,7 @@ use super::draws::{Draws, Shuffled};
 use super::few::Few;
 use super::finder::{Cut, Entry, Finder, Keys, Limits, Side, Span, Stats};
 use super::lists::{self, Lists};
-use super::ranks::{Block, Code, NO_MISSING, Ranked, Table};
+use super::ranks::{Block, Code, NO_MISSING, Table};
 use super::sort;
 use super::tree::GrownTree;
 
@@ -444,7 +444,7 @@ impl<'a, C: Code> Grower<'a, C> {
             let cut = self.finder.best(Keys::Narrow(order), limits);
             return Look::Cut(cut.and_then(|cut| {
                 let (last, next) = (lists.rank(feature, cut.last)?, lists.rank(feature, cut.next));
-                Some((cut, between(column, last, next)))
+                Some((cut, column.scale.between(last, next)))
             }));
         }
         self.gather(feature, part);
@@ -469,7 +469,7 @@ impl<'a, C: Code> Grower<'a, C> {
             let order = sort::rows(codes, self.finder.tags(), column.missing, &span, &mut self.wide);
             self.finder.best(Keys::Wide(order), limits)
         };
-        Look::Cut(cut.map(|cut| (cut, column.between(cut.last, cut.next))))
+        Look::Cut(cut.map(|cut| (cut, column.view().between(cut.last, cut.next))))
     }
 
     /// A cut at a value drawn evenly between the least and the greatest: the threshold, the greatest code that goes left,
@@ -552,20 +552,4 @@ impl<'a, C: Code> Grower<'a, C> {
         rows[left..].copy_from_slice(&self.buffer[..right]);
         (left, any_missing)
     }
-}
-
-impl<C: Code> Ranked<C> {
-    /// A threshold between the values of two codes, the second of which may be that of missing values.
-    pub(super) fn between(&self, last: u32, next: u32) -> f64 {
-        between(self, last, (next != self.missing).then_some(next))
-    }
-}
-
-/// A threshold between two values of a column; infinity where all values that are there go left.
-pub(super) fn between<C: Code>(column: &Ranked<C>, last: u32, next: Option<u32>) -> f64 {
-    let low = column.value(last);
-    let Some(next) = next else { return f64::INFINITY };
-    let high = column.value(next);
-    let middle = low / 2.0 + high / 2.0;
-    if middle >= low && middle < high { middle } else { low }
 }

@@ -126,9 +126,11 @@ impl Entropy {
     }
 }
 
-/// `x log2(x)`, 0 for 0.
+/// `x log2(x)` of finite numbers, 0 for 0 and below. Without branches, so that loops of it are done side by side.
+#[inline(always)]
 pub(crate) fn weighted_log(x: f64) -> f64 {
-    if x > 0.0 { x * corten_kernels::special::ln(x) * std::f64::consts::LOG2_E } else { 0.0 }
+    let log = x * corten_kernels::special::ln_of_positive(x) * std::f64::consts::LOG2_E;
+    if x > 0.0 { log } else { 0.0 }
 }
 
 impl Purity for Entropy {

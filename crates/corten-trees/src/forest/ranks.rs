@@ -2,6 +2,8 @@
 //! integers of the same order as 32-bit floats.
 
 mod distinct;
+mod read;
+mod view;
 
 use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -12,6 +14,9 @@ use corten_kernels::parallel;
 use corten_kernels::splits::SET;
 
 use self::distinct::{by_hash, by_sort, by_table};
+use self::read::ranked;
+pub(super) use self::view::packed;
+pub(crate) use self::view::{Packed, View};
 use super::finder::{Entry, Span};
 use crate::source::Source;
 
@@ -19,10 +24,6 @@ use crate::source::Source;
 const GROUP: usize = 16;
 /// Rows of a group that are read before the next column's.
 const BLOCK: usize = 256;
-/// The same where columns are read whole: their lines are in the first cache then.
-const READ: usize = 64;
-/// Groups of columns for each thread, as some take longer.
-const SHARE: usize = 4;
 /// Largest integers that are ranked by a table instead of a sort.
 const TABLE: usize = 1 << 16;
 /// Codes that threads are worth starting for.
@@ -51,6 +52,9 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
     /// Sixteen codes at rows times a stride; 0 where that lies beyond the end.
     fn gather<L: Lanes>(lanes: L, codes: &[Self], stride: u32, rows: &[u32; SET]) -> [u32; SET];
 
+    /// Codes of whatever width.
+    fn packed(codes: &[Self]) -> Packed<'_>;
+
     /// Codes as they are, where they are of 32 bits.
     fn words(_codes: &[Self]) -> Option<&[u32]> {
         None
@@ -58,7 +62,7 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
 }
 
 macro_rules! code {
-    ($type:ty, $limit:expr, $gather:ident $(, $words:item)?) => {
+    ($type:ty, $limit:expr, $gather:ident, $packed:ident $(, $words:item)?) => {
         impl Code for $type {
             const LIMIT: usize = $limit;
 
@@ -77,17 +81,23 @@ macro_rules! code {
                 lanes.$gather(codes, stride, rows)
             }
 
+            #[inline]
+            fn packed(codes: &[Self]) -> Packed<'_> {
+                Packed::$packed(codes)
+            }
+
             $($words)?
         }
     };
 }
 
-code!(u8, 1 << 8, gather_u8);
-code!(u16, 1 << 16, gather_u16);
+code!(u8, 1 << 8, gather_u8, Bytes);
+code!(u16, 1 << 16, gather_u16, Halves);
 code!(
     u32,
     u32::MAX as usize - 1,
     gather,
+    Words,
     #[inline(always)]
     fn words(codes: &[Self]) -> Option<&[u32]> {
         Some(codes)
@@ -104,6 +114,27 @@ pub(crate) enum Scale {
     Whole,
 }
 
+impl Scale {
+    /// The number that a code stands for.
+    #[inline(always)]
+    pub(crate) fn value(&self, code: u32) -> f64 {
+        match self {
+            Self::Values(values) => values[code as usize],
+            Self::Floats => f64::from(float(code)),
+            Self::Whole => f64::from(code),
+        }
+    }
+
+    /// A threshold between two values; infinity where all values that are there go left.
+    pub(crate) fn between(&self, last: u32, next: Option<u32>) -> f64 {
+        let low = self.value(last);
+        let Some(next) = next else { return f64::INFINITY };
+        let high = self.value(next);
+        let middle = low / 2.0 + high / 2.0;
+        if middle >= low && middle < high { middle } else { low }
+    }
+}
+
 /// One column of codes.
 pub(crate) struct Ranked<C> {
     /// A code a row.
@@ -117,11 +148,12 @@ impl<C: Code> Ranked<C> {
     /// The number that a code stands for.
     #[inline(always)]
     pub(crate) fn value(&self, code: u32) -> f64 {
-        match &self.scale {
-            Scale::Values(values) => values[code as usize],
-            Scale::Floats => f64::from(float(code)),
-            Scale::Whole => f64::from(code),
-        }
+        self.scale.value(code)
+    }
+
+    /// The same column, whatever the width of its codes.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { codes: C::packed(&self.codes), scale: &self.scale, missing: self.missing }
     }
 
     /// The threshold at a share of the way from the least to the greatest value, below the greatest where it isn't the
@@ -350,21 +382,14 @@ pub(crate) enum Ranks {
 /// [`corten_core::Error::Column`] for text and for infinite values.
 pub(crate) fn rank(data: &Data<'_>, threads: usize) -> Result<Ranks> {
     let (source, rows) = (Source::new(data)?, data.rows());
-    // Few columns are shared out among threads, though those read the same cache lines then.
-    let together = data.width().div_ceil(SHARE * threads.max(1)).clamp(1, GROUP);
-    let made = parallel::map_together(threads, data.width().div_ceil(together), |at| {
-        let range = at * together..((at + 1) * together).min(data.width());
-        match &source {
-            Source::Table(columns) => group(&columns[range], rows),
-            Source::Sparse(_) => {
-                range.map(|at| Ok(group(&[source.column(at).into_owned()], rows)?.remove(0))).collect()
-            }
+    let ranked = match &source {
+        Source::Table(columns) => ranked(columns, rows, threads)?,
+        Source::Sparse(_) => {
+            let one = |at| ranked(&[source.column(at).into_owned()], rows, 1);
+            let made = parallel::map_together(threads, data.width(), one);
+            made.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
         }
-    });
-    let mut ranked = Vec::with_capacity(data.width());
-    for part in made {
-        ranked.extend(part?);
-    }
+    };
     let values = |scale: &Scale| if let Scale::Values(values) = scale { values.len() } else { u32::LIMIT };
     let most = ranked.iter().map(|c| values(&c.scale) + usize::from(c.missing != NO_MISSING)).max().unwrap_or(0);
     Ok(if most <= u8::LIMIT {
@@ -503,33 +528,6 @@ struct Wide {
     codes: Codes,
     scale: Scale,
     missing: u32,
-}
-
-/// Ranks columns that are read together.
-fn group(columns: &[Column<'_>], rows: usize) -> Result<Vec<Wide>> {
-    // Whole numbers below 256 are bytes from the start, which take an eighth of the memory.
-    let mut read: Vec<(Vec<u8>, Vec<f64>)> = columns.iter().map(|_| (vec![0; rows], Vec::new())).collect();
-    let mut block = [0.0; READ];
-    for start in (0..rows).step_by(READ) {
-        let end = (start + READ).min(rows);
-        for (column, (small, values)) in columns.iter().zip(&mut read) {
-            let block = &mut block[..end - start];
-            column.read_f64(start, block)?;
-            if values.is_empty() {
-                if bytes(block, &mut small[start..end]) {
-                    continue;
-                }
-                values.reserve_exact(rows);
-                values.extend(small[..start].iter().map(|&x| f64::from(x)));
-                *small = Vec::new();
-            }
-            values.extend_from_slice(block);
-        }
-    }
-    let ranked = columns.iter().zip(read);
-    ranked
-        .map(|(column, (small, values))| if values.is_empty() { Ok(by_byte(small)) } else { one(column, values) })
-        .collect()
 }
 
 /// Ranks a column of other numbers than bytes.

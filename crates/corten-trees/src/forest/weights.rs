@@ -43,15 +43,23 @@ pub(crate) fn whole(weights: Option<&[f64]>, rows: usize, most: usize) -> Option
     fits.then(|| weights.iter().map(|&w| w as u32).collect())
 }
 
-/// The weights of two classes, where all rows of a class that weigh anything weigh the same.
-pub(crate) fn by_class(codes: &[u32], weights: &[f64]) -> Option<[f64; 2]> {
-    let mut found = [None; 2];
+/// The weights of classes, where all rows of a class that weigh anything weigh the same.
+pub(crate) fn by_class(codes: &[u32], weights: &[f64], classes: usize) -> Option<Vec<f64>> {
+    let mut found = vec![None; classes];
     for (&class, &weight) in codes.iter().zip(weights).filter(|(_, weight)| **weight > 0.0) {
-        if *found[class as usize % 2].get_or_insert(weight) != weight {
+        if *found[class as usize].get_or_insert(weight) != weight {
             return None;
         }
     }
-    Some(found.map(|weight| weight.unwrap_or(1.0)))
+    Some(found.into_iter().map(|weight| weight.unwrap_or(1.0)).collect())
+}
+
+/// Weights that make classes count evenly among rows that were drawn so often; 0 for those that weren't.
+pub(crate) fn balance(codes: &[u32], counts: &[u32], classes: usize) -> Vec<f64> {
+    let mut drawn = vec![0u64; classes];
+    codes.iter().zip(counts).for_each(|(&class, &count)| drawn[class as usize] += u64::from(count));
+    let (all, present) = (drawn.iter().sum::<u64>() as f64, drawn.iter().filter(|drawn| **drawn > 0).count());
+    drawn.iter().map(|&drawn| if drawn > 0 { all / (present as f64 * drawn as f64) } else { 0.0 }).collect()
 }
 
 /// Rows of positive weight with class and weight beside them; `None` where they don't fit.
@@ -72,9 +80,9 @@ mod tests {
 
     #[test]
     fn classes_have_a_weight_where_their_rows_do() {
-        assert_eq!(by_class(&[1, 0, 1, 0], &[0.7, 2.5, 0.7, 0.0]), Some([2.5, 0.7]));
-        assert_eq!(by_class(&[1, 0, 1], &[0.7, 2.5, 0.8]), None);
-        assert_eq!(by_class(&[1, 1], &[0.7, 0.7]), Some([1.0, 0.7]));
+        assert_eq!(by_class(&[1, 0, 1, 0], &[0.7, 2.5, 0.7, 0.0], 2), Some(vec![2.5, 0.7]));
+        assert_eq!(by_class(&[1, 0, 1], &[0.7, 2.5, 0.8], 2), None);
+        assert_eq!(by_class(&[1, 2], &[0.7, 3.0], 3), Some(vec![1.0, 0.7, 3.0]));
     }
 
     #[test]

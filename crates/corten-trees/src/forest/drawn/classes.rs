@@ -1,4 +1,4 @@
-//! Classification of rows that all weigh the same.
+//! Classification where all rows of a class weigh the same.
 //!
 //! Rows are kept in the order of classes, which splits don't disturb: what lies of each class on the left of a cut is
 //! the number of bits in a stretch of a mask.
@@ -8,15 +8,15 @@ use corten_kernels::splits::SET;
 
 use super::super::columns::{self, Side};
 use super::super::finder::{Stats, members};
-use super::super::purity::Purity;
 use super::Target;
+use super::sides::Sides;
 
 /// Nodes of more rows are searched column by column unless one column of so many codes of a record is drawn, or more.
 const ROWS: usize = 64;
 const SHARE: usize = 2;
 
 /// See the module.
-pub(crate) struct Classes<P: Purity> {
+pub(crate) struct Classes<P: Sides> {
     purity: P,
     classes: usize,
     /// Counts of nodes that wait, the next one last, and how many there are of each.
@@ -33,7 +33,7 @@ pub(crate) struct Classes<P: Purity> {
     few: Vec<(u32, u16)>,
 }
 
-impl<P: Purity> Classes<P> {
+impl<P: Sides> Classes<P> {
     /// The rows by class, and what is known of them; `codes` holds the class of each row.
     pub(crate) fn new(purity: P, classes: usize, codes: &[u32], rows: &[u32]) -> Self {
         let mut counts = vec![0; classes];
@@ -66,24 +66,23 @@ impl<P: Purity> Classes<P> {
     #[inline(always)]
     fn stats(&mut self) -> Stats {
         (self.weight, self.sum) = (0, P::Sum::default());
-        for &(_, count) in &self.own {
+        for &(class, count) in &self.own {
             self.weight += count;
-            self.purity.change(&mut self.sum, 0, count);
+            self.purity.add(&mut self.sum, class, count);
         }
-        let totals = self.own.iter().map(|&(_, count)| count);
-        Stats { weight: f64::from(self.weight), impurity: self.purity.impurity(totals, self.sum, self.weight) }
+        self.purity.stats(self.sum, &self.own, self.weight)
     }
 }
 
 /// What lies on the left of a cut a column, and on its right.
-struct Left<P: Purity, const W: usize> {
+struct Left<P: Sides, const W: usize> {
     lasts: [u32; W],
     shifts: [u32; W],
     sums: ([P::Sum; W], [P::Sum; W]),
     counts: [u32; W],
 }
 
-impl<P: Purity, const W: usize> Left<P, W> {
+impl<P: Sides, const W: usize> Left<P, W> {
     #[inline(always)]
     fn new(lasts: &[u32; W], shifts: &[u32; W]) -> Self {
         let mut last = *lasts;
@@ -96,7 +95,7 @@ impl<P: Purity, const W: usize> Left<P, W> {
 
     /// Adds the rows of a class, of which there are so many.
     #[inline(always)]
-    fn add<'a>(&mut self, purity: &P, count: u32, records: impl Iterator<Item = &'a [u32; W]>) {
+    fn add<'a>(&mut self, purity: &P, (class, count): (u32, u32), records: impl Iterator<Item = &'a [u32; W]>) {
         let mut own = [0; W];
         for record in records {
             for lane in 0..W {
@@ -105,8 +104,8 @@ impl<P: Purity, const W: usize> Left<P, W> {
         }
         for lane in 0..W {
             self.counts[lane] += own[lane];
-            purity.change(&mut self.sums.0[lane], 0, own[lane]);
-            purity.change(&mut self.sums.1[lane], 0, count - own[lane]);
+            purity.add(&mut self.sums.0[lane], class, own[lane]);
+            purity.add(&mut self.sums.1[lane], class, count - own[lane]);
         }
     }
 
@@ -150,7 +149,7 @@ fn ones(mask: &[u64], from: usize, to: usize) -> u32 {
     head.count_ones() + middle + (mask[last] & upto(to - 1)).count_ones()
 }
 
-impl<P: Purity> Target for Classes<P> {
+impl<P: Sides> Target for Classes<P> {
     const PICKS: bool = true;
 
     #[inline(always)]
@@ -163,12 +162,12 @@ impl<P: Purity> Target for Classes<P> {
     fn score<L: Lanes>(&mut self, lanes: L, codes: &[[u32; SET]], side: Side) -> (f64, usize) {
         columns::mask(lanes, codes, side, &mut self.mask);
         let (mut sums, mut weight, mut start) = ((P::Sum::default(), P::Sum::default()), 0, 0);
-        for &(_, count) in &self.own {
+        for &(class, count) in &self.own {
             let left = ones(&self.mask, start, start + count as usize);
             start += count as usize;
             weight += left;
-            self.purity.change(&mut sums.0, 0, left);
-            self.purity.change(&mut sums.1, 0, count - left);
+            self.purity.add(&mut sums.0, class, left);
+            self.purity.add(&mut sums.1, class, count - left);
         }
         (self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight), weight as usize)
     }
@@ -188,10 +187,10 @@ impl<P: Purity> Target for Classes<P> {
     ) -> ([f64; W], [u32; W]) {
         let mut left = Left::<P, W>::new(lasts, shifts);
         let mut rest = rows;
-        for &(_, count) in &self.own {
+        for &(class, count) in &self.own {
             let (own, others) = rest.split_at(count as usize);
             rest = others;
-            left.add(&self.purity, count, own.iter().map(|&row| &records[row as usize]));
+            left.add(&self.purity, (class, count), own.iter().map(|&row| &records[row as usize]));
         }
         left.scores(&self.purity, self.weight)
     }
@@ -247,11 +246,11 @@ impl<P: Purity> Target for Classes<P> {
     #[inline(always)]
     fn few_score(&mut self, left: u16) -> f64 {
         let (mut sums, mut weight) = ((P::Sum::default(), P::Sum::default()), 0);
-        for (&(_, rows), &(_, count)) in self.few.iter().zip(&self.own) {
+        for (&(class, rows), &(_, count)) in self.few.iter().zip(&self.own) {
             let l = (left & rows).count_ones();
             weight += l;
-            self.purity.change(&mut sums.0, 0, l);
-            self.purity.change(&mut sums.1, 0, count - l);
+            self.purity.add(&mut sums.0, class, l);
+            self.purity.add(&mut sums.1, class, count - l);
         }
         self.purity.side(sums.0, weight) + self.purity.side(sums.1, self.weight - weight)
     }
@@ -265,15 +264,15 @@ impl<P: Purity> Target for Classes<P> {
         shifts: &[u32; W],
     ) -> ([f64; W], [u32; W]) {
         let mut left = Left::<P, W>::new(lasts, shifts);
-        for (&(_, rows), &(_, count)) in self.few.iter().zip(&self.own) {
-            left.add(&self.purity, count, members(set & rows).map(|at| &records[at]));
+        for (&(class, rows), &(_, count)) in self.few.iter().zip(&self.own) {
+            left.add(&self.purity, (class, count), members(set & rows).map(|at| &records[at]));
         }
         left.scores(&self.purity, self.weight)
     }
 
     #[inline(always)]
     fn is_perfect(&self, score: f64, _: usize) -> bool {
-        score >= self.purity.perfect(f64::from(self.weight))
+        score >= self.purity.perfect(&self.own, self.weight)
     }
 
     #[inline(always)]
@@ -283,10 +282,11 @@ impl<P: Purity> Target for Classes<P> {
 
     #[inline(always)]
     fn value(&self, out: &mut Vec<f64>) {
-        let (start, weight) = (out.len(), f64::from(self.weight));
+        let (start, weights) = (out.len(), self.own.iter().map(|&(class, count)| self.purity.weight(class, count)));
+        let weight: f64 = weights.sum();
         out.resize(start + self.classes, 0.0);
         for &(class, count) in &self.own {
-            out[start + class as usize] = f64::from(count) / weight;
+            out[start + class as usize] = self.purity.weight(class, count) / weight;
         }
     }
 }

@@ -5,6 +5,7 @@ use corten_core::{CancelToken, Column, Data, Table as Rows};
 use corten_kernels::lanes::Plain;
 
 use super::*;
+use crate::forest::classes::{self as any, Measure};
 use crate::forest::counts::Counts;
 use crate::forest::finder::{Entry, Finder};
 use crate::forest::grower::Grower;
@@ -59,7 +60,18 @@ fn same_classes<C: Code>(table: &Table<C>, rules: &Rules) {
         if classes == 2 {
             let entropy = Entropy::up_to(N);
             let want = expected(table, rules, &mut Counts::new(entropy.clone(), 2), entries(), 2);
-            assert!(drawn(table, rules, Classes::new(entropy, 2, &codes, &rows), rows, 2) == want);
+            assert!(drawn(table, rules, Classes::new(entropy, 2, &codes, &rows), rows.clone(), 2) == want);
+        }
+        // Sums of these weights are exact.
+        let by_class: Vec<f64> = (0..classes).map(|class| 2.25 / f64::from(1 << (class % 4))).collect();
+        let weights: Vec<f64> = codes.iter().map(|&class| by_class[class as usize]).collect();
+        for measure in [Measure::Gini, Measure::Entropy] {
+            let entries = (0..N as u32).map(|row| Entry::new(row, 1)).collect();
+            let mut finder = any::Classes::new(measure, classes, &codes, &weights);
+            let want = expected(table, rules, &mut finder, entries, classes);
+            let factors = Factors::new(measure, &by_class);
+            let got = drawn(table, rules, Classes::new(factors, classes, &codes, &rows), rows.clone(), classes);
+            assert!(got == want, "{classes} {measure:?} {rules:?}");
         }
     }
 }

@@ -42,6 +42,13 @@ impl Sum for u64 {
     }
 }
 
+impl Sum for f64 {
+    #[inline(always)]
+    fn without(self, part: f64) -> f64 {
+        self - part
+    }
+}
+
 impl Sum for [f64; 2] {
     #[inline(always)]
     fn without(self, part: [f64; 2]) -> [f64; 2] {

@@ -10,11 +10,10 @@ use super::super::draws::{Draws, Known};
 use super::super::finder::Stats;
 use super::super::grower::child_place;
 use super::super::lists::partition;
-use super::super::ranks::Code;
 use super::super::sort::{self, Key};
 use super::super::tree::{GrownTree, Node};
 use super::few::Few;
-use super::{Cut, Growth, Room, Target, bins, mark, mark_by_code, top};
+use super::{Cut, Growth, Room, Target, bins, key_by_code, mark, mark_by_code, top};
 
 /// Most rows of a block, where columns are many or rows few.
 pub(super) const ROWS: usize = 2048;
@@ -71,8 +70,8 @@ struct Split {
 }
 
 /// See the module.
-pub(super) struct Block<'a, C: Code, T: Target> {
-    pub(super) growth: &'a Growth<'a, C, T>,
+pub(super) struct Block<'a, T: Target> {
+    pub(super) growth: &'a Growth<'a, T>,
     /// Depth of the root.
     pub(super) depth: usize,
     pub(super) weight: f64,
@@ -99,10 +98,10 @@ pub(super) struct Block<'a, C: Code, T: Target> {
     pub(super) tree: GrownTree,
 }
 
-impl<'a, C: Code, T: Target> Block<'a, C, T> {
+impl<'a, T: Target> Block<'a, T> {
     /// The rows of a block from the keys of all columns; `local` has room for the place of each row.
     pub(super) fn new<K: Key>(
-        growth: &'a Growth<'a, C, T>,
+        growth: &'a Growth<'a, T>,
         root: &Root,
         weight: f64,
         lists: &[Vec<K>],
@@ -110,7 +109,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
     ) -> Self {
         let part = root.start..root.end;
         let places = top::renumber(lists[root.by][part.clone()].iter().map(|key| key.place()), local);
-        let (rows, columns) = (part.len(), growth.soil.table.columns.len());
+        let (rows, columns) = (part.len(), growth.soil.columns.len());
         let mut keys = vec![0; rows * lists.len()];
         for (column, (out, list)) in keys.chunks_exact_mut(rows).zip(lists).enumerate() {
             if list.is_empty() || column < columns && root.known[column / 64] >> (column % 64) & 1 == 1 {
@@ -209,21 +208,21 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
         let growth = self.growth;
         let Part { start, end, .. } = *part;
         let (rows, count, bins) = (self.rows.len(), end - start, &growth.soil.orders.bins);
-        let (column, summed) = (&growth.soil.table.columns[feature], bins.count(count));
+        let (column, summed) = (&growth.soil.columns[feature], bins.count(count));
         let node = &mut self.tree.nodes[at as usize];
         let (left, by) = if let Some(binned) = bins.place(feature).filter(|&place| place < summed)
             && let Some(sums) = sums
         {
             let next = bins.next(growth.target, &sums[bins.columns[binned].sums.clone()], cut.at);
             let keys = &self.keys[self.columns * rows..][start..end];
-            let left = mark_by_code(keys, &self.rows, &column.codes, cut.at as u32, &mut self.is_left);
+            let left = mark_by_code(keys, &self.rows, column.codes, cut.at as u32, &mut self.is_left);
             (node.threshold, node.missing_left) = (column.between(cut.at as u32, next as u32), 2 * left > count);
             (left, self.columns)
         } else {
             let keys = &mut self.keys[feature * rows..][start..end];
             let absent = growth.absent(feature, keys, &self.rows);
             let left = mark(keys, cut, absent, &mut self.is_left);
-            let code = |at: usize| column.codes[self.rows[keys[at].place()] as usize].get();
+            let code = |at: usize| column.code(self.rows[keys[at].place()]);
             node.threshold = column.between(code(cut.at), code(cut.at + 1));
             // Where the node has no missing value, later ones go where most rows go.
             node.missing_left = if absent > 0 { cut.missing_left } else { 2 * left > count };
@@ -302,12 +301,7 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
             }
             let order = &order[part.start..part.end];
             let [keys, scratch] = &mut self.sorted;
-            keys.clear();
-            let codes = &self.growth.soil.table.columns[binned.column].codes;
-            keys.extend(order.iter().map(|key| {
-                let code = codes[self.rows[key.place()] as usize].get();
-                <u32 as Key>::new(code, key.place())
-            }));
+            key_by_code(order, &self.rows, self.growth.soil.columns[binned.column].codes, keys);
             sort::by_code(keys, scratch, 0, (binned.sums.len() / bins.width) as u32 - 1);
             columns[binned.column * rows..][part.start..part.end].copy_from_slice(keys);
         }
@@ -394,11 +388,11 @@ impl<'a, C: Code, T: Target> Block<'a, C, T> {
     }
 }
 
-struct Run<'w, 'a, C: Code, T: Target> {
-    block: &'w mut Block<'a, C, T>,
+struct Run<'w, 'a, T: Target> {
+    block: &'w mut Block<'a, T>,
 }
 
-impl<C: Code, T: Target> Work for Run<'_, '_, C, T> {
+impl<T: Target> Work for Run<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]

@@ -4,7 +4,6 @@ use corten_kernels::splits::SET;
 
 use super::super::finder::Stats;
 use super::super::grower::child_place;
-use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::Target;
 use super::block::{Block, Part};
@@ -282,7 +281,7 @@ impl Group {
     }
 }
 
-impl<C: Code, T: Target> Block<'_, C, T> {
+impl<T: Target> Block<'_, T> {
     /// Grows all that lies below a node of few rows, which is written and entered, and to be searched.
     #[inline(always)]
     pub(super) fn subtree(&mut self, root: &Part<T::Sum>, at: u32) {
@@ -422,14 +421,14 @@ impl<C: Code, T: Target> Block<'_, C, T> {
         let left = if gone_left { left | gone } else { left };
         let places = places(order, node.set);
         let (before, after) = (places & ((2 << place) - 1), places >> (place + 1));
-        let last = few.rows[row(order, (u32::BITS - 1 - before.max(1).leading_zeros()) as usize)] as usize;
+        let last = few.rows[row(order, (u32::BITS - 1 - before.max(1).leading_zeros()) as usize)];
         // A cut leaves rows on both sides.
-        let next = few.rows[row(order, place + 1 + after.trailing_zeros() as usize % SET)] as usize;
+        let next = few.rows[row(order, place + 1 + after.trailing_zeros() as usize % SET)];
         let feature = few.columns[column];
-        let codes = &self.growth.soil.table.columns[feature as usize];
+        let view = &self.growth.soil.columns[feature as usize];
         let written = &mut self.tree.nodes[at as usize];
         written.feature = feature;
-        written.threshold = codes.between(codes.codes[last].get(), codes.codes[next].get());
+        written.threshold = view.between(view.code(last), view.code(next));
         written.missing_left = if gone == 0 { 2 * left.count_ones() > set.count_ones() } else { gone_left };
         let child = |is_left, set| Node {
             set,

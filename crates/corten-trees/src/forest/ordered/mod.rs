@@ -3,7 +3,7 @@
 //! Each column keeps its rows in order while nodes split them (Mehta, Agrawal & Rissanen, "SLIQ", EDBT 1996). Nodes of
 //! many rows are searched column beside column, in threads; what lies below them are blocks that the caches hold, each
 //! grown by one thread. Trees are those of [`Grower`](super::grower::Grower), which is the oracle and grows what isn't
-//! simple: limits on more than numbers of rows, several outputs, other losses.
+//! simple: limits on weights, many leaves that are counted, several outputs, other losses.
 
 pub(super) mod bins;
 mod block;
@@ -13,6 +13,7 @@ mod lists;
 mod means;
 mod ones;
 mod runs;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -24,7 +25,7 @@ use corten_core::{CancelToken, Result};
 
 use super::finder::Stats;
 use super::grower::Rules;
-use super::ranks::{Code, NO_MISSING, Table};
+use super::ranks::{Code, NO_MISSING, Packed, Table, View, packed};
 use super::sort::Key;
 use super::tree::GrownTree;
 
@@ -33,9 +34,12 @@ pub(crate) use classes::{Classes, Two};
 pub(crate) use lists::Orders;
 pub(crate) use means::{Even, Weighted, is_whole};
 pub(crate) use ones::Ones;
+pub(crate) use shares::Shares;
 
 /// Most keys of all columns.
 const KEYS: usize = 1 << 25;
+/// Most leaves of a tree whose leaves are counted: each waits with its sums.
+const LEAVES: usize = 128;
 /// Rows up to which keys are narrow.
 const NARROW: usize = 1 << 16;
 
@@ -147,8 +151,8 @@ impl<T: Copy, K: Key> Items<T> for (&[K], &[T]) {
 
 /// What a tree is grown on.
 #[derive(Clone, Copy)]
-pub(crate) struct Soil<'a, C: Code> {
-    pub(crate) table: &'a Table<C>,
+pub(crate) struct Soil<'a> {
+    pub(crate) columns: &'a [View<'a>],
     pub(crate) orders: &'a Orders,
     pub(crate) rules: &'a Rules,
     /// Rows of the table, ascending.
@@ -162,8 +166,8 @@ pub(crate) struct Soil<'a, C: Code> {
 }
 
 /// All that a tree is grown from.
-struct Growth<'a, C: Code, T: Target> {
-    soil: Soil<'a, C>,
+struct Growth<'a, T: Target> {
+    soil: Soil<'a>,
     target: &'a T,
     /// What goes with each row.
     items: &'a [T::Item],
@@ -174,28 +178,24 @@ pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>, rows: usize) -> bo
     let columns = table.columns.len();
     !rules.random
         && rules.max_features >= columns
-        && rules.max_leaf_nodes.is_none()
+        && rules.max_leaf_nodes.is_none_or(|leaves| leaves <= LEAVES)
         && rules.monotonic.is_empty()
         && rules.min_weight_leaf <= 0.0
         && rows.saturating_mul(columns) <= KEYS
 }
 
-impl<C: Code> Soil<'_, C> {
+impl Soil<'_> {
     /// Grows a tree for a target; an item goes with each row.
     ///
     /// # Errors
     /// [`corten_core::Error::Cancelled`].
     pub(crate) fn grow<T: Target>(self, target: &T, items: &[T::Item]) -> Result<GrownTree> {
         let growth = Growth { soil: self, target, items };
-        if self.rows.len() <= NARROW {
-            top::Top::<u32, C, T>::grow(&growth)
-        } else {
-            top::Top::<u64, C, T>::grow(&growth)
-        }
+        if self.rows.len() <= NARROW { top::Top::<u32, T>::grow(&growth) } else { top::Top::<u64, T>::grow(&growth) }
     }
 }
 
-impl<C: Code, T: Target> Growth<'_, C, T> {
+impl<T: Target> Growth<'_, T> {
     /// Whether a cut gains enough; `weight` is that of all rows.
     fn is_worth(&self, node: &T::Node, score: f64, weight: f64) -> bool {
         self.soil.rules.is_worth(self.target.gain(node, score), weight)
@@ -204,9 +204,9 @@ impl<C: Code, T: Target> Growth<'_, C, T> {
     /// How many of a node's keys by a column, the last ones, are of missing values; places are those of some rows.
     #[inline(always)]
     fn absent<K: Key>(&self, column: usize, keys: &[K], rows: &[u32]) -> usize {
-        let column = &self.soil.table.columns[column];
+        let column = &self.soil.columns[column];
         let Some(last) = keys.last().filter(|_| column.missing != NO_MISSING) else { return 0 };
-        if column.codes[rows[last.place()] as usize].get() != column.missing {
+        if column.code(rows[last.place()]) != column.missing {
             return 0;
         }
         keys.len() - keys.partition_point(|key| key.code() < last.code())
@@ -278,15 +278,24 @@ fn mark<K: Key>(keys: &[K], cut: Cut, absent: usize, is_left: &mut [u8]) -> usiz
 }
 
 /// The same after a code, of rows in any order.
-#[inline(always)]
-fn mark_by_code<K: Key, C: Code>(keys: &[K], rows: &[u32], codes: &[C], last: u32, is_left: &mut [u8]) -> usize {
-    let mut left = 0;
-    for key in keys {
-        let goes_left = codes[rows[key.place()] as usize].get() <= last;
-        is_left[key.place()] = u8::from(goes_left);
-        left += usize::from(goes_left);
-    }
-    left
+fn mark_by_code<K: Key>(keys: &[K], rows: &[u32], codes: Packed<'_>, last: u32, is_left: &mut [u8]) -> usize {
+    packed!(codes, codes => {
+        let mut left = 0;
+        for key in keys {
+            let goes_left = codes[rows[key.place()] as usize].get() <= last;
+            is_left[key.place()] = u8::from(goes_left);
+            left += usize::from(goes_left);
+        }
+        left
+    })
+}
+
+/// Keys of rows in the order of others, by their codes in a column.
+fn key_by_code(order: &[u32], rows: &[u32], codes: Packed<'_>, out: &mut Vec<u32>) {
+    out.clear();
+    packed!(codes, codes => out.extend(order.iter().map(|key| {
+        <u32 as Key>::new(codes[rows[key.place()] as usize].get(), key.place())
+    })));
 }
 
 /// Cuts that are scored side by side.

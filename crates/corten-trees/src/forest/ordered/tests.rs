@@ -10,7 +10,7 @@ use crate::forest::finder::{Entry, Finder};
 use crate::forest::grower::Grower;
 use crate::forest::means::{self, Squared};
 use crate::forest::purity::{Entropy, Gini};
-use crate::forest::ranks::{self, Ranks};
+use crate::forest::ranks::{self, Ranked, Ranks};
 
 /// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
 fn table(rows: usize, columns: usize, gaps: u64) -> Table<u16> {
@@ -73,8 +73,9 @@ impl Case {
         let rows = self.rows();
         let items: Vec<T::Item> = rows.iter().map(|&row| item(row as usize)).collect();
         let bins = bins.map(|width| Bins::new(&self.table, width, size_of::<T::Sum>(), threads));
+        let columns: Vec<_> = self.table.columns.iter().map(Ranked::view).collect();
         let soil = Soil {
-            table: &self.table,
+            columns: &columns,
             orders: &Orders::new(&self.table, bins.unwrap_or_default(), threads),
             rules: &self.rules,
             rows: &rows,
@@ -108,9 +109,33 @@ impl Case {
         }
         if self.weights.iter().all(|&w| w == 1) {
             self.same_by_entropy(&codes, classes, threads);
+            self.same_by_shares(&codes, classes, threads);
             if classes == 2 {
                 self.same_of_weighed_classes(&codes, threads);
             }
+        }
+    }
+
+    /// Sums of these weights are exact.
+    fn same_by_shares(&self, codes: &[u32], classes: usize, threads: usize) {
+        let by_class: Vec<f64> = (0..classes).map(|class| 2.25 / (1 << class) as f64).collect();
+        let of_classes: Vec<f64> = codes.iter().map(|&class| by_class[class as usize]).collect();
+        let mut stream = Stream::new(9, 2);
+        let of_rows: Vec<f64> = codes.iter().map(|_| (1 + stream.below(40)) as f64 / 16.0).collect();
+        for measure in [any::Measure::Gini, any::Measure::Entropy] {
+            let expected = |weights: &[f64]| {
+                let entries = self.rows().into_iter().map(|row| Entry::new(row, 1)).collect();
+                self.expected(&mut any::Classes::new(measure, classes, codes, weights), entries, classes)
+            };
+            let same = expected(&of_classes);
+            for width in self.widths(classes) {
+                let shares = Shares { measure, by_class: by_class.clone(), is_exact: true };
+                let got = self.grown(&shares, |row| (codes[row], 1.0), classes, threads, width);
+                assert!(got == same, "{classes} classes, {measure:?}, {} rows, {width:?}", codes.len());
+            }
+            let shares = Shares { measure, by_class: vec![1.0; classes], is_exact: false };
+            let got = self.grown(&shares, |row| (codes[row], of_rows[row]), classes, threads, None);
+            assert!(got == expected(&of_rows), "{classes} classes, {measure:?}, {} rows", codes.len());
         }
     }
 
@@ -222,6 +247,21 @@ fn limits_of_depth_and_gain_hold() {
 }
 
 #[test]
+fn few_leaves_are_those_of_the_best_splits() {
+    for (rows, gaps) in [(400, 0), (9_000, 0), (9_000, 9)] {
+        for leaf in [1, 4] {
+            let mut case = Case::new(rows, 7, leaf, false).with_gaps(gaps);
+            for leaves in [2, 3, 40, 128] {
+                case.rules.max_leaf_nodes = Some(leaves);
+                case.same_classes(2, 2);
+                case.same_classes(5, 1);
+                case.same_means(2);
+            }
+        }
+    }
+}
+
+#[test]
 fn longer_blocks_give_the_same_tree() {
     let case = Case::new(40_000, 7, 1, false);
     for threads in [1, 2] {
@@ -236,8 +276,9 @@ fn keys_of_either_width_give_the_same_tree() {
     let case = Case::new(6_000, 5, 1, false);
     let rows = case.rows();
     let items: Vec<f64> = rows.iter().map(|row| f64::from(row % 97) / 7.0).collect();
+    let columns: Vec<_> = case.table.columns.iter().map(Ranked::view).collect();
     let soil = Soil {
-        table: &case.table,
+        columns: &columns,
         orders: &Orders::new(&case.table, Bins::default(), 1),
         rules: &case.rules,
         rows: &rows,
@@ -248,8 +289,8 @@ fn keys_of_either_width_give_the_same_tree() {
     };
     let growth =
         Growth { soil, target: &Even { center: 0.0, is_exact: false, has_exact_squares: false }, items: &items };
-    let narrow = top::Top::<u32, _, _>::grow(&growth).unwrap();
-    assert!(narrow == top::Top::<u64, _, _>::grow(&growth).unwrap());
+    let narrow = top::Top::<u32, _>::grow(&growth).unwrap();
+    assert!(narrow == top::Top::<u64, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
 }
 

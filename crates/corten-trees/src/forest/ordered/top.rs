@@ -1,29 +1,34 @@
-//! Nodes of many rows: columns are searched and split side by side.
+//! Nodes of many rows, and all nodes where the number of leaves is limited: several at a time are searched and split, column
+//! beside column.
+
+mod search;
 
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use corten_core::Result;
-use corten_kernels::lanes::{self, Lanes, Work};
+use corten_kernels::lanes;
 use corten_kernels::parallel;
 
 use super::super::draws::Draws;
 use super::super::finder::Stats;
 use super::super::grower::{ROOT, child_place};
 use super::super::lists::partition;
-use super::super::ranks::Code;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::{Cut, Growth, Room, Target, bins, mark, mark_by_code};
+use super::{Cut, Growth, Room, Target, mark, mark_by_code};
+use search::{Count, Offer, Scan};
 
 /// Keys of a node below which columns aren't spread over threads.
 const SPREAD: usize = 1 << 14;
 
 /// Groups of columns that are summed by value together, a thread: one that comes late finds some left.
 const GROUPS: usize = 2;
+/// Nodes that are split together, a thread. All that are open would keep their sums at once.
+const TOGETHER: usize = 4;
 
 /// A node whose rows are many.
 struct Part<T: Target> {
@@ -53,6 +58,30 @@ struct Split<'a, S> {
     sums: &'a [Vec<S>],
 }
 
+/// Nodes that are searched, side by side, once the split that they come from has been done.
+struct Brood<'a, S> {
+    split: Option<Split<'a, S>>,
+    parts: Range<usize>,
+}
+
+/// A node that is split.
+struct Chosen<T: Target> {
+    part: Part<T>,
+    feature: usize,
+    cut: Cut,
+    gain: f64,
+}
+
+/// Where a node is split.
+struct Halves {
+    /// The number of rows on the left.
+    left: usize,
+    threshold: f64,
+    missing_left: bool,
+    /// A column in whose keys the rows of both sides lie together.
+    by: usize,
+}
+
 /// What a column offers.
 #[derive(Clone, Copy)]
 enum Look {
@@ -80,8 +109,8 @@ impl<K, T: Target> Default for Desk<K, T> {
 }
 
 /// See the module.
-pub(super) struct Top<'a, K, C: Code, T: Target> {
-    growth: &'a Growth<'a, C, T>,
+pub(super) struct Top<'a, K, T: Target> {
+    growth: &'a Growth<'a, T>,
     /// Each column's keys; none where rows are summed by value.
     lists: Vec<Mutex<Vec<K>>>,
     /// Keys in the order of rows, where some columns are summed by value.
@@ -92,8 +121,6 @@ pub(super) struct Top<'a, K, C: Code, T: Target> {
     desks: Mutex<Vec<Desk<K, T>>>,
     /// Whether the row at a place goes left.
     is_left: Vec<u8>,
-    /// Room for keys that are parted.
-    buffer: Vec<K>,
     /// Most rows of a block.
     most: usize,
     draws: Draws,
@@ -104,14 +131,14 @@ pub(super) struct Top<'a, K, C: Code, T: Target> {
     blocks: Vec<block::Root>,
 }
 
-impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
-    pub(super) fn grow(growth: &'a Growth<'a, C, T>) -> Result<GrownTree> {
-        let (rows, columns) = (growth.soil.rows.len(), growth.soil.table.columns.len());
+impl<'a, K: Key, T: Target> Top<'a, K, T> {
+    pub(super) fn grow(growth: &'a Growth<'a, T>) -> Result<GrownTree> {
+        let (rows, columns) = (growth.soil.rows.len(), growth.soil.columns.len());
         let places = growth.soil.orders.places(growth.soil.rows);
         let lists = parallel::map_together(growth.soil.threads, columns, |at| {
             Mutex::new(growth.soil.orders.keys(at, rows, &places))
         });
-        let bins = &growth.soil.orders.bins;
+        let (bins, leaves) = (&growth.soil.orders.bins, growth.soil.rules.max_leaf_nodes);
         let (binned, order) = (bins.columns.len(), if bins.columns.is_empty() { 0 } else { rows });
         let together = binned.div_ceil(GROUPS * growth.soil.threads).max(1);
         let mut top = Self {
@@ -121,8 +148,8 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             groups: (0..binned).step_by(together).map(|at| at..(at + together).min(binned)).collect(),
             desks: Mutex::new(Vec::new()),
             is_left: vec![0; rows],
-            buffer: vec![K::default(); order],
-            most: block::most(rows, columns, growth.soil.threads),
+            // Which leaf is split next depends on all others: none of them grows in a block.
+            most: if leaves.is_some() { 0 } else { block::most(rows, columns, growth.soil.threads) },
             draws: Draws::new(columns),
             weight: 0.0,
             nodes: Vec::new(),
@@ -131,8 +158,11 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             blocks: Vec::new(),
         };
         let mut node = T::Node::default();
-        let by = if order == 0 { 0 } else { columns };
-        let stats = top.enter(&mut node, by, 0, rows);
+        let (by, target) = (if order == 0 { 0 } else { columns }, growth.target);
+        let stats = match top.lists.get(by) {
+            Some(keys) => target.enter(&mut node, (&locked(keys)[..], growth.items)),
+            None => target.enter(&mut node, (&top.order[..], growth.items)),
+        };
         top.weight = stats.weight;
         let known = vec![0; columns.div_ceil(64)];
         let mut open = Vec::new();
@@ -153,32 +183,27 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             let mut parts = [part];
             let is_searched = top.write(&mut parts[0], stats);
             if is_searched {
-                top.look(&mut parts, None);
+                top.look(&mut parts, &[Brood { split: None, parts: 0..1 }]);
+                open.extend(parts);
             }
-            open.extend(parts);
             Child::Node(0)
         };
-        while let Some(part) = open.pop() {
+        if let Some(leaves) = leaves {
+            top.best_first(open, leaves)?;
+            return Ok(top.whole());
+        }
+        while !open.is_empty() {
             growth.soil.cancel.check()?;
-            if let Some((feature, cut)) = top.choose(&part) {
-                open.extend(top.split(&part, feature, cut));
-            }
+            let some = open.split_off(open.len().saturating_sub(TOGETHER * growth.soil.threads));
+            let chosen = some.into_iter().filter_map(|part| top.choose(part)).collect();
+            open.extend(top.split(chosen));
         }
         let blocks = top.grow_blocks()?;
         Ok(top.joined(first, blocks))
     }
 
-    /// Sums what goes with rows, in the order of a column.
-    fn enter(&self, node: &mut T::Node, by: usize, start: usize, end: usize) -> Stats {
-        if by == self.lists.len() {
-            return self.growth.target.enter(node, (&self.order[start..end], self.growth.items));
-        }
-        let keys = self.lists[by].lock().unwrap_or_else(PoisonError::into_inner);
-        self.growth.target.enter(node, (&keys[start..end], self.growth.items))
-    }
-
     fn desk(&self) -> Desk<K, T> {
-        self.desks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        locked(&self.desks).pop().unwrap_or_default()
     }
 
     fn block(&mut self, root: block::Root) -> Child {
@@ -196,25 +221,26 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
         !self.growth.soil.rules.is_last(part.depth, samples, stats)
     }
 
-    /// Finds what columns offer nodes, once their parent's split has been done on each.
-    fn look(&self, parts: &mut [Part<T>], split: Option<Split<'_, T::Sum>>) {
+    /// Finds what columns offer nodes, once the splits that they come from have been done on each.
+    fn look(&self, parts: &mut [Part<T>], broods: &[Brood<'_, T::Sum>]) {
         let growth = self.growth;
         let (columns, bins) = (self.lists.len(), &growth.soil.orders.bins);
-        let all = match &split {
+        let rows = |brood: &Brood<'_, T::Sum>| match &brood.split {
             Some(split) => split.end - split.start,
-            None => parts.iter().map(|p| p.end - p.start).sum(),
+            None => growth.soil.rows.len(),
         };
+        let all = broods.iter().map(rows).sum::<usize>();
         let threads = if all * columns < SPREAD { 1 } else { growth.soil.threads };
         let listed: Vec<usize> = (0..columns).filter(|&column| bins.place(column).is_none()).collect();
-        let (shared, split) = (&*parts, split.as_ref());
+        let shared = &*parts;
         // Groups first, as they are more work than a column.
         let groups = self.groups.len();
         let offered = parallel::map_together(threads, groups + listed.len(), |at| {
             if let Some(group) = self.groups.get(at) {
-                return lanes::run(Count { top: self, group, at, parts: shared, split });
+                return lanes::run(Count { top: self, group, at, parts: shared, broods });
             }
             let column = listed[at - groups];
-            let keys = &mut *self.lists[column].lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = &mut *locked(&self.lists[column]);
             let mut desk = self.desk();
             let looks = lanes::run(Scan {
                 growth,
@@ -222,10 +248,10 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
                 desk: &mut desk,
                 column,
                 parts: shared,
-                split,
+                broods,
                 is_left: &self.is_left,
             });
-            self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
+            locked(&self.desks).push(desk);
             looks.into_iter().map(|look| Offer { looks: vec![look], sums: Vec::new() }).collect()
         });
         parts.iter_mut().for_each(|part| part.looks = vec![Look::Constant; columns]);
@@ -251,13 +277,11 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     }
 
     /// The best of what columns offer, the first one drawn among equals.
-    fn choose(&mut self, part: &Part<T>) -> Option<(usize, Cut)> {
+    fn choose(&mut self, part: Part<T>) -> Option<Chosen<T>> {
         let growth = self.growth;
         let mut stream = growth.soil.stream.at(part.place);
         let mut best: Option<(usize, Cut)> = None;
-        while !part.looks.is_empty()
-            && let Some(feature) = self.draws.next(&mut stream)
-        {
+        while let Some(feature) = self.draws.next(&mut stream) {
             if let Look::Cut(Some(cut)) = part.looks[feature]
                 && best.is_none_or(|(_, b)| cut.score > b.score)
             {
@@ -268,65 +292,139 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
             }
         }
         self.draws.reset();
-        best.filter(|(_, cut)| growth.is_worth(&part.node, cut.score, self.weight))
+        let (feature, cut) = best?;
+        let gain = growth.target.gain(&part.node, cut.score);
+        growth.soil.rules.is_worth(gain, self.weight).then_some(Chosen { part, feature, cut, gain })
     }
 
-    /// Splits a node; gives those of its children that are to be split.
-    fn split(&mut self, part: &Part<T>, feature: usize, cut: Cut) -> Vec<Part<T>> {
+    /// Splits the leaf whose cut gains most, the one written first among equals, until there are so many leaves.
+    fn best_first(&mut self, open: Vec<Part<T>>, leaves: usize) -> Result<()> {
+        let mut waiting: Vec<Chosen<T>> = open.into_iter().filter_map(|part| self.choose(part)).collect();
+        for _ in 1..leaves {
+            self.growth.soil.cancel.check()?;
+            let order = |a: &Chosen<T>, b: &Chosen<T>| a.gain.total_cmp(&b.gain).then(b.part.at.cmp(&a.part.at));
+            let best = waiting.iter().enumerate().max_by(|a, b| order(a.1, b.1)).map(|(at, _)| at);
+            let Some(best) = best else { break };
+            let best = waiting.swap_remove(best);
+            let parts = self.split(vec![best]);
+            waiting.extend(parts.into_iter().filter_map(|part| self.choose(part)));
+        }
+        Ok(())
+    }
+
+    /// A tree without blocks, its nodes as they were written.
+    fn whole(self) -> GrownTree {
+        let place = |child: Child, own: usize| if let Child::Node(at) = child { at as u32 } else { own as u32 };
+        let nodes = self.nodes.into_iter().zip(self.children).enumerate();
+        let nodes = nodes.map(|(at, (node, children))| match children {
+            Some([left, right]) => Node { left: place(left, at), right: place(right, at), ..node },
+            None => Node { left: at as u32, right: at as u32, ..node },
+        });
+        GrownTree { nodes: nodes.collect(), values: self.values, width: self.growth.soil.width }
+    }
+
+    /// Splits nodes; gives those of their children that are to be split.
+    fn split(&mut self, mut chosen: Vec<Chosen<T>>) -> Vec<Part<T>> {
+        // Rows of nodes that come one after the other are parts of an order that can be handed out.
+        chosen.sort_unstable_by_key(|chosen| chosen.part.start);
+        let halves: Vec<Halves> = chosen.iter().map(|chosen| self.mark(chosen)).collect();
+        let mut order = std::mem::take(&mut self.order);
+        let (mut rest, mut before, mut orders) = (&mut order[..], 0, Vec::with_capacity(chosen.len()));
+        for Chosen { part, .. } in &chosen {
+            let (skipped, own) = if rest.is_empty() { (0, 0) } else { (part.start - before, part.end - part.start) };
+            let (own, after) = rest.split_off_mut(skipped..).unwrap_or_default().split_at_mut(own);
+            orders.push(Mutex::new(own));
+            (rest, before) = (after, part.end);
+        }
+        let rows: usize = chosen.iter().map(|chosen| chosen.part.end - chosen.part.start).sum();
+        let threads = if rows < SPREAD { 1 } else { self.growth.soil.threads };
+        let this = &*self;
+        let entered = parallel::map_together(threads, chosen.len(), |at| {
+            this.enter(&chosen[at].part, &halves[at], &mut locked(&orders[at]))
+        });
+        drop(orders);
+        self.order = order;
+        let (mut parts, mut broods) = (Vec::with_capacity(2 * chosen.len()), Vec::with_capacity(chosen.len()));
+        for ((Chosen { part, feature, .. }, half), entered) in chosen.iter().zip(halves).zip(entered) {
+            let node = &mut self.nodes[part.at];
+            (node.feature, node.threshold, node.missing_left) = (*feature as u32, half.threshold, half.missing_left);
+            let (start, middle, end, first) = (part.start, part.start + half.left, part.end, parts.len());
+            let mut entered = entered.into_iter();
+            let children = [(start, middle, true), (middle, end, false)].map(|(start, end, is_left)| {
+                let (depth, place) = (part.depth + 1, child_place(part.place, is_left));
+                let known = part.known.clone();
+                let Some((node, stats)) = entered.next().flatten() else {
+                    return self.block(block::Root { start, end, depth, place, by: half.by, known });
+                };
+                let (looks, sums) = (Vec::new(), Vec::new());
+                let mut child = Part { start, end, depth, place, node, at: 0, known, looks, sums };
+                let is_searched = self.write(&mut child, stats);
+                let at = child.at;
+                if is_searched {
+                    parts.push(child);
+                }
+                Child::Node(at)
+            });
+            self.children[part.at] = Some(children);
+            let split = Split { start, middle, end, by: *feature, known: &part.known, sums: &part.sums };
+            broods.push(Brood { split: Some(split), parts: first..parts.len() });
+        }
+        self.look(&mut parts, &broods);
+        parts
+    }
+
+    /// Marks the rows of a node that go left.
+    fn mark(&mut self, &Chosen { ref part, feature, cut, .. }: &Chosen<T>) -> Halves {
         let growth = self.growth;
         let Part { start, end, .. } = *part;
-        let node = &mut self.nodes[part.at];
-        let (column, rows) = (&growth.soil.table.columns[feature], growth.soil.rows);
-        let bins = &growth.soil.orders.bins;
-        let (left, by) = if let Some(place) = bins.place(feature) {
+        let (column, rows, bins) = (&growth.soil.columns[feature], growth.soil.rows, &growth.soil.orders.bins);
+        if let Some(place) = bins.place(feature) {
             let group = self.groups.iter().position(|group| group.contains(&place)).unwrap_or(0);
             let (own, first) = (&bins.columns[place].sums, bins.sums(&self.groups[group]).start);
             let next = bins.next(growth.target, &part.sums[group][own.start - first..own.end - first], cut.at);
-            let left = mark_by_code(&self.order[start..end], rows, &column.codes, cut.at as u32, &mut self.is_left);
-            (node.threshold, node.missing_left) = (column.between(cut.at as u32, next as u32), 2 * left > end - start);
-            (left, self.lists.len())
-        } else {
-            let mut keys = self.lists[feature].lock().unwrap_or_else(PoisonError::into_inner);
-            let keys = &mut keys[start..end];
-            let absent = growth.absent(feature, keys, rows);
-            let left = mark(keys, cut, absent, &mut self.is_left);
-            let code = |key: &K| column.codes[rows[key.place()] as usize].get();
-            node.threshold = column.between(code(&keys[cut.at]), code(&keys[cut.at + 1]));
-            // Where the node has no missing value, later ones go where most rows go.
-            node.missing_left = if absent > 0 { cut.missing_left } else { 2 * left > end - start };
-            if cut.missing_left {
-                self.buffer.resize(self.buffer.len().max(end - start), K::default());
-                partition(keys, &self.is_left, &mut self.buffer);
-            }
-            (left, feature)
-        };
-        node.feature = feature as u32;
-        if !self.order.is_empty() {
-            partition(&mut self.order[start..end], &self.is_left, &mut self.buffer);
+            let keys = &self.order[start..end];
+            let left = mark_by_code(keys, rows, column.codes, cut.at as u32, &mut self.is_left);
+            let threshold = column.between(cut.at as u32, next as u32);
+            return Halves { left, threshold, missing_left: 2 * left > end - start, by: self.lists.len() };
         }
-        let middle = start + left;
-        let mut parts = Vec::with_capacity(2);
-        let children = [(start, middle, true), (middle, end, false)].map(|(start, end, is_left)| {
-            let (depth, place) = (part.depth + 1, child_place(part.place, is_left));
-            let known = part.known.clone();
-            if end - start <= self.most {
-                return self.block(block::Root { start, end, depth, place, by, known });
+        let mut keys = locked(&self.lists[feature]);
+        let keys = &mut keys[start..end];
+        let absent = growth.absent(feature, keys, rows);
+        let left = mark(keys, cut, absent, &mut self.is_left);
+        let code = |key: &K| column.code(rows[key.place()]);
+        let threshold = column.between(code(&keys[cut.at]), code(&keys[cut.at + 1]));
+        // Where the node has no missing value, later ones go where most rows go.
+        let missing_left = if absent > 0 { cut.missing_left } else { 2 * left > end - start };
+        if cut.missing_left {
+            let mut desk = self.desk();
+            desk.buffer.resize(desk.buffer.len().max(end - start), K::default());
+            partition(keys, &self.is_left, &mut desk.buffer);
+            locked(&self.desks).push(desk);
+        }
+        Halves { left, threshold, missing_left, by: feature }
+    }
+
+    /// Sums what goes with the rows of children that aren't blocks; the rows in no column's order are parted before.
+    fn enter(&self, part: &Part<T>, half: &Halves, order: &mut [K]) -> [Option<(T::Node, Stats)>; 2] {
+        let (target, items) = (self.growth.target, self.growth.items);
+        let mut desk = self.desk();
+        desk.buffer.resize(desk.buffer.len().max(order.len()), K::default());
+        partition(order, &self.is_left, &mut desk.buffer);
+        locked(&self.desks).push(desk);
+        [0..half.left, half.left..part.end - part.start].map(|side| {
+            if side.len() <= self.most {
+                return None;
             }
             let mut node = T::Node::default();
-            let stats = self.enter(&mut node, by, start, end);
-            let (looks, sums) = (Vec::new(), Vec::new());
-            let mut child = Part { start, end, depth, place, node, at: 0, known, looks, sums };
-            let is_searched = self.write(&mut child, stats);
-            let at = child.at;
-            if is_searched {
-                parts.push(child);
-            }
-            Child::Node(at)
-        });
-        self.children[part.at] = Some(children);
-        let split = Split { start, middle, end, by: feature, known: &part.known, sums: &part.sums };
-        self.look(&mut parts, Some(split));
-        parts
+            let stats = match self.lists.get(half.by) {
+                Some(keys) => {
+                    let keys = &locked(keys)[part.start + side.start..part.start + side.end];
+                    target.enter(&mut node, (keys, items))
+                }
+                None => target.enter(&mut node, (&order[side], items)),
+            };
+            Some((node, stats))
+        })
     }
 
     fn grow_blocks(&mut self) -> Result<Vec<GrownTree>> {
@@ -391,114 +489,9 @@ impl<'a, K: Key, C: Code, T: Target> Top<'a, K, C, T> {
     }
 }
 
-/// What columns offer a node, and their sums by value.
-struct Offer<S> {
-    looks: Vec<Look>,
-    sums: Vec<S>,
-}
-
-/// One column's share of [`Top::look`].
-struct Scan<'w, 'a, K, C: Code, T: Target> {
-    growth: &'w Growth<'a, C, T>,
-    keys: &'w mut [K],
-    desk: &'w mut Desk<K, T>,
-    column: usize,
-    parts: &'w [Part<T>],
-    split: Option<&'w Split<'w, T::Sum>>,
-    is_left: &'w [u8],
-}
-
-impl<K: Key, C: Code, T: Target> Work for Scan<'_, '_, K, C, T> {
-    type Out = Vec<Look>;
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) -> Vec<Look> {
-        let Self { growth, keys: all, desk, column, .. } = self;
-        let is_set = |known: &[u64]| known[column / 64] >> (column % 64) & 1 == 1;
-        if let Some(&Split { start, end, by, known, .. }) = self.split
-            && column != by
-            && !is_set(known)
-        {
-            desk.buffer.resize(desk.buffer.len().max(end - start), K::default());
-            partition(&mut all[start..end], self.is_left, &mut desk.buffer);
-        }
-        let mut looks = Vec::with_capacity(self.parts.len());
-        for part in self.parts {
-            let keys = &all[part.start..part.end];
-            looks.push(if is_set(&part.known) || keys[0].code() == keys[keys.len() - 1].code() {
-                Look::Constant
-            } else {
-                let absent = growth.absent(column, keys, growth.soil.rows);
-                Look::Cut(growth.look(&part.node, keys, absent, growth.items, &mut desk.room))
-            });
-        }
-        looks
-    }
-}
-
-/// The share of columns that are summed by value together, the group `at`.
-struct Count<'w, 'a, K, C: Code, T: Target> {
-    top: &'w Top<'a, K, C, T>,
-    group: &'w Range<usize>,
-    at: usize,
-    parts: &'w [Part<T>],
-    split: Option<&'w Split<'w, T::Sum>>,
-}
-
-impl<K: Key, C: Code, T: Target> Count<'_, '_, K, C, T> {
-    /// Sums some rows by value.
-    #[inline(always)]
-    fn sum(&self, rows: Range<usize>) -> Vec<T::Sum> {
-        let (growth, mut sums) = (self.top.growth, Vec::new());
-        let rows = self.top.order[rows].iter().map(|key| (growth.soil.rows[key.place()], growth.items[key.place()]));
-        growth.soil.orders.bins.add(growth.target, self.group, rows, &mut sums);
-        sums
-    }
-}
-
-impl<K: Key, C: Code, T: Target> Work for Count<'_, '_, K, C, T> {
-    type Out = Vec<Offer<T::Sum>>;
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) -> Vec<Offer<T::Sum>> {
-        let (growth, mut room) = (self.top.growth, T::Room::default());
-        let bins = &growth.soil.orders.bins;
-        let first = bins.sums(self.group).start;
-        // The smaller of two children is summed, and the other has what is left.
-        let small = self.split.map(|split| {
-            let is_left = split.middle - split.start <= split.end - split.middle;
-            if is_left { split.start..split.middle } else { split.middle..split.end }
-        });
-        let mut own = None;
-        if let Some(rows) = &small
-            && !self.parts.is_empty()
-        {
-            own = Some(self.sum(rows.clone()));
-        }
-        let mut offers = Vec::with_capacity(self.parts.len());
-        for part in self.parts {
-            let mut sums = Vec::new();
-            if let (Some(small), Some(split), Some(own)) = (&small, self.split, &own) {
-                if *small == (part.start..part.end) {
-                    sums.clone_from(own);
-                } else {
-                    bins::rest(&split.sums[self.at], own, &mut sums);
-                }
-            } else {
-                sums = self.sum(part.start..part.end);
-            }
-            let looks = bins.columns[self.group.clone()].iter().map(|binned| {
-                let sums = &sums[binned.sums.start - first..binned.sums.end - first];
-                match growth.target.best_by_value(&part.node, sums, &mut room) {
-                    Some((at, score)) => Look::Cut(Some(Cut { at, score, missing_left: false })),
-                    None => Look::Constant,
-                }
-            });
-            let looks = looks.collect();
-            offers.push(Offer { looks, sums });
-        }
-        offers
-    }
+/// What a lock holds, also where a thread that held it panicked.
+fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The places of rows of a block, ascending, and where each stands among them.

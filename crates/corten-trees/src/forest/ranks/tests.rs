@@ -68,6 +68,32 @@ fn a_column_is_ranked_alike_whatever_it_begins_with() {
 }
 
 #[test]
+fn columns_are_ranked_alike_however_many_are_read_together() {
+    // Longer than a block of rows: bytes in some blocks, and other numbers in the first, the last, or none.
+    let value = |row: usize, at: usize| match at % 4 {
+        0 => (row * 7 % 11) as f64,
+        1 if row < 9 => 0.25,
+        2 if row > 4_990 => f64::NAN,
+        3 => (row * 13 % 977) as f64 / 8.0,
+        _ => (row * (at + 3) % 250) as f64,
+    };
+    let numbers: Vec<Vec<f64>> = (0..20).map(|at| (0..5_000).map(|row| value(row, at)).collect()).collect();
+    let columns: Vec<_> = numbers.iter().enumerate().map(|(at, own)| Column::f64(at, own.clone())).collect();
+    for (count, threads) in [(1, 1), (4, 3), (20, 1), (20, 2)] {
+        let ranked = ranked(&columns[..count], 5_000, threads).unwrap();
+        for (wide, own) in ranked.into_iter().zip(&numbers) {
+            let (codes, distinct) = by_sort(own);
+            let got: Vec<u32> = match wide.codes {
+                Codes::Bytes(bytes, ranks) => bytes.iter().map(|&x| ranks[usize::from(x)]).collect(),
+                Codes::Words(codes) => codes,
+            };
+            let Scale::Values(found) = wide.scale else { panic!("ranks") };
+            assert!(got == codes && found == distinct, "{count} columns");
+        }
+    }
+}
+
+#[test]
 fn tables_and_sorts_rank_alike() {
     let values = [3.0, 0.0, f64::NAN, 7.0, 3.0, 65_000.0];
     assert_eq!(by_table(&values), by_sort(&values));

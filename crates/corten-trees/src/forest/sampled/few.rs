@@ -4,7 +4,7 @@ use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::{self, SET};
 
 use super::super::ranks::Code;
-use super::{Cut, Part, Sampled, Target, WEIGHT_BITS};
+use super::{Cut, Part, Sampled, Target, WEIGHT_BITS, shifted};
 
 /// Columns whose orders are kept while a subtree is grown.
 const COLUMNS: usize = 64;
@@ -28,7 +28,8 @@ struct Order {
 
 /// See the module.
 pub(super) struct Few {
-    /// By column, and the subtree that they are of; of many columns the last one alone.
+    /// By column, and once more with missing values in front, and the subtree that they are of; of many columns the last one
+    /// alone.
     orders: Vec<Order>,
     made: Vec<u32>,
     subtree: u32,
@@ -50,8 +51,8 @@ impl Few {
         let none = [0; SET];
         let order = Order { bits: none, codes: none, classes: none, weights: none, ends: 0 };
         Self {
-            orders: vec![order; kept],
-            made: vec![0; kept],
+            orders: vec![order; 2 * kept],
+            made: vec![0; 2 * kept],
             subtree: 0,
             rows: none,
             classes: none,
@@ -174,29 +175,64 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
         let mut turn = self.shuffled.turn(part.constant);
         let mut best: Option<(Cut, u16)> = None;
         while let Some(feature) = self.shuffled.next(&mut turn, &mut self.stream, self.rules.max_features) {
-            let order = self.order(lanes, feature, root);
-            let there = self.few.orders[order].members(lanes, set);
-            let (first, last) = (there.trailing_zeros(), SET as u32 - 1 - there.leading_zeros());
-            let ends = self.few.orders[order].ends & !(up_to(first) >> 1) & (up_to(last) >> 1);
-            if ends == 0 {
+            let missing = self.table.columns[feature].missing;
+            let order = self.order(lanes, feature, root, false);
+            let Some((there, ends)) = self.places(lanes, order, set) else {
                 self.shuffled.skip(&mut turn);
                 continue;
-            }
+            };
             self.shuffled.take(&mut turn);
-            let (score, at) = self.best_of_few(lanes, order, there, ends);
-            if at < SET && best.is_none_or(|(b, _)| score > b.score) {
-                let order = &self.few.orders[order];
-                let left = order.bits[..=at].iter().fold(0, |left, &bit| left | bit as u16) & set;
-                let [before, after] = [there & up_to(at as u32), there & !up_to(at as u32)];
-                let last = order.codes[(SET as u32 - 1 - before.leading_zeros()) as usize];
-                let next = order.codes[after.trailing_zeros() as usize];
-                best = Some((Cut { feature, last, next, score }, left));
-                if self.target.is_perfect(&self.node, score, count) {
+            let gone = self.few.orders[order].codes[(SET as u32 - 1 - there.leading_zeros()) as usize] == missing;
+            let mut found = self.cut_of_few(lanes, order, (there, ends), set);
+            if let Some((cut, _)) = &mut found {
+                (cut.feature, cut.missing_left) = (feature, gone.then_some(false));
+            }
+            if gone {
+                let order = self.order(lanes, feature, root, true);
+                let left = self.places(lanes, order, set).and_then(|at| self.cut_of_few(lanes, order, at, set));
+                // Missing values alone on one side were looked at.
+                if let Some((cut, rows)) = left.filter(|(cut, _)| cut.last > 0)
+                    && found.is_none_or(|(found, _)| cut.score > found.score)
+                {
+                    let (last, next) = (cut.last - 1, cut.next - 1);
+                    found = Some((Cut { feature, last, next, missing_left: Some(true), ..cut }, rows));
+                }
+            }
+            if let Some(found) = found
+                && best.is_none_or(|(b, _)| found.0.score > b.score)
+            {
+                best = Some(found);
+                if self.is_enough(found.0.score, count) {
                     break;
                 }
             }
         }
         (best, self.shuffled.end(&turn))
+    }
+
+    /// Where members of a set stand in an order, and where cuts may be; nothing where all have one code.
+    #[inline(always)]
+    fn places<L: Lanes>(&self, lanes: L, order: usize, set: u16) -> Option<(u16, u16)> {
+        let order = &self.few.orders[order];
+        let there = order.members(lanes, set);
+        let (first, last) = (there.trailing_zeros(), SET as u32 - 1 - there.leading_zeros());
+        let ends = order.ends & !(up_to(first) >> 1) & (up_to(last) >> 1);
+        (ends != 0).then_some((there, ends))
+    }
+
+    /// The best cut of a set by an order, and what lies on its left.
+    #[inline(always)]
+    fn cut_of_few<L: Lanes>(&self, lanes: L, order: usize, (there, ends): (u16, u16), set: u16) -> Option<(Cut, u16)> {
+        let (score, at) = self.best_of_few(lanes, order, there, ends);
+        if at >= SET {
+            return None;
+        }
+        let order = &self.few.orders[order];
+        let left = order.bits[..=at].iter().fold(0, |left, &bit| left | bit as u16) & set;
+        let [before, after] = [there & up_to(at as u32), there & !up_to(at as u32)];
+        let last = order.codes[(SET as u32 - 1 - before.leading_zeros()) as usize];
+        let next = order.codes[after.trailing_zeros() as usize];
+        Some((Cut { feature: 0, last, next, score, missing_left: None }, left))
     }
 
     /// The best score of the node by an order, and the place after which it is cut; [`SET`] where it can't be.
@@ -209,6 +245,8 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
             weights[at] = if there >> at & 1 == 1 { order.weights[at] } else { 0 };
         }
         let (mut lefts, mut rights, mut sums, mut all) = ([0u32; SET], [0u32; SET], [0u32; SET], 0);
+        // The same of weights by class: terms and sums of both sides.
+        let (factors, mut weighed) = (self.target.factors(), [[0.0f64; SET]; 4]);
         for (class, &total) in (0u32..).zip(&few.totals[..few.present.len()]) {
             if total == 0 {
                 continue;
@@ -218,6 +256,18 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
                 own[at] = if order.classes[at] == class { weights[at] } else { 0 };
             }
             let upto = lanes.sums_up_to(&own);
+            if let Some(factors) = factors {
+                let factor = factors[few.present[class as usize].0 as usize];
+                let [terms_left, terms_right, left, right] = &mut weighed;
+                for at in 0..SET {
+                    let (l, r) = (f64::from(upto[at]) * factor, f64::from(total - upto[at]) * factor);
+                    terms_left[at] += l * l;
+                    terms_right[at] += r * r;
+                    left[at] += l;
+                    right[at] += r;
+                }
+                continue;
+            }
             for at in 0..SET {
                 let (l, r) = (upto[at], total - upto[at]);
                 lefts[at] += l * l;
@@ -228,12 +278,16 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
         }
         let mut scores = [f64::NEG_INFINITY; SET];
         for at in 0..SET {
-            let score = splits::ratio(
-                f64::from(lefts[at]),
-                f64::from(rights[at]),
-                f64::from(sums[at]),
-                f64::from(all - sums[at]),
-            );
+            let score = if factors.is_some() {
+                weighed[0][at] / weighed[2][at] + weighed[1][at] / weighed[3][at]
+            } else {
+                splits::ratio(
+                    f64::from(lefts[at]),
+                    f64::from(rights[at]),
+                    f64::from(sums[at]),
+                    f64::from(all - sums[at]),
+                )
+            };
             scores[at] = if ends >> at & 1 == 1 { score } else { f64::NEG_INFINITY };
         }
         let mut best = scores;
@@ -265,17 +319,22 @@ impl<C: Code, T: Target> Sampled<'_, C, T> {
         !(up_to(left.trailing_zeros()) >> 1) & (up_to(SET as u32 - 1 - right.leading_zeros()) >> 1)
     }
 
-    /// Where the order of a subtree's rows by a column stands.
+    /// Where the order of a subtree's rows by a column stands, missing values last or in front.
     #[inline(always)]
-    fn order<L: Lanes>(&mut self, lanes: L, feature: usize, root: &Part) -> usize {
+    fn order<L: Lanes>(&mut self, lanes: L, feature: usize, root: &Part, gone_first: bool) -> usize {
         let few = &mut self.few;
-        let kept = few.made.len() == self.table.columns.len();
-        let at = if kept { feature } else { 0 };
+        let half = few.made.len() / 2;
+        let kept = half == self.table.columns.len();
+        let at = if kept { feature } else { 0 } + if gone_first { half } else { 0 };
         if !kept || few.made[at] != few.subtree {
             few.made[at] = few.subtree;
             let count = root.end - root.start;
             let (codes, stride) = self.blocks.column(self.table, feature, count);
-            let codes = C::gather(lanes, codes, stride as u32, &few.rows);
+            let mut codes = C::gather(lanes, codes, stride as u32, &few.rows);
+            if gone_first {
+                let missing = self.table.columns[feature].missing;
+                codes.iter_mut().for_each(|code| *code = shifted(*code, missing));
+            }
             few.orders[at].sort(lanes, &codes, count, (&few.classes, &few.weights));
         }
         at

@@ -1,8 +1,8 @@
 //! Growing a tree for classes by the best cuts of columns that are drawn for each node.
 //!
 //! A node sorts its rows by each of its columns (Breiman, "Random forests", 2001). Trees are those of
-//! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: missing values, limits on more than
-//! numbers of rows, weights that aren't small whole numbers, other losses.
+//! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: limits on more than numbers of rows,
+//! weights that aren't small whole numbers, but for a factor of each of two classes, other losses.
 
 mod few;
 mod target;
@@ -18,8 +18,8 @@ use super::blocks::Blocks;
 use super::columns::{self, Side};
 use super::draws::Shuffled;
 use super::finder::Stats;
-use super::grower::{Rules, between};
-use super::ranks::{Code, NO_MISSING, Table};
+use super::grower::Rules;
+use super::ranks::{Code, Table};
 use super::sort::{self, Key};
 use super::tree::GrownTree;
 
@@ -54,6 +54,8 @@ struct Cut {
     last: u32,
     next: u32,
     score: f64,
+    /// Where values are missing, whether they go left.
+    missing_left: Option<bool>,
 }
 
 /// See the module.
@@ -69,8 +71,8 @@ pub(crate) struct Sampled<'a, C: Code, T: Target> {
     items: Vec<T::Item>,
     blocks: Blocks<C>,
     shuffled: Shuffled,
-    /// Codes of a node's rows in the column at hand, and in that of the best cut.
-    codes: [Vec<[u32; SET]>; 2],
+    /// Codes of a node's rows in the column at hand, and in that of the best cut; those at hand where missing ones come first.
+    codes: [Vec<[u32; SET]>; 3],
     narrow: [Vec<u32>; 2],
     wide: [Vec<u64>; 2],
     node: T::Node,
@@ -93,7 +95,12 @@ pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>) -> bool {
         && rules.monotonic.is_empty()
         && rules.min_weight_leaf <= 0.0
         && fits
-        && table.columns.iter().all(|c| c.missing == NO_MISSING)
+}
+
+/// The code of a value where that of missing ones is the least.
+#[inline(always)]
+fn shifted(code: u32, missing: u32) -> u32 {
+    if code == missing { 0 } else { code + 1 }
 }
 
 impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
@@ -169,7 +176,9 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         }
         let (cut, constant) = self.search(lanes, &part);
         let Some(cut) = cut.filter(|cut| self.is_worth(cut.score)) else { return };
-        columns::mask(lanes, &self.codes[1], Side { last: cut.last, shift: 0 }, &mut self.mask);
+        let missing = self.table.columns[cut.feature].missing;
+        let shift = if cut.missing_left == Some(true) { missing.wrapping_neg() } else { 0 };
+        columns::mask(lanes, &self.codes[1], Side { last: cut.last, shift }, &mut self.mask);
         columns::part(lanes, &self.mask, &mut self.payloads[start..end], &mut self.spare);
         let left = columns::part(lanes, &self.mask, &mut self.rows[start..end], &mut self.spare);
         self.lead(at, &cut, 2 * left > end - start);
@@ -191,12 +200,30 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
                 continue;
             }
             self.shuffled.take(&mut turn);
-            if let Some((last, next, score)) = self.look(lanes, low, high, count)
-                && best.is_none_or(|b| score > b.score)
+            let missing = self.table.columns[feature].missing;
+            let gone = high == missing;
+            let found = self.look(lanes, 0, (low, high), count);
+            let mut found = found.map(|(last, next, score)| {
+                let missing_left = gone.then_some(false);
+                Cut { feature, last, next, score, missing_left }
+            });
+            if gone {
+                let (codes, most) = self.shift(missing);
+                let left = self.look(lanes, codes, (0, most), count);
+                // Missing values alone on one side were looked at.
+                if let Some((last, next, score)) = left.filter(|left| left.0 > 0)
+                    && found.is_none_or(|found| score > found.score)
+                {
+                    let missing_left = Some(true);
+                    found = Some(Cut { feature, last: last - 1, next: next - 1, score, missing_left });
+                }
+            }
+            if let Some(cut) = found
+                && best.is_none_or(|b| cut.score > b.score)
             {
-                best = Some(Cut { feature, last, next, score });
+                best = Some(cut);
                 self.codes.swap(0, 1);
-                if self.target.is_perfect(&self.node, score, count) {
+                if self.is_enough(cut.score, count) {
                     break;
                 }
             }
@@ -204,18 +231,39 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         (best, self.shuffled.end(&turn))
     }
 
-    /// The best cut by the column at hand: the codes beside it, and its score.
+    /// Makes missing codes the least: gives where those stand, and the greatest of them.
     #[inline(always)]
-    fn look<L: Lanes>(&mut self, lanes: L, low: u32, high: u32, count: usize) -> Option<(u32, u32, f64)> {
-        let (codes, least) = (&self.codes[0].as_flattened()[..count], self.rules.min_samples_leaf);
+    fn shift(&mut self, missing: u32) -> (usize, u32) {
+        let [from, _, to] = &mut self.codes;
+        to.resize(from.len(), [0; SET]);
+        let mut most = 0;
+        for (from, to) in from.iter().zip(to) {
+            for lane in 0..SET {
+                to[lane] = shifted(from[lane], missing);
+                most = most.max(to[lane]);
+            }
+        }
+        (2, most)
+    }
+
+    /// The best cut by some of the codes, from the least to the greatest: the codes beside it, and its score.
+    #[inline(always)]
+    fn look<L: Lanes>(
+        &mut self,
+        lanes: L,
+        which: usize,
+        (low, high): (u32, u32),
+        count: usize,
+    ) -> Option<(u32, u32, f64)> {
+        let (codes, least) = (&self.codes[which].as_flattened()[..count], self.rules.min_samples_leaf);
         if least <= 1 && ((high - low) as usize) < self.target.bins(count) {
             return self.target.counted(&self.node, codes, &self.items, (low, high), &mut self.room);
         }
         let at = (&self.target, &self.node, &self.items[..], &mut self.room);
         if C::LIMIT <= 1 << 16 && count <= 1 << 16 {
-            sorted(lanes, at, &self.codes[0], (low, high), least, &mut self.narrow)
+            sorted(lanes, at, &self.codes[which], (low, high), least, &mut self.narrow)
         } else {
-            sorted(lanes, at, &self.codes[0], (low, high), least, &mut self.wide)
+            sorted(lanes, at, &self.codes[which], (low, high), least, &mut self.wide)
         }
     }
 
@@ -230,6 +278,13 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         (at, self.rules.is_last(part.depth, samples, stats))
     }
 
+    /// Whether no further column of a node of so many rows is looked at. Where classes weigh more or less, all that are drawn
+    /// are, as in the other grower: nodes draw from one sequence.
+    #[inline(always)]
+    fn is_enough(&self, score: f64, rows: usize) -> bool {
+        self.target.factors().is_none() && self.target.is_perfect(&self.node, score, rows)
+    }
+
     /// Whether a cut gains enough.
     #[inline(always)]
     fn is_worth(&self, score: f64) -> bool {
@@ -241,8 +296,9 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
     fn lead(&mut self, at: u32, cut: &Cut, most_left: bool) {
         let node = &mut self.tree.nodes[at as usize];
         node.feature = cut.feature as u32;
-        node.threshold = between(&self.table.columns[cut.feature], cut.last, Some(cut.next));
-        node.missing_left = most_left;
+        node.threshold = self.table.columns[cut.feature].view().between(cut.last, cut.next);
+        // Where the node had no missing value, later ones go where most rows go.
+        node.missing_left = cut.missing_left.unwrap_or(most_left);
     }
 }
 

@@ -20,6 +20,10 @@ pub(crate) trait Target: ordered::Target {
         cuts: Range<usize>,
         room: &mut Self::Room,
     ) -> Option<(usize, f64)>;
+    /// By how much more the rows of each class weigh, where it isn't 1.
+    fn factors(&self) -> Option<&[f64]> {
+        None
+    }
     /// Up to how many codes counting beats sorting so many rows.
     fn bins(&self, rows: usize) -> usize;
     /// The best cut of rows counted by code, all of which lie between two: the codes beside it, and its score.
@@ -62,6 +66,11 @@ impl Target for Two {
             sums[at] = sum & u64::from(at == 0 || keys[at - 1].code() != keys[at].code()).wrapping_neg();
         }
         self.best_of(node, sums, end)
+    }
+
+    #[inline(always)]
+    fn factors(&self) -> Option<&[f64]> {
+        self.by_class.as_ref().map(|by_class| &by_class[..])
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@ use corten_core::random::Stream;
 use corten_core::{CancelToken, Column, Data, Table as Rows};
 
 use super::*;
+use crate::forest::classes as any;
 use crate::forest::counts::Counts;
 use crate::forest::finder::Entry;
 use crate::forest::grower::Grower;
@@ -11,14 +12,21 @@ use crate::forest::ordered::{Classes, Two};
 use crate::forest::purity::Gini;
 use crate::forest::ranks::{self, Ranks};
 
-/// Columns of few and of many values, some of one.
-fn ranked(rows: usize, columns: usize, most: u64) -> Ranks {
+/// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
+fn with_gaps(rows: usize, columns: usize, most: u64, gaps: u64) -> Ranks {
     let mut stream = Stream::new(7, columns as u64);
     let values = |at: usize| [30, 6, 200, 1, most][at % 5].min(most);
-    let mut column =
-        |at| Column::f64(at, (0..rows).map(|_| stream.below(values(at)) as f64 / 8.0 - 1.0).collect::<Vec<_>>());
+    let mut value = |at: usize| {
+        let is_gap = gaps > 0 && !at.is_multiple_of(3) && stream.below(gaps) == 0;
+        if is_gap { f64::NAN } else { stream.below(values(at)) as f64 / 8.0 - 1.0 }
+    };
+    let mut column = |at| Column::f64(at, (0..rows).map(|_| value(at)).collect::<Vec<_>>());
     let data = Data::Table(Rows::named((0..columns).map(&mut column).collect()).unwrap());
     ranks::rank(&data, 1).unwrap()
+}
+
+fn ranked(rows: usize, columns: usize, most: u64) -> Ranks {
+    with_gaps(rows, columns, most, 0)
 }
 
 fn rules(max_features: usize, min_samples_leaf: usize) -> Rules {
@@ -50,6 +58,21 @@ fn same<C: Code>(table: &Table<C>, rules: &Rules, classes: usize, most_weight: u
         Sampled::new(table, rules, stream(), with(), Classes { classes }, classes).grow(&CancelToken::new())
     };
     assert!(got.unwrap() == expected, "{classes} classes, {rows} rows, weights to {most_weight}, {rules:?}");
+    if classes == 2 {
+        // Sums of these weights are exact.
+        let by_class = [2.25, 0.5];
+        let (mut codes, mut weights) = (vec![0; rows], vec![0.0; rows]);
+        for &(row, class, weight) in &drawn {
+            (codes[row as usize], weights[row as usize]) = (class, f64::from(weight) * by_class[class as usize]);
+        }
+        let finder = &mut any::Classes::new(any::Measure::Gini, 2, &codes, &weights);
+        let entries = drawn.iter().map(|&(row, ..)| Entry::new(row, 1)).collect();
+        let expected =
+            Grower::new(table, rules, finder, Stream::new(3, 4), entries, 2).grow(&CancelToken::new()).unwrap();
+        let target = Two { by_class: Some(by_class) };
+        let got = Sampled::new(table, rules, stream(), with(), target, 2).grow(&CancelToken::new()).unwrap();
+        assert!(got == expected, "{rows} rows of weighed classes, weights to {most_weight}, {rules:?}");
+    }
 }
 
 fn same_of_any(ranks: &Ranks, rules: &Rules, classes: usize, most_weight: u64) {
@@ -68,6 +91,23 @@ fn trees_are_those_of_the_other_grower() {
             for classes in [1, 2, 3, 20] {
                 for most_weight in [1, 4] {
                     same_of_any(&ranks, &rules(max_features, leaf), classes, most_weight);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn missing_values_go_where_the_other_grower_sends_them() {
+    for (rows, columns, most) in [(20, 5, 9), (400, 5, 5000), (400, 70, 200), (9_000, 8, 100_000)] {
+        // All of a node's values are missing where most are, and few rows have one on either side where few are.
+        for gaps in [2, 9, 60] {
+            let ranks = with_gaps(rows, columns, most, gaps);
+            for (max_features, leaf) in [(1, 1), (2, 1), (columns / 2, 3), (2, 9)] {
+                for classes in [2, 5] {
+                    for most_weight in [1, 4] {
+                        same_of_any(&ranks, &rules(max_features, leaf), classes, most_weight);
+                    }
                 }
             }
         }
