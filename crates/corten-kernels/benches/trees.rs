@@ -8,7 +8,7 @@ use corten_core::random::Stream;
 use corten_kernels::aligned::Aligned;
 use corten_kernels::cpu::Level;
 use corten_kernels::trees::{
-    Coder, Column, Forest, LaneScratch, NEVER, Node, OneRow, Parts, PlaneScratch, Planes, Reads, Sieve, SieveScratch,
+    Coder, Column, Forest, NEVER, Node, OneRow, Parts, PlaneScratch, Planes, Reads, RowScratch, Sieve, SieveScratch,
 };
 
 const TREES: usize = 500;
@@ -78,7 +78,7 @@ fn least(rows: usize, mut call: impl FnMut()) -> f64 {
 fn main() {
     println!("ns a row and tree   rows    walk  planes   sieve   (-: not for these)");
     let mut stream = Stream::new(1, 1);
-    for columns in [3, 5, 8, 12, 24] {
+    for columns in [3, 5, 8, 12, 24, 60] {
         let (forest, coder) = ensemble(columns, LEAVES, &mut stream);
         let raw = rows_of(columns, &mut stream);
         let (planes, sieve) = (Planes::new(&forest, &coder), Sieve::for_blocks(&forest, &coder));
@@ -111,7 +111,7 @@ fn main() {
 /// Prints the time of single rows.
 fn single(forest: &Forest, coder: &Coder, columns: usize, leaves: usize, raw: &[f64]) {
     let Some(one_row) = OneRow::new(forest, coder) else { return };
-    let (mut lanes, mut found) = (LaneScratch::default(), vec![0; TREES]);
+    let (mut scratch, mut found) = (RowScratch::default(), vec![0; TREES]);
     let mut codes = vec![0; columns * 4096];
     for (r, codes) in codes.chunks_exact_mut(columns).enumerate() {
         let row: Vec<f64> = (0..columns).map(|c| raw[c * ROWS + r]).collect();
@@ -119,8 +119,12 @@ fn single(forest: &Forest, coder: &Coder, columns: usize, leaves: usize, raw: &[
     }
     let mut out = [0.0];
     let took = least(4096, || {
-        codes.chunks_exact(columns).for_each(|codes| one_row.row(forest, codes, &mut lanes, &mut found, &mut out, 1));
+        codes.chunks_exact(columns).for_each(|codes| one_row.row(forest, codes, &mut scratch, &mut found, &mut out, 1));
     });
-    let name = if one_row.sieve().is_some() { "sieve" } else { "lanes" };
+    let name = match one_row {
+        OneRow::Sieve(_) => "sieve",
+        OneRow::Lanes(_) => "lanes",
+        OneRow::Paths(_) => "paths",
+    };
     println!("{columns:>2} columns            1   {took:>.3} ({name}, {leaves} leaves)");
 }

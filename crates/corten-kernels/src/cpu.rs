@@ -136,6 +136,22 @@ pub fn counts_words() -> bool {
     false
 }
 
+/// Whether a CPU of [`Level::Avx2`] spreads the bits of a word, and counts its zeros (BMI1, BMI2, LZCNT).
+#[cfg(feature = "std")]
+pub fn moves_bits() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if counts_words() {
+        return std::is_x86_feature_detected!("bmi1") && std::is_x86_feature_detected!("bmi2");
+    }
+    false
+}
+
+/// The answer of targets without detection.
+#[cfg(not(feature = "std"))]
+pub fn moves_bits() -> bool {
+    false
+}
+
 /// Whether a CPU of [`Level::Avx512`] counts leading zeros (CD).
 #[cfg(feature = "std")]
 pub fn counts_zeros() -> bool {

@@ -9,11 +9,12 @@
 //! What binds is the way from the second-level cache: a line takes as long as two shuffles. So the lowest nodes of a tree
 //! are not in its register but lie beside their leaves, in records of one line (see [`records`]), and a register holds up
 //! to four trees. Trees that are larger still are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that
-//! read categories take their decisions from a table instead: the bits of a code, spread to the lanes; ensembles with such
-//! nodes have all of them in registers.
+//! read categories take their decisions from a table instead: the bits of a code, spread to the lanes. Ensembles with such
+//! nodes have all of them in registers, along heavy paths (see [`Heavy`]) as the bits are: the child that a node stays with
+//! is the next lane instead of the left one, and decisions say who leaves.
 
 mod categories;
-mod records;
+pub(super) mod records;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -22,6 +23,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::heavy::Heavy;
+use super::slots::{HIGHEST, MAX_SLOTS, Slots};
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 use categories::Categories;
@@ -29,10 +32,6 @@ use records::Record;
 
 /// Lanes of a register.
 const LANES: usize = 64;
-/// Thresholds of a slot: codes `0..=254`, and 255 for a missing value that goes right.
-const CHUNK: usize = 254;
-/// Most slots: four registers of codes.
-const MAX_SLOTS: usize = 256;
 /// Most inner nodes of a tree: larger ones are walked sooner.
 const MAX_NODES: usize = 1024;
 /// Most nodes on a way through a piece of a tree that is cut, which [`Lanes::doublings`] of 4 follow to its end.
@@ -44,66 +43,10 @@ const NO_LEFT: u8 = 1 << 7;
 const NO_RIGHT: u8 = 1 << 6;
 /// Exits of a vector: a lane's to the left, then with [`NO_RIGHT`] to the right.
 const EXITS: usize = 2 * LANES;
-/// Codes and thresholds are compared as signed bytes: what turns them into such, and the one that none is above.
-const SIGN: u8 = 1 << 7;
-const HIGHEST: u8 = u8::MAX ^ SIGN;
 /// Trees that are followed side by side, and whose vectors hold the same number of trees.
 const GROUP: usize = 8;
 /// Numbers of trees of a vector, the most first.
 const STEPS: [usize; 3] = [4, 2, 1];
-
-/// Bytes of a row: a code column's thresholds in chunks.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Slots {
-    /// Column and first threshold of each slot.
-    slots: Vec<(u16, u16)>,
-    /// First slot of each column.
-    first: Vec<u16>,
-    /// Whether slot `i` is column `i`.
-    plain: bool,
-}
-
-impl Slots {
-    /// None where there are more than `limit`.
-    pub(super) fn new(coder: &Coder, limit: usize) -> Option<Self> {
-        let mut out = Self { plain: true, ..Self::default() };
-        for column in 0..coder.columns() {
-            out.first.push(out.slots.len() as u16);
-            if matches!(coder.reads(column), Reads::Category { .. }) {
-                continue;
-            }
-            let chunks = coder.thresholds(column).len().div_ceil(CHUNK).max(1);
-            if out.slots.len() + chunks > limit {
-                return None;
-            }
-            out.slots.extend((0..chunks).map(|c| (column as u16, (c * CHUNK) as u16)));
-        }
-        out.plain = out.slots.iter().enumerate().all(|(i, s)| *s == (i as u16, 0));
-        Some(out)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Slot and threshold of a number node.
-    pub(super) fn of(&self, column: u16, threshold: u16) -> (u16, u8) {
-        let threshold = usize::from(threshold);
-        (self.first[usize::from(column)] + (threshold / CHUNK) as u16, (threshold % CHUNK) as u8 ^ SIGN)
-    }
-
-    /// A row's slots from its codes.
-    #[inline]
-    fn row(&self, codes: &[u16], bytes: &mut [u8]) {
-        if self.plain {
-            bytes.iter_mut().zip(&codes[..self.slots.len()]).for_each(|(b, &c)| *b = c.min(255) as u8 ^ SIGN);
-            return;
-        }
-        for (byte, &(column, base)) in bytes.iter_mut().zip(&self.slots) {
-            *byte = codes[usize::from(column)].saturating_sub(base).min(255) as u8 ^ SIGN;
-        }
-    }
-}
 
 /// An ensemble in registers.
 #[derive(Clone, Debug)]
@@ -146,14 +89,27 @@ struct Cut {
     pieces: Vec<Vec<u32>>,
     /// Piece and place in it of each node of the tree.
     place: Vec<(u32, u32)>,
+    /// The paths, where nodes lie along them.
+    heavy: Option<Heavy>,
+}
+
+impl Cut {
+    /// Whether the next lane of an inner node with this left child, a node of the forest, is its right one.
+    fn stays_right(&self, left: usize) -> bool {
+        self.heavy.as_ref().is_some_and(|heavy| heavy.stays_right(left))
+    }
 }
 
 const NONE: u32 = u32::MAX;
 
 /// Cuts a tree that one register doesn't hold: the root's piece takes the nodes nearest to the root, of those those with most
 /// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow. Subtrees of up to `lowest` inner nodes
-/// are left to records.
-fn cut(forest: &Forest, start: usize, end: usize, lowest: usize) -> Cut {
+/// are left to records, but where there are categories.
+fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
+    let (lowest, heavy) = match forest.has_categories() {
+        true => (0, Some(Heavy::new(forest.parts(), start, end))),
+        false => (records::NODES, None),
+    };
     let left = |at: usize| forest.node(start + at).left as usize - start;
     let count = end - start;
     // Inner nodes, and those of them that records don't hold, from each node on.
@@ -165,7 +121,7 @@ fn cut(forest: &Forest, start: usize, end: usize, lowest: usize) -> Cut {
             below[at] = 1 + below[l] + below[r];
         }
     }
-    let mut out = Cut { pieces: Vec::new(), place: vec![(NONE, 0); count] };
+    let mut out = Cut { pieces: Vec::new(), place: vec![(NONE, 0); count], heavy };
     let mut roots: Vec<usize> = if below[0] > 0 { vec![0] } else { Vec::new() };
     // What fits as a whole needs no choice.
     let whole = below[0] as usize <= LANES;
@@ -195,9 +151,11 @@ fn cut(forest: &Forest, start: usize, end: usize, lowest: usize) -> Cut {
             out.place[at].1 = order.len() as u32;
             order.push(at as u32);
             out.place[at].0 = piece;
-            open.extend(
-                [left(at) + 1, left(at)].into_iter().filter(|&c| below[c] > 0 && (whole || out.place[c].0 == piece)),
-            );
+            let mut children = [left(at) + 1, left(at)];
+            if out.stays_right(start + left(at)) {
+                children.reverse();
+            }
+            open.extend(children.into_iter().filter(|&c| below[c] > 0 && (whole || out.place[c].0 == piece)));
         }
         out.pieces.push(order);
     }
@@ -222,10 +180,9 @@ impl Lanes {
         if parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * MAX_NODES) {
             return None;
         }
-        let slots = Slots::new(coder, MAX_SLOTS)?;
+        let slots = Slots::new(coder, MAX_SLOTS, false)?;
         let bare = forest.has_categories();
-        let lowest = if bare { 0 } else { records::NODES };
-        let cut = |w: &[u32]| cut(forest, w[0] as usize, w[1] as usize, lowest);
+        let cut = |w: &[u32]| cut(forest, w[0] as usize, w[1] as usize);
         let cuts: Vec<Cut> = parts.roots.windows(2).map(cut).collect();
         let single = cuts.iter().all(|c| c.pieces.len() <= 1);
         if bare && !single {
@@ -330,7 +287,12 @@ impl Lanes {
                 };
                 let left = node.left as usize - start;
                 let mut right = NO_RIGHT | lane as u8;
-                for (decision, child) in [left, left + 1].into_iter().enumerate() {
+                let mut children = [left, left + 1];
+                if cut.stays_right(start + left) {
+                    children.reverse();
+                    self.categories.turn(vector, lane);
+                }
+                for (decision, child) in children.into_iter().enumerate() {
                     let (of_piece, place) = cut.place[child];
                     if of_piece as usize == piece {
                         depth[place as usize] = depth[i] + 1;
@@ -357,22 +319,6 @@ impl Lanes {
                 self.vectors[at + 2 * LANES] = right;
             }
             self.doublings = self.doublings.max(deepest.next_power_of_two().trailing_zeros());
-        }
-    }
-
-    /// Adds what the leaves hold to a row's sums, in the order of the trees.
-    #[cfg(target_arch = "x86_64")]
-    fn add_up(&self, forest: &Forest, words: &[u64], out: &mut [f64], stride: usize) {
-        if self.adds_up {
-            out[0] = words.iter().fold(out[0], |sum, &word| sum + f64::from_bits(word));
-        } else if self.scalar {
-            let narrow = forest.parts().narrow;
-            for (&word, &target) in words.iter().zip(&forest.parts().targets) {
-                let sum = &mut out[target as usize * stride];
-                *sum = super::rounded(*sum + f64::from_bits(word), narrow);
-            }
-        } else {
-            words.iter().enumerate().for_each(|(tree, &leaf)| forest.add(tree, leaf as u32, out, stride));
         }
     }
 }

@@ -5,7 +5,9 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
+use super::heavy::Heavy;
 use super::{CATEGORY, Coder, Node, Parts, Reads};
 use crate::cpu::dispatch;
 
@@ -28,7 +30,7 @@ pub(super) struct Levels {
     columns: Vec<LevelColumn>,
     /// `bits[start + code * stride..]` of a column: a bit a node, set where the node sends the code right.
     bits: Vec<u8>,
-    /// Each category node's bit in its column. The nodes of a tree follow each other in preorder, from a whole byte on.
+    /// Each category node's bit in its column. The nodes of a tree follow each other along heavy paths, from a whole byte on.
     places: Vec<u32>,
 }
 
@@ -59,22 +61,16 @@ impl Levels {
         out.places = vec![0; parts.nodes.len()];
         // The node of each bit, a list a column; a gap is none.
         let mut nodes: Vec<Vec<u32>> = vec![Vec::new(); coder.columns()];
-        let mut open = Vec::new();
-        for &root in &parts.roots[..parts.targets.len()] {
+        for range in parts.roots.windows(2) {
             nodes.iter_mut().for_each(|n| n.resize(n.len().next_multiple_of(8), u32::MAX));
-            open.push(root);
-            while let Some(at) = open.pop() {
-                let node = Node::unpack(parts.nodes[at as usize]);
-                if node.left == at {
-                    continue;
-                }
-                open.extend([node.left + 1, node.left]);
+            Heavy::new(parts, range[0] as usize, range[1] as usize).each(parts, |at, _| {
+                let node = Node::unpack(parts.nodes[at]);
                 if node.column & CATEGORY != 0 {
                     let list = &mut nodes[usize::from(node.column & !CATEGORY)];
-                    out.places[at as usize] = list.len() as u32;
-                    list.push(at);
+                    out.places[at] = list.len() as u32;
+                    list.push(at as u32);
                 }
-            }
+            });
         }
         for (c, nodes) in nodes.iter().enumerate() {
             let Reads::Category { levels } = coder.reads(c) else { continue };
@@ -115,11 +111,24 @@ impl Levels {
         self.places[at] as usize
     }
 
+    /// All bits: those of the nodes of a column for a code are at their [`Levels::place_of`].
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn bits(&self) -> &[u8] {
+        &self.bits
+    }
+
+    /// Where the bits of a column's nodes for a code lie, with 8 bytes more at the end.
+    #[inline(always)]
+    pub(super) fn place_of(&self, column: usize, code: u16) -> Range<usize> {
+        let LevelColumn { start, stride } = self.columns[column];
+        let first = start + usize::from(code) * stride;
+        first..first + stride
+    }
+
     /// The bits of a column's nodes for a code, with 8 bytes more at the end.
     #[inline(always)]
     pub(super) fn of(&self, column: usize, code: u16) -> &[u8] {
-        let LevelColumn { start, stride } = self.columns[column];
-        &self.bits[start + usize::from(code) * stride..][..stride]
+        &self.bits[self.place_of(column, code)]
     }
 
     /// Whether a category node sends a code right.

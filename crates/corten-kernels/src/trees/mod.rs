@@ -5,15 +5,20 @@
 //! twin of all others.
 
 pub mod codes;
+mod heavy;
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "made on x86 alone"))]
 mod lanes;
 mod levels;
 mod look;
 mod one;
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "made on x86 alone"))]
+mod paths;
 mod planes;
 #[cfg(test)]
 mod samples;
 mod sieve;
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read on x86 alone"))]
+mod slots;
 mod walk;
 
 use alloc::vec::Vec;
@@ -24,7 +29,8 @@ use crate::cpu::dispatch;
 pub use codes::{Coder, Column, MAX_THRESHOLDS, MISSING, Reads};
 pub use lanes::{LaneScratch, Lanes};
 use levels::Levels;
-pub use one::OneRow;
+pub use one::{OneRow, RowScratch};
+pub use paths::{PathScratch, Paths};
 pub use planes::{PlaneScratch, Planes};
 pub use sieve::{Sieve, SieveScratch};
 
@@ -228,6 +234,22 @@ impl Forest {
         }
         for (tree, &leaf) in found[..targets.len()].iter().enumerate() {
             self.add(tree, leaf, out, stride);
+        }
+    }
+
+    /// The same of what the leaves hold: values, where all are `scalar`, or places in the leaves.
+    #[cfg(target_arch = "x86_64")]
+    fn add_words(&self, scalar: bool, words: &[u64], out: &mut [f64], stride: usize) {
+        let Parts { targets, narrow, outputs, .. } = &self.parts;
+        if !scalar {
+            words.iter().enumerate().for_each(|(tree, &leaf)| self.add(tree, leaf as u32, out, stride));
+        } else if *outputs == 1 && !narrow {
+            out[0] = words.iter().fold(out[0], |sum, &word| sum + f64::from_bits(word));
+        } else {
+            for (&word, &target) in words.iter().zip(targets) {
+                let sum = &mut out[target as usize * stride];
+                *sum = rounded(*sum + f64::from_bits(word), *narrow);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The layout for single rows: which one an ensemble gets on this CPU.
 
-use super::{Coder, Forest, LaneScratch, Lanes, Sieve};
+use super::{Coder, Forest, LaneScratch, Lanes, PathScratch, Paths, Sieve};
 use crate::cpu::{self, Level};
 
 /// The quickest layout for one row.
@@ -10,16 +10,24 @@ pub enum OneRow {
     Sieve(Sieve),
     /// A tree in registers: AVX-512 with VBMI.
     Lanes(Lanes),
+    /// A tree as a word: AVX2, and what registers do not hold.
+    Paths(Paths),
+}
+
+/// Memory of a row.
+#[derive(Clone, Debug, Default)]
+pub struct RowScratch {
+    lanes: LaneScratch,
+    paths: PathScratch,
 }
 
 impl OneRow {
     /// `None` where a walk is the quickest.
     pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
         let registers = cpu::level() == Level::Avx512 && cpu::vbmi();
-        if let Some(sieve) = Sieve::new(forest, coder, registers) {
-            return Some(Self::Sieve(sieve));
-        }
-        if registers { Lanes::new(forest, coder).map(Self::Lanes) } else { None }
+        let sieve = || Sieve::new(forest, coder, registers).map(Self::Sieve);
+        let lanes = || if registers { Lanes::new(forest, coder).map(Self::Lanes) } else { None };
+        sieve().or_else(lanes).or_else(|| Paths::new(forest, coder).map(Self::Paths))
     }
 
     /// The sieve, where it is one.
@@ -35,14 +43,15 @@ impl OneRow {
         &self,
         forest: &Forest,
         codes: &[u16],
-        scratch: &mut LaneScratch,
+        scratch: &mut RowScratch,
         found: &mut [u32],
         out: &mut [f64],
         stride: usize,
     ) {
         match self {
             Self::Sieve(sieve) => sieve.row(forest, codes, found, out, stride),
-            Self::Lanes(lanes) => lanes.row(forest, codes, scratch, out, stride),
+            Self::Lanes(lanes) => lanes.row(forest, codes, &mut scratch.lanes, out, stride),
+            Self::Paths(paths) => paths.row(forest, codes, &mut scratch.paths, out, stride),
         }
     }
 }

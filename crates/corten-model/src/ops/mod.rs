@@ -81,7 +81,7 @@ pub(crate) struct Scratch {
     /// The leaf of each tree.
     pub(crate) found: Vec<u32>,
     /// A row that goes through trees in registers.
-    pub(crate) lanes: corten_kernels::trees::LaneScratch,
+    pub(crate) one_row: corten_kernels::trees::RowScratch,
     /// Masks of a block of rows.
     pub(crate) planes: corten_kernels::trees::PlaneScratch,
     /// Lines of a block of rows.

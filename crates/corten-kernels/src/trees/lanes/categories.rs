@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Coder, Forest, Reads};
+use crate::cache::fetch_value;
 
 /// Words that the decisions of columns with few categories may take.
 const EXPANDED: usize = 1 << 18;
@@ -27,9 +28,17 @@ pub(super) struct Categories {
     /// The other columns: the column, and its first word in `decided`, a word a vector for each code.
     expanded: Vec<(u16, usize)>,
     decided: Vec<u64>,
+    /// Of each vector the nodes that leave their paths by going left.
+    turned: Vec<u64>,
 }
 
 impl Categories {
+    /// Notes a node that leaves its path by going left.
+    pub(super) fn turn(&mut self, vector: usize, lane: usize) {
+        self.turned.resize(self.turned.len().max(vector + 1), 0);
+        self.turned[vector] |= 1 << lane;
+    }
+
     /// Notes a node that reads categories; those of a tree come in the order of their bits.
     pub(super) fn note(&mut self, forest: &Forest, tree: usize, vector: usize, lane: usize, column: u16, at: usize) {
         let Some(levels) = &forest.levels else { return };
@@ -49,7 +58,8 @@ impl Categories {
 
     /// Spreads the decisions of columns with few categories to all vectors once for each code.
     pub(super) fn expand(&mut self, forest: &Forest, coder: &Coder, vectors: usize) {
-        let Self { spreads, expanded, decided } = self;
+        let Self { spreads, expanded, decided, turned } = self;
+        turned.resize(vectors, 0);
         spreads.retain(|(column, spreads)| {
             let Reads::Category { levels } = coder.reads(usize::from(*column)) else { return true };
             let (codes, start) = (levels as usize + 2, decided.len());
@@ -65,17 +75,20 @@ impl Categories {
         });
     }
 
-    /// What the category nodes of each vector decide; empty where there are none.
+    /// What the category nodes of each vector decide, and what turns decisions round; empty where there are none.
     #[inline(always)]
     pub(super) fn decide(&self, forest: &Forest, codes: &[u16], vectors: usize, decided: &mut Vec<u64>) {
         decided.clear();
-        if forest.levels.is_none() {
-            return;
-        }
-        decided.resize(vectors, 0);
-        for &(column, start) in &self.expanded {
-            let row = &self.decided[start + usize::from(codes[usize::from(column)]) * vectors..][..vectors];
-            decided.iter_mut().zip(row).for_each(|(d, w)| *d |= w);
+        let Some(levels) = &forest.levels else { return };
+        let words = |&(column, start): &(u16, usize)| {
+            &self.decided[start + usize::from(codes[usize::from(column)]) * vectors..][..vectors]
+        };
+        // Those of many categories come from far away: all at once.
+        self.spreads.iter().for_each(|(c, _)| fetch_value(levels.of(usize::from(*c), codes[usize::from(*c)])));
+        self.expanded.iter().for_each(|column| fetch_value(words(column)));
+        decided.extend_from_slice(&self.turned);
+        for column in &self.expanded {
+            decided.iter_mut().zip(words(column)).for_each(|(d, w)| *d ^= w);
         }
         for (column, spreads) in &self.spreads {
             add(forest, *column, spreads, codes[usize::from(*column)], decided);
@@ -85,13 +98,16 @@ impl Categories {
 
 /// Adds the decisions of a column's nodes to those of their vectors.
 #[inline(always)]
+#[expect(unsafe_code, reason = "the innermost loop; the spreads were noted for these vectors and bits")]
 fn add(forest: &Forest, column: u16, spreads: &[Spread], code: u16, decided: &mut [u64]) {
     let Some(levels) = &forest.levels else { return };
     let bits = levels.of(usize::from(column), code);
     for &Spread { vector, byte, lanes, .. } in spreads {
-        let word = bits.get(byte as usize..byte as usize + 8).and_then(|bytes| bytes.first_chunk());
-        if let (Some(word), Some(decided)) = (word, decided.get_mut(vector as usize)) {
-            *decided |= deposit(u64::from_le_bytes(*word), lanes);
+        debug_assert!((vector as usize) < decided.len() && byte as usize + 8 <= bits.len());
+        // SAFETY: there is a word for each vector, and 8 bytes follow a column's bits.
+        unsafe {
+            let word = bits.as_ptr().add(byte as usize).cast::<u64>().read_unaligned();
+            *decided.get_unchecked_mut(vector as usize) ^= deposit(u64::from_le(word), lanes);
         }
     }
 }

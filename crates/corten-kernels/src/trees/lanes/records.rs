@@ -77,7 +77,7 @@ pub(super) fn leaves(of_vectors: &[Vec<(u8, Record)>]) -> Vec<Vec<(u8, [u8; 8])>
 
 /// The records of some vectors, each with its exit, and the first one of each vector: exits that a vector doesn't have are
 /// those of others, so that records lie close together.
-pub(super) fn packed<const N: usize>(of_vectors: &[Vec<(u8, [u8; N])>]) -> (Aligned<u8>, Vec<u32>) {
+pub(in crate::trees) fn packed<const N: usize>(of_vectors: &[Vec<(u8, [u8; N])>]) -> (Aligned<u8>, Vec<u32>) {
     let mut taken: Vec<u128> = vec![0; 2];
     let window = |taken: &[u128], at: usize| match at % EXITS {
         0 => taken[at / EXITS],

@@ -66,7 +66,7 @@ impl Lanes {
         let codes = row.of::<N>(load(&self.vectors, at));
         let mut right = _mm512_cmpgt_epi8_mask(codes, load(&self.vectors, at + LANES));
         if C && let Some(decided) = row.categories.get(vector) {
-            right |= decided;
+            right ^= decided;
         }
         let child = load(&self.vectors, at + 2 * LANES);
         let next = _mm512_add_epi8(row.lane, _mm512_set1_epi8(STEP as i8));
@@ -247,7 +247,7 @@ impl Lanes {
                 self.fold::<N, D, false, usize>(row, 0, add);
             }
         }
-        self.add_up(forest, words, out, stride);
+        forest.add_words(self.scalar, words, out, stride);
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
@@ -260,11 +260,11 @@ impl Lanes {
         stride: usize,
     ) {
         let mut bytes = Bytes([0; 256]);
-        self.slots.row(codes, &mut bytes.0);
+        let slots = self.slots.row(codes, &mut bytes.0);
         let LaneScratch { work, at, words, decided } = scratch;
         self.categories.decide(forest, codes, self.vectors.len() / BYTES, decided);
         let row = Row::new(&bytes, decided);
-        match (self.slots.len(), self.doublings) {
+        match (slots, self.doublings) {
             (0..=64, 0..=3) => self.row_of::<1, 3>(forest, &row, work, at, words, out, stride),
             (0..=64, 4) => self.row_of::<1, 4>(forest, &row, work, at, words, out, stride),
             (0..=64, 5) => self.row_of::<1, 5>(forest, &row, work, at, words, out, stride),

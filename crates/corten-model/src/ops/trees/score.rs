@@ -176,7 +176,7 @@ impl Inner {
             self.coder.row(level, &scratch.row, &mut scratch.codes);
             if let Some(one_row) = one_row {
                 let (codes, out) = (&scratch.codes, &mut after[r..]);
-                one_row.row(&self.forest, codes, &mut scratch.lanes, &mut scratch.found, out, stride);
+                one_row.row(&self.forest, codes, &mut scratch.one_row, &mut scratch.found, out, stride);
                 continue;
             }
             self.forest.walk_row(&scratch.codes, &mut scratch.found);
