@@ -31,6 +31,7 @@ ROUNDS, PATIENCE = 20_000, 30
 SLICE, CLIMB = 0.06, 0.04
 #: Rounds times rate from which a race tells how a size of trees does, and from which it tells anything.
 RACED, TOLD = 5, 1.5
+#: The largest rate of a race.
 FASTEST = 0.5
 #: How many times as long a tree of four times the leaves takes.
 FOURFOLD = 2.5
