@@ -129,6 +129,22 @@ def test_what_is_written_back_scores_the_same_bits_in_lightgbm(extra: dict[str, 
     np.testing.assert_array_equal(converted(again).predict(x), converted(b).predict(x))
 
 
+def test_linear_leaves_below_categories_alone_are_their_constants() -> None:
+    random = np.random.default_rng(1)
+    x = np.column_stack([np.repeat(np.arange(4.0), 40), random.normal(size=160)])
+    y = random.normal(size=160) + x[:, 0] + (x[:, 0] > 1) * x[:, 1]
+    params = BASE | {"linear_tree": True, "num_leaves": 4, "min_data_per_group": 1, "objective": "regression"}
+    data = lgb.Dataset(x, y, categorical_feature=[0], params={"linear_tree": True, "verbose": -1})
+    b = lgb.train(params, data, 5)
+    leaves = [tree for tree in b.dump_model()["tree_info"] if "leaf_const" in str(tree)]
+    assert leaves, "the model has linear leaves"
+    x = np.vstack([x, np.column_stack([x[:, 0], np.full(160, np.nan)])])
+    model = converted(b)
+    np.testing.assert_array_equal(model.predict(x), b.predict(x))
+    again = lgb.Booster(model_str=model.to_lightgbm())
+    np.testing.assert_array_equal(again.predict(x), b.predict(x))
+
+
 def test_counts_of_rows_come_back_so_that_contributions_stay() -> None:
     b = booster(objective="regression")
     x = table()[0][:50]

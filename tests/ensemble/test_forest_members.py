@@ -106,3 +106,10 @@ def test_a_first_use_from_many_threads_answers_as_a_file_does(name: str) -> None
         answers = list(pool.map(lambda n: model.predict(X[:n]), counts))
     for n, answer in zip(counts, answers, strict=True):
         np.testing.assert_array_equal(answer, expected[:n])
+
+
+def test_more_draws_than_there_is_room_for_are_refused() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    forest = ensemble.RandomForestClassifier(criterion="entropy", n_estimators=1, max_samples=0.5)
+    with pytest.raises(ValueError, match="max_samples draws 1500000000 rows"):
+        forest.fit(X, X[:, 0] > 0, sample_weight=np.full(300, 1e7))

@@ -136,11 +136,11 @@ pub fn counts_words() -> bool {
     false
 }
 
-/// Whether a CPU of [`Level::Avx2`] spreads the bits of a word, and counts its zeros (BMI1, BMI2, LZCNT).
+/// Whether a CPU of [`Level::Avx2`] counts the zeros of a word, and spreads its bits (BMI1, BMI2).
 #[cfg(feature = "std")]
 pub fn moves_bits() -> bool {
     #[cfg(target_arch = "x86_64")]
-    if counts_words() {
+    if available() >= Level::Avx2 {
         return std::is_x86_feature_detected!("bmi1") && std::is_x86_feature_detected!("bmi2");
     }
     false

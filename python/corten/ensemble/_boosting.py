@@ -260,16 +260,26 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             model = clone(self).set_params(budget=None, early_stopping=True, **drawn, **params)
             return fit(model, [*own, *(callbacks or ())])
 
-        best, has_time, steps = _budget.search(step, budget)
-        chosen, last = {**best.params, "max_iter": best.rounds}, best.model
-        if has_time:
-            # All rows have room for a few more rounds than those that were not held out.
-            chosen["max_iter"] = int(np.ceil(best.rounds * 1.1))
-            last = clone(self).set_params(budget=None, early_stopping=False, **chosen)
-            fit(last, [lambda _: time.monotonic() > begin + budget])
-        state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
-        self.__dict__.update(state)
-        self.best_params_, self.budget_steps_ = chosen, steps
+        found = _budget.Found()
+
+        def keep(last: Any) -> None:
+            state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
+            self.__dict__.update(state)
+            self.best_params_ = {**found.best.params, "max_iter": last.n_iter_}
+            self.budget_steps_ = found.steps
+
+        try:
+            has_time = _budget.search(step, budget, found)
+            keep(found.best.model)
+            if has_time:
+                # All rows have room for a few more rounds than those that were not held out.
+                chosen = {**found.best.params, "max_iter": int(np.ceil(found.best.rounds * 1.1))}
+                last = clone(self).set_params(budget=None, early_stopping=False, **chosen)
+                keep(fit(last, [lambda _: time.monotonic() > begin + budget, *(callbacks or ())]))
+        except KeyboardInterrupt:
+            if found:
+                keep(found.best.model)
+            raise
         return self
 
     def _scorer(self, scorings: list[Any], classes: np.ndarray | None) -> Callable[..., float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def held_out(given: int | float | None, target: np.ndarray, classes: int) -> int
     classes : int
         The number of classes, or 0.
     """
-    if not isinstance(given, float):
+    if not isinstance(given, float) or given >= 1.0:
         return given
     rows = JUDGES
     if classes:
@@ -114,16 +114,44 @@ class Step:
         """Whether it is to be preferred to the best so far."""
         if self.score == best.score:
             return self.ended and not best.ended
-        finer = self.params["learning_rate"] < best.params["learning_rate"]
-        return self.score > best.score - FINER * finer * abs(best.score)
+        if self.params["learning_rate"] < best.params["learning_rate"] and np.isfinite(best.score):
+            return self.score > best.score - FINER * abs(best.score)
+        return self.score > best.score
 
     def told(self) -> dict[str, Any]:
         """What users are told of it."""
         return {**self.params, "max_iter": self.rounds, "score": self.score, "seconds": self.seconds}
 
 
-def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dict[str, Any]]]:
-    """The step that does best on held-out rows, whether there is time for its fit on all rows, and all that was tried.
+@dataclass
+class Found:
+    """What a search has found so far, and all that it tried."""
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    _best: Step | None = None
+
+    def __bool__(self) -> bool:
+        return self._best is not None
+
+    @property
+    def best(self) -> Step:
+        """The best step; there is one by the time that it is asked for."""
+        assert self._best is not None
+        return self._best
+
+    def note(self, step: Step) -> None:
+        """Takes a step; of all models the best one's alone is kept."""
+        self.steps.append(step.told())
+        if self._best is not None and not step.beats(self._best):
+            step.model = None
+            return
+        if self._best is not None:
+            self._best.model = None
+        self._best = step
+
+
+def search(fit: Callable[..., Any], budget: float, found: Found) -> bool:
+    """Looks for the step that does best on held-out rows; whether there is time for its fit on all rows.
 
     Sizes of trees are compared after the same time, not after the same rounds: where the time is short for the data, the
     better one of them gets all that is left, and its model is the last. Where it isn't, other parameters follow.
@@ -134,14 +162,12 @@ def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dic
         Fits with some parameters and callbacks, rows held out.
     budget : float
         Seconds.
+    found : Found
+        Where it is noted, step by step.
     """
     end = time.monotonic() + budget
-    steps: list[dict[str, Any]] = []
-    best: Step | None = None
 
     def step(params: dict[str, Any], deadline: float) -> Step:
-        nonlocal best
-        worse: Step | None
         start = time.monotonic()
         late = False
 
@@ -151,15 +177,11 @@ def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dic
             return late
 
         model = fit({**params, "max_iter": ROUNDS, "n_iter_no_change": PATIENCE}, [is_late])
-        scores = model.validation_score_
+        # What can't be judged is worse than all that can.
+        scores = np.nan_to_num(model.validation_score_, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
         rounds = max(1, int(np.argmax(scores)))
         done = Step(params, model, rounds, float(scores[rounds]), time.monotonic() - start, not late)
-        steps.append(done.told())
-        worse = done
-        if best is None or done.beats(best):
-            worse, best = best, done
-        if worse is not None:
-            worse.model = None
+        found.note(done)
         # What a fit freed would lie beside what the next one takes.
         _core.give_back()
         return done
@@ -188,19 +210,21 @@ def search(fit: Callable[..., Any], budget: float) -> tuple[Step, bool, list[dic
         climb(large)
     else:
         race(SMALLER, SLICE)
-    assert best is not None
+    best = found.best
     if not best.ended:
         # Few rounds must be larger ones to arrive.
         slow, rounds = {**best.params, "learning_rate": 0.1}, best.rounds / best.seconds * (end - time.monotonic())
         arrives = min(ARRIVES, ARRIVES_LARGE / slow["max_leaf_nodes"])
         tried = step({**slow, "learning_rate": float(np.clip(arrives / rounds, 0.1, 0.3).round(2))}, end)
-        if tried.ended and tried is not best:
+        if tried.ended and tried is not found.best:
             # They were too large.
             step(slow, end)
     for change in THEN:
+        best = found.best
         params = {**best.params, **change}
         # The last fit needs its time too. Finer steps are worth their rounds only where there is time for them.
         left = end - time.monotonic() - ALL_ROWS * best.seconds
         if params != best.params and best.ended and left > 0.5 * best.seconds:
             step(params, time.monotonic() + left)
-    return best, best.ended and end - time.monotonic() > ALL_ROWS * best.seconds, steps
+    best = found.best
+    return best.ended and end - time.monotonic() > ALL_ROWS * best.seconds

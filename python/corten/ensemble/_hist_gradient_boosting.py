@@ -105,8 +105,8 @@ class HistGradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMix
     budget : str, float or None, default=None
         Time for a well-tuned model, as "1min" or a number of seconds: sizes of trees race on held-out rows, then steps of
         other rates and penalties follow where there is time, and the best is fitted to all rows. Where there is none, the
-        best size gets what is left, and the rows that judge stay held out: `validation_fraction` of them, or 10,000 where
-        those are fewer (more where a class is rare). What is tried stands in for `learning_rate`, `max_iter`,
+        best size gets what is left, and the rows that judge stay held out: `validation_fraction` of them, but of a table in
+        memory no more than 10,000 (or 500 of the rarest class), unless it is a number of rows. What is tried stands in for `learning_rate`, `max_iter`,
         `max_leaf_nodes` and others; the model depends on the speed of the machine.
 
     Attributes
@@ -383,8 +383,8 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
     budget : str, float or None, default=None
         Time for a well-tuned model, as "1min" or a number of seconds: sizes of trees race on held-out rows, then steps of
         other rates and penalties follow where there is time, and the best is fitted to all rows. Where there is none, the
-        best size gets what is left, and the rows that judge stay held out: `validation_fraction` of them, or 10,000 where
-        those are fewer (more where a class is rare). What is tried stands in for `learning_rate`, `max_iter`,
+        best size gets what is left, and the rows that judge stay held out: `validation_fraction` of them, but of a table in
+        memory no more than 10,000 (or 500 of the rarest class), unless it is a number of rows. What is tried stands in for `learning_rate`, `max_iter`,
         `max_leaf_nodes` and others; the model depends on the speed of the machine.
     huber_delta : float, default=1.0
         Distance from the target beyond which the loss "huber" is linear.

@@ -85,7 +85,7 @@ struct Run {
 
 /// A tree's inner nodes but for those in records, cut into pieces.
 struct Cut {
-    /// Nodes of each piece in preorder.
+    /// Nodes of each piece: in preorder, or along heavy paths.
     pieces: Vec<Vec<u32>>,
     /// Piece and place in it of each node of the tree.
     place: Vec<(u32, u32)>,
@@ -103,8 +103,8 @@ impl Cut {
 const NONE: u32 = u32::MAX;
 
 /// Cuts a tree that one register doesn't hold: the root's piece takes the nodes nearest to the root, of those those with most
-/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow. Subtrees of up to `lowest` inner nodes
-/// are left to records, but where there are categories.
+/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow. Small subtrees are left to records,
+/// but where there are categories.
 fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     let (lowest, heavy) = match forest.has_categories() {
         true => (0, Some(Heavy::new(forest.parts(), start, end))),
@@ -208,6 +208,7 @@ impl Lanes {
         for (tree, (cut, (places, step))) in cuts.iter().zip(&places).enumerate() {
             out.fill(forest, tree, cut, places, *step, &mut of_vectors);
         }
+        out.categories.cover(vectors);
         (out.records, out.first_records) =
             if bare { records::packed(&records::leaves(&of_vectors)) } else { records::packed(&of_vectors) };
         Some(out)

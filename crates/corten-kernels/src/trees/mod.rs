@@ -139,6 +139,8 @@ impl Forest {
             })
             .collect();
         let numbers_only = words.iter().all(|&words| words == 0);
+        let thresholds: Vec<usize> = (0..columns).map(|c| coder.thresholds(c).len()).collect();
+        let mut met = Vec::new();
         let mut categories = false;
         for (tree, &target) in parts.targets.iter().enumerate() {
             let (start, end) = (parts.roots[tree] as usize, parts.roots[tree + 1] as usize);
@@ -156,6 +158,9 @@ impl Forest {
             };
             if !sound {
                 return Err("a node leads back, to nothing, or to what its code column isn't");
+            }
+            if !are_apart(nodes, start as u32, &thresholds, &mut met) {
+                return Err(AMISS);
             }
         }
         let levels = categories.then(|| Levels::new(&parts, coder));
@@ -298,6 +303,28 @@ fn are_sound_with_categories(
     sound
 }
 
+const AMISS: &str = "two nodes lead to the same one, or a threshold isn't there";
+
+/// Whether each of a tree's sound nodes is led to by one other at most, so that the ways through it are as many as its leaves,
+/// and compares with a threshold that its column has.
+fn are_apart(nodes: &[u64], start: u32, thresholds: &[usize], met: &mut Vec<bool>) -> bool {
+    met.clear();
+    met.resize(nodes.len(), false);
+    let mut apart = true;
+    for (at, &word) in (start..).zip(nodes) {
+        let node = Node::unpack(word);
+        if node.left == at {
+            continue;
+        }
+        let children = &mut met[(node.left - start) as usize..][..2];
+        apart &= !children[0] & !children[1];
+        children.fill(true);
+        apart &= node.column & CATEGORY != 0
+            || usize::from(node.threshold) < thresholds.get(usize::from(node.column)).copied().unwrap_or(0);
+    }
+    apart
+}
+
 /// A sum as it is kept: of two `f32`, the `f64` sum rounded once more is the `f32` sum.
 #[inline(always)]
 fn rounded(sum: f64, narrow: bool) -> f64 {
@@ -353,5 +380,23 @@ mod tests {
             assert!(wanted || case % 8 < 7, "case {case} was sound");
         }
         assert!(sound > 1000 && unsound > 500, "{sound} sound, {unsound} not");
+    }
+
+    /// Ways through a tree that meet again would be as many as there are subsets, and codes end with the thresholds.
+    #[test]
+    fn nodes_with_two_parents_and_thresholds_that_are_not_there_are_refused() {
+        let below = samples::numbers(23);
+        let (forest, coder) = samples::grown(3, |_| 20, 3, &below);
+        let parts = forest.parts();
+        let inner: Vec<usize> = (0..parts.roots[1] as usize).filter(|&at| parts.node(at).left as usize != at).collect();
+        assert!(Forest::new(parts.clone(), &coder).is_ok());
+        let (first, last) = (parts.node(inner[0]), parts.node(inner[inner.len() - 1]));
+        let mut meeting = parts.clone();
+        meeting.nodes[inner[0]] = Parts::word(Node { left: last.left, ..first });
+        assert_eq!(Forest::new(meeting, &coder).err(), Some(AMISS));
+        let mut beyond = parts.clone();
+        let threshold = coder.thresholds(usize::from(last.column)).len() as u16;
+        beyond.nodes[inner[inner.len() - 1]] = Parts::word(Node { threshold, ..last });
+        assert_eq!(Forest::new(beyond, &coder).err(), Some(AMISS));
     }
 }

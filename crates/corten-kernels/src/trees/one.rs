@@ -10,7 +10,7 @@ pub enum OneRow {
     Sieve(Sieve),
     /// A tree in registers: AVX-512 with VBMI.
     Lanes(Lanes),
-    /// A tree as a word: AVX2, and what registers do not hold.
+    /// A tree as a word: CPUs without VBMI.
     Paths(Paths),
 }
 

@@ -261,12 +261,14 @@ fn tree(section: &Section<'_>, features: usize, output: u32) -> Result<Tree> {
         }
         if node >= inner {
             let leaf = node - inner;
-            if let Some(models) = &linear
-                && let Some(model) = models.of(leaf, at as u32)
-            {
-                out.models.push(model);
+            let mut value = values[leaf];
+            match linear.as_ref().and_then(|models| models.of(leaf, at as u32)) {
+                // A constant is all of its model, for it has no input that may be missing.
+                Some(model) if model.terms.is_empty() => value = model.intercept,
+                Some(model) => out.models.push(model),
+                None => {}
             }
-            out.push_leaf(&[values[leaf]]);
+            out.push_leaf(&[value]);
             at += 1;
             continue;
         }

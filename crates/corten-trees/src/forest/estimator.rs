@@ -110,6 +110,11 @@ pub(crate) fn fit(forest: &Forest<'_>, input: &FitInput<'_>) -> Result<Box<dyn F
         matches!(task, Task::Classes { .. }) && ["entropy", "log_loss"].contains(&forest.growth.criterion.as_str());
     // Whole weights are summed in 32 bits, and have a table of terms where those are logarithms.
     let most = if by_entropy { TERMS.max(16 * rows) } else { u32::MAX as usize };
+    if let Some(draws) = forest.draws.filter(|&draws| draws > most) {
+        return Err(Error::value(format!(
+            "max_samples draws {draws} rows for a tree of {rows}, but at most {most} are possible"
+        )));
+    }
     let whole = if forest.draws.is_none() { whole(weights, rows, most) } else { None };
     let entropy = by_entropy.then(|| {
         let most = forest.draws.or(whole.as_ref().map(|w| w.iter().map(|&x| x as usize).sum()));

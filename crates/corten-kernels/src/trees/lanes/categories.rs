@@ -39,6 +39,11 @@ impl Categories {
         self.turned[vector] |= 1 << lane;
     }
 
+    /// Has a word for each vector.
+    pub(super) fn cover(&mut self, vectors: usize) {
+        self.turned.resize(vectors, 0);
+    }
+
     /// Notes a node that reads categories; those of a tree come in the order of their bits.
     pub(super) fn note(&mut self, forest: &Forest, tree: usize, vector: usize, lane: usize, column: u16, at: usize) {
         let Some(levels) = &forest.levels else { return };
@@ -58,8 +63,7 @@ impl Categories {
 
     /// Spreads the decisions of columns with few categories to all vectors once for each code.
     pub(super) fn expand(&mut self, forest: &Forest, coder: &Coder, vectors: usize) {
-        let Self { spreads, expanded, decided, turned } = self;
-        turned.resize(vectors, 0);
+        let Self { spreads, expanded, decided, .. } = self;
         spreads.retain(|(column, spreads)| {
             let Reads::Category { levels } = coder.reads(usize::from(*column)) else { return true };
             let (codes, start) = (levels as usize + 2, decided.len());

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use super::heavy::Heavy;
 use super::lanes::records;
-use super::slots::{HIGHEST, MAX_SLOTS, Slots};
+use super::slots::{HIGHEST, Slots};
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 use crate::cpu::{self, Level};
@@ -30,8 +30,8 @@ const GROUP: usize = 8;
 const BLOCK: usize = 64;
 /// Words that the decisions of columns with few categories may take.
 const EXPANDED: usize = 1 << 18;
-/// Most slots where registers of 32 bytes hold them.
-const MAX_NARROW_SLOTS: usize = 128;
+/// Most slots: more take as long to look up as a walk.
+const MAX_SLOTS: usize = 128;
 
 /// Where the bits of a source go in the words of a group of trees.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,8 +76,6 @@ impl Group {
 #[derive(Clone, Debug)]
 pub struct Paths {
     trees: usize,
-    /// Whether registers of 64 bytes look slots up.
-    registers: bool,
     slots: Slots,
     /// Nodes of numbers by block: their slots, then their thresholds.
     numbers: Aligned<u8>,
@@ -103,10 +101,10 @@ type OfColumn = (u16, Vec<Spread>);
 impl Paths {
     /// `None` where the CPU lacks the instructions, or the ensemble has too many thresholds or too large trees.
     pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
-        Self::within(forest, coder, cpu::level() == Level::Avx512 && cpu::vbmi(), EXPANDED)
+        Self::within(forest, coder, EXPANDED)
     }
 
-    fn within(forest: &Forest, coder: &Coder, registers: bool, most_words: usize) -> Option<Self> {
+    fn within(forest: &Forest, coder: &Coder, most_words: usize) -> Option<Self> {
         let (parts, trees) = (forest.parts(), forest.trees());
         let runs = cpu::level() >= Level::Avx2 && cpu::moves_bits();
         if !runs || trees == 0 || parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * NODES + 1) {
@@ -115,8 +113,7 @@ impl Paths {
         let scalar = !parts.targets.contains(&VECTOR);
         let mut out = Self {
             trees,
-            registers,
-            slots: Slots::new(coder, if registers { MAX_SLOTS } else { MAX_NARROW_SLOTS }, !registers)?,
+            slots: Slots::new(coder, MAX_SLOTS, true)?,
             numbers: Aligned::default(),
             groups: vec![Group::EMPTY; trees.div_ceil(GROUP)],
             categories: Vec::new(),
@@ -275,7 +272,7 @@ impl Paths {
         #[cfg(target_arch = "x86_64")]
         {
             #[expect(unsafe_code, reason = "instructions beyond the target's base")]
-            // SAFETY: the constructor found AVX2 and what moves bits on this CPU; AVX-512 with VBMI is asked for.
+            // SAFETY: the constructor found AVX2 and what moves bits on this CPU.
             unsafe {
                 self.row_x86(forest, codes, scratch, out, stride);
             }
@@ -296,10 +293,9 @@ mod tests {
     use super::super::{Column, Node, Parts};
     use super::*;
 
-    /// The layouts for registers of both widths, as far as the CPU has them.
-    fn both(forest: &Forest, coder: &Coder, most_words: usize) -> Vec<Paths> {
-        let widths = [false, true].into_iter().take(1 + usize::from(cpu::vbmi()));
-        widths.filter_map(|registers| Paths::within(forest, coder, registers, most_words)).collect()
+    /// The layout, where the CPU has what it takes and the slots suffice.
+    fn laid_out(forest: &Forest, coder: &Coder, most_words: usize) -> Vec<Paths> {
+        Paths::within(forest, coder, most_words).into_iter().collect()
     }
 
     /// Rows have the bits of a walk in some layouts.
@@ -336,14 +332,14 @@ mod tests {
         let below = numbers(15);
         for trees in [1, 7, 8, 67, 131] {
             let (forest, coder) = ensemble(trees, &below);
-            let (words, bits) = (both(&forest, &coder, EXPANDED), both(&forest, &coder, 0));
+            let (words, bits) = (laid_out(&forest, &coder, EXPANDED), laid_out(&forest, &coder, 0));
             assert!(words.iter().all(|paths| paths.categories.is_empty()));
             assert!(trees == 1 || bits.iter().all(|paths| paths.expanded.is_empty() && !paths.categories.is_empty()));
             let found = bits.iter().map(|paths| Paths { adds_up: false, ..paths.clone() });
             let ways: Vec<Paths> = found.chain(words).chain(bits.iter().cloned()).collect();
             check(&forest, &coder, &ways, || row_of(&below));
             let (forest, coder) = grown(trees, |tree| tree % 64, 3, &below);
-            check(&forest, &coder, &both(&forest, &coder, 0), || row_of(&below));
+            check(&forest, &coder, &laid_out(&forest, &coder, 0), || row_of(&below));
         }
     }
 
@@ -364,11 +360,11 @@ mod tests {
                 }
             }
             let forest = Forest::new(parts, &coder).unwrap();
-            check(&forest, &coder, &both(&forest, &coder, EXPANDED), || row_of(&below));
+            check(&forest, &coder, &laid_out(&forest, &coder, EXPANDED), || row_of(&below));
         }
     }
 
-    /// Slots for registers of all widths, in halves where columns differ in where missing values go, and columns of more
+    /// Slots for one to eight registers, in halves where columns differ in where missing values go, and columns of more
     /// thresholds than a slot has.
     #[test]
     fn many_columns_have_the_bits_of_a_walk() {
@@ -406,7 +402,7 @@ mod tests {
                 let one = |_| if missing && below(9) == 0 { f64::NAN } else { below(most as u64 + 2) as f64 - 1.0 };
                 (0..features).map(one).collect()
             };
-            check(&forest, &coder, &both(&forest, &coder, EXPANDED), row);
+            check(&forest, &coder, &laid_out(&forest, &coder, EXPANDED), row);
         }
     }
 }

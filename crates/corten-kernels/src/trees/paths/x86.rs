@@ -1,12 +1,11 @@
-//! A row on x86: with AVX2, or with AVX-512 and VBMI.
+//! A row on x86, with AVX2.
 
 use alloc::vec::Vec;
 use core::arch::x86_64::*;
 use core::cell::Cell;
 
-use super::{BLOCK, Forest, GROUP, Group, PathScratch, Paths, Spread};
+use super::{BLOCK, Forest, GROUP, Group, MAX_SLOTS, PathScratch, Paths, Spread};
 use crate::cache::fetch_value;
-use crate::trees::slots::MAX_SLOTS;
 
 /// A row's slots, from a line on.
 #[repr(C, align(64))]
@@ -17,28 +16,11 @@ const HALF: usize = 32;
 const PART: usize = 16;
 
 impl Bytes {
-    /// The codes of 64 slots, of which there are at most 64 `N`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    #[expect(unsafe_code, reason = "loads of registers")]
-    fn wide<const N: usize>(&self, slots: __m512i) -> __m512i {
-        // SAFETY: four registers lie there.
-        let [a, b, c, d] = [0, 1, 2, 3].map(|i| unsafe { _mm512_load_si512(self.0.as_ptr().add(64 * i).cast()) });
-        match N {
-            1 => _mm512_permutexvar_epi8(slots, a),
-            2 => _mm512_permutex2var_epi8(a, slots, b),
-            _ => {
-                let (low, high) = (_mm512_permutex2var_epi8(a, slots, b), _mm512_permutex2var_epi8(c, slots, d));
-                _mm512_mask_blend_epi8(_mm512_movepi8_mask(slots), low, high)
-            }
-        }
-    }
-
     /// The codes of 32 slots, of which there are at most 16 `N`.
     #[inline]
     #[target_feature(enable = "avx2")]
     #[expect(unsafe_code, reason = "loads of registers")]
-    fn narrow<const N: usize>(&self, slots: __m256i) -> __m256i {
+    fn look_up<const N: usize>(&self, slots: __m256i) -> __m256i {
         let mut parts: [__m256i; N] = core::array::from_fn(|i| {
             // SAFETY: 16 parts lie there.
             let part = unsafe { _mm_load_si128(self.0.as_ptr().add(PART * i).cast()) };
@@ -113,22 +95,9 @@ impl Group {
 
 impl Paths {
     /// Decides the nodes of numbers.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    #[expect(unsafe_code, reason = "loads of registers")]
-    fn numbers_wide<const N: usize>(&self, row: &Bytes, bits: &mut [u64]) {
-        for (block, bits) in self.numbers.chunks_exact(2 * BLOCK).zip(bits) {
-            // SAFETY: a block is two registers.
-            let (slots, thresholds) = unsafe {
-                (_mm512_load_si512(block.as_ptr().cast()), _mm512_load_si512(block.as_ptr().add(BLOCK).cast()))
-            };
-            *bits = _mm512_cmpgt_epi8_mask(row.wide::<N>(slots), thresholds);
-        }
-    }
-
-    /// The same in two halves.
     #[target_feature(enable = "avx2")]
     #[expect(unsafe_code, reason = "loads of registers")]
-    fn numbers_narrow<const N: usize>(&self, row: &Bytes, bits: &mut [u64]) {
+    fn numbers<const N: usize>(&self, row: &Bytes, bits: &mut [u64]) {
         for (block, bits) in self.numbers.chunks_exact(2 * BLOCK).zip(bits) {
             let half = |i: usize| {
                 // SAFETY: a block is four registers.
@@ -136,7 +105,7 @@ impl Paths {
                     let at = block.as_ptr().add(i * HALF);
                     (_mm256_load_si256(at.cast()), _mm256_load_si256(at.add(BLOCK).cast()))
                 };
-                _mm256_movemask_epi8(_mm256_cmpgt_epi8(row.narrow::<N>(slots), thresholds)) as u32
+                _mm256_movemask_epi8(_mm256_cmpgt_epi8(row.look_up::<N>(slots), thresholds)) as u32
             };
             *bits = u64::from(half(0)) | u64::from(half(1)) << HALF;
         }
@@ -164,7 +133,7 @@ impl Paths {
 
     /// Adds what the leaves of all trees hold to a sum.
     #[inline]
-    #[target_feature(enable = "bmi1,bmi2,lzcnt")]
+    #[target_feature(enable = "bmi1,bmi2")]
     #[expect(unsafe_code, reason = "the innermost loop; the constructor made the places")]
     fn fold<const CATEGORIES: bool, S>(&self, row: &Row<'_>, mut sum: S, add: impl Fn(S, u64) -> S) -> S {
         // SAFETY: there is a leaf for each exit of the trees.
@@ -183,7 +152,7 @@ impl Paths {
         before[..last].iter().fold(sum, |sum, &at| add(sum, leaf(at)))
     }
 
-    #[target_feature(enable = "bmi1,bmi2,lzcnt")]
+    #[target_feature(enable = "bmi1,bmi2")]
     fn add_trees<const CATEGORIES: bool>(
         &self,
         forest: &Forest,
@@ -208,8 +177,8 @@ impl Paths {
     /// A row.
     ///
     /// # Safety
-    /// The CPU has BMI, LZCNT, and AVX2 or what the layout was made for.
-    #[target_feature(enable = "bmi1,bmi2,lzcnt")]
+    /// The CPU has AVX2, BMI1 and BMI2.
+    #[target_feature(enable = "bmi1,bmi2")]
     #[expect(unsafe_code, reason = "instructions of a level")]
     pub(super) unsafe fn row_x86(
         &self,
@@ -243,14 +212,11 @@ impl Paths {
         bits.resize(self.numbers.len() / (2 * BLOCK) + 1, 0);
         // SAFETY: the caller found the instructions.
         unsafe {
-            match (self.registers, slots) {
-                (true, 0..=64) => self.numbers_wide::<1>(&row, bits),
-                (true, 65..=128) => self.numbers_wide::<2>(&row, bits),
-                (true, _) => self.numbers_wide::<4>(&row, bits),
-                (false, 0..=16) => self.numbers_narrow::<1>(&row, bits),
-                (false, 17..=32) => self.numbers_narrow::<2>(&row, bits),
-                (false, 33..=64) => self.numbers_narrow::<4>(&row, bits),
-                (false, _) => self.numbers_narrow::<8>(&row, bits),
+            match slots {
+                0..=16 => self.numbers::<1>(&row, bits),
+                17..=32 => self.numbers::<2>(&row, bits),
+                33..=64 => self.numbers::<4>(&row, bits),
+                _ => self.numbers::<8>(&row, bits),
             }
         }
         let row = Row { numbers: bits.as_ptr().cast(), levels, expanded, categories };
