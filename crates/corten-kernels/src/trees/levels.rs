@@ -11,6 +11,9 @@ use super::heavy::Heavy;
 use super::{CATEGORY, Coder, Node, Parts, Reads};
 use crate::cpu::dispatch;
 
+/// Words that the decisions of columns with few categories may take.
+pub(super) const EXPANDED: usize = 1 << 18;
+
 /// Bits that are turned round at a time.
 const SIDE: usize = 64;
 
@@ -137,6 +140,18 @@ impl Levels {
         let place = self.places[at] as usize;
         self.of(usize::from(column & !CATEGORY), code)[place / 8] >> (place % 8) & 1 == 1
     }
+}
+
+/// The low bits of `word`, put where `places` has bits.
+#[inline(always)]
+pub(super) fn deposit(word: u64, places: u64) -> u64 {
+    let (mut out, mut word, mut places) = (0, word, places);
+    while places > 0 {
+        let lowest = places & places.wrapping_neg();
+        out |= if word & 1 == 1 { lowest } else { 0 };
+        (word, places) = (word >> 1, places ^ lowest);
+    }
+    out
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Coder, Forest, Reads};
 use crate::cache::fetch_value;
-
-/// Words that the decisions of columns with few categories may take.
-const EXPANDED: usize = 1 << 18;
+use crate::trees::levels::EXPANDED;
 
 /// The nodes of a tree that read one code column of categories.
 #[derive(Clone, Copy, Debug)]
@@ -129,12 +127,6 @@ fn deposit(word: u64, lanes: u64) -> u64 {
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        let (mut out, mut word, mut lanes) = (0, word, lanes);
-        while lanes > 0 {
-            let lowest = lanes & lanes.wrapping_neg();
-            out |= if word & 1 == 1 { lowest } else { 0 };
-            (word, lanes) = (word >> 1, lanes ^ lowest);
-        }
-        out
+        crate::trees::levels::deposit(word, lanes)
     }
 }

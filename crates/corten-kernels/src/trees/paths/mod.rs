@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use super::heavy::Heavy;
 use super::lanes::records;
+use super::levels::{EXPANDED, deposit};
 use super::slots::{HIGHEST, Slots};
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
@@ -28,8 +29,6 @@ const NODES: usize = 64;
 const GROUP: usize = 8;
 /// Nodes of numbers that are decided at a time.
 const BLOCK: usize = 64;
-/// Words that the decisions of columns with few categories may take.
-const EXPANDED: usize = 1 << 18;
 /// Most slots: more take as long to look up as a walk.
 const MAX_SLOTS: usize = 128;
 
@@ -238,18 +237,6 @@ impl Paths {
         self.categories = categories.iter().map(|(column, _)| *column).collect();
         self.spreads = (0..self.groups.len()).flat_map(|g| categories.iter().map(move |(_, all)| all[g])).collect();
     }
-}
-
-/// The low bits of `word`, put where `places` has bits.
-#[inline(always)]
-fn deposit(word: u64, places: u64) -> u64 {
-    let (mut out, mut word, mut places) = (0, word, places);
-    while places > 0 {
-        let lowest = places & places.wrapping_neg();
-        out |= if word & 1 == 1 { lowest } else { 0 };
-        (word, places) = (word >> 1, places ^ lowest);
-    }
-    out
 }
 
 /// Memory of a row.
