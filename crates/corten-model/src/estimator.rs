@@ -80,6 +80,8 @@ pub struct Extras<'a> {
     pub group: Option<Cow<'a, [u32]>>,
     /// For fitting only the values of leaves anew: the share that their old values keep.
     pub decay_rate: Option<f64>,
+    /// Whether the earlier state gives its bins alone, and the fit begins anew on them.
+    pub anew: bool,
     /// A loss from outside, by its slopes.
     pub objective: Option<Box<dyn Fn(&Round<'_>) -> Result<Slopes> + Send + Sync>>,
     /// Scores from outside, by their number: higher is better.
@@ -212,6 +214,16 @@ pub trait Fitted: Any + Send + Sync {
     /// The members of an ensemble, each on all columns; none for what has no members.
     fn members(&self) -> Vec<Box<dyn Fitted>> {
         Vec::new()
+    }
+
+    /// One model that scores as the mean of this one and others of its type, each after its first rounds: this one after
+    /// `rounds`, the others after those that are beside them.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for what is not boosted, [`Error::Value`] for models of other bins, classes or losses.
+    fn average(&self, rounds: usize, others: &[(&dyn Fitted, usize)]) -> Result<Box<dyn Fitted>> {
+        let _ = (rounds, others);
+        Err(Error::Unsupported("only models of gradient boosting on bins are averaged".into()))
     }
 }
 

@@ -320,7 +320,7 @@ impl Blocks for Features {
 #[pyfunction]
 #[pyo3(signature = (name, params, files, features, targets, *, memory, share = 1.0, class_weight = None, previous = None,
                     threads = None, progress = None, keep = false, init_score = None, group = None, objective = None,
-                    score = None))]
+                    score = None, anew = false))]
 pub(crate) fn fit_files(
     py: Python<'_>,
     name: &str,
@@ -339,6 +339,7 @@ pub(crate) fn fit_files(
     group: Option<&Bound<'_, PyAny>>,
     objective: Option<Py<PyAny>>,
     score: Option<Py<PyAny>>,
+    anew: bool,
 ) -> PyResult<Fitted> {
     let entry = estimator::entry(py, name)?;
     let params = json::of_py(params)?;
@@ -356,7 +357,8 @@ pub(crate) fn fit_files(
     let previous = previous.map(|p| p.get().shared());
     let (cancel, raised) = (CancelToken::new(), Raised::default());
     let context = estimator::context(threads, progress, keep, &cancel, &raised);
-    let extras = outside::extras(init_score, group, objective, score, &raised)?;
+    let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
+    extras.anew = anew;
     let files = Arc::clone(&files.get().inner);
     let fit = || {
         let (features, schema) = Features::new(files, features)?;

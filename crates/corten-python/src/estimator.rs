@@ -100,7 +100,7 @@ impl Goal {
 #[pyfunction]
 #[pyo3(signature = (name, params, x, y = None, *, classes = None, sample_weight = None, previous = None,
                     partial = false, threads = None, progress = None, keep = false, init_score = None, group = None,
-                    decay_rate = None, objective = None, score = None, start = None))]
+                    decay_rate = None, objective = None, score = None, start = None, anew = false))]
 pub(crate) fn fit(
     py: Python<'_>,
     name: &str,
@@ -120,6 +120,7 @@ pub(crate) fn fit(
     objective: Option<Py<PyAny>>,
     score: Option<Py<PyAny>>,
     start: Option<&Bound<'_, Model>>,
+    anew: bool,
 ) -> PyResult<Fitted> {
     let entry = entry(py, name)?;
     let params = json::of_py(params)?;
@@ -132,6 +133,7 @@ pub(crate) fn fit(
     let context = context(threads, progress, keep, &cancel, &raised);
     let mut extras = outside::extras(init_score, group, objective, score, &raised)?;
     extras.decay_rate = decay_rate;
+    extras.anew = anew;
     extras.start = start.map(|model| Arc::unwrap_or_clone(model.get().read()));
     let data = input.data().map_err(|e| errors::to_py(py, e))?;
     let fit = || {
@@ -165,6 +167,14 @@ pub(crate) fn held_out<'py>(
     let out: Vec<u8> =
         corten_trees::gradient_boosting::held_out(&y, classes, fraction, seed).into_iter().map(u8::from).collect();
     arrays::array(py, &[out.len()], "uint8", &out)
+}
+
+/// How many fits of gradient boosting that use few threads have room beside each other.
+#[pyfunction]
+#[pyo3(signature = (rows, width, trees, threads = None))]
+pub(crate) fn side_by_side(rows: usize, width: usize, trees: usize, threads: Option<i64>) -> usize {
+    let threads = parallel::threads(threads);
+    threads / corten_trees::boosting::threads_for(rows, width, trees, threads)
 }
 
 /// How a fit is carried out; a callback that raises, or answers yes, ends it.
@@ -284,6 +294,17 @@ impl Fitted {
         let Some(bytes) = py.detach(|| self.inner.state()) else { return Ok(None) };
         let schema = serde_json::to_string(&self.schema).map_err(|e| PyValueError::new_err(e.to_string()))?;
         Ok(Some((PyBytes::new(py, &bytes), schema)))
+    }
+
+    /// One state that scores as the mean of this one after `rounds` and others, each with its rounds.
+    fn average(&self, py: Python<'_>, rounds: usize, others: Vec<(Bound<'_, Self>, usize)>) -> PyResult<Self> {
+        let others: Vec<_> = others.iter().map(|(other, rounds)| (other.get().shared(), *rounds)).collect();
+        let average = || {
+            let others: Vec<_> = others.iter().map(|(other, rounds)| (&**other, *rounds)).collect();
+            self.inner.average(rounds, &others)
+        };
+        let inner = Arc::from(door::run(py, Size::Medium, &CancelToken::new(), average)?);
+        Ok(Self { inner, schema: self.schema.clone(), seen: self.seen.clone(), signal: None })
     }
 
     /// The members of an ensemble.

@@ -42,6 +42,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert::to_lightgbm, module)?)?;
     module.add_function(wrap_pyfunction!(convert::convert_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(door::give_back, module)?)?;
+    module.add_function(wrap_pyfunction!(estimator::side_by_side, module)?)?;
     module.add_function(wrap_pyfunction!(export::export_c, module)?)?;
     module.add_function(wrap_pyfunction!(export::quantize, module)?)?;
     module.add_function(wrap_pyfunction!(inputs::schema, module)?)?;

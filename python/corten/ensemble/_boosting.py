@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -16,8 +15,11 @@ from .._lightgbm import WritesLightGBM
 from .._params import clone, seed
 from .._progress import Line, Rounds
 from ..exceptions import ParameterError, not_fitted
-from . import _budget, _files
+from . import _budget, _files, _search
 from ._staged import Scored, Staged, of_columns
+
+#: How many more rounds a fit on all rows takes than one that held some out.
+ALL_ROWS = 1.1
 
 
 def _of_rows(scores: np.ndarray) -> np.ndarray:
@@ -44,6 +46,10 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
     max_iter: int
     best_params_: dict[str, Any]
     budget_steps_: list[dict[str, Any]]
+    budget_models_: list[dict[str, Any]]
+    _tells_targets: bool
+    #: The state whose bins a fit is on.
+    _bins_of: Any = None
 
     def _pickles_state(self) -> bool:
         # Bins and trees over them would double what most only predict from.
@@ -125,9 +131,11 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
                         setattr(model, name, self.__dict__[name])
                 return model._boost(inputs, target, weights, init_score=init_score, callbacks=own, **extras)
 
-            given: Any = self.validation_fraction  # type: ignore[attr-defined]
-            share = _budget.held_out(given, target.values, 0 if target.classes is None else len(target.classes))
-            return self._fit_budget(fit, callbacks, share)
+            classes = 0 if target.classes is None else len(target.classes)
+            counts = np.bincount(target.values, minlength=classes) if classes else None
+            trees = classes if classes > 2 else 1
+            side = _core.side_by_side(inputs.rows, inputs.width, trees, self._threads())
+            return self._fit_budget(fit, callbacks, inputs.rows, counts, side)
         if init_score is not None:
             extras["init_score"] = np.asarray(init_score, dtype=np.float64)
             if len(extras["init_score"]) != inputs.rows:
@@ -152,7 +160,9 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         return out
 
     def _before(self, init_model: Any) -> dict[str, Any]:
-        """The state that the fit goes on from."""
+        """The state that the fit goes on from, or whose bins it is on."""
+        if self._bins_of is not None:
+            return {"previous": self._bins_of, "anew": True}
         if init_model is not None:
             return {"previous": _handle_of(init_model, "init_model", type(self))}
         if self.warm_start and getattr(self, "_model", None) is not None:  # type: ignore[attr-defined]
@@ -187,7 +197,9 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
                 def fit(model: Any, own: list[Any]) -> Any:
                     return model._fit_opened(files, names, y, sample_weight, room, None, own, extras)
 
-                return self._fit_budget(fit, callbacks, self.validation_fraction)  # type: ignore[attr-defined]
+                targets = files.target(y, self._estimator_type == "classifier", sample_weight)
+                counts = None if targets.classes is None else np.array(targets.counts)
+                return self._fit_budget(fit, callbacks, targets.rows, counts)
             return self._fit_opened(files, names, y, sample_weight, room, init_model, callbacks, extras)
 
     def _fit_opened(
@@ -248,38 +260,80 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             )
         return True
 
-    def _fit_budget(self, fit: Callable[[Any, list[Any]], Any], callbacks: Any, share: Any) -> Self:
-        """Steps on some of the rows, judged by the others, of which there is a share, and a last fit on all with the best
-        one's parameters where there is time for it; `fit` fits a model with some callbacks."""
-        budget, begin = _budget.seconds(self.budget), time.monotonic()  # type: ignore[attr-defined]
+    def _fit_budget(
+        self,
+        fit: Callable[[Any, list[Any]], Any],
+        callbacks: Any,
+        rows: int,
+        counts: np.ndarray | None,
+        side: int = 1,
+    ) -> Self:
+        """Models on some of the rows, judged by the others, and the mean of those that do best; `fit` fits a model with some
+        callbacks, several of which are fitted side by side. Of classes, `counts` says how many rows each has."""
+        rarest = None if counts is None else float(counts[counts > 0].min())
+        share, judges = _budget.held_out(self.validation_fraction, rows, rarest)  # type: ignore[attr-defined]
+        budget = _budget.seconds(self.budget)  # type: ignore[attr-defined]
+        begin = seed(getattr(self, "random_state", None))
+        has_ended = False
+        bins: Any = None
+        has_told = False
 
-        # The same rows are held out of each step, or their scores say nothing of each other.
-        drawn = {"random_state": seed(getattr(self, "random_state", None)), "validation_fraction": share}
+        def told(callback: Callable[..., Any]) -> Callable[..., bool]:
+            def call(step: Any) -> bool:
+                nonlocal has_ended
+                # What ends a round's fit ends all that would follow.
+                has_ended |= callback(step) is True
+                return has_ended
 
-        def step(params: dict[str, Any], own: list[Any]) -> Any:
-            model = clone(self).set_params(budget=None, early_stopping=True, **drawn, **params)
-            return fit(model, [*own, *(callbacks or ())])
+            return call
 
-        found = _budget.Found()
+        watchers = [told(callback) for callback in callbacks or ()]
 
-        def keep(last: Any) -> None:
+        def step(params: dict[str, Any], own: list[Any], number: int, rounds: int) -> Any:
+            nonlocal bins, has_told
+            drawn = {"random_state": (begin + number) % 2**32, "validation_fraction": share}
+            model = clone(self).set_params(budget=None, early_stopping=True, **{**drawn, **params})
+            if number and has_told:
+                # Bins that were made of the targets of rows would tell those that were to judge. All have room for a few
+                # more rounds than those that were not held out.
+                model.set_params(early_stopping=False, max_iter=int(np.ceil(rounds * ALL_ROWS)))
+            model._bins_of = bins
+            try:
+                fit(model, [*own, *watchers])
+            finally:
+                del model._bins_of
+            if bins is None:
+                bins, has_told = model._handle.average(0, []), model._tells_targets
+            return model
+
+        found = _search.Found(judges)
+
+        def keep() -> None:
+            best, *others = found.members
+            last = best.model
             state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
             self.__dict__.update(state)
-            self.best_params_ = {**found.best.params, "max_iter": last.n_iter_}
+            if others or best.rounds < last.n_iter_:
+                self._handle = last._handle.average(
+                    best.rounds, [(other.model._handle, other.rounds) for other in others]
+                )
+                self._take(self._handle)
+            self.best_params_ = {**best.params, "max_iter": best.rounds}
             self.budget_steps_ = found.steps
+            self.budget_models_ = [{**m.params, "max_iter": m.rounds} for m in (best, *others)]
 
         try:
-            has_time = _budget.search(step, budget, found)
-            keep(found.best.model)
-            if has_time:
-                # All rows have room for a few more rounds than those that were not held out.
-                chosen = {**found.best.params, "max_iter": int(np.ceil(found.best.rounds * 1.1))}
-                last = clone(self).set_params(budget=None, early_stopping=False, **chosen)
-                keep(fit(last, [lambda _: time.monotonic() > begin + budget, *(callbacks or ())]))
-        except KeyboardInterrupt:
+            if self._calls(None) or callbacks or getattr(self, "verbose", 0):
+                # What is called in Python waits for one at a time anyway.
+                side = 1
+            search = _search.Search(step, budget, found, side, lambda: has_ended)
+            if side > 1:
+                # The bins on which all are fitted.
+                step({"max_iter": 1}, [], 0, 0)
+            search.run()
+        finally:
             if found:
-                keep(found.best.model)
-            raise
+                keep()
         return self
 
     def _scorer(self, scorings: list[Any], classes: np.ndarray | None) -> Callable[..., float]:

@@ -104,10 +104,11 @@ class HistGradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMix
         L2 penalty on the weights of these models.
     budget : str, float or None, default=None
         Time for a well-tuned model, as "1min" or a number of seconds: sizes of trees race on held-out rows, then steps of
-        other rates and penalties follow where there is time, and the best is fitted to all rows. Where there is none, the
-        best size gets what is left, and the rows that judge stay held out: `validation_fraction` of them, but of a table in
-        memory no more than 10,000 (or 500 of the rarest class), unless it is a number of rows. What is tried stands in for `learning_rate`, `max_iter`,
-        `max_leaf_nodes` and others; the model depends on the speed of the machine.
+        other parameters and models that hold other rows out follow where there is time, and the model is the mean of those
+        that do best, up to 8, as one of all their trees. Where there is little, the best size gets what is left.
+        `validation_fraction` of the rows judge, but no more than 10,000 (or 500 of the rarest class), unless it is a number
+        of rows. What is tried stands in for `learning_rate`, `max_iter`, `max_leaf_nodes` and others; the model depends on
+        the speed of the machine.
 
     Attributes
     ----------
@@ -121,8 +122,10 @@ class HistGradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMix
         For "train" and "validation", the scores of each of `scoring` by name.
     feature_importances_ : ndarray of shape (n_features,)
         Share of the gain that each column brought.
-    best_params_, budget_steps_ : dict, list of dict
-        With `budget`, the parameters that were found, and all that were tried with their scores and seconds.
+    best_params_, budget_steps_, budget_models_ : dict, list of dict, list of dict
+        With `budget`, the parameters that did best, all that were tried with their scores and seconds, and those of the
+        models whose mean this one is. `n_iter_` counts the rounds of all of these then, and of several there are no scores
+        of rounds.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -382,10 +385,11 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         L2 penalty on the weights of these models.
     budget : str, float or None, default=None
         Time for a well-tuned model, as "1min" or a number of seconds: sizes of trees race on held-out rows, then steps of
-        other rates and penalties follow where there is time, and the best is fitted to all rows. Where there is none, the
-        best size gets what is left, and the rows that judge stay held out: `validation_fraction` of them, but of a table in
-        memory no more than 10,000 (or 500 of the rarest class), unless it is a number of rows. What is tried stands in for `learning_rate`, `max_iter`,
-        `max_leaf_nodes` and others; the model depends on the speed of the machine.
+        other parameters and models that hold other rows out follow where there is time, and the model is the mean of those
+        that do best, up to 8, as one of all their trees. Where there is little, the best size gets what is left.
+        `validation_fraction` of the rows judge, but no more than 10,000 (or 500 of the rarest class), unless it is a number
+        of rows. What is tried stands in for `learning_rate`, `max_iter`, `max_leaf_nodes` and others; the model depends on
+        the speed of the machine.
     huber_delta : float, default=1.0
         Distance from the target beyond which the loss "huber" is linear.
     tweedie_power : float, default=1.5
@@ -401,8 +405,10 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         For "train" and "validation", the scores of each of `scoring` by name.
     feature_importances_ : ndarray of shape (n_features,)
         Share of the gain that each column brought.
-    best_params_, budget_steps_ : dict, list of dict
-        With `budget`, the parameters that were found, and all that were tried with their scores and seconds.
+    best_params_, budget_steps_, budget_models_ : dict, list of dict, list of dict
+        With `budget`, the parameters that did best, all that were tried with their scores and seconds, and those of the
+        models whose mean this one is. `n_iter_` counts the rounds of all of these then, and of several there are no scores
+        of rounds.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)

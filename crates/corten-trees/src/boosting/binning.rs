@@ -30,7 +30,7 @@ const BLOCK: usize = 8192;
 const READ: usize = 512;
 
 /// How a column becomes bins.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Bins {
     /// Bin `i` holds the values above `cuts[i - 1]` up to `cuts[i]`.
     Number { cuts: Vec<f64> },
@@ -72,7 +72,7 @@ impl Bins {
 }
 
 /// How columns become features.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Features {
     /// One a column, then those that columns of many categories or of more than [`MOST`] bins have besides.
     pub(crate) bins: Vec<Bins>,
@@ -84,6 +84,11 @@ impl Features {
     /// Number of columns.
     pub(crate) fn width(&self) -> usize {
         self.sources.iter().max().map_or(0, |&last| last + 1)
+    }
+
+    /// Whether some stand for categories by the targets of their training rows.
+    pub(crate) fn tell_targets(&self) -> bool {
+        self.bins.iter().any(|bins| matches!(bins, Bins::Coded(coded) if coded.target.is_some()))
     }
 
     /// Which input of a model's trees each feature is: numbers are those of their columns, and what categories are told

@@ -187,6 +187,7 @@ impl Fitted for Boosted {
             ("_splits", Attribute::Ints { shape: vec![self.splits.len()], values: self.splits.clone() }),
             ("_more_scores", Attribute::List(more)),
             ("_interrupted", Attribute::Bool(self.trained.interrupted)),
+            ("_tells_targets", Attribute::Bool(self.features.tell_targets())),
         ]
     }
 
@@ -236,6 +237,15 @@ impl Fitted for Boosted {
 
     fn state(&self) -> Option<Vec<u8>> {
         self.write()
+    }
+
+    fn average(&self, rounds: usize, others: &[(&dyn Fitted, usize)]) -> Result<Box<dyn Fitted>> {
+        let mut members = vec![(self, rounds)];
+        for &(other, rounds) in others {
+            let other = other.as_any().downcast_ref::<Self>();
+            members.push((other.ok_or_else(|| Error::value("models of several types are not averaged"))?, rounds));
+        }
+        Ok(Box::new(self.mean(&members)?))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -13,7 +13,7 @@ use super::binning::{self, Features};
 use super::categories::Crossed;
 use super::choice::Shape;
 use super::fitted::Boosted;
-use super::grower::{Grown, GrownTree};
+use super::grower::Grown;
 use super::layout::Binned;
 use super::objective::Objective;
 use super::parameters::{Common, EarlyStopping};
@@ -28,6 +28,11 @@ use crate::source::Source;
 const SMALL: usize = 400_000;
 /// Classes up to which each has a column of its own for what categories are told by.
 const MOST_CLASSES: usize = 10;
+
+/// How many threads a fit of rows, columns and trees a round uses of those that there are.
+pub fn threads_for(rows: usize, width: usize, trees: usize, threads: usize) -> usize {
+    if rows.saturating_mul(width).saturating_mul(trees) < SMALL { 1 } else { threads.max(1) }
+}
 
 /// What a fit is of, wherever its rows lie.
 pub(super) struct Facts<'a, 'y> {
@@ -123,7 +128,7 @@ impl Common {
             .map(|(train, held_out)| (train.into_iter().collect(), held_out.into_iter().collect()))?,
             _ => (used, Pages::default()),
         };
-        let threads = if train.len() * width * objective.outputs() < SMALL { 1 } else { context.threads.max(1) };
+        let threads = threads_for(train.len(), width, objective.outputs(), context.threads);
         let rules = Rules {
             l1: self.l1_regularization,
             l2: self.l2_regularization,
@@ -157,7 +162,7 @@ impl Common {
         let previous = facts.previous.and_then(|p| p.as_any().downcast_ref::<Boosted>());
         if let Some(before) = previous {
             before.continues(objective, width, labels)?;
-            if before.iterations > self.max_iter && !refit {
+            if before.iterations > self.max_iter && !refit && !extras.anew {
                 return Err(Error::value(format!(
                     "max_iter={} should be larger than or equal to n_iter_={} when warm_start==True",
                     self.max_iter, before.iterations
@@ -246,7 +251,7 @@ impl Common {
                 context: input.context,
                 team,
             };
-            let before = previous.map(|p| &p.trained);
+            let before = previous.filter(|_| !extras.anew).map(|p| &p.trained);
             let trained = match (extras.decay_rate, before) {
                 (Some(decay), Some(before)) => refit::refit(&training, &binned, part, before, decay)?,
                 (Some(_), None) => return Err(Error::value("refit needs the fit whose leaves it changes")),
@@ -259,6 +264,18 @@ impl Common {
     }
 }
 
+/// Gain and number of splits of each column.
+pub(super) fn recount(trained: &Trained, features: &Features, width: usize) -> (Vec<f64>, Vec<i64>) {
+    let (mut gains, mut splits) = (vec![0.0; width], vec![0; width]);
+    for node in trained.iterations.iter().flatten().flat_map(|tree| &tree.nodes) {
+        if let Grown::Split { split, .. } = node {
+            gains[features.sources[split.feature()]] += split.gain;
+            splits[features.sources[split.feature()]] += 1;
+        }
+    }
+    (gains, splits)
+}
+
 /// The trained trees over raw values.
 pub(super) fn boosted(
     objective: Objective,
@@ -269,16 +286,7 @@ pub(super) fn boosted(
     early_stopping: bool,
     start: Instant,
 ) -> Boosted {
-    let (mut gains, mut splits) = (vec![0.0; width], vec![0i64; width]);
-    let mut add = |tree: &GrownTree| {
-        for node in &tree.nodes {
-            if let Grown::Split { split, .. } = node {
-                gains[features.sources[split.feature()]] += split.gain;
-                splits[features.sources[split.feature()]] += 1;
-            }
-        }
-    };
-    trained.iterations.iter().flatten().for_each(&mut add);
+    let (gains, splits) = recount(&trained, &features, width);
     Boosted {
         objective,
         labels,

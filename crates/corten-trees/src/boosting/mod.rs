@@ -7,6 +7,7 @@
 //! are in `corten_kernels::boost`. Sources: LightGBM (Ke et al., NeurIPS 2017; Shi et al., NeurIPS 2022), and
 //! scikit-learn's `_hist_gradient_boosting`, whose parameters and rules these estimators share.
 
+mod average;
 pub(crate) mod binning;
 mod blocks;
 mod bundles;
@@ -36,5 +37,7 @@ pub(crate) mod split;
 mod splitter;
 pub(crate) mod state;
 pub(crate) mod train;
+
+pub use fitting::threads_for;
 
 pub use estimator::{HistGradientBoostingClassifier, HistGradientBoostingRanker, HistGradientBoostingRegressor};

@@ -1,5 +1,7 @@
 //! Leaves fitted anew to other rows; splits stay as they are.
 
+use std::ops::Range;
+
 use corten_core::{Error, Result, parameter};
 
 use super::grower::{Grown, GrownTree};
@@ -28,24 +30,54 @@ pub(crate) fn refit(
     }
     let mut out = Trained {
         baseline: before.baseline.clone(),
+        learning_rate: before.learning_rate,
         iterations: before.iterations.clone(),
         weights: before.weights.clone(),
+        members: before.members.clone(),
         ..Trained::default()
     };
     let mut run = Run::new(training, train, &out.baseline);
-    for (i, trees) in out.iterations.iter_mut().enumerate() {
-        training.context.cancel.check()?;
-        run.find_slopes()?;
-        let rate = before.weights.get(i).copied().unwrap_or(training.plan.learning_rate);
-        for (k, tree) in trees.iter_mut().enumerate() {
-            run.leaves_anew(binned, k, tree, decay, rate);
-        }
-        run.add(trees, 1.0)?;
+    // What is a mean of models is fitted model by model, each of which counts as one of so many.
+    let count = before.members.len() as f64;
+    let mut first = 0;
+    for member in &before.members {
+        run.train.start(&member.baseline);
+        let rounds = first..first + member.rounds;
+        run.rounds_anew(binned, &mut out, rounds, decay, member.learning_rate / count, count)?;
+        first += member.rounds;
+    }
+    if first < out.iterations.len() {
+        run.train.start(&out.baseline);
+        out.iterations[..first].iter().try_for_each(|trees| run.add(trees, 1.0))?;
+        let rounds = first..out.iterations.len();
+        run.rounds_anew(binned, &mut out, rounds, decay, before.learning_rate, 1.0)?;
     }
     Ok(out)
 }
 
 impl Run<'_> {
+    /// The leaves of some rounds, whose trees count `factor` times in the scores from which the next ones start.
+    fn rounds_anew(
+        &mut self,
+        binned: &Binned,
+        out: &mut Trained,
+        rounds: Range<usize>,
+        decay: f64,
+        rate: f64,
+        factor: f64,
+    ) -> Result<()> {
+        for i in rounds {
+            self.context.cancel.check()?;
+            self.find_slopes()?;
+            let rate = out.weights.get(i).copied().unwrap_or(rate);
+            for (k, tree) in out.iterations[i].iter_mut().enumerate() {
+                self.leaves_anew(binned, k, tree, decay, rate);
+            }
+            self.add(&out.iterations[i], factor)?;
+        }
+        Ok(())
+    }
+
     fn leaves_anew(&self, binned: &Binned, output: usize, tree: &mut GrownTree, decay: f64, rate: f64) {
         let [g, h] = &self.slopes[output];
         let mut rows: Vec<Vec<u32>> = vec![Vec::new(); tree.nodes.len()];

@@ -107,6 +107,11 @@ impl State {
         hold(classes.is_none_or(|c| c == outputs.max(2)), "its classes don't fit its scores")?;
         let iterations = &self.trained.iterations;
         hold(iterations.iter().all(|trees| trees.len() == outputs), "a round has too many trees or too few")?;
+        let members = &self.trained.members;
+        let rounds = members.iter().try_fold(0usize, |sum, member| sum.checked_add(member.rounds));
+        hold(rounds.is_some_and(|r| r <= iterations.len()), "its models have more rounds than there are")?;
+        let started = members.iter().all(|m| m.baseline.len() == outputs && m.learning_rate.is_finite());
+        hold(started, "a model of it has other first scores")?;
         let weights = self.trained.weights.len();
         hold(weights == 0 || weights == iterations.len(), "it has weights of other rounds")?;
         iterations.iter().flatten().try_for_each(|tree| self.check_tree(tree))
@@ -183,6 +188,8 @@ mod tests {
             ("/trained/baseline", json!([])),
             ("/trained/weights", json!([1.0, 2.0])),
             ("/trained/iterations/0", json!([])),
+            ("/trained/members", json!([{"rounds": 2, "learning_rate": 0.1, "baseline": [0.0]}])),
+            ("/trained/members", json!([{"rounds": 1, "learning_rate": 0.1, "baseline": []}])),
             ("/trained/iterations/0/0/rows", json!([1])),
             ("/trained/iterations/0/0/nodes/0/Split/left", json!(0)),
             ("/trained/iterations/0/0/nodes/0/Split/right", json!(3)),

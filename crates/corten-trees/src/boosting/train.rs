@@ -8,6 +8,7 @@ use corten_model::estimator::{Context, Extras, Step};
 use corten_model::number;
 use serde::{Deserialize, Serialize};
 
+use super::average::Member;
 use super::choice::Shape;
 use super::grower::GrownTree;
 use super::metric::Metric;
@@ -51,6 +52,8 @@ impl Plan {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trained {
     pub(crate) baseline: Vec<f64>,
+    /// Of the last fit.
+    pub(crate) learning_rate: f64,
     /// One list of trees an iteration: a tree an output.
     pub(crate) iterations: Vec<Vec<GrownTree>>,
     /// What each iteration's trees count, where trees are left out at times.
@@ -64,6 +67,8 @@ pub(crate) struct Trained {
     pub(crate) more: Vec<[Vec<f64>; 2]>,
     /// Whether somebody stopped it.
     pub(crate) interrupted: bool,
+    /// Of a mean of models: those, whose rounds come first, one's after the other's.
+    pub(crate) members: Vec<Member>,
 }
 
 impl Trained {
@@ -113,14 +118,15 @@ pub(crate) fn train(
         None => objective.baseline(&train.y.all(), train.weights.as_deref()),
     };
     let mut run = Run::new(training, train, &baseline);
-    let mut out = Trained { baseline, ..Trained::default() };
+    let learning_rate = plan.learning_rate;
+    let mut out = Trained { baseline, learning_rate, ..Trained::default() };
     if let Some(h) = &mut held_out {
         h.part.start(&out.baseline);
     }
     let watch = plan.losses || context.progress.is_some();
     let mut begun = run.late;
     if let Some(previous) = previous {
-        out = Trained { interrupted: false, ..previous.clone() };
+        out = Trained { interrupted: false, learning_rate, ..previous.clone() };
         begun |= run.resume(&out.iterations, held_out.as_mut())?;
     }
     // Losses of a fit that watched from its start go on; others start here.

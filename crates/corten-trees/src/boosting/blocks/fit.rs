@@ -268,7 +268,8 @@ impl Common {
                 context,
                 team,
             };
-            let trained = train(&training, own, others, previous.map(|p| &p.trained))?;
+            let before = previous.filter(|_| !extras.anew).map(|p| &p.trained);
+            let trained = train(&training, own, others, before)?;
             let labels = labels.clone();
             let model = boosted(objective.clone(), labels, width, features, trained, early, start);
             Ok(Box::new(model) as Box<dyn Fitted>)
