@@ -36,6 +36,8 @@ def test_a_budget_finds_more_than_the_defaults() -> None:
     assert model.n_iter_ == sum(m["max_iter"] for m in model.budget_models_)
     assert model.best_params_ == model.budget_models_[0]
     assert model.get_params()["max_iter"] == 100
+    # Hardly any time gives a model too.
+    assert HistGradientBoostingRegressor(budget="1ms").fit(X, y).n_iter_ >= 1
     classes: Any = HistGradientBoostingClassifier(budget=0.5, random_state=0).fit(X, np.digitize(y, [-1, 1]))
     assert classes.predict_proba(X).shape == (3000, 3)
     with pytest.raises(ValueError, match="budget"):

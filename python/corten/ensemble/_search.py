@@ -229,7 +229,7 @@ class Search:
 
     def fitted(self, job: Job) -> Step | None:
         """A model; None where too little time is left."""
-        if self.left < job.needed or self.interrupted:
+        if job.needed > max(0.0, self.left) or self.interrupted:
             return None
         start = time.monotonic()
         late = False
