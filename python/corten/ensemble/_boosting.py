@@ -48,8 +48,9 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
     budget_steps_: list[dict[str, Any]]
     budget_models_: list[dict[str, Any]]
     _tells_targets: bool
-    #: The state whose bins a fit is on.
+    #: The state whose bins a fit is on, and whether it makes a model of what it found.
     _bins_of: Any = None
+    _lowers = True
 
     def _pickles_state(self) -> bool:
         # Bins and trees over them would double what most only predict from.
@@ -297,11 +298,11 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
                 # Bins that were made of the targets of rows would tell those that were to judge. All have room for a few
                 # more rounds than those that were not held out.
                 model.set_params(early_stopping=False, max_iter=int(np.ceil(rounds * ALL_ROWS)))
-            model._bins_of = bins
+            model._bins_of, model._lowers = bins, False
             try:
                 fit(model, [*own, *watchers])
             finally:
-                del model._bins_of
+                del model._bins_of, model._lowers
             if bins is None:
                 bins, has_told = model._handle.average(0, []), model._tells_targets
             return model
@@ -314,10 +315,9 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
             self.__dict__.update(state)
             if others or best.rounds < last.n_iter_:
-                self._handle = last._handle.average(
-                    best.rounds, [(other.model._handle, other.rounds) for other in others]
-                )
-                self._take(self._handle)
+                more = [(other.model._handle, other.rounds) for other in others]
+                self._handle = last._handle.average(best.rounds, more)
+            self._take(self._handle)
             self.best_params_ = {**best.params, "max_iter": best.rounds}
             self.budget_steps_ = found.steps
             self.budget_models_ = [{**m.params, "max_iter": m.rounds} for m in (best, *others)]
@@ -360,7 +360,8 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             for i, part in enumerate(("train", "validation"))
         }
         self.report_ = dict(handle.report())
-        self._model = handle.model()
+        if self._lowers:
+            self._model = handle.model()
 
     def _staged(self, X: Any) -> Iterator[Scored]:
         """What scores after each round say, added up as the model adds them."""

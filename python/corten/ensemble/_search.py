@@ -145,9 +145,7 @@ class Found:
     @property
     def members(self) -> list[Step]:
         """All models that are averaged."""
-        own = self.own
-        params = [step.params for step in own]
-        return [*own, *(step for step in self._kept if step.number > 0 and step.params in params)][:ALL]
+        return [*self.own, *(step for step in self._kept if step.number > 0)][:ALL]
 
     def note(self, step: Step) -> None:
         """Takes a step; only models that are close to the best ones are kept."""
@@ -164,6 +162,8 @@ class Found:
             if other is not self._best and other.start is not None and self._loses(other.params)[1]:
                 other.model = None
         self._kept = [other for other in self._kept if other.model is not None]
+        own = [step.params for step in self.own]
+        self._kept = [other for other in self._kept if other.params in own]
 
 
 class _Ended(Exception):
