@@ -262,6 +262,22 @@ fn few_leaves_are_those_of_the_best_splits() {
 }
 
 #[test]
+fn many_leaves_are_those_of_the_best_splits() {
+    for (rows, gaps) in [(400, 0), (30_000, 0), (30_000, 9)] {
+        for (leaf, depth) in [(1, usize::MAX), (4, 12)] {
+            let mut case = Case::new(rows, 7, leaf, false).with_gaps(gaps);
+            case.rules.max_depth = depth;
+            for leaves in [129, 1_000, 40_000] {
+                case.rules.max_leaf_nodes = Some(leaves);
+                case.same_classes(2, 2);
+                case.same_classes(5, 1);
+                case.same_means(2);
+            }
+        }
+    }
+}
+
+#[test]
 fn longer_blocks_give_the_same_tree() {
     let case = Case::new(40_000, 7, 1, false);
     for threads in [1, 2] {
@@ -287,8 +303,12 @@ fn keys_of_either_width_give_the_same_tree() {
         threads: 1,
         cancel: &CancelToken::new(),
     };
-    let growth =
-        Growth { soil, target: &Even { center: 0.0, is_exact: false, has_exact_squares: false }, items: &items };
+    let growth = Growth {
+        soil,
+        target: &Even { center: 0.0, is_exact: false, has_exact_squares: false },
+        items: &items,
+        bar: None,
+    };
     let narrow = top::Top::<u32, _>::grow(&growth).unwrap();
     assert!(narrow == top::Top::<u64, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
