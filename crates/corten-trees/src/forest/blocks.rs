@@ -1,6 +1,6 @@
 //! Records of the rows below a node, close together, so that a cache holds them while the node's subtree is grown.
 
-use super::ranks::{Code, Table};
+use super::ranks::{Code, Packed, Table};
 
 /// Bytes of blocks: shares of a core's second and first cache.
 const SIZES: [usize; 2] = [1 << 20, 1 << 15];
@@ -62,6 +62,25 @@ impl<C: Code> Blocks<C> {
             Some(block) => (&block.codes[column..], table.stride),
             None => table.column(column, rows),
         }
+    }
+}
+
+/// Codes of a table, whatever their width.
+pub(crate) trait Source {
+    /// See [`Blocks::enter`].
+    fn enter(&mut self, rows: &mut [u32], open: usize);
+    /// See [`Blocks::column`].
+    fn column(&self, column: usize, rows: usize) -> (Packed<'_>, usize);
+}
+
+impl<C: Code> Source for (&Table<C>, Blocks<C>) {
+    fn enter(&mut self, rows: &mut [u32], open: usize) {
+        self.1.enter(self.0, rows, open);
+    }
+
+    fn column(&self, column: usize, rows: usize) -> (Packed<'_>, usize) {
+        let (codes, stride) = self.1.column(self.0, column, rows);
+        (C::packed(codes), stride)
     }
 }
 

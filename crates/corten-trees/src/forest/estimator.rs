@@ -501,7 +501,7 @@ impl Plan<'_> {
     /// A tree of the best cuts of columns that are drawn, where it is a simple one.
     fn sampled<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
         let Task::Classes { codes, labels } = self.task else { return None };
-        if self.entropy.is_some() || self.forest.balanced && labels.len() != 2 || !sampled::suits(self.rules, table) {
+        if self.entropy.is_some() || !sampled::suits(self.rules, table) {
             return None;
         }
         let whole = counts.or(self.whole.as_deref())?;
@@ -516,9 +516,12 @@ impl Plan<'_> {
         }
         let (rows, classes) = ((rows, payloads), labels.len());
         let stream = stream.clone();
+        let balance = counts.filter(|_| self.forest.balanced).map(|counts| balance(codes, counts, classes));
         Some(if classes == 2 {
-            let balance = counts.filter(|_| self.forest.balanced).map(|counts| balance(codes, counts, 2));
             let target = ordered::Two { by_class: balance.map(|by_class| [by_class[0], by_class[1]]) };
+            Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
+        } else if let Some(by_class) = balance {
+            let target = ordered::Shares { measure: Measure::Gini, by_class, is_exact: true };
             Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
         } else {
             let target = ordered::Classes { classes };

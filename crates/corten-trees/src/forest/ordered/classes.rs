@@ -138,6 +138,8 @@ impl Scores for OfTwo<'_> {
 pub(crate) struct Sums {
     /// Weights on the left of each cut.
     pub(in super::super) upto: Vec<u64>,
+    /// The same where missing values lie on the other side.
+    pub(in super::super) apart: Vec<u64>,
     /// Where runs of equal codes end.
     ends: Vec<u32>,
 }
@@ -324,6 +326,19 @@ impl Node {
         Stats { weight: f64::from(self.weight), impurity }
     }
 
+    /// Of some rows, from the weights of their classes: their weight, and the sums that a room keeps.
+    #[inline(always)]
+    pub(in super::super) fn of_part(&self, weights: &[u32]) -> (u64, u64, u64) {
+        let (mut weight, mut square, mut cross) = (0, 0, 0);
+        for (&own, &total) in weights.iter().zip(&self.totals) {
+            let own = u64::from(own);
+            weight += own;
+            square += own * own;
+            cross += own * u64::from(total);
+        }
+        (weight, square, cross)
+    }
+
     /// The first of the best of the cuts in a room from one place to another.
     #[inline(always)]
     pub(in super::super) fn best(&self, room: &Room, cuts: Range<usize>) -> Option<(usize, f64)> {
@@ -360,6 +375,9 @@ pub(crate) struct Room {
     pub(in super::super) left: Vec<u32>,
     /// On one side of each cut the weights, and sums over classes of their squares, and of products with those of all.
     pub(in super::super) upto: [Vec<u64>; 3],
+    /// Weights of the classes among missing values, and sums of products with them, where trees of drawn columns are grown.
+    pub(in super::super) gone: Vec<u32>,
+    pub(in super::super) apart: Vec<u64>,
     /// The keys that cuts come before.
     pub(in super::super) places: Vec<u32>,
     /// Weights of each class by code.
@@ -370,8 +388,11 @@ impl Room {
     /// Makes room for cuts; nothing is on the left.
     #[inline(always)]
     pub(in super::super) fn reset(&mut self, classes: usize, cuts: usize) {
-        self.left.clear();
-        self.left.resize(classes, 0);
+        for own in [&mut self.left, &mut self.gone] {
+            own.clear();
+            own.resize(classes, 0);
+        }
+        self.apart.resize(self.apart.len().max(cuts), 0);
         // Eights of cuts may start anywhere: as many as fill one stand behind the last.
         self.upto.iter_mut().for_each(|upto| {
             upto.resize(upto.len().max(cuts + EIGHT), 0);

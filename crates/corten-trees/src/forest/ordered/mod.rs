@@ -14,7 +14,7 @@ mod means;
 mod ones;
 mod picked;
 mod runs;
-mod shares;
+pub(super) mod shares;
 #[cfg(test)]
 mod tests;
 mod top;
