@@ -65,23 +65,44 @@ impl<C: Code> Blocks<C> {
     }
 }
 
-/// Codes of a table, whatever their width.
-pub(crate) trait Source {
-    /// See [`Blocks::enter`].
-    fn enter(&mut self, rows: &mut [u32], open: usize);
-    /// See [`Blocks::column`].
-    fn column(&self, column: usize, rows: usize) -> (Packed<'_>, usize);
+/// A table and blocks of its rows, whatever the width of its codes.
+pub(crate) enum Records<'a> {
+    Bytes(&'a Table<u8>, Blocks<u8>),
+    Halves(&'a Table<u16>, Blocks<u16>),
+    Words(&'a Table<u32>, Blocks<u32>),
 }
 
-impl<C: Code> Source for (&Table<C>, Blocks<C>) {
-    fn enter(&mut self, rows: &mut [u32], open: usize) {
-        self.1.enter(self.0, rows, open);
+impl Records<'_> {
+    /// See [`Blocks::enter`].
+    #[inline(always)]
+    pub(crate) fn enter(&mut self, rows: &mut [u32], open: usize) {
+        match self {
+            Self::Bytes(table, blocks) => blocks.enter(table, rows, open),
+            Self::Halves(table, blocks) => blocks.enter(table, rows, open),
+            Self::Words(table, blocks) => blocks.enter(table, rows, open),
+        }
     }
 
-    fn column(&self, column: usize, rows: usize) -> (Packed<'_>, usize) {
-        let (codes, stride) = self.1.column(self.0, column, rows);
-        (C::packed(codes), stride)
+    /// See [`Blocks::column`].
+    #[inline(always)]
+    pub(crate) fn column(&self, column: usize, rows: usize) -> (Packed<'_>, usize) {
+        match self {
+            Self::Bytes(table, blocks) => packed_column(table, blocks, column, rows),
+            Self::Halves(table, blocks) => packed_column(table, blocks, column, rows),
+            Self::Words(table, blocks) => packed_column(table, blocks, column, rows),
+        }
     }
+}
+
+#[inline(always)]
+fn packed_column<'a, C: Code>(
+    table: &'a Table<C>,
+    blocks: &'a Blocks<C>,
+    column: usize,
+    rows: usize,
+) -> (Packed<'a>, usize) {
+    let (codes, stride) = blocks.column(table, column, rows);
+    (C::packed(codes), stride)
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Case {
                 self.grown(&Two::default(), item, classes, threads, width.map(|_| 1))
             } else {
                 let item = |row: usize| (codes[row], self.weights[row]);
-                self.grown(&Classes { classes }, item, classes, threads, width)
+                self.grown(&Classes { classes, entropy: None }, item, classes, threads, width)
             };
             assert!(got == expected, "{classes} classes, {} rows, {width:?}", codes.len());
             if self.weights.iter().all(|&w| w == 1) {
@@ -107,8 +107,8 @@ impl Case {
                 assert!(got == expected, "{classes} classes, {width:?}");
             }
         }
+        self.same_by_entropy(&codes, classes, threads);
         if self.weights.iter().all(|&w| w == 1) {
-            self.same_by_entropy(&codes, classes, threads);
             self.same_by_shares(&codes, classes, threads);
             if classes == 2 {
                 self.same_of_weighed_classes(&codes, threads);
@@ -140,14 +140,20 @@ impl Case {
     }
 
     fn same_by_entropy(&self, codes: &[u32], classes: usize, threads: usize) {
-        let entropy = Entropy::up_to(codes.len());
-        let payload = |row: u32| Counts::<Entropy>::payload(codes[row as usize], 1).unwrap();
+        let entropy = Entropy::up_to(self.weights.iter().sum::<u32>() as usize);
+        let payload = |row: u32| Counts::<Entropy>::payload(codes[row as usize], self.weights[row as usize]).unwrap();
         let entries = self.rows().into_iter().map(|row| Entry::new(row, payload(row))).collect();
         let expected = self.expected(&mut Counts::new(entropy.clone(), classes), entries, classes);
         for width in self.widths(Ones::width(classes)) {
-            let ones = Ones::new(classes, Some(&entropy));
-            let got = self.grown(&ones, |row| codes[row], classes, threads, width);
-            assert!(got == expected, "{classes} classes by entropy, {} rows, {width:?}", codes.len());
+            let item = |row: usize| (codes[row], self.weights[row]);
+            let weighed = Classes { classes, entropy: Some(entropy.clone()) };
+            let got = self.grown(&weighed, item, classes, threads, width);
+            assert!(got == expected, "{classes} weighed classes by entropy, {} rows, {width:?}", codes.len());
+            if self.weights.iter().all(|&w| w == 1) {
+                let ones = Ones::new(classes, Some(&entropy));
+                let got = self.grown(&ones, |row| codes[row], classes, threads, width);
+                assert!(got == expected, "{classes} classes by entropy, {} rows, {width:?}", codes.len());
+            }
         }
     }
 
@@ -327,7 +333,8 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
         Ones::new(classes, None).enter(&mut node, &items[..count]);
         let keys = &keys[..count];
         let got = Ones::new(classes, None).best(&node, keys, &items, 9..count - 9, &mut Default::default());
-        let expected = Classes { classes }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
+        let expected =
+            Classes { classes, entropy: None }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
         assert!(got == expected && got.is_some(), "{count} rows, {same} of a value");
     }
 }

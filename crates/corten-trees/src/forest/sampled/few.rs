@@ -4,6 +4,7 @@ use corten_kernels::lanes::Lanes;
 use corten_kernels::splits::{self, SET};
 
 use super::super::finder::members;
+use super::super::purity::Entropy;
 use super::super::ranks::{Code, Packed, packed};
 use super::{Cut, Part, Sampled, Target, WEIGHT_BITS};
 
@@ -151,15 +152,33 @@ struct Sums {
     rights: [u32; SET],
     left: [u32; SET],
     all: u32,
-    /// Where classes weigh more or less: terms of both sides, and their weights.
+    /// Where classes weigh more or less, or trees are grown by entropy: terms of both sides, and of the former their weights.
     weighed: [[f64; SET]; 4],
 }
 
+/// How classes are scored other than by Gini impurity of their weights: by a factor more or less, or by terms of entropy.
+#[derive(Clone, Copy)]
+enum Other<'a> {
+    Factors(&'a [f64]),
+    Entropy(&'a Entropy),
+}
+
 impl Sums {
-    /// Adds a class by its weights up to each place.
+    /// Adds a class by its weights up to each place; cuts may be after some of them.
     #[inline(always)]
-    fn add(&mut self, upto: &[u32; SET], total: u32, factor: Option<f64>) {
-        if let Some(factor) = factor {
+    fn add(&mut self, class: u32, upto: &[u32; SET], total: u32, ends: u16, other: Option<Other<'_>>) {
+        if let Some(Other::Entropy(entropy)) = other {
+            let [terms_left, terms_right, ..] = &mut self.weighed;
+            for at in members(ends) {
+                terms_left[at] += entropy.term(upto[at]);
+                terms_right[at] += entropy.term(total - upto[at]);
+                self.left[at] += upto[at];
+            }
+            self.all += total;
+            return;
+        }
+        if let Some(Other::Factors(factors)) = other {
+            let factor = factors[class as usize];
             let [terms_left, terms_right, left, right] = &mut self.weighed;
             for at in 0..SET {
                 let (l, r) = (f64::from(upto[at]) * factor, f64::from(total - upto[at]) * factor);
@@ -181,16 +200,23 @@ impl Sums {
 
     /// The best score of the cuts after some of the places, and the first place that has it, otherwise [`SET`].
     #[inline(always)]
-    fn best(&self, ends: u16, is_weighed: bool) -> (f64, usize) {
+    fn best(&self, ends: u16, other: Option<Other<'_>>) -> (f64, usize) {
         let (mut scores, [terms_left, terms_right, left, right]) = ([f64::NEG_INFINITY; SET], &self.weighed);
-        for at in 0..SET {
-            let score = if is_weighed {
-                terms_left[at] / left[at] + terms_right[at] / right[at]
-            } else {
-                let [lefts, rights] = [self.lefts[at], self.rights[at]].map(f64::from);
-                splits::ratio(lefts, rights, f64::from(self.left[at]), f64::from(self.all - self.left[at]))
-            };
-            scores[at] = if ends >> at & 1 == 1 { score } else { f64::NEG_INFINITY };
+        if let Some(Other::Entropy(entropy)) = other {
+            for at in members(ends) {
+                let sides = entropy.term(self.left[at]) + entropy.term(self.all - self.left[at]);
+                scores[at] = (terms_left[at] + terms_right[at]) - sides;
+            }
+        } else {
+            for at in 0..SET {
+                let score = if other.is_some() {
+                    terms_left[at] / left[at] + terms_right[at] / right[at]
+                } else {
+                    let [lefts, rights] = [self.lefts[at], self.rights[at]].map(f64::from);
+                    splits::ratio(lefts, rights, f64::from(self.left[at]), f64::from(self.all - self.left[at]))
+                };
+                scores[at] = if ends >> at & 1 == 1 { score } else { f64::NEG_INFINITY };
+            }
         }
         let mut best = scores;
         let mut half = SET / 2;
@@ -288,7 +314,17 @@ impl<T: Target> Sampled<'_, T> {
         set: u16,
     ) -> Option<(Cut, u16)> {
         let gone = there & self.few.orders[order].gone;
-        let (score, at, is_left) = self.best_of_few(lanes, order, there, ends, gone);
+        let other = match self.target.entropy() {
+            Some(entropy) => Some(Other::Entropy(entropy)),
+            None => self.target.factors().map(Other::Factors),
+        };
+        // What most trees don't need is kept out of their loops.
+        let (score, at, is_left) = match (other.is_some(), gone != 0) {
+            (false, false) => self.best_of_few::<L, false>(lanes, order, (there, ends, gone), None),
+            (false, true) => self.best_of_few::<L, true>(lanes, order, (there, ends, gone), None),
+            (true, false) => self.best_of_few::<L, false>(lanes, order, (there, ends, gone), other),
+            (true, true) => self.best_of_few::<L, true>(lanes, order, (there, ends, gone), other),
+        };
         if at >= SET {
             return None;
         }
@@ -307,13 +343,19 @@ impl<T: Target> Sampled<'_, T> {
     /// The best score of the node by an order, the place after which it is cut, [`SET`] where it can't be, and whether missing
     /// values, which stand at some places, go left.
     #[inline(always)]
-    fn best_of_few<L: Lanes>(&self, lanes: L, order: usize, there: u16, ends: u16, gone: u16) -> (f64, usize, bool) {
+    fn best_of_few<L: Lanes, const GONE: bool>(
+        &self,
+        lanes: L,
+        order: usize,
+        (there, ends, gone): (u16, u16, u16),
+        other: Option<Other<'_>>,
+    ) -> (f64, usize, bool) {
         let (few, order) = (&self.few, &self.few.orders[order]);
         let mut weights = [0; SET];
         for at in 0..SET {
             weights[at] = if there >> at & 1 == 1 { order.weights[at] } else { 0 };
         }
-        let (factors, mut right, mut left) = (self.target.factors(), Sums::default(), Sums::default());
+        let (mut right, mut left) = (Sums::default(), Sums::default());
         for (class, &total) in (0u32..).zip(&few.totals[..few.present.len()]) {
             if total == 0 {
                 continue;
@@ -323,21 +365,21 @@ impl<T: Target> Sampled<'_, T> {
                 own[at] = if order.classes[at] == class { weights[at] } else { 0 };
             }
             let mut upto = lanes.sums_up_to(&own);
-            let factor = factors.map(|factors| factors[few.present[class as usize].0 as usize]);
-            right.add(&upto, total, factor);
-            if gone != 0 {
+            let (class, _) = few.present[class as usize];
+            right.add(class, &upto, total, ends, other);
+            if GONE {
                 // Missing values stand last.
                 let missing = total - upto[gone.trailing_zeros() as usize - 1];
-                upto.iter_mut().for_each(|sum| *sum += missing);
-                left.add(&upto, total, factor);
+                upto.iter_mut().for_each(|sum| *sum = (*sum + missing).min(total));
+                left.add(class, &upto, total, ends, other);
             }
         }
-        let (score, at) = right.best(ends & self.window(there, 0), factors.is_some());
-        if gone == 0 {
+        let (score, at) = right.best(ends & self.window(there, 0), other);
+        if !GONE {
             return (score, at, false);
         }
         let ends = ends & self.window(there & !gone, gone.count_ones() as usize);
-        let (more, other) = left.best(ends, factors.is_some());
+        let (more, other) = left.best(ends, other);
         if other < SET && (at >= SET || more > score) { (more, other, true) } else { (score, at, false) }
     }
 
@@ -367,7 +409,7 @@ impl<T: Target> Sampled<'_, T> {
         if !kept || few.made[at] != few.subtree {
             few.made[at] = few.subtree;
             let count = root.end - root.start;
-            let (codes, stride) = self.source.column(feature, count);
+            let (codes, stride) = self.records.column(feature, count);
             let codes = packed!(codes, codes => Code::gather(lanes, codes, stride as u32, &few.rows));
             let missing = self.columns[feature].missing;
             few.orders[at].sort(lanes, &codes, count, missing, (&few.classes, &few.weights));

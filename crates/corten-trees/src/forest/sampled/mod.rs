@@ -6,6 +6,7 @@
 
 mod few;
 mod target;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use corten_core::{CancelToken, Result};
 use corten_kernels::lanes::{self, Lanes, Work};
 use corten_kernels::splits::SET;
 
-use super::blocks::{Blocks, Source};
+use super::blocks::Records;
 use super::columns::{self, Side};
 use super::draws::Shuffled;
 use super::finder::Stats;
@@ -91,7 +92,7 @@ impl Cuts {
 pub(crate) struct Sampled<'a, T: Target> {
     columns: Vec<View<'a>>,
     /// Their codes, and whether those have 16 bits or fewer.
-    source: Box<dyn Source + 'a>,
+    records: Records<'a>,
     is_narrow: bool,
     rules: &'a Rules,
     /// What all nodes draw from.
@@ -141,7 +142,7 @@ impl<'a, T: Target> Sampled<'a, T> {
         let columns = table.columns.len();
         Self {
             columns: table.columns.iter().map(Ranked::view).collect(),
-            source: Box::new((table, Blocks::new())),
+            records: C::records(table),
             is_narrow: C::LIMIT <= 1 << 16,
             rules,
             stream,
@@ -175,7 +176,7 @@ impl<'a, T: Target> Sampled<'a, T> {
     fn all<L: Lanes>(&mut self, lanes: L, cancel: &CancelToken) -> Result<()> {
         self.open.push(Part { start: 0, end: self.rows.len(), depth: 0, parent: None, constant: 0 });
         while let Some(part) = self.open.pop() {
-            self.source.enter(&mut self.rows[part.start..part.end], self.open.len());
+            self.records.enter(&mut self.rows[part.start..part.end], self.open.len());
             if part.end - part.start <= SET {
                 self.subtree(lanes, part);
                 continue;
@@ -219,7 +220,7 @@ impl<'a, T: Target> Sampled<'a, T> {
         let mut turn = self.shuffled.turn(part.constant);
         let mut best: Option<Cut> = None;
         while let Some(feature) = self.shuffled.next(&mut turn, &mut self.stream, self.rules.max_features) {
-            let (codes, stride) = self.source.column(feature, count);
+            let (codes, stride) = self.records.column(feature, count);
             let (rows, out) = (&self.rows[part.start..part.end], &mut self.codes[0]);
             let (low, high) = packed!(codes, codes => columns::gather(lanes, (codes, stride), rows, out));
             if low == high {

@@ -1,11 +1,12 @@
-//! What trees of drawn columns are grown for: classes, by Gini impurity.
+//! What trees of drawn columns are grown for: classes, by Gini impurity or entropy.
 
 use std::ops::Range;
 
 use super::super::ordered::classes::{Classes, Node, Room, Two};
 use super::super::ordered::{self, Shares, fill, shares};
+use super::super::purity::Entropy;
 use super::super::sort::Key;
-use super::{Cuts, Found};
+use super::{Cuts, Found, terms};
 
 /// Classes whose weights are whole numbers, but for a factor of each class.
 pub(crate) trait Target: ordered::Target {
@@ -25,6 +26,10 @@ pub(crate) trait Target: ordered::Target {
     fn factors(&self) -> Option<&[f64]> {
         None
     }
+    /// Where trees are grown by entropy, its terms.
+    fn entropy(&self) -> Option<&Entropy> {
+        None
+    }
     /// Up to how many codes counting beats sorting so many rows.
     fn bins(&self, rows: usize) -> usize;
     /// The best cut of rows counted by code, all of which lie between two, the greatest that of missing values or not.
@@ -41,7 +46,7 @@ pub(crate) trait Target: ordered::Target {
 
 /// The better one of two cuts, the first of equals, and whether it is the other.
 #[inline(always)]
-fn better(first: Option<(usize, f64)>, other: Option<(usize, f64)>) -> Option<(usize, f64, bool)> {
+pub(super) fn better(first: Option<(usize, f64)>, other: Option<(usize, f64)>) -> Option<(usize, f64, bool)> {
     match (first, other) {
         (Some((_, score)), Some((at, more))) if more > score => Some((at, more, true)),
         (None, Some((at, score))) => Some((at, score, true)),
@@ -52,7 +57,7 @@ fn better(first: Option<(usize, f64)>, other: Option<(usize, f64)>) -> Option<(u
 /// The cut after a bin, from the sums up to each of them but the last: after an empty bin stands the cut before it once
 /// more, and of equal ones the first is best.
 #[inline(always)]
-fn after_bin((at, score, missing_left): (usize, f64, bool), low: u32, upto: &[u64]) -> Found {
+pub(super) fn after_bin((at, score, missing_left): (usize, f64, bool), low: u32, upto: &[u64]) -> Found {
     let more = upto[at + 1..].iter().take_while(|&&sum| sum == upto[at]).count();
     Found { last: low + at as u32, next: low + (at + 1 + more) as u32, score, missing_left }
 }
@@ -152,6 +157,11 @@ impl Target for Classes {
     }
 
     #[inline(always)]
+    fn entropy(&self) -> Option<&Entropy> {
+        self.entropy.as_ref()
+    }
+
+    #[inline(always)]
     fn before<K: Key>(
         &self,
         node: &Self::Node,
@@ -160,6 +170,9 @@ impl Target for Classes {
         cuts: &Cuts,
         room: &mut Room,
     ) -> Option<(usize, f64, bool)> {
+        if let Some(entropy) = &self.entropy {
+            return terms::before(entropy, node, keys, items, cuts, room);
+        }
         let count = keys.len();
         room.reset(self.classes, count);
         if cuts.gone == 0 {
@@ -167,6 +180,7 @@ impl Target for Classes {
             let (at, score) = node.best(room, first..count)?;
             return Some((room.places[at] as usize, score, false));
         }
+        room.reset_gone(self.classes, count);
         let there = count - cuts.gone;
         for key in &keys[there..] {
             let (class, weight) = items[key.place()];
@@ -210,8 +224,12 @@ impl Target for Classes {
         for (&code, &(class, weight)) in codes.iter().zip(items) {
             room.bins[(code - low) as usize * classes + class as usize] += weight;
         }
+        if let Some(entropy) = &self.entropy {
+            return terms::counted(entropy, node, low, is_gone, room);
+        }
         room.reset(classes, count);
         if is_gone {
+            room.reset_gone(classes, count);
             room.gone.copy_from_slice(&room.bins[(count - 1) * classes..]);
             summed::<true>(node, classes, count, room);
         } else {
@@ -397,14 +415,14 @@ fn summed<const GONE: bool>(node: &Node, classes: usize, count: usize, room: &mu
     let mut sum = 0;
     for (at, added) in room.bins.chunks_exact(classes).enumerate() {
         let (mut weight, mut left, mut cross, mut apart) = (0, 0, 0, 0);
-        for (((l, &w), &total), &gone) in room.left.iter_mut().zip(added).zip(&node.totals).zip(&room.gone) {
+        for ((l, &w), &total) in room.left.iter_mut().zip(added).zip(&node.totals) {
             *l += w;
             weight += w;
             left += u64::from(*l) * u64::from(*l);
             cross += u64::from(*l) * u64::from(total);
-            if GONE {
-                apart += u64::from(*l) * u64::from(gone);
-            }
+        }
+        if GONE {
+            apart = room.left.iter().zip(&room.gone).map(|(&left, &gone)| u64::from(left) * u64::from(gone)).sum();
         }
         sum += u64::from(weight);
         (weights[at], lefts[at], crosses[at]) = (sum, left, cross);

@@ -9,7 +9,7 @@ use crate::forest::counts::Counts;
 use crate::forest::finder::Entry;
 use crate::forest::grower::Grower;
 use crate::forest::ordered::{Classes, Shares, Two};
-use crate::forest::purity::Gini;
+use crate::forest::purity::{Entropy, Gini};
 use crate::forest::ranks::{self, Ranks};
 
 /// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
@@ -55,9 +55,18 @@ fn same<C: Code>(table: &Table<C>, rules: &Rules, classes: usize, most_weight: u
     let got = if classes == 2 {
         Sampled::new(table, rules, stream(), with(), Two::default(), classes).grow(&CancelToken::new())
     } else {
-        Sampled::new(table, rules, stream(), with(), Classes { classes }, classes).grow(&CancelToken::new())
+        Sampled::new(table, rules, stream(), with(), Classes { classes, entropy: None }, classes)
+            .grow(&CancelToken::new())
     };
     assert!(got.unwrap() == expected, "{classes} classes, {rows} rows, weights to {most_weight}, {rules:?}");
+    let entropy = Entropy::up_to(drawn.iter().map(|drawn| drawn.2 as usize).sum());
+    let finder = &mut Counts::new(entropy.clone(), classes);
+    let expected = Grower::new(table, rules, finder, Stream::new(3, 4), drawn.iter().map(entry).collect(), classes)
+        .grow(&CancelToken::new())
+        .unwrap();
+    let target = Classes { classes, entropy: Some(entropy) };
+    let got = Sampled::new(table, rules, stream(), with(), target, classes).grow(&CancelToken::new());
+    assert!(got.unwrap() == expected, "{classes} classes by entropy, {rows} rows, weights to {most_weight}, {rules:?}");
     if classes > 1 {
         // Sums of these weights are exact.
         let by_class: Vec<f64> = (0..classes).map(|class| [2.25, 0.5, 1.0, 4.75][class % 4]).collect();
