@@ -455,8 +455,16 @@ impl Plan<'_> {
         }
         match self.task {
             Task::Classes { codes, labels } => {
-                let rows = self.by_class.as_ref().filter(|_| counts.is_none())?.clone();
                 let classes = labels.len();
+                let Some(rows) = self.by_class.clone().filter(|_| counts.is_none()) else {
+                    if classes > drawn::shares::CLASSES {
+                        return None;
+                    }
+                    let weights = self.row_weights(counts, codes, classes);
+                    let rows: Vec<u32> = positive(&weights).iter().map(|entry| entry.row).collect();
+                    let target = drawn::Shares::new(self.measure(), classes, codes, &weights, &rows);
+                    return Some(self.simple(table, stream, target, rows));
+                };
                 Some(match (&self.class_weights, &self.entropy) {
                     (Some(by_class), _) => {
                         let purity = drawn::Factors::new(self.measure(), by_class);
