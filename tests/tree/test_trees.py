@@ -63,6 +63,20 @@ def test_answers_are_those_of_scikit_learn(name: str, criterion: str, limits: di
     np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize(("name", "criterion"), [(n, c) for n, cs in CRITERIA.items() for c in cs[:2]])
+def test_many_leaves_are_those_of_the_best_splits(name: str, criterion: str) -> None:
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(20_000, 5))
+    X[rng.random(20_000) < 0.1, 1] = np.nan
+    y = _target(name, criterion, X[:, 0] + np.sin(3 * X[:, 2]) + X[:, 3] * X[:, 4])
+    params = {"criterion": criterion, "max_leaf_nodes": 250, "min_samples_leaf": 25, "random_state": 0}
+    ours = getattr(tree, name)(**params).fit(X, y)
+    theirs = getattr(sklearn.tree, name)(**params).fit(X, y)
+    assert ours.tree_.node_count == theirs.tree_.node_count == 499
+    np.testing.assert_array_equal(ours.tree_.feature, theirs.tree_.feature)
+    np.testing.assert_allclose(_answers(ours, X), _answers(theirs, X), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("columns", ["few", "many", "usual", "missing"])
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 //! Records of the rows below a node, close together, so that a cache holds them while the node's subtree is grown.
 
-use super::ranks::{Code, Table};
+use super::ranks::{Code, Packed, Table};
 
 /// Bytes of blocks: shares of a core's second and first cache.
 const SIZES: [usize; 2] = [1 << 20, 1 << 15];
@@ -63,6 +63,46 @@ impl<C: Code> Blocks<C> {
             None => table.column(column, rows),
         }
     }
+}
+
+/// A table and blocks of its rows, whatever the width of its codes.
+pub(crate) enum Records<'a> {
+    Bytes(&'a Table<u8>, Blocks<u8>),
+    Halves(&'a Table<u16>, Blocks<u16>),
+    Words(&'a Table<u32>, Blocks<u32>),
+}
+
+impl Records<'_> {
+    /// See [`Blocks::enter`].
+    #[inline(always)]
+    pub(crate) fn enter(&mut self, rows: &mut [u32], open: usize) {
+        match self {
+            Self::Bytes(table, blocks) => blocks.enter(table, rows, open),
+            Self::Halves(table, blocks) => blocks.enter(table, rows, open),
+            Self::Words(table, blocks) => blocks.enter(table, rows, open),
+        }
+    }
+
+    /// See [`Blocks::column`].
+    #[inline(always)]
+    pub(crate) fn column(&self, column: usize, rows: usize) -> (Packed<'_>, usize) {
+        match self {
+            Self::Bytes(table, blocks) => packed_column(table, blocks, column, rows),
+            Self::Halves(table, blocks) => packed_column(table, blocks, column, rows),
+            Self::Words(table, blocks) => packed_column(table, blocks, column, rows),
+        }
+    }
+}
+
+#[inline(always)]
+fn packed_column<'a, C: Code>(
+    table: &'a Table<C>,
+    blocks: &'a Blocks<C>,
+    column: usize,
+    rows: usize,
+) -> (Packed<'a>, usize) {
+    let (codes, stride) = blocks.column(table, column, rows);
+    (C::packed(codes), stride)
 }
 
 #[cfg(test)]

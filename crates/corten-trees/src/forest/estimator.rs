@@ -321,9 +321,6 @@ impl Plan<'_> {
     /// The rows by each column, where trees look at all columns and are simple ones.
     fn orders<C: Code>(&self, table: &Table<C>, threads: usize) -> Option<Orders> {
         let is_simple = match self.task {
-            Task::Classes { .. } if self.entropy.is_some() && self.has_counts() => {
-                self.whole.as_ref().is_some_and(|whole| whole.iter().all(|&w| w <= 1))
-            }
             Task::Classes { .. } => !self.forest.balanced,
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };
@@ -434,7 +431,7 @@ impl Plan<'_> {
                     soil.grow(&ordered::Ones::new(labels.len(), self.entropy.as_ref()), &items)
                 } else {
                     let items: Vec<(u32, u32)> = rows.iter().map(item).collect();
-                    soil.grow(&ordered::Classes { classes: labels.len() }, &items)
+                    soil.grow(&ordered::Classes { classes: labels.len(), entropy: self.entropy.clone() }, &items)
                 }
             }
             Task::Numbers { values, center, .. } => {
@@ -458,8 +455,16 @@ impl Plan<'_> {
         }
         match self.task {
             Task::Classes { codes, labels } => {
-                let rows = self.by_class.as_ref().filter(|_| counts.is_none())?.clone();
                 let classes = labels.len();
+                let Some(rows) = self.by_class.clone().filter(|_| counts.is_none()) else {
+                    if classes > drawn::shares::CLASSES {
+                        return None;
+                    }
+                    let weights = self.row_weights(counts, codes, classes);
+                    let rows: Vec<u32> = positive(&weights).iter().map(|entry| entry.row).collect();
+                    let target = drawn::Shares::new(self.measure(), classes, codes, &weights, &rows);
+                    return Some(self.simple(table, stream, target, rows));
+                };
                 Some(match (&self.class_weights, &self.entropy) {
                     (Some(by_class), _) => {
                         let purity = drawn::Factors::new(self.measure(), by_class);
@@ -501,7 +506,7 @@ impl Plan<'_> {
     /// A tree of the best cuts of columns that are drawn, where it is a simple one.
     fn sampled<C: Code>(&self, table: &Table<C>, stream: &Stream, counts: Option<&[u32]>) -> Option<Result<GrownTree>> {
         let Task::Classes { codes, labels } = self.task else { return None };
-        if self.entropy.is_some() || self.forest.balanced && labels.len() != 2 || !sampled::suits(self.rules, table) {
+        if self.entropy.is_some() && self.forest.balanced || !sampled::suits(self.rules, table) {
             return None;
         }
         let whole = counts.or(self.whole.as_deref())?;
@@ -516,12 +521,15 @@ impl Plan<'_> {
         }
         let (rows, classes) = ((rows, payloads), labels.len());
         let stream = stream.clone();
-        Some(if classes == 2 {
-            let balance = counts.filter(|_| self.forest.balanced).map(|counts| balance(codes, counts, 2));
+        let balance = counts.filter(|_| self.forest.balanced).map(|counts| balance(codes, counts, classes));
+        Some(if classes == 2 && self.entropy.is_none() {
             let target = ordered::Two { by_class: balance.map(|by_class| [by_class[0], by_class[1]]) };
             Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
+        } else if let Some(by_class) = balance {
+            let target = ordered::Shares { measure: Measure::Gini, by_class, is_exact: true };
+            Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
         } else {
-            let target = ordered::Classes { classes };
+            let target = ordered::Classes { classes, entropy: self.entropy.clone() };
             Sampled::new(table, self.rules, stream, rows, target, classes).grow(&self.context.cancel)
         })
     }

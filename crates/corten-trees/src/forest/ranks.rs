@@ -17,6 +17,7 @@ use self::distinct::{by_hash, by_sort, by_table};
 use self::read::ranked;
 pub(super) use self::view::packed;
 pub(crate) use self::view::{Packed, View};
+use super::blocks::{Blocks, Records};
 use super::finder::{Entry, Span};
 use crate::source::Source;
 
@@ -55,6 +56,9 @@ pub(crate) trait Code: Copy + Ord + Send + Sync + 'static {
     /// Codes of whatever width.
     fn packed(codes: &[Self]) -> Packed<'_>;
 
+    /// Records of whatever width.
+    fn records(table: &Table<Self>) -> Records<'_>;
+
     /// Codes as they are, where they are of 32 bits.
     fn words(_codes: &[Self]) -> Option<&[u32]> {
         None
@@ -84,6 +88,10 @@ macro_rules! code {
             #[inline]
             fn packed(codes: &[Self]) -> Packed<'_> {
                 Packed::$packed(codes)
+            }
+
+            fn records(table: &Table<Self>) -> Records<'_> {
+                Records::$packed(table, Blocks::new())
             }
 
             $($words)?

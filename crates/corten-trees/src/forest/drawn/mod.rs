@@ -10,6 +10,7 @@ pub(super) mod classes;
 mod few;
 mod means;
 mod picked;
+pub(super) mod shares;
 mod sides;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use super::tree::GrownTree;
 
 pub(crate) use classes::Classes;
 pub(crate) use means::Means;
+pub(crate) use shares::Shares;
 pub(crate) use sides::Factors;
 
 /// Bytes of a record up to which rows are read where they lie: few cuts are looked at, and a line of the cache holds them.

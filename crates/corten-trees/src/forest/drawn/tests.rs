@@ -72,6 +72,15 @@ fn same_classes<C: Code>(table: &Table<C>, rules: &Rules) {
             let factors = Factors::new(measure, &by_class);
             let got = drawn(table, rules, Classes::new(factors, classes, &codes, &rows), rows.clone(), classes);
             assert!(got == want, "{classes} {measure:?} {rules:?}");
+            let mut stream = Stream::new(9, 2);
+            let weights: Vec<f64> = codes.iter().map(|_| stream.below(40) as f64 / 16.0).collect();
+            let rows: Vec<u32> = (0..N as u32).filter(|&row| weights[row as usize] > 0.0).collect();
+            let entries = rows.iter().map(|&row| Entry::new(row, 1)).collect();
+            let mut finder = any::Classes::new(measure, classes, &codes, &weights);
+            let want = expected(table, rules, &mut finder, entries, classes);
+            let shares = Shares::new(measure, classes, &codes, &weights, &rows);
+            let got = drawn(table, rules, shares, rows, classes);
+            assert!(got == want, "{classes} {measure:?} of weighed rows, {rules:?}");
         }
     }
 }

@@ -23,6 +23,8 @@ const MOST: usize = 8192;
 const KEYS: usize = 1 << 19;
 /// Blocks for each thread, so that all have work to the end.
 const SHARE: usize = 4;
+/// Gains that are made known together.
+const GAINS: usize = 64;
 /// Nodes that wait beside a path from which on their sums aren't kept: they are summed anew.
 const HELD: usize = 64;
 
@@ -37,6 +39,8 @@ pub(super) struct Root {
     pub(super) end: usize,
     pub(super) depth: usize,
     pub(super) place: u64,
+    /// The least gain on the path to it.
+    pub(super) reach: f64,
     /// A column in whose keys the rows lie together; their order in none is one as well.
     pub(super) by: usize,
     /// A bit a column that doesn't vary.
@@ -50,6 +54,8 @@ pub(super) struct Part<S> {
     /// Below the root of the block.
     pub(super) depth: usize,
     pub(super) place: u64,
+    /// The least gain on the path to it.
+    pub(super) reach: f64,
     /// The parent's place, and whether this is its left child.
     parent: Option<(u32, bool)>,
     /// A column in whose keys the rows lie together, and the split that made the part.
@@ -96,6 +102,10 @@ pub(super) struct Block<'a, T: Target> {
     pub(super) few: Few<T>,
     open: Vec<Part<T::Sum>>,
     pub(super) tree: GrownTree,
+    /// Where leaves are counted, and many, what each node's split gains, and the least gains on paths that aren't known to
+    /// other blocks.
+    gains: Vec<f64>,
+    reached: Vec<f64>,
 }
 
 impl<'a, T: Target> Block<'a, T> {
@@ -132,6 +142,7 @@ impl<'a, T: Target> Block<'a, T> {
             end: rows,
             depth: 0,
             place: root.place,
+            reach: root.reach,
             parent: None,
             by: root.by,
             split: None,
@@ -158,13 +169,42 @@ impl<'a, T: Target> Block<'a, T> {
             few: Few::new(rows, columns),
             open: vec![first],
             tree,
+            gains: Vec::new(),
+            reached: Vec::new(),
         }
     }
 
-    pub(super) fn grow(mut self) -> Result<GrownTree> {
+    /// The tree, and where leaves are counted, and many, what each node's split gains.
+    pub(super) fn grow(mut self) -> Result<(GrownTree, Vec<f64>)> {
         self.growth.soil.cancel.check()?;
         lanes::run(Run { block: &mut self });
-        Ok(self.tree)
+        if let Some(bar) = &self.growth.bar {
+            self.gains.resize(self.tree.nodes.len(), 0.0);
+            bar.add(&mut self.reached);
+        }
+        Ok((self.tree, self.gains))
+    }
+
+    /// Whether a node of so many rows stays a leaf whatever its columns hold; it is below the root of the block, and reached
+    /// by such gains.
+    #[inline(always)]
+    pub(super) fn is_last(&self, depth: usize, samples: usize, stats: Stats, reach: f64) -> bool {
+        self.growth.soil.rules.is_last(self.depth + depth, samples, stats)
+            || self.growth.bar.as_ref().is_some_and(|bar| bar.is_above(reach.min(stats.weight * stats.impurity)))
+    }
+
+    /// The least gain on the path to the children of the node at hand, from that on the path to it and the score of its cut.
+    #[inline(always)]
+    pub(super) fn reach(&mut self, at: u32, reach: f64, score: f64) -> f64 {
+        let Some(bar) = &self.growth.bar else { return reach };
+        let gain = self.growth.target.gain(&self.node, score);
+        self.gains.resize(self.tree.nodes.len(), 0.0);
+        self.gains[at as usize] = gain;
+        self.reached.push(reach.min(gain));
+        if self.reached.len() >= GAINS {
+            bar.add(&mut self.reached);
+        }
+        reach.min(gain)
     }
 
     #[inline(always)]
@@ -184,7 +224,7 @@ impl<'a, T: Target> Block<'a, T> {
         let stats = growth.target.enter(&mut self.node, (keys, &self.items[..]));
         let at = self.write(count, part.parent, stats);
         let mut sums = part.sums.take();
-        if growth.soil.rules.is_last(self.depth + depth, count, stats) {
+        if self.is_last(depth, count, stats, part.reach) {
             self.spare.extend(sums);
             return;
         }
@@ -207,6 +247,7 @@ impl<'a, T: Target> Block<'a, T> {
     fn split(&mut self, part: &Part<T::Sum>, at: u32, feature: usize, cut: Cut, sums: &mut Option<Vec<T::Sum>>) {
         let growth = self.growth;
         let Part { start, end, .. } = *part;
+        let reach = self.reach(at, part.reach, cut.score);
         let (rows, count, bins) = (self.rows.len(), end - start, &growth.soil.orders.bins);
         let (column, summed) = (&growth.soil.columns[feature], bins.count(count));
         let node = &mut self.tree.nodes[at as usize];
@@ -246,6 +287,7 @@ impl<'a, T: Target> Block<'a, T> {
             end,
             depth: part.depth + 1,
             place: child_place(part.place, is_left),
+            reach,
             parent: Some((at, is_left)),
             by,
             split,

@@ -1,11 +1,13 @@
-//! Classification by Gini impurity where weights are whole numbers, or each of two classes has one.
+//! Classification where weights are whole numbers, or by Gini impurity, each of two classes has one.
+
+mod terms;
 
 use std::ops::Range;
 
 use corten_kernels::splits;
 
 use super::super::finder::Stats;
-use super::super::purity::{Gini, Purity};
+use super::super::purity::{Entropy, Gini, Purity};
 use super::super::sort::Key;
 use super::{EIGHT, Items, Ones, Scores, Target, fill, first_best, runs};
 
@@ -138,6 +140,8 @@ impl Scores for OfTwo<'_> {
 pub(crate) struct Sums {
     /// Weights on the left of each cut.
     pub(in super::super) upto: Vec<u64>,
+    /// The same where missing values lie on the other side.
+    pub(in super::super) apart: Vec<u64>,
     /// Where runs of equal codes end.
     ends: Vec<u32>,
 }
@@ -299,6 +303,8 @@ impl Target for Two {
 /// Any number of classes: the class goes with a row, and its weight.
 pub(crate) struct Classes {
     pub(crate) classes: usize,
+    /// Where trees are grown by entropy.
+    pub(crate) entropy: Option<Entropy>,
 }
 
 /// Of any number of classes.
@@ -308,7 +314,7 @@ pub(crate) struct Node {
     pub(super) weight: u32,
     pub(super) squares: u64,
     /// The sum of terms of entropy, where trees are grown by it.
-    pub(super) terms: f64,
+    pub(in super::super) terms: f64,
 }
 
 impl Node {
@@ -322,6 +328,19 @@ impl Node {
         }
         let impurity = Gini.impurity(self.totals.iter().copied(), self.squares, self.weight);
         Stats { weight: f64::from(self.weight), impurity }
+    }
+
+    /// Of some rows, from the weights of their classes: their weight, and the sums that a room keeps.
+    #[inline(always)]
+    pub(in super::super) fn of_part(&self, weights: &[u32]) -> (u64, u64, u64) {
+        let (mut weight, mut square, mut cross) = (0, 0, 0);
+        for (&own, &total) in weights.iter().zip(&self.totals) {
+            let own = u64::from(own);
+            weight += own;
+            square += own * own;
+            cross += own * u64::from(total);
+        }
+        (weight, square, cross)
     }
 
     /// The first of the best of the cuts in a room from one place to another.
@@ -360,6 +379,9 @@ pub(crate) struct Room {
     pub(in super::super) left: Vec<u32>,
     /// On one side of each cut the weights, and sums over classes of their squares, and of products with those of all.
     pub(in super::super) upto: [Vec<u64>; 3],
+    /// Weights of the classes among missing values, and sums of products with them, where trees of drawn columns are grown.
+    pub(in super::super) gone: Vec<u32>,
+    pub(in super::super) apart: Vec<u64>,
     /// The keys that cuts come before.
     pub(in super::super) places: Vec<u32>,
     /// Weights of each class by code.
@@ -367,6 +389,14 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// Makes room for sums apart from those of missing values, of which there are none yet.
+    #[inline(always)]
+    pub(in super::super) fn reset_gone(&mut self, classes: usize, cuts: usize) {
+        self.gone.clear();
+        self.gone.resize(classes, 0);
+        self.apart.resize(self.apart.len().max(cuts), 0);
+    }
+
     /// Makes room for cuts; nothing is on the left.
     #[inline(always)]
     pub(in super::super) fn reset(&mut self, classes: usize, cuts: usize) {
@@ -395,7 +425,10 @@ impl Target for Classes {
             let (class, weight) = items.at(at);
             node.totals[class as usize] += weight;
         }
-        node.sum()
+        match &self.entropy {
+            None => node.sum(),
+            Some(entropy) => node.sum_terms(entropy),
+        }
     }
 
     #[inline(always)]
@@ -407,6 +440,9 @@ impl Target for Classes {
         all: Range<usize>,
         room: &mut Room,
     ) -> Option<(usize, f64)> {
+        if let Some(entropy) = &self.entropy {
+            return room.best_by_terms(entropy, node, keys, items, &all);
+        }
         room.reset(self.classes, all.end);
         let [weights, squares, crosses] = room.upto.each_mut().map(|upto| &mut upto[..all.end]);
         let (lefts, totals) = (&mut room.left[..self.classes], &node.totals[..self.classes]);
@@ -445,6 +481,10 @@ impl Target for Classes {
         let width = Ones::width(self.classes);
         let count = sums.len() / width - 1;
         room.reset(self.classes, count);
+        if let Some(entropy) = &self.entropy {
+            let values = sums.chunks_exact(width).take(count).map(|own| &own[..self.classes]);
+            return room.best_value_by_terms(entropy, node, values);
+        }
         let [weights, squares, crosses] = room.upto.each_mut().map(|upto| &mut upto[..count]);
         let mut weight = 0;
         for (at, own) in sums.chunks_exact(width).take(count).enumerate() {
@@ -462,12 +502,15 @@ impl Target for Classes {
 
     #[inline(always)]
     fn is_perfect(&self, node: &Node, score: f64, _: usize) -> bool {
-        score >= f64::from(node.weight)
+        score >= if self.entropy.is_some() { 0.0 } else { f64::from(node.weight) }
     }
 
     #[inline(always)]
     fn gain(&self, node: &Node, score: f64) -> f64 {
-        gain(&node.totals, score)
+        match &self.entropy {
+            None => gain(&node.totals, score),
+            Some(entropy) => entropy.gain(node.terms, node.weight, score),
+        }
     }
 
     #[inline(always)]

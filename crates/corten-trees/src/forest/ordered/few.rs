@@ -35,6 +35,8 @@ struct Node {
     set: u64,
     depth: usize,
     place: u64,
+    /// The least gain on the path to it.
+    reach: f64,
     /// The parent's place, and whether this is its left child.
     parent: Option<(u32, bool)>,
     /// In which of the columns its rows are summed.
@@ -307,14 +309,14 @@ impl<T: Target> Block<'_, T> {
             });
         let by = few.load(growth.target, columns, root.by);
         let set = u64::from(u16::MAX >> (SET - count));
-        few.open.push(Node { set, depth: root.depth, place: root.place, parent: None, by });
+        few.open.push(Node { set, depth: root.depth, place: root.place, reach: root.reach, parent: None, by });
         while let Some(node) = self.few.open.pop() {
             let mut at = at;
             if node.parent.is_some() {
                 let stats = self.few.enter(growth.target, &mut self.node, node.by, node.set);
                 let samples = node.set.count_ones() as usize;
                 at = self.write(samples, node.parent, stats);
-                if growth.soil.rules.is_last(self.depth + node.depth, samples, stats) {
+                if self.is_last(node.depth, samples, stats, node.reach) {
                     continue;
                 }
             }
@@ -326,7 +328,8 @@ impl<T: Target> Block<'_, T> {
             if !growth.is_worth(&self.node, score, self.weight) {
                 continue;
             }
-            self.split_few(&node, at, column, place);
+            let reach = self.reach(at, node.reach, score);
+            self.split_few(&node, at, column, place, reach);
         }
     }
 
@@ -412,7 +415,7 @@ impl<T: Target> Block<'_, T> {
 
     /// Splits a set after a row of one of the columns.
     #[inline(always)]
-    fn split_few(&mut self, node: &Node, at: u32, column: usize, place: u64) {
+    fn split_few(&mut self, node: &Node, at: u32, column: usize, place: u64, reach: f64) {
         let few = &mut self.few;
         let (order, set) = (&few.orders[column], node.set as u16);
         let (gone_left, place) = (place & GONE_LEFT != 0, place as usize % SET);
@@ -434,6 +437,7 @@ impl<T: Target> Block<'_, T> {
             set,
             depth: node.depth + 1,
             place: child_place(node.place, is_left),
+            reach,
             parent: Some((at, is_left)),
             by: column,
         };

@@ -3,7 +3,7 @@
 //! Each column keeps its rows in order while nodes split them (Mehta, Agrawal & Rissanen, "SLIQ", EDBT 1996). Nodes of
 //! many rows are searched column beside column, in threads; what lies below them are blocks that the caches hold, each
 //! grown by one thread. Trees are those of [`Grower`](super::grower::Grower), which is the oracle and grows what isn't
-//! simple: limits on weights, many leaves that are counted, several outputs, other losses.
+//! simple: limits on weights, several outputs, other losses.
 
 pub(super) mod bins;
 mod block;
@@ -12,8 +12,9 @@ mod few;
 mod lists;
 mod means;
 mod ones;
+mod picked;
 mod runs;
-mod shares;
+pub(super) mod shares;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -38,7 +39,7 @@ pub(crate) use shares::Shares;
 
 /// Most keys of all columns.
 const KEYS: usize = 1 << 25;
-/// Most leaves of a tree whose leaves are counted: each waits with its sums.
+/// Most leaves of a tree that is grown leaf by leaf, each of which waits with its sums.
 const LEAVES: usize = 128;
 /// Rows up to which keys are narrow.
 const NARROW: usize = 1 << 16;
@@ -171,6 +172,8 @@ struct Growth<'a, T: Target> {
     target: &'a T,
     /// What goes with each row.
     items: &'a [T::Item],
+    /// What nodes must gain, where leaves are counted, and many.
+    bar: Option<picked::Bar>,
 }
 
 /// Whether trees of such rules are grown here, each on up to so many rows.
@@ -178,7 +181,6 @@ pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>, rows: usize) -> bo
     let columns = table.columns.len();
     !rules.random
         && rules.max_features >= columns
-        && rules.max_leaf_nodes.is_none_or(|leaves| leaves <= LEAVES)
         && rules.monotonic.is_empty()
         && rules.min_weight_leaf <= 0.0
         && rows.saturating_mul(columns) <= KEYS
@@ -190,7 +192,8 @@ impl Soil<'_> {
     /// # Errors
     /// [`corten_core::Error::Cancelled`].
     pub(crate) fn grow<T: Target>(self, target: &T, items: &[T::Item]) -> Result<GrownTree> {
-        let growth = Growth { soil: self, target, items };
+        let bar = self.rules.max_leaf_nodes.filter(|&leaves| leaves > LEAVES).map(picked::Bar::new);
+        let growth = Growth { soil: self, target, items, bar };
         if self.rows.len() <= NARROW { top::Top::<u32, T>::grow(&growth) } else { top::Top::<u64, T>::grow(&growth) }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Shares {
 pub(crate) struct Node {
     totals: Vec<f64>,
     weight: f64,
+    /// Sums of weights without the factors.
+    pub(in super::super) sums: Vec<f64>,
     /// Classes of which there are rows, ascending, and their weights: others add nothing.
     present: Vec<u32>,
     own: Vec<f64>,
@@ -32,24 +34,33 @@ pub(crate) struct Node {
 /// Room for a search.
 #[derive(Default)]
 pub(crate) struct Room {
-    /// What lies on the left, of each class.
-    left: Vec<f64>,
+    /// What lies on the left, of each class, without the factors.
+    pub(in super::super) left: Vec<f64>,
+    /// Where trees of drawn columns are grown, the same of missing values, and of each code.
+    pub(in super::super) gone: Vec<f64>,
+    pub(in super::super) bins: Vec<f64>,
     /// The weights there of eight cuts, class after class, and after which key each is.
     upto: Vec<[f64; EIGHT]>,
-    places: Vec<u32>,
+    pub(in super::super) places: Vec<u32>,
 }
 
 impl Room {
     #[inline(always)]
-    fn reset(&mut self, classes: usize) {
+    pub(in super::super) fn reset(&mut self, classes: usize) {
         self.left.clear();
         self.left.resize(classes, 0.0);
         self.upto.resize(TOGETHER / EIGHT * classes, [0.0; EIGHT]);
     }
 
+    /// Whether no more cuts are kept before they are scored.
+    #[inline(always)]
+    pub(in super::super) fn is_full(&self) -> bool {
+        self.places.len() >= TOGETHER
+    }
+
     /// Keeps what lies on the left as a cut.
     #[inline(always)]
-    fn keep(&mut self, node: &Node, by_class: &[f64], place: usize) {
+    pub(in super::super) fn keep(&mut self, node: &Node, by_class: &[f64], place: usize) {
         let (classes, at) = (node.present.len(), self.places.len());
         let upto = &mut self.upto[at / EIGHT * classes..][..classes];
         for (upto, &class) in upto.iter_mut().zip(&node.present) {
@@ -60,7 +71,12 @@ impl Room {
 
     /// The best of the cuts that are kept, where it is better than another: its place, and its score.
     #[inline(always)]
-    fn best(&mut self, measure: Measure, node: &Node, other: Option<(usize, f64)>) -> Option<(usize, f64)> {
+    pub(in super::super) fn best(
+        &mut self,
+        measure: Measure,
+        node: &Node,
+        other: Option<(usize, f64)>,
+    ) -> Option<(usize, f64)> {
         let (count, classes) = (self.places.len(), node.present.len());
         // What fills up the last eight has nothing on the left: such a side has no score.
         let eights = count.div_ceil(EIGHT);
@@ -128,6 +144,7 @@ impl Target for Shares {
             let (class, weight) = items.at(at);
             node.totals[class as usize] += weight;
         }
+        node.sums.clone_from(&node.totals);
         node.present.clear();
         node.own.clear();
         for ((class, total), factor) in (0..).zip(&mut node.totals).zip(&self.by_class) {
@@ -153,7 +170,7 @@ impl Target for Shares {
         let (mut at, mut best) = (0, None);
         while at < all.end {
             room.places.clear();
-            while at < all.end && room.places.len() < TOGETHER {
+            while at < all.end && !room.is_full() {
                 let (class, weight) = items[keys[at].place()];
                 room.left[class as usize] += weight;
                 if keys[at].code() != keys[at + 1].code() && at >= all.start {

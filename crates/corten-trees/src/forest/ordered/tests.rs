@@ -99,7 +99,7 @@ impl Case {
                 self.grown(&Two::default(), item, classes, threads, width.map(|_| 1))
             } else {
                 let item = |row: usize| (codes[row], self.weights[row]);
-                self.grown(&Classes { classes }, item, classes, threads, width)
+                self.grown(&Classes { classes, entropy: None }, item, classes, threads, width)
             };
             assert!(got == expected, "{classes} classes, {} rows, {width:?}", codes.len());
             if self.weights.iter().all(|&w| w == 1) {
@@ -107,8 +107,8 @@ impl Case {
                 assert!(got == expected, "{classes} classes, {width:?}");
             }
         }
+        self.same_by_entropy(&codes, classes, threads);
         if self.weights.iter().all(|&w| w == 1) {
-            self.same_by_entropy(&codes, classes, threads);
             self.same_by_shares(&codes, classes, threads);
             if classes == 2 {
                 self.same_of_weighed_classes(&codes, threads);
@@ -140,14 +140,20 @@ impl Case {
     }
 
     fn same_by_entropy(&self, codes: &[u32], classes: usize, threads: usize) {
-        let entropy = Entropy::up_to(codes.len());
-        let payload = |row: u32| Counts::<Entropy>::payload(codes[row as usize], 1).unwrap();
+        let entropy = Entropy::up_to(self.weights.iter().sum::<u32>() as usize);
+        let payload = |row: u32| Counts::<Entropy>::payload(codes[row as usize], self.weights[row as usize]).unwrap();
         let entries = self.rows().into_iter().map(|row| Entry::new(row, payload(row))).collect();
         let expected = self.expected(&mut Counts::new(entropy.clone(), classes), entries, classes);
         for width in self.widths(Ones::width(classes)) {
-            let ones = Ones::new(classes, Some(&entropy));
-            let got = self.grown(&ones, |row| codes[row], classes, threads, width);
-            assert!(got == expected, "{classes} classes by entropy, {} rows, {width:?}", codes.len());
+            let item = |row: usize| (codes[row], self.weights[row]);
+            let weighed = Classes { classes, entropy: Some(entropy.clone()) };
+            let got = self.grown(&weighed, item, classes, threads, width);
+            assert!(got == expected, "{classes} weighed classes by entropy, {} rows, {width:?}", codes.len());
+            if self.weights.iter().all(|&w| w == 1) {
+                let ones = Ones::new(classes, Some(&entropy));
+                let got = self.grown(&ones, |row| codes[row], classes, threads, width);
+                assert!(got == expected, "{classes} classes by entropy, {} rows, {width:?}", codes.len());
+            }
         }
     }
 
@@ -262,6 +268,22 @@ fn few_leaves_are_those_of_the_best_splits() {
 }
 
 #[test]
+fn many_leaves_are_those_of_the_best_splits() {
+    for (rows, gaps) in [(400, 0), (30_000, 0), (30_000, 9)] {
+        for (leaf, depth) in [(1, usize::MAX), (4, 12)] {
+            let mut case = Case::new(rows, 7, leaf, false).with_gaps(gaps);
+            case.rules.max_depth = depth;
+            for leaves in [129, 1_000, 40_000] {
+                case.rules.max_leaf_nodes = Some(leaves);
+                case.same_classes(2, 2);
+                case.same_classes(5, 1);
+                case.same_means(2);
+            }
+        }
+    }
+}
+
+#[test]
 fn longer_blocks_give_the_same_tree() {
     let case = Case::new(40_000, 7, 1, false);
     for threads in [1, 2] {
@@ -287,8 +309,12 @@ fn keys_of_either_width_give_the_same_tree() {
         threads: 1,
         cancel: &CancelToken::new(),
     };
-    let growth =
-        Growth { soil, target: &Even { center: 0.0, is_exact: false, has_exact_squares: false }, items: &items };
+    let growth = Growth {
+        soil,
+        target: &Even { center: 0.0, is_exact: false, has_exact_squares: false },
+        items: &items,
+        bar: None,
+    };
     let narrow = top::Top::<u32, _>::grow(&growth).unwrap();
     assert!(narrow == top::Top::<u64, _>::grow(&growth).unwrap());
     assert!(narrow.leaves() > 5_000);
@@ -307,7 +333,8 @@ fn cuts_of_more_rows_than_half_a_sum_holds_are_the_same() {
         Ones::new(classes, None).enter(&mut node, &items[..count]);
         let keys = &keys[..count];
         let got = Ones::new(classes, None).best(&node, keys, &items, 9..count - 9, &mut Default::default());
-        let expected = Classes { classes }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
+        let expected =
+            Classes { classes, entropy: None }.best(&node, keys, &weighted, 9..count - 9, &mut Default::default());
         assert!(got == expected && got.is_some(), "{count} rows, {same} of a value");
     }
 }

@@ -19,7 +19,8 @@ use super::super::lists::partition;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::{Cut, Growth, Room, Target, mark, mark_by_code};
+use super::picked;
+use super::{Cut, Growth, LEAVES, Room, Target, mark, mark_by_code};
 use search::{Count, Offer, Scan};
 
 /// Keys of a node below which columns aren't spread over threads.
@@ -36,6 +37,8 @@ struct Part<T: Target> {
     end: usize,
     depth: usize,
     place: u64,
+    /// The least gain on the path to it.
+    reach: f64,
     node: T::Node,
     /// Its place among nodes.
     at: usize,
@@ -70,6 +73,13 @@ struct Chosen<T: Target> {
     feature: usize,
     cut: Cut,
     gain: f64,
+}
+
+impl<T: Target> Chosen<T> {
+    /// The least gain on the path to its children.
+    fn reach(&self) -> f64 {
+        self.part.reach.min(self.gain)
+    }
 }
 
 /// Where a node is split.
@@ -126,6 +136,8 @@ pub(super) struct Top<'a, K, T: Target> {
     draws: Draws,
     weight: f64,
     nodes: Vec<Node>,
+    /// What each node's split gains, where leaves are counted, and many.
+    gains: Vec<f64>,
     values: Vec<f64>,
     children: Vec<Option<[Child; 2]>>,
     blocks: Vec<block::Root>,
@@ -138,7 +150,9 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         let lists = parallel::map_together(growth.soil.threads, columns, |at| {
             Mutex::new(growth.soil.orders.keys(at, rows, &places))
         });
-        let (bins, leaves) = (&growth.soil.orders.bins, growth.soil.rules.max_leaf_nodes);
+        let bins = &growth.soil.orders.bins;
+        let leaves = growth.soil.rules.max_leaf_nodes;
+        let one_by_one = leaves.filter(|&leaves| leaves <= LEAVES);
         let (binned, order) = (bins.columns.len(), if bins.columns.is_empty() { 0 } else { rows });
         let together = binned.div_ceil(GROUPS * growth.soil.threads).max(1);
         let mut top = Self {
@@ -149,10 +163,11 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
             desks: Mutex::new(Vec::new()),
             is_left: vec![0; rows],
             // Which leaf is split next depends on all others: none of them grows in a block.
-            most: if leaves.is_some() { 0 } else { block::most(rows, columns, growth.soil.threads) },
+            most: if one_by_one.is_some() { 0 } else { block::most(rows, columns, growth.soil.threads) },
             draws: Draws::new(columns),
             weight: 0.0,
             nodes: Vec::new(),
+            gains: Vec::new(),
             values: Vec::new(),
             children: Vec::new(),
             blocks: Vec::new(),
@@ -167,13 +182,15 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         let known = vec![0; columns.div_ceil(64)];
         let mut open = Vec::new();
         let first = if rows <= top.most {
-            top.block(block::Root { start: 0, end: rows, depth: 0, place: ROOT, by, known })
+            let reach = f64::INFINITY;
+            top.block(block::Root { start: 0, end: rows, depth: 0, place: ROOT, reach, by, known })
         } else {
             let part = Part {
                 start: 0,
                 end: rows,
                 depth: 0,
                 place: ROOT,
+                reach: f64::INFINITY,
                 node,
                 at: 0,
                 known,
@@ -188,18 +205,22 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
             }
             Child::Node(0)
         };
-        if let Some(leaves) = leaves {
+        if let Some(leaves) = one_by_one {
             top.best_first(open, leaves)?;
             return Ok(top.whole());
         }
         while !open.is_empty() {
             growth.soil.cancel.check()?;
             let some = open.split_off(open.len().saturating_sub(TOGETHER * growth.soil.threads));
-            let chosen = some.into_iter().filter_map(|part| top.choose(part)).collect();
+            let chosen: Vec<_> = some.into_iter().filter_map(|part| top.choose(part)).collect();
+            if let Some(bar) = &growth.bar {
+                bar.add(&mut chosen.iter().map(Chosen::reach).collect());
+            }
             open.extend(top.split(chosen));
         }
         let blocks = top.grow_blocks()?;
-        Ok(top.joined(first, blocks))
+        let (tree, gains) = top.joined(first, blocks);
+        Ok(if let Some(leaves) = leaves { picked::pick(&tree, &gains, leaves) } else { tree })
     }
 
     fn desk(&self) -> Desk<K, T> {
@@ -216,6 +237,7 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         part.at = self.nodes.len();
         let samples = part.end - part.start;
         self.nodes.push(Node::leaf(0, samples, stats));
+        self.gains.push(0.0);
         self.children.push(None);
         self.growth.target.value(&part.node, &mut self.values);
         !self.growth.soil.rules.is_last(part.depth, samples, stats)
@@ -345,7 +367,9 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         drop(orders);
         self.order = order;
         let (mut parts, mut broods) = (Vec::with_capacity(2 * chosen.len()), Vec::with_capacity(chosen.len()));
-        for ((Chosen { part, feature, .. }, half), entered) in chosen.iter().zip(halves).zip(entered) {
+        for ((one, half), entered) in chosen.iter().zip(halves).zip(entered) {
+            let (Chosen { part, feature, .. }, reach) = (one, one.reach());
+            self.gains[part.at] = one.gain;
             let node = &mut self.nodes[part.at];
             (node.feature, node.threshold, node.missing_left) = (*feature as u32, half.threshold, half.missing_left);
             let (start, middle, end, first) = (part.start, part.start + half.left, part.end, parts.len());
@@ -354,10 +378,10 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
                 let (depth, place) = (part.depth + 1, child_place(part.place, is_left));
                 let known = part.known.clone();
                 let Some((node, stats)) = entered.next().flatten() else {
-                    return self.block(block::Root { start, end, depth, place, by: half.by, known });
+                    return self.block(block::Root { start, end, depth, place, reach, by: half.by, known });
                 };
                 let (looks, sums) = (Vec::new(), Vec::new());
-                let mut child = Part { start, end, depth, place, node, at: 0, known, looks, sums };
+                let mut child = Part { start, end, depth, place, reach, node, at: 0, known, looks, sums };
                 let is_searched = self.write(&mut child, stats);
                 let at = child.at;
                 if is_searched {
@@ -427,7 +451,7 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         })
     }
 
-    fn grow_blocks(&mut self) -> Result<Vec<GrownTree>> {
+    fn grow_blocks(&mut self) -> Result<Vec<(GrownTree, Vec<f64>)>> {
         let growth = self.growth;
         let mut lists: Vec<Vec<K>> =
             self.lists.drain(..).map(|l| l.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
@@ -443,18 +467,18 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         let grown = parallel::map_together(threads, turns.len(), |turn| {
             Block::new(growth, &blocks[turns[turn]], weight, &lists, &local).grow()
         });
-        let mut trees: Vec<GrownTree> = blocks.iter().map(|_| GrownTree::default()).collect();
+        let mut trees: Vec<_> = blocks.iter().map(|_| (GrownTree::default(), Vec::new())).collect();
         for (tree, &at) in grown.into_iter().zip(&turns) {
             trees[at] = tree?;
         }
         Ok(trees)
     }
 
-    /// All nodes in one tree, depth first.
-    fn joined(self, first: Child, mut blocks: Vec<GrownTree>) -> GrownTree {
+    /// All nodes in one tree, depth first, and what their splits gain.
+    fn joined(self, first: Child, mut blocks: Vec<(GrownTree, Vec<f64>)>) -> (GrownTree, Vec<f64>) {
         let width = self.growth.soil.width;
-        let mut tree = GrownTree { width, ..GrownTree::default() };
-        let nodes = self.nodes.len() + blocks.iter().map(|block| block.nodes.len()).sum::<usize>();
+        let (mut tree, mut gains) = (GrownTree { width, ..GrownTree::default() }, Vec::new());
+        let nodes = self.nodes.len() + blocks.iter().map(|(block, _)| block.nodes.len()).sum::<usize>();
         if blocks.len() > 1 {
             tree.nodes.reserve_exact(nodes);
             tree.values.reserve_exact(nodes * width);
@@ -470,22 +494,24 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
                 Child::Node(place) => {
                     tree.nodes.push(Node { left: at, right: at, ..self.nodes[place] });
                     tree.values.extend_from_slice(&self.values[place * width..][..width]);
+                    gains.push(self.gains[place]);
                     if let Some([left, right]) = self.children[place] {
                         open.extend([(right, Some((at, false))), (left, Some((at, true)))]);
                     }
                 }
                 Child::Block(place) => {
-                    let mut block = std::mem::take(&mut blocks[place]);
+                    let (mut block, mut own) = std::mem::take(&mut blocks[place]);
                     if at == 0 {
-                        return block;
+                        return (block, own);
                     }
+                    gains.append(&mut own);
                     let moved = |node: &Node| Node { left: node.left + at, right: node.right + at, ..*node };
                     tree.nodes.extend(block.nodes.iter().map(moved));
                     tree.values.append(&mut block.values);
                 }
             }
         }
-        tree
+        (tree, gains)
     }
 }
 

@@ -2,24 +2,27 @@
 //!
 //! A node sorts its rows by each of its columns (Breiman, "Random forests", 2001). Trees are those of
 //! [`Grower`](super::grower::Grower), which is the oracle and grows what isn't simple: limits on more than numbers of rows,
-//! weights that aren't small whole numbers, but for a factor of each of two classes, other losses.
+//! weights that aren't small whole numbers, but for a factor of each class, other losses.
 
 mod few;
 mod target;
+mod terms;
 #[cfg(test)]
 mod tests;
+
+use std::ops::Range;
 
 use corten_core::random::Stream;
 use corten_core::{CancelToken, Result};
 use corten_kernels::lanes::{self, Lanes, Work};
 use corten_kernels::splits::SET;
 
-use super::blocks::Blocks;
+use super::blocks::Records;
 use super::columns::{self, Side};
 use super::draws::Shuffled;
 use super::finder::Stats;
 use super::grower::Rules;
-use super::ranks::{Code, Table};
+use super::ranks::{Code, Packed, Ranked, Table, View, packed};
 use super::sort::{self, Key};
 use super::tree::GrownTree;
 
@@ -58,9 +61,39 @@ struct Cut {
     missing_left: Option<bool>,
 }
 
+/// The best cut of a node by a column: the codes beside it, and whether missing values, where there are any, go left.
+pub(crate) struct Found {
+    pub(crate) last: u32,
+    pub(crate) next: u32,
+    pub(crate) score: f64,
+    pub(crate) missing_left: bool,
+}
+
+/// Cuts that leave enough rows on both sides, by the key that comes after them.
+pub(crate) struct Cuts {
+    /// Where missing values go right.
+    pub(crate) right: Range<usize>,
+    /// Where they go left.
+    pub(crate) left: Range<usize>,
+    /// How many keys, the last ones, are of missing values.
+    pub(crate) gone: usize,
+}
+
+impl Cuts {
+    /// Those from the first one on.
+    #[inline(always)]
+    fn all(&self) -> Range<usize> {
+        let start = if self.gone > 0 { self.left.start } else { self.right.start };
+        start.min(self.right.end)..self.right.end
+    }
+}
+
 /// See the module.
-pub(crate) struct Sampled<'a, C: Code, T: Target> {
-    table: &'a Table<C>,
+pub(crate) struct Sampled<'a, T: Target> {
+    columns: Vec<View<'a>>,
+    /// Their codes, and whether those have 16 bits or fewer.
+    records: Records<'a>,
+    is_narrow: bool,
     rules: &'a Rules,
     /// What all nodes draw from.
     stream: Stream,
@@ -69,10 +102,9 @@ pub(crate) struct Sampled<'a, C: Code, T: Target> {
     /// What goes with each row, and of the node at hand the same as the target takes it.
     payloads: Vec<u32>,
     items: Vec<T::Item>,
-    blocks: Blocks<C>,
     shuffled: Shuffled,
-    /// Codes of a node's rows in the column at hand, and in that of the best cut; those at hand where missing ones come first.
-    codes: [Vec<[u32; SET]>; 3],
+    /// Codes of a node's rows in the column at hand, and in that of the best cut.
+    codes: [Vec<[u32; SET]>; 2],
     narrow: [Vec<u32>; 2],
     wide: [Vec<u64>; 2],
     node: T::Node,
@@ -97,15 +129,9 @@ pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>) -> bool {
         && fits
 }
 
-/// The code of a value where that of missing ones is the least.
-#[inline(always)]
-fn shifted(code: u32, missing: u32) -> u32 {
-    if code == missing { 0 } else { code + 1 }
-}
-
-impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
+impl<'a, T: Target> Sampled<'a, T> {
     /// For rows and what goes with each; `width` is that of a node's value.
-    pub(crate) fn new(
+    pub(crate) fn new<C: Code>(
         table: &'a Table<C>,
         rules: &'a Rules,
         stream: Stream,
@@ -115,7 +141,9 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
     ) -> Self {
         let columns = table.columns.len();
         Self {
-            table,
+            columns: table.columns.iter().map(Ranked::view).collect(),
+            records: C::records(table),
+            is_narrow: C::LIMIT <= 1 << 16,
             rules,
             stream,
             target,
@@ -123,7 +151,6 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
             rows,
             payloads,
             items: Vec::new(),
-            blocks: Blocks::new(),
             shuffled: Shuffled::new(columns),
             codes: Default::default(),
             narrow: Default::default(),
@@ -149,7 +176,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
     fn all<L: Lanes>(&mut self, lanes: L, cancel: &CancelToken) -> Result<()> {
         self.open.push(Part { start: 0, end: self.rows.len(), depth: 0, parent: None, constant: 0 });
         while let Some(part) = self.open.pop() {
-            self.blocks.enter(self.table, &mut self.rows[part.start..part.end], self.open.len());
+            self.records.enter(&mut self.rows[part.start..part.end], self.open.len());
             if part.end - part.start <= SET {
                 self.subtree(lanes, part);
                 continue;
@@ -176,7 +203,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         }
         let (cut, constant) = self.search(lanes, &part);
         let Some(cut) = cut.filter(|cut| self.is_worth(cut.score)) else { return };
-        let missing = self.table.columns[cut.feature].missing;
+        let missing = self.columns[cut.feature].missing;
         let shift = if cut.missing_left == Some(true) { missing.wrapping_neg() } else { 0 };
         columns::mask(lanes, &self.codes[1], Side { last: cut.last, shift }, &mut self.mask);
         columns::part(lanes, &self.mask, &mut self.payloads[start..end], &mut self.spare);
@@ -193,32 +220,16 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         let mut turn = self.shuffled.turn(part.constant);
         let mut best: Option<Cut> = None;
         while let Some(feature) = self.shuffled.next(&mut turn, &mut self.stream, self.rules.max_features) {
-            let codes = self.blocks.column(self.table, feature, count);
-            let (low, high) = columns::gather(lanes, codes, &self.rows[part.start..part.end], &mut self.codes[0]);
+            let (codes, stride) = self.records.column(feature, count);
+            let (rows, out) = (&self.rows[part.start..part.end], &mut self.codes[0]);
+            let (low, high) = packed!(codes, codes => columns::gather(lanes, (codes, stride), rows, out));
             if low == high {
                 self.shuffled.skip(&mut turn);
                 continue;
             }
             self.shuffled.take(&mut turn);
-            let missing = self.table.columns[feature].missing;
-            let gone = high == missing;
-            let found = self.look(lanes, 0, (low, high), count);
-            let mut found = found.map(|(last, next, score)| {
-                let missing_left = gone.then_some(false);
-                Cut { feature, last, next, score, missing_left }
-            });
-            if gone {
-                let (codes, most) = self.shift(missing);
-                let left = self.look(lanes, codes, (0, most), count);
-                // Missing values alone on one side were looked at.
-                if let Some((last, next, score)) = left.filter(|left| left.0 > 0)
-                    && found.is_none_or(|found| score > found.score)
-                {
-                    let missing_left = Some(true);
-                    found = Some(Cut { feature, last: last - 1, next: next - 1, score, missing_left });
-                }
-            }
-            if let Some(cut) = found
+            let missing = self.columns[feature].missing;
+            if let Some(cut) = self.look(lanes, feature, (low, high), missing, count)
                 && best.is_none_or(|b| cut.score > b.score)
             {
                 best = Some(cut);
@@ -231,40 +242,32 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
         (best, self.shuffled.end(&turn))
     }
 
-    /// Makes missing codes the least: gives where those stand, and the greatest of them.
-    #[inline(always)]
-    fn shift(&mut self, missing: u32) -> (usize, u32) {
-        let [from, _, to] = &mut self.codes;
-        to.resize(from.len(), [0; SET]);
-        let mut most = 0;
-        for (from, to) in from.iter().zip(to) {
-            for lane in 0..SET {
-                to[lane] = shifted(from[lane], missing);
-                most = most.max(to[lane]);
-            }
-        }
-        (2, most)
-    }
-
-    /// The best cut by some of the codes, from the least to the greatest: the codes beside it, and its score.
+    /// The best cut by the codes at hand, from the least to the greatest, that of missing values.
     #[inline(always)]
     fn look<L: Lanes>(
         &mut self,
         lanes: L,
-        which: usize,
+        feature: usize,
         (low, high): (u32, u32),
+        missing: u32,
         count: usize,
-    ) -> Option<(u32, u32, f64)> {
-        let (codes, least) = (&self.codes[which].as_flattened()[..count], self.rules.min_samples_leaf);
-        if least <= 1 && ((high - low) as usize) < self.target.bins(count) {
-            return self.target.counted(&self.node, codes, &self.items, (low, high), &mut self.room);
-        }
-        let at = (&self.target, &self.node, &self.items[..], &mut self.room);
-        if C::LIMIT <= 1 << 16 && count <= 1 << 16 {
-            sorted(lanes, at, &self.codes[which], (low, high), least, &mut self.narrow)
+    ) -> Option<Cut> {
+        let (codes, least) = (&self.codes[0].as_flattened()[..count], self.rules.min_samples_leaf);
+        let is_gone = high == missing;
+        let found = if least <= 1 && ((high - low) as usize) < self.target.bins(count) {
+            self.target.counted(&self.node, codes, &self.items, (low, high), is_gone, &mut self.room)
         } else {
-            sorted(lanes, at, &self.codes[which], (low, high), least, &mut self.wide)
-        }
+            let at = (&self.target, &self.node, &self.items[..], &mut self.room);
+            if self.is_narrow && count <= 1 << 16 {
+                sorted(lanes, at, &self.codes[0], (low, high), is_gone, least, &mut self.narrow)
+            } else {
+                sorted(lanes, at, &self.codes[0], (low, high), is_gone, least, &mut self.wide)
+            }
+        };
+        found.map(|Found { last, next, score, missing_left }| {
+            let missing_left = is_gone.then_some(missing_left);
+            Cut { feature, last, next, score, missing_left }
+        })
     }
 
     /// Writes a node as a leaf, of so many rows; says whether it stays one.
@@ -296,7 +299,7 @@ impl<'a, C: Code, T: Target> Sampled<'a, C, T> {
     fn lead(&mut self, at: u32, cut: &Cut, most_left: bool) {
         let node = &mut self.tree.nodes[at as usize];
         node.feature = cut.feature as u32;
-        node.threshold = self.table.columns[cut.feature].view().between(cut.last, cut.next);
+        node.threshold = self.columns[cut.feature].between(cut.last, cut.next);
         // Where the node had no missing value, later ones go where most rows go.
         node.missing_left = cut.missing_left.unwrap_or(most_left);
     }
@@ -310,9 +313,10 @@ fn sorted<L: Lanes, K: Key, T: Target>(
     (target, node, items, room): (&T, &T::Node, &[T::Item], &mut T::Room),
     codes: &[[u32; SET]],
     (low, high): (u32, u32),
+    is_gone: bool,
     min_samples: usize,
     [keys, scratch]: &mut [Vec<K>; 2],
-) -> Option<(u32, u32, f64)> {
+) -> Option<Found> {
     let rows = items.len();
     keys.resize(rows + SET, K::default());
     let mut count = 0;
@@ -332,21 +336,24 @@ fn sorted<L: Lanes, K: Key, T: Target>(
     }
     keys.truncate(count);
     sort::by_code(keys, scratch, low, high);
-    // Cuts that leave enough rows on both sides, by the key that comes after them.
-    let cuts = min_samples.max(1).saturating_sub(rows - count)..(count + 1).saturating_sub(min_samples.max(1));
-    if cuts.is_empty() {
-        return None;
-    }
-    let (at, score) = target.before(node, keys, items, cuts, room)?;
-    Some((if at == 0 { low } else { keys[at - 1].code() }, keys[at].code(), score))
+    let gone = if is_gone { count - keys.partition_point(|key| key.code() < high) } else { 0 };
+    let (least, first) = (min_samples.max(1), rows - count);
+    let cuts = Cuts {
+        right: least.saturating_sub(first)..(count + 1).saturating_sub(least),
+        left: least.saturating_sub(first + gone)..(count - gone + 1).saturating_sub(least),
+        gone,
+    };
+    let (at, score, missing_left) = target.before(node, keys, items, &cuts, room)?;
+    let last = if at == 0 { low } else { keys[at - 1].code() };
+    Some(Found { last, next: keys[at].code(), score, missing_left })
 }
 
-struct Growth<'w, 'a, C: Code, T: Target> {
-    grower: &'w mut Sampled<'a, C, T>,
+struct Growth<'w, 'a, T: Target> {
+    grower: &'w mut Sampled<'a, T>,
     cancel: &'w CancelToken,
 }
 
-impl<C: Code, T: Target> Work for Growth<'_, '_, C, T> {
+impl<T: Target> Work for Growth<'_, '_, T> {
     type Out = Result<()>;
 
     #[inline(always)]

@@ -8,8 +8,8 @@ use crate::forest::classes as any;
 use crate::forest::counts::Counts;
 use crate::forest::finder::Entry;
 use crate::forest::grower::Grower;
-use crate::forest::ordered::{Classes, Two};
-use crate::forest::purity::Gini;
+use crate::forest::ordered::{Classes, Shares, Two};
+use crate::forest::purity::{Entropy, Gini};
 use crate::forest::ranks::{self, Ranks};
 
 /// Columns of few and of many values, some of one; one value in so many is missing, but in each third column.
@@ -55,23 +55,40 @@ fn same<C: Code>(table: &Table<C>, rules: &Rules, classes: usize, most_weight: u
     let got = if classes == 2 {
         Sampled::new(table, rules, stream(), with(), Two::default(), classes).grow(&CancelToken::new())
     } else {
-        Sampled::new(table, rules, stream(), with(), Classes { classes }, classes).grow(&CancelToken::new())
+        Sampled::new(table, rules, stream(), with(), Classes { classes, entropy: None }, classes)
+            .grow(&CancelToken::new())
     };
     assert!(got.unwrap() == expected, "{classes} classes, {rows} rows, weights to {most_weight}, {rules:?}");
-    if classes == 2 {
+    let entropy = Entropy::up_to(drawn.iter().map(|drawn| drawn.2 as usize).sum());
+    let finder = &mut Counts::new(entropy.clone(), classes);
+    let expected = Grower::new(table, rules, finder, Stream::new(3, 4), drawn.iter().map(entry).collect(), classes)
+        .grow(&CancelToken::new())
+        .unwrap();
+    let target = Classes { classes, entropy: Some(entropy) };
+    let got = Sampled::new(table, rules, stream(), with(), target, classes).grow(&CancelToken::new());
+    assert!(got.unwrap() == expected, "{classes} classes by entropy, {rows} rows, weights to {most_weight}, {rules:?}");
+    if classes > 1 {
         // Sums of these weights are exact.
-        let by_class = [2.25, 0.5];
+        let by_class: Vec<f64> = (0..classes).map(|class| [2.25, 0.5, 1.0, 4.75][class % 4]).collect();
         let (mut codes, mut weights) = (vec![0; rows], vec![0.0; rows]);
         for &(row, class, weight) in &drawn {
             (codes[row as usize], weights[row as usize]) = (class, f64::from(weight) * by_class[class as usize]);
         }
-        let finder = &mut any::Classes::new(any::Measure::Gini, 2, &codes, &weights);
+        let finder = &mut any::Classes::new(any::Measure::Gini, classes, &codes, &weights);
         let entries = drawn.iter().map(|&(row, ..)| Entry::new(row, 1)).collect();
         let expected =
-            Grower::new(table, rules, finder, Stream::new(3, 4), entries, 2).grow(&CancelToken::new()).unwrap();
-        let target = Two { by_class: Some(by_class) };
-        let got = Sampled::new(table, rules, stream(), with(), target, 2).grow(&CancelToken::new()).unwrap();
-        assert!(got == expected, "{rows} rows of weighed classes, weights to {most_weight}, {rules:?}");
+            Grower::new(table, rules, finder, Stream::new(3, 4), entries, classes).grow(&CancelToken::new()).unwrap();
+        let got = if let &[zero, one] = &by_class[..] {
+            let target = Two { by_class: Some([zero, one]) };
+            Sampled::new(table, rules, stream(), with(), target, classes).grow(&CancelToken::new())
+        } else {
+            let target = Shares { measure: any::Measure::Gini, by_class, is_exact: true };
+            Sampled::new(table, rules, stream(), with(), target, classes).grow(&CancelToken::new())
+        };
+        assert!(
+            got.unwrap() == expected,
+            "{rows} rows of {classes} weighed classes, weights to {most_weight}, {rules:?}"
+        );
     }
 }
 
