@@ -39,14 +39,16 @@ impl Heavy {
         self.paths(left + 1) > self.paths(left)
     }
 
-    /// Calls `see` with each inner node and its left child, path after path, a node's own path before the other one.
-    pub(super) fn each(&self, parts: &Parts, mut see: impl FnMut(usize, usize)) {
-        let mut open = vec![self.start];
-        while let Some(at) = open.pop() {
+    /// Calls `see` with each inner node, its left child, and the number of paths that the way to it leaves: in preorder, where
+    /// the child that begins another path comes before the one that a node stays with.
+    pub(super) fn each(&self, parts: &Parts, mut see: impl FnMut(usize, usize, usize)) {
+        let mut open = vec![(self.start, 0)];
+        while let Some((at, left_before)) = open.pop() {
             let left = Node::unpack(parts.nodes[at]).left as usize;
             if left != at {
-                see(at, left);
-                open.extend(if self.stays_right(left) { [left, left + 1] } else { [left + 1, left] });
+                see(at, left, left_before);
+                let right = usize::from(self.stays_right(left));
+                open.extend([(left + right, left_before), (left + 1 - right, left_before + 1)]);
             }
         }
     }
@@ -57,9 +59,10 @@ mod tests {
     use super::super::samples::{grown, numbers};
     use super::*;
 
-    /// Lists are one path, and each node comes after its parent: the one that it stays with directly.
+    /// Lists are one path, and each node comes after its parent: directly where it begins a path. The nodes between it and the
+    /// one that its parent stays with leave more paths.
     #[test]
-    fn children_on_a_path_follow_their_parents() {
+    fn children_that_begin_paths_follow_their_parents() {
         let below = numbers(3);
         let (forest, _) = grown(40, |tree| tree % 64, 3, &below);
         // The last node is grown each time.
@@ -68,15 +71,23 @@ mod tests {
             let parts = forest.parts();
             for range in parts.roots.windows(2) {
                 let heavy = Heavy::new(parts, range[0] as usize, range[1] as usize);
-                let mut seen = Vec::new();
-                heavy.each(parts, |at, _| seen.push(at));
+                let (mut seen, mut depths) = (Vec::new(), Vec::new());
+                heavy.each(parts, |at, _, depth| {
+                    seen.push(at);
+                    depths.push(depth);
+                });
                 assert_eq!(seen.len(), (range[1] - range[0]) as usize / 2);
                 assert!(heavy.paths(range[0] as usize) <= longest);
+                assert!(depths.iter().all(|&depth| depth < longest as usize));
+                let is_leaf = |at: usize| forest.node(at).left as usize == at;
                 for (i, &at) in seen.iter().enumerate() {
                     let left = forest.node(at).left as usize;
-                    let stays = left + usize::from(heavy.stays_right(left));
-                    let is_leaf = forest.node(stays).left as usize == stays;
-                    assert!(is_leaf || seen.get(i + 1) == Some(&stays), "{at} of {seen:?}");
+                    let right = usize::from(heavy.stays_right(left));
+                    let (stays, other) = (left + right, left + 1 - right);
+                    assert!(is_leaf(other) || seen.get(i + 1) == Some(&other), "{at} of {seen:?}");
+                    let Some(next) = seen.iter().position(|&of| of == stays) else { continue };
+                    assert!(next > i && depths[next] == depths[i]);
+                    assert!(depths[i + 1..next].iter().all(|&depth| depth > depths[i]), "{at} of {seen:?}");
                 }
             }
         }

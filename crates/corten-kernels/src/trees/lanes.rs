@@ -8,12 +8,9 @@
 //!
 //! What binds is the way from the second-level cache: a line takes as long as two shuffles. So the lowest nodes of a tree
 //! are not in its register but lie beside their leaves, in records of one line (see [`records`]), and a register holds up
-//! to four trees. Trees that are larger still are cut into pieces of 64 nodes; a row goes from piece to piece. Nodes that
-//! read categories take their decisions from a table instead: the bits of a code, spread to the lanes. Ensembles with such
-//! nodes have all of them in registers, along heavy paths (see [`Heavy`]) as the bits are: the child that a node stays with
-//! is the next lane instead of the left one, and decisions say who leaves.
+//! to four trees. Trees that are larger still are cut into pieces of 64 nodes; a row goes from piece to piece. Ensembles that
+//! read categories have no nodes here (see [`super::Paths`]).
 
-mod categories;
 pub(super) mod records;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -23,11 +20,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::heavy::Heavy;
-use super::slots::{HIGHEST, MAX_SLOTS, Slots};
-use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
+use super::slots::{MAX_SLOTS, Slots};
+use super::{Coder, Forest, VECTOR};
 use crate::aligned::Aligned;
-use categories::Categories;
 use records::Record;
 
 /// Lanes of a register.
@@ -52,12 +47,10 @@ const STEPS: [usize; 3] = [4, 2, 1];
 #[derive(Clone, Debug)]
 pub struct Lanes {
     trees: usize,
-    /// Whether all inner nodes are in registers, and leaves stand alone: nodes that read categories can't be elsewhere.
-    bare: bool,
     slots: Slots,
     /// `BYTES` a vector.
     vectors: Aligned<u8>,
-    /// A record, or leaf, for each exit that a vector has: its own of the [`EXITS`] from the vector's first one on.
+    /// A record for each exit that a vector has: its own of the [`EXITS`] from the vector's first one on.
     records: Aligned<u8>,
     first_records: Vec<u32>,
     /// Whether leaves in records are their values, not their places in the forest's leaves.
@@ -70,7 +63,6 @@ pub struct Lanes {
     roots: Vec<u32>,
     /// Doublings that follow the deepest piece to its end.
     doublings: u32,
-    categories: Categories,
 }
 
 /// Trees after each other that share vectors, some of them each: their lanes take turns. A run ends with a [`GROUP`].
@@ -85,31 +77,17 @@ struct Run {
 
 /// A tree's inner nodes but for those in records, cut into pieces.
 struct Cut {
-    /// Nodes of each piece: in preorder, or along heavy paths.
+    /// Nodes of each piece, in preorder.
     pieces: Vec<Vec<u32>>,
     /// Piece and place in it of each node of the tree.
     place: Vec<(u32, u32)>,
-    /// The paths, where nodes lie along them.
-    heavy: Option<Heavy>,
-}
-
-impl Cut {
-    /// Whether the next lane of an inner node with this left child, a node of the forest, is its right one.
-    fn stays_right(&self, left: usize) -> bool {
-        self.heavy.as_ref().is_some_and(|heavy| heavy.stays_right(left))
-    }
 }
 
 const NONE: u32 = u32::MAX;
 
 /// Cuts a tree that one register doesn't hold: the root's piece takes the nodes nearest to the root, of those those with most
-/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow. Small subtrees are left to records,
-/// but where there are categories.
+/// nodes below, and so on. Most rows then pass few pieces, and pieces are shallow. Small subtrees are left to records.
 fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
-    let (lowest, heavy) = match forest.has_categories() {
-        true => (0, Some(Heavy::new(forest.parts(), start, end))),
-        false => (records::NODES, None),
-    };
     let left = |at: usize| forest.node(start + at).left as usize - start;
     let count = end - start;
     // Inner nodes, and those of them that records don't hold, from each node on.
@@ -117,11 +95,11 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
     for at in (0..count).rev().filter(|&at| left(at) != at) {
         let (l, r) = (left(at), left(at) + 1);
         inner[at] = 1 + inner[l] + inner[r];
-        if inner[at] > lowest {
+        if inner[at] > records::NODES {
             below[at] = 1 + below[l] + below[r];
         }
     }
-    let mut out = Cut { pieces: Vec::new(), place: vec![(NONE, 0); count], heavy };
+    let mut out = Cut { pieces: Vec::new(), place: vec![(NONE, 0); count] };
     let mut roots: Vec<usize> = if below[0] > 0 { vec![0] } else { Vec::new() };
     // What fits as a whole needs no choice.
     let whole = below[0] as usize <= LANES;
@@ -151,10 +129,7 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
             out.place[at].1 = order.len() as u32;
             order.push(at as u32);
             out.place[at].0 = piece;
-            let mut children = [left(at) + 1, left(at)];
-            if out.stays_right(start + left(at)) {
-                children.reverse();
-            }
+            let children = [left(at) + 1, left(at)];
             open.extend(children.into_iter().filter(|&c| below[c] > 0 && (whole || out.place[c].0 == piece)));
         }
         out.pieces.push(order);
@@ -163,17 +138,9 @@ fn cut(forest: &Forest, start: usize, end: usize) -> Cut {
 }
 
 impl Lanes {
-    /// `None` where the CPU lacks the instructions, or the ensemble has too many thresholds, too large trees, or
-    /// categories in trees that take more than one register.
+    /// `None` where the CPU lacks the instructions, or the ensemble has too many thresholds, too large trees, or categories.
     pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
-        let mut out = Self::laid_out(forest, coder)?;
-        out.categories.expand(forest, coder, out.vectors.len() / BYTES);
-        Some(out)
-    }
-
-    /// The same, with the decisions of all categories still as bits.
-    fn laid_out(forest: &Forest, coder: &Coder) -> Option<Self> {
-        if !crate::cpu::vbmi() || forest.trees() == 0 {
+        if !crate::cpu::vbmi() || forest.trees() == 0 || forest.has_categories() {
             return None;
         }
         let parts = forest.parts();
@@ -181,16 +148,11 @@ impl Lanes {
             return None;
         }
         let slots = Slots::new(coder, MAX_SLOTS, false)?;
-        let bare = forest.has_categories();
         let cut = |w: &[u32]| cut(forest, w[0] as usize, w[1] as usize);
         let cuts: Vec<Cut> = parts.roots.windows(2).map(cut).collect();
         let single = cuts.iter().all(|c| c.pieces.len() <= 1);
-        if bare && !single {
-            return None;
-        }
         let mut out = Self {
             trees: forest.trees(),
-            bare,
             slots,
             vectors: Aligned::default(),
             records: Aligned::default(),
@@ -200,7 +162,6 @@ impl Lanes {
             runs: Vec::new(),
             roots: Vec::new(),
             doublings: 0,
-            categories: Categories::default(),
         };
         let (places, vectors) = if single { out.side_by_side(&cuts) } else { out.one_by_one(&cuts) };
         out.vectors = Aligned::zeroed(vectors * BYTES);
@@ -208,9 +169,7 @@ impl Lanes {
         for (tree, (cut, (places, step))) in cuts.iter().zip(&places).enumerate() {
             out.fill(forest, tree, cut, places, *step, &mut of_vectors);
         }
-        out.categories.cover(vectors);
-        (out.records, out.first_records) =
-            if bare { records::packed(&records::leaves(&of_vectors)) } else { records::packed(&of_vectors) };
+        (out.records, out.first_records) = records::packed(&of_vectors);
         Some(out)
     }
 
@@ -280,20 +239,10 @@ impl Lanes {
             for (i, &at) in nodes.iter().enumerate() {
                 let node = forest.node(start + at as usize);
                 let lane = first + step * i;
-                let (slot, threshold) = if node.column & CATEGORY == 0 {
-                    self.slots.of(node.column, node.threshold)
-                } else {
-                    self.categories.note(forest, tree, vector, lane, node.column & !CATEGORY, start + at as usize);
-                    (0, HIGHEST)
-                };
+                let (slot, threshold) = self.slots.of(node.column, node.threshold);
                 let left = node.left as usize - start;
                 let mut right = NO_RIGHT | lane as u8;
-                let mut children = [left, left + 1];
-                if cut.stays_right(start + left) {
-                    children.reverse();
-                    self.categories.turn(vector, lane);
-                }
-                for (decision, child) in children.into_iter().enumerate() {
+                for (decision, child) in [left, left + 1].into_iter().enumerate() {
                     let (of_piece, place) = cut.place[child];
                     if of_piece as usize == piece {
                         depth[place as usize] = depth[i] + 1;
@@ -333,8 +282,6 @@ pub struct LaneScratch {
     at: Vec<u32>,
     /// What the leaf of each tree holds.
     words: Vec<u64>,
-    /// What the category nodes of each vector decide.
-    decided: Vec<u64>,
 }
 
 impl Lanes {
@@ -416,18 +363,19 @@ mod tests {
         }
     }
 
-    /// Trees of one vector each, of numbers and categories, whose decisions are bits or spread to the lanes.
+    /// Trees of one vector each; ensembles with categories are not for this.
     #[test]
     fn rows_have_the_bits_of_a_walk() {
         let below = numbers(5);
         for trees in [1, 7, 8, 67, 131] {
-            let (forest, coder) = ensemble(trees, &below);
-            let Some(bits) = Lanes::laid_out(&forest, &coder) else { return };
-            let spread = Lanes::new(&forest, &coder).expect("laid out before");
-            let found = Lanes { adds_up: false, ..bits.clone() };
-            check(&forest, &coder, &[spread, bits, found], &below);
+            let (forest, coder) = grown(trees, |tree| tree % 64, 3, &below);
+            let Some(lanes) = Lanes::new(&forest, &coder) else { return };
+            let found = Lanes { adds_up: false, ..lanes.clone() };
+            check(&forest, &coder, &[lanes, found], &below);
             check_outputs(&forest, &coder, &below);
         }
+        let (forest, coder) = ensemble(7, &below);
+        assert!(forest.has_categories() && Lanes::new(&forest, &coder).is_none());
     }
 
     /// Trees of several pieces, some of them lists that are deeper than a piece, among trees that share vectors.

@@ -33,7 +33,7 @@ pub(super) struct Levels {
     columns: Vec<LevelColumn>,
     /// `bits[start + code * stride..]` of a column: a bit a node, set where the node sends the code right.
     bits: Vec<u8>,
-    /// Each category node's bit in its column. The nodes of a tree follow each other along heavy paths, from a whole byte on.
+    /// Each category node's bit in its column. The nodes of a tree follow each other as [`Heavy`] has them, from a whole byte on.
     places: Vec<u32>,
 }
 
@@ -66,7 +66,7 @@ impl Levels {
         let mut nodes: Vec<Vec<u32>> = vec![Vec::new(); coder.columns()];
         for range in parts.roots.windows(2) {
             nodes.iter_mut().for_each(|n| n.resize(n.len().next_multiple_of(8), u32::MAX));
-            Heavy::new(parts, range[0] as usize, range[1] as usize).each(parts, |at, _| {
+            Heavy::new(parts, range[0] as usize, range[1] as usize).each(parts, |at, _, _| {
                 let node = Node::unpack(parts.nodes[at]);
                 if node.column & CATEGORY != 0 {
                     let list = &mut nodes[usize::from(node.column & !CATEGORY)];

@@ -8,9 +8,9 @@ use crate::cpu::{self, Level};
 pub enum OneRow {
     /// Leaves struck out: few columns.
     Sieve(Sieve),
-    /// A tree in registers: AVX-512 with VBMI.
+    /// A tree in registers: numbers alone, AVX-512 with VBMI.
     Lanes(Lanes),
-    /// A tree as a word: CPUs without VBMI.
+    /// A tree as a word: categories, and CPUs without VBMI.
     Paths(Paths),
 }
 

@@ -93,3 +93,53 @@ impl Slots {
         slots.len()
     }
 }
+
+/// A row's slots, from a line on.
+#[cfg(target_arch = "x86_64")]
+#[repr(C, align(64))]
+pub(super) struct Bytes(pub(super) [u8; MAX_SLOTS]);
+
+#[cfg(target_arch = "x86_64")]
+impl Default for Bytes {
+    fn default() -> Self {
+        Self([0; MAX_SLOTS])
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::Codes;
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::Bytes;
+
+    /// A row's slots in registers of AVX-512.
+    pub(in super::super) struct Codes([__m512i; 4]);
+
+    impl Codes {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        #[expect(unsafe_code, reason = "loads of registers")]
+        pub(in super::super) fn new(bytes: &Bytes) -> Self {
+            // SAFETY: there are as many bytes as four registers have.
+            Self(core::array::from_fn(|i| unsafe { _mm512_load_si512(bytes.0.as_ptr().add(64 * i).cast()) }))
+        }
+
+        /// The codes of some slots, of which there are at most 64 `N`.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+        pub(in super::super) fn of<const N: usize>(&self, slots: __m512i) -> __m512i {
+            let [a, b, c, d] = self.0;
+            match N {
+                1 => _mm512_permutexvar_epi8(slots, a),
+                2 => _mm512_permutex2var_epi8(a, slots, b),
+                _ => {
+                    let (low, high) = (_mm512_permutex2var_epi8(a, slots, b), _mm512_permutex2var_epi8(c, slots, d));
+                    _mm512_mask_blend_epi8(_mm512_movepi8_mask(slots), low, high)
+                }
+            }
+        }
+    }
+}

@@ -7,8 +7,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{EXITS, Forest, HIGHEST, Slots};
+use super::{EXITS, Forest, Slots};
 use crate::aligned::Aligned;
+use crate::trees::slots::HIGHEST;
 
 /// Most inner nodes of a record.
 pub(super) const NODES: usize = 4;
@@ -68,12 +69,6 @@ pub(super) fn going_on(place: u32) -> Record {
 
 /// How far back from the last record holes are looked for.
 const BACK: usize = 256;
-
-/// The leaves of records that have no nodes.
-pub(super) fn leaves(of_vectors: &[Vec<(u8, Record)>]) -> Vec<Vec<(u8, [u8; 8])>> {
-    let leaf = |&(exit, record): &(u8, Record)| (exit, core::array::from_fn(|i| record[LEAVES + i]));
-    of_vectors.iter().map(|records| records.iter().map(leaf).collect()).collect()
-}
 
 /// The records of some vectors, each with its exit, and the first one of each vector: exits that a vector doesn't have are
 /// those of others, so that records lie close together.

@@ -7,40 +7,19 @@ use core::cell::Cell;
 use super::records::{self, GOES_ON, STARTS, THRESHOLDS};
 use super::{BYTES, EXITS, Forest, GROUP, LANES, LaneScratch, Lanes, Run};
 use crate::cache::fetch;
-
-/// Bytes that start on a line.
-#[repr(C, align(64))]
-struct Bytes<const N: usize>([u8; N]);
+use crate::trees::slots::{Bytes, Codes};
 
 /// A row's codes and the lane numbers.
-struct Row<'a> {
-    codes: [__m512i; 4],
+struct Row {
+    codes: Codes,
     lane: __m512i,
-    /// What the category nodes of each vector decide; empty where there are none.
-    categories: &'a [u64],
 }
 
-impl<'a> Row<'a> {
+impl Row {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    fn new(bytes: &Bytes<256>, categories: &'a [u64]) -> Self {
-        let mut lane = Bytes([0; LANES]);
-        lane.0.iter_mut().enumerate().for_each(|(i, l)| *l = i as u8);
-        Self { codes: [0, 1, 2, 3].map(|i| load(&bytes.0, i * LANES)), lane: load(&lane.0, 0), categories }
-    }
-
-    /// The codes of some slots, of which there are at most 64 `N`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    fn of<const N: usize>(&self, slots: __m512i) -> __m512i {
-        let [a, b, c, d] = self.codes;
-        match N {
-            1 => _mm512_permutexvar_epi8(slots, a),
-            2 => _mm512_permutex2var_epi8(a, slots, b),
-            _ => {
-                let (low, high) = (_mm512_permutex2var_epi8(a, slots, b), _mm512_permutex2var_epi8(c, slots, d));
-                _mm512_mask_blend_epi8(_mm512_movepi8_mask(slots), low, high)
-            }
-        }
+    fn new(bytes: &Bytes) -> Self {
+        let lane: [u8; LANES] = core::array::from_fn(|i| i as u8);
+        Self { codes: Codes::new(bytes), lane: load(&lane, 0) }
     }
 }
 
@@ -57,17 +36,10 @@ impl Lanes {
     /// The exit that each lane of `vector` leads to after `1 << D` decisions. A left child is `STEP` lanes on.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
-    fn follow<const N: usize, const D: u32, const C: bool, const STEP: usize>(
-        &self,
-        row: &Row<'_>,
-        vector: usize,
-    ) -> __m512i {
+    fn follow<const N: usize, const D: u32, const STEP: usize>(&self, row: &Row, vector: usize) -> __m512i {
         let at = vector * BYTES;
-        let codes = row.of::<N>(load(&self.vectors, at));
-        let mut right = _mm512_cmpgt_epi8_mask(codes, load(&self.vectors, at + LANES));
-        if C && let Some(decided) = row.categories.get(vector) {
-            right ^= decided;
-        }
+        let codes = row.codes.of::<N>(load(&self.vectors, at));
+        let right = _mm512_cmpgt_epi8_mask(codes, load(&self.vectors, at + LANES));
         let child = load(&self.vectors, at + 2 * LANES);
         let next = _mm512_add_epi8(row.lane, _mm512_set1_epi8(STEP as i8));
         let left = _mm512_mask_blend_epi8(_mm512_movepi8_mask(child), next, row.lane);
@@ -95,12 +67,12 @@ impl Lanes {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
     #[expect(unsafe_code, reason = "the innermost loop; the constructor made the records")]
-    fn read<const N: usize, const MORE: bool>(&self, row: &Row<'_>, at: usize) -> (u64, u8) {
+    fn read<const N: usize, const MORE: bool>(&self, row: &Row, at: usize) -> (u64, u8) {
         // SAFETY: there is a record for each exit of the vectors' trees, and its starts name places in it.
         unsafe {
             let record = self.records.as_ptr().add(at * records::BYTES);
             let slots = _mm_cvtsi32_si128(record.cast::<i32>().read());
-            let codes = _mm512_castsi512_si128(row.of::<N>(_mm512_castsi128_si512(slots)));
+            let codes = _mm512_castsi512_si128(row.codes.of::<N>(_mm512_castsi128_si512(slots)));
             let thresholds = _mm_loadu_si128(record.add(THRESHOLDS).cast());
             // The bytes behind the thresholds are compared with, too.
             let decisions = _mm_movemask_epi8(_mm_cmpgt_epi8(codes, thresholds)) as usize % (1 << records::NODES);
@@ -110,21 +82,12 @@ impl Lanes {
         }
     }
 
-    /// What leaf `at` holds, where leaves stand alone.
-    #[inline]
-    #[expect(unsafe_code, reason = "the innermost loop; the constructor made the leaves")]
-    fn leaf(&self, at: usize) -> u64 {
-        debug_assert!(self.bare, "leaves, not records");
-        // SAFETY: there is a leaf for each exit of the vectors' trees.
-        unsafe { self.records.as_ptr().cast::<u64>().add(at).read_unaligned() }
-    }
-
     /// Adds what the leaves of trees from `vector` on hold to a sum, `STEP` trees a vector.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
-    fn run<const N: usize, const D: u32, const C: bool, const STEP: usize, S>(
+    fn run<const N: usize, const D: u32, const STEP: usize, S>(
         &self,
-        row: &Row<'_>,
+        row: &Row,
         vector: usize,
         trees: usize,
         mut sum: S,
@@ -133,12 +96,12 @@ impl Lanes {
         // Records of some trees are read while those of the next ones are looked for: what takes long overlaps.
         let mut before = [0; GROUP];
         let groups = trees.div_ceil(GROUP);
-        let read = |at: usize| if C { self.leaf(at) } else { self.read::<N, false>(row, at).0 };
+        let read = |at: usize| self.read::<N, false>(row, at).0;
         for group in 0..groups {
             let mut records = [0; GROUP];
             for (i, records) in records.chunks_exact_mut(STEP).enumerate() {
                 let vector = vector + group * (GROUP / STEP) + i;
-                let to = self.follow::<N, D, C, STEP>(row, vector);
+                let to = self.follow::<N, D, STEP>(row, vector);
                 let exits = _mm_cvtsi128_si64(_mm512_castsi512_si128(to)) as u64;
                 records.iter_mut().enumerate().for_each(|(i, at)| *at = self.record(vector, exits >> (8 * i)));
             }
@@ -158,17 +121,12 @@ impl Lanes {
     /// Adds what the leaf of each tree holds to a sum, where every tree takes one vector.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
-    fn fold<const N: usize, const D: u32, const C: bool, S>(
-        &self,
-        row: &Row<'_>,
-        mut sum: S,
-        add: impl Fn(S, u64) -> S,
-    ) -> S {
+    fn fold<const N: usize, const D: u32, S>(&self, row: &Row, mut sum: S, add: impl Fn(S, u64) -> S) -> S {
         for &Run { step, vector, trees } in &self.runs {
             sum = match step {
-                4 => self.run::<N, D, C, 4, S>(row, vector, trees, sum, &add),
-                2 => self.run::<N, D, C, 2, S>(row, vector, trees, sum, &add),
-                _ => self.run::<N, D, C, 1, S>(row, vector, trees, sum, &add),
+                4 => self.run::<N, D, 4, S>(row, vector, trees, sum, &add),
+                2 => self.run::<N, D, 2, S>(row, vector, trees, sum, &add),
+                _ => self.run::<N, D, 1, S>(row, vector, trees, sum, &add),
             };
         }
         sum
@@ -178,7 +136,7 @@ impl Lanes {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")]
     fn find<const N: usize, const D: u32>(
         &self,
-        row: &Row<'_>,
+        row: &Row,
         work: &mut Vec<(u32, u32)>,
         at: &mut Vec<u32>,
         words: &mut Vec<u64>,
@@ -191,7 +149,7 @@ impl Lanes {
             at.resize(work.len(), 0);
             for (at, &(_, place)) in at.iter_mut().zip(&*work) {
                 let (vector, lane) = (place as usize / LANES, place as usize % LANES);
-                let to = self.follow::<N, D, false, 1>(row, vector);
+                let to = self.follow::<N, D, 1>(row, vector);
                 let exits = _mm512_permutexvar_epi8(_mm512_set1_epi8(lane as i8), to);
                 *at = self.record(vector, _mm_cvtsi128_si32(_mm512_castsi512_si128(exits)) as u64) as u32;
                 fetch(self.records.as_ptr().wrapping_add(*at as usize * records::BYTES));
@@ -217,7 +175,7 @@ impl Lanes {
     fn row_of<const N: usize, const D: u32>(
         &self,
         forest: &Forest,
-        row: &Row<'_>,
+        row: &Row,
         work: &mut Vec<(u32, u32)>,
         at: &mut Vec<u32>,
         words: &mut Vec<u64>,
@@ -228,11 +186,7 @@ impl Lanes {
             self.find::<N, D>(row, work, at, words);
         } else if self.adds_up {
             let add = |sum: f64, word: u64| sum + f64::from_bits(word);
-            out[0] = if self.bare {
-                self.fold::<N, D, true, f64>(row, out[0], add)
-            } else {
-                self.fold::<N, D, false, f64>(row, out[0], add)
-            };
+            out[0] = self.fold::<N, D, f64>(row, out[0], add);
             return;
         } else {
             words.resize(self.trees, 0);
@@ -241,11 +195,7 @@ impl Lanes {
                 words[tree].set(word);
                 tree + 1
             };
-            if self.bare {
-                self.fold::<N, D, true, usize>(row, 0, add);
-            } else {
-                self.fold::<N, D, false, usize>(row, 0, add);
-            }
+            self.fold::<N, D, usize>(row, 0, add);
         }
         forest.add_words(self.scalar, words, out, stride);
     }
@@ -259,11 +209,10 @@ impl Lanes {
         out: &mut [f64],
         stride: usize,
     ) {
-        let mut bytes = Bytes([0; 256]);
+        let mut bytes = Bytes::default();
         let slots = self.slots.row(codes, &mut bytes.0);
-        let LaneScratch { work, at, words, decided } = scratch;
-        self.categories.decide(forest, codes, self.vectors.len() / BYTES, decided);
-        let row = Row::new(&bytes, decided);
+        let LaneScratch { work, at, words } = scratch;
+        let row = Row::new(&bytes);
         match (slots, self.doublings) {
             (0..=64, 0..=3) => self.row_of::<1, 3>(forest, &row, work, at, words, out, stride),
             (0..=64, 4) => self.row_of::<1, 4>(forest, &row, work, at, words, out, stride),

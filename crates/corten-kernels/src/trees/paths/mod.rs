@@ -1,9 +1,10 @@
 //! One row down the heavy paths of small trees: any kinds of nodes, and instructions that most CPUs of x86 have.
 //!
-//! The inner nodes of a tree are the bits of a word, heavy path after heavy path (see [`Heavy`]): a bit is set where the row
-//! leaves the path. The node that it leaves it at is the first such bit, found by counting zeros, and a table tells where
-//! the next path begins. So a row passes lists of nodes, which is what categories make of trees, as quickly as bushes, and
-//! no branch depends on it.
+//! The inner nodes of a tree are the bits of a word, in the order of [`Heavy::each`]: a bit is set where the row leaves the
+//! node's path. The node that a way leaves its first path at is the lowest such bit among those of this path; where another
+//! path begins there, it begins with the next bit, and its nodes are those of the bits from there on that as many paths lie
+//! before. So a row passes lists of nodes, which is what categories make of trees, as quickly as bushes. No branch depends on
+//! it, and a register holds the words of several trees, which are followed side by side.
 //!
 //! All nodes of numbers are decided first, a register of them at a time, and all nodes of a column of categories by the bits
 //! of a code. The bits of each such source lie side by side, those of a tree in the order of its word, and are spread to
@@ -14,23 +15,31 @@ mod x86;
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::array;
 
 use super::heavy::Heavy;
 use super::lanes::records;
 use super::levels::{EXPANDED, deposit};
-use super::slots::{HIGHEST, Slots};
+use super::slots::{HIGHEST, MAX_SLOTS, Slots};
 use super::{CATEGORY, Coder, Forest, Reads, VECTOR};
 use crate::aligned::Aligned;
 use crate::cpu::{self, Level};
 
 /// Most inner nodes of a tree.
 const NODES: usize = 64;
+/// Most paths that a way through so many nodes passes: each but the last one is left for one that as many nodes stand beside.
+const MOST: usize = 6;
 /// Trees that are followed side by side.
 const GROUP: usize = 8;
 /// Nodes of numbers that are decided at a time.
 const BLOCK: usize = 64;
-/// Most slots: more take as long to look up as a walk.
-const MAX_SLOTS: usize = 128;
+/// Most slots where a register of 32 bytes looks them up: more take as long as a walk.
+const NARROW_SLOTS: usize = 128;
+
+/// A word for each tree of a group.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Words([u64; GROUP]);
 
 /// Where the bits of a source go in the words of a group of trees.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,46 +56,56 @@ struct Spread {
 #[repr(C, align(64))]
 struct Group {
     /// The bits of nodes that leave their paths by going left.
-    turned: [u64; GROUP],
+    turned: Words,
     /// Those of the last nodes of paths, which are left in any case.
-    ends: [u64; GROUP],
+    ends: Words,
     /// Where the bits of nodes of numbers go. Where there are no others, each tree's bits are its word.
     numbers: Spread,
     first_leaves: [u32; GROUP],
-    /// Most paths that a way passes.
-    paths: u32,
-    /// Where the next path begins; the node itself where it leads to a leaf.
-    next: [[u8; NODES]; GROUP],
+    /// The nodes of the paths that a way comes to after as many others. One that leaves a path for such a path goes on at the
+    /// next node.
+    on: [Words; MOST],
 }
 
 impl Group {
     /// Trees of a leaf: of a node that is left at once.
     const EMPTY: Self = Self {
-        turned: [0; GROUP],
-        ends: [1; GROUP],
+        turned: Words([0; GROUP]),
+        ends: Words([1; GROUP]),
         numbers: Spread { places: [0; GROUP], bytes: [0; GROUP] },
         first_leaves: [0; GROUP],
-        paths: 1,
-        next: [[0; NODES]; GROUP],
+        on: {
+            let mut on = [Words([0; GROUP]); MOST];
+            on[0] = Words([1; GROUP]);
+            on
+        },
     };
+}
+
+/// The exit of a tree at a node, to the side that its bit says: the last nodes come first, as zeros are counted.
+const fn exit(node: usize, bit: usize) -> u8 {
+    (2 * (NODES - 1 - node) + bit) as u8
 }
 
 /// An ensemble as words.
 #[derive(Clone, Debug)]
 pub struct Paths {
     trees: usize,
+    /// Whether registers have 64 bytes: with AVX-512, VBMI too.
+    wide: bool,
     slots: Slots,
     /// Nodes of numbers by block: their slots, then their thresholds.
     numbers: Aligned<u8>,
     groups: Vec<Group>,
+    /// Most paths that a way through each group passes.
+    paths: Vec<u8>,
     /// Columns of many categories, and where the bits of their codes go: all columns of a group, then those of the next one.
     categories: Vec<u16>,
     spreads: Vec<Spread>,
     /// The other columns of categories, and their first words: those of a code have its bits where they go.
     expanded: Vec<(u16, usize)>,
-    words: Vec<u64>,
-    /// A leaf for each exit of a tree: twice the node that a path is left at, and one more where its bit is set. A tree's
-    /// exits follow its first one; those that it doesn't have are those of others.
+    words: Vec<Words>,
+    /// A leaf for each [`exit`] of a tree from its first one on; those that it doesn't have are those of others.
     leaves: Aligned<u8>,
     /// Whether leaves are values, not their places in the forest's leaves.
     scalar: bool,
@@ -100,21 +119,26 @@ type OfColumn = (u16, Vec<Spread>);
 impl Paths {
     /// `None` where the CPU lacks the instructions, or the ensemble has too many thresholds or too large trees.
     pub fn new(forest: &Forest, coder: &Coder) -> Option<Self> {
-        Self::within(forest, coder, EXPANDED)
+        let level = cpu::level();
+        let wide = level == Level::Avx512 && cpu::vbmi() && cpu::counts_zeros();
+        let runs = level >= Level::Avx2 && cpu::moves_bits() && cpu::counts_words();
+        if runs { Self::within(forest, coder, wide, EXPANDED) } else { None }
     }
 
-    fn within(forest: &Forest, coder: &Coder, most_words: usize) -> Option<Self> {
+    /// The same in registers of 64 bytes or of 32, with at most so many words for columns with few categories.
+    fn within(forest: &Forest, coder: &Coder, wide: bool, most_words: usize) -> Option<Self> {
         let (parts, trees) = (forest.parts(), forest.trees());
-        let runs = cpu::level() >= Level::Avx2 && cpu::moves_bits();
-        if !runs || trees == 0 || parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * NODES + 1) {
+        if trees == 0 || parts.roots.windows(2).any(|w| (w[1] - w[0]) as usize > 2 * NODES + 1) {
             return None;
         }
         let scalar = !parts.targets.contains(&VECTOR);
         let mut out = Self {
             trees,
-            slots: Slots::new(coder, MAX_SLOTS, true)?,
+            wide,
+            slots: Slots::new(coder, if wide { MAX_SLOTS } else { NARROW_SLOTS }, !wide)?,
             numbers: Aligned::default(),
             groups: vec![Group::EMPTY; trees.div_ceil(GROUP)],
+            paths: vec![1; trees.div_ceil(GROUP)],
             categories: Vec::new(),
             spreads: Vec::new(),
             expanded: Vec::new(),
@@ -162,17 +186,18 @@ impl Paths {
         nodes.resize(nodes.len().next_multiple_of(8), (0, HIGHEST));
         let (of_group, tree, groups) = (tree / GROUP, tree % GROUP, self.groups.len());
         let group = &mut self.groups[of_group];
-        group.paths = group.paths.max(heavy.paths(start).into());
+        self.paths[of_group] = self.paths[of_group].max(heavy.paths(start));
         group.numbers.bytes[tree] = (nodes.len() / 8) as u32;
-        let (mut order, mut place) = (Vec::new(), vec![0u8; end - start]);
-        heavy.each(parts, |at, left| {
-            place[at - start] = order.len() as u8;
-            order.push((at, left));
-        });
+        let mut order = Vec::new();
+        heavy.each(parts, |at, left, before| order.push((at, left, before)));
         let mut leaves = Vec::with_capacity(order.len() + 1);
-        group.ends[tree] = u64::from(order.is_empty());
-        for (i, &(at, left)) in order.iter().enumerate() {
+        if !order.is_empty() {
+            group.ends.0[tree] = 0;
+            group.on[0].0[tree] = 0;
+        }
+        for (i, &(at, left, before)) in order.iter().enumerate() {
             let (node, bit) = (forest.node(at), 1 << i);
+            group.on[before].0[tree] |= bit;
             if node.column & CATEGORY == 0 {
                 group.numbers.places[tree] |= bit;
                 let (slot, threshold) = self.slots.of(node.column, node.threshold);
@@ -191,21 +216,18 @@ impl Paths {
             }
             let right = usize::from(heavy.stays_right(left));
             let (stays, other) = (left + right, left + 1 - right);
-            group.turned[tree] |= (right as u64) << i;
-            group.next[tree][i] = i as u8;
+            group.turned.0[tree] |= (right as u64) << i;
             if is_leaf(stays) {
-                group.ends[tree] |= bit;
-                leaves.push((2 * i as u8, leaf(stays)));
+                group.ends.0[tree] |= bit;
+                leaves.push((exit(i, 0), leaf(stays)));
             }
             if is_leaf(other) {
-                leaves.push((2 * i as u8 + 1, leaf(other)));
-            } else {
-                group.next[tree][i] = place[other - start];
+                leaves.push((exit(i, 1), leaf(other)));
             }
         }
         if order.is_empty() {
             // Whatever bit of another tree its word has.
-            leaves.extend([(0, leaf(start)), (1, leaf(start))]);
+            leaves.extend([(exit(0, 0), leaf(start)), (exit(0, 1), leaf(start))]);
         }
         leaves
     }
@@ -220,16 +242,14 @@ impl Paths {
         categories.sort_by_key(|(column, _)| codes(*column));
         categories.retain(|(column, spreads)| {
             let (codes, first) = (codes(*column) as usize, self.words.len());
-            if first + codes * spreads.len() * GROUP > most_words {
+            if (first + codes * spreads.len()) * GROUP > most_words {
                 return true;
             }
             for code in 0..codes {
                 let bits = levels.of(usize::from(*column), code as u16);
                 let word = |byte: u32| bits[byte as usize..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
-                for spread in spreads {
-                    let of_group = spread.bytes.iter().zip(&spread.places);
-                    self.words.extend(of_group.map(|(&byte, &places)| deposit(word(byte), places)));
-                }
+                let of_group = |of: &Spread| Words(array::from_fn(|i| deposit(word(of.bytes[i]), of.places[i])));
+                self.words.extend(spreads.iter().map(of_group));
             }
             self.expanded.push((*column, first));
             false
@@ -244,6 +264,8 @@ impl Paths {
 pub struct PathScratch {
     /// The bits of all nodes of numbers, and 8 bytes more.
     bits: Vec<u64>,
+    /// The words of trees, as far as they have to be put together.
+    words: Vec<Words>,
     /// Where the words, or bits, of the code of each column of categories start.
     expanded: Vec<usize>,
     categories: Vec<usize>,
@@ -282,7 +304,12 @@ mod tests {
 
     /// The layout, where the CPU has what it takes and the slots suffice.
     fn laid_out(forest: &Forest, coder: &Coder, most_words: usize) -> Vec<Paths> {
-        Paths::within(forest, coder, most_words).into_iter().collect()
+        let has = |wide: &bool| {
+            let narrow = cpu::available() >= Level::Avx2 && cpu::moves_bits() && cpu::counts_words();
+            if *wide { cpu::vbmi() && cpu::counts_zeros() } else { narrow }
+        };
+        let widths = [false, true].into_iter().filter(has);
+        widths.filter_map(|wide| Paths::within(forest, coder, wide, most_words)).collect()
     }
 
     /// Rows have the bits of a walk in some layouts.
