@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -42,8 +43,12 @@ def test_a_budget_finds_more_than_the_defaults() -> None:
     assert classes.predict_proba(X).shape == (3000, 3)
     with pytest.raises(ValueError, match="budget"):
         HistGradientBoostingRegressor(budget="1s", warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match="'validation_fraction' parameter"):
-        HistGradientBoostingRegressor(budget="1s", validation_fraction=None).fit(X, y)
+    for bad in (None, float("nan"), float("inf"), "abc", [1], 0, 1.5, True):
+        with pytest.raises(ValueError, match="'validation_fraction' parameter"):
+            HistGradientBoostingRegressor(budget="1s", validation_fraction=bad).fit(X, y)
+    # What a fit before found is not said of one without.
+    model.set_params(budget=None).fit(X, y)
+    assert not hasattr(model, "best_params_") and not hasattr(model, "budget_models_")
 
 
 class Learner:
@@ -259,7 +264,7 @@ def test_only_models_on_the_same_bins_are_averaged() -> None:
     classes: Any = HistGradientBoostingClassifier(max_iter=5).fit(X, y > 0)
     for handle, said in [
         (other._handle, "same bins"),
-        (dart._handle, "same bins"),
+        (dart._handle, "left trees out"),
         (mean, "no other"),
         (classes._handle, "classes and the loss"),
     ]:
@@ -286,3 +291,55 @@ def test_small_fits_run_side_by_side_where_nothing_is_called_in_python() -> None
     assert _core.side_by_side(1000, 10, 1, 4) == 4
     assert _core.side_by_side(1_000_000, 10, 1, 4) == 1
     assert _core.side_by_side(1000, 10, 1, 1) == 1
+
+
+def test_parameters_whose_numbers_go_beyond_all_bounds_are_a_step_without_a_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learner = Learner(monkeypatch)
+
+    def fit(params: dict[str, Any], *rest: Any) -> Any:
+        if params["max_leaf_nodes"] in bad:
+            raise _search.Diverged from ValueError("beyond all bounds")
+        return learner.fit(params, *rest)
+
+    bad = {511}
+    best, _, steps = _searched(fit, 10.0)
+    assert [s["score"] for s in steps if s["max_leaf_nodes"] == 511] == [-np.inf]
+    assert best.params["max_leaf_nodes"] == 127 and best.score > -1
+    bad = {31, 127}
+    with pytest.raises(ValueError, match="beyond all bounds"):
+        _searched(fit, 10.0)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 5))
+    y = np.exp(2 * (X[:, 0] * X[:, 1] + np.sin(3 * X[:, 2])))
+    for seed in range(4):
+        model = HistGradientBoostingRegressor(loss="gamma", budget=0.3, random_state=seed).fit(X, y)
+        assert model.n_iter_ >= 1
+
+
+def test_a_step_that_is_stopped_stands_for_no_better_one() -> None:
+    few, many = ({"learning_rate": 0.1, "max_leaf_nodes": leaves} for leaves in (8, 31))
+    found = _search.Found(300)
+    found.note(_search.Step(few, object(), 500, -0.01, 1.0, True, -3.0))
+    found.note(_search.Step(few, object(), 3, -0.6, 1.0, False, -3.0))
+    assert found.best.rounds == 500 and [m.rounds for m in found.members] == [500]
+    # A model of parameters that something better displaced meanwhile is not kept.
+    found.note(_search.Step(many, object(), 50, -0.001, 1.0, True, -3.0))
+    found.note(_search.Step(few, object(), 500, -0.01, 1.0, True, -3.0, number=1))
+    assert [m.params for m in found.members] == [many] and len(found.steps) == 4
+
+
+def test_fits_go_on_from_means_and_from_trees_that_were_left_out() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 5))
+    y = X[:, 0] * X[:, 1] + np.sin(3 * X[:, 2])
+    mean = _mean(_alike(HistGradientBoostingRegressor, X, y, max_iter=40), [30, 40])
+    dart = HistGradientBoostingRegressor(max_iter=20, boosting="dart", learning_rate=0.3, random_state=1)
+    dart.fit(X, y, init_model=mean)
+    assert dart.n_iter_ == 90 and dart.refit(X, y, decay_rate=0.0).score(X, y) > 0.7
+    plain = HistGradientBoostingRegressor(max_iter=5, warm_start=True).fit(X, y, init_model=dart)
+    again = pickle.loads(pickle.dumps(plain)).set_params(max_iter=100).fit(X, y)
+    assert again.n_iter_ == 100
+    model = HistGradientBoostingRegressor(budget=0.5, random_state=0, boosting="dart").fit(X, y)
+    assert model.n_iter_ == sum(m["max_iter"] for m in model.budget_models_)

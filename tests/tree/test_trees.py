@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from corten import tree
+from corten.ensemble import RandomForestRegressor
 
 pytest.importorskip("sklearn")
 import sklearn.tree
@@ -285,3 +286,16 @@ def test_infinite_values_and_text_are_refused_by_column() -> None:
     frame = pl.DataFrame({"a": [1.0, 2.0], "city": ["Oslo", "Rome"]})
     with pytest.raises(ValueError, match="city"):
         tree.DecisionTreeRegressor().fit(frame, [0.0, 1.0])
+
+
+def test_many_counted_leaves_do_not_depend_on_when_threads_are_done() -> None:
+    """Where rounding may lift a gain above what a node can gain at all, as targets span a million times what is left."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(50_000, 6))
+    y = (X[:, 0] * 40).astype(int) * 1e6 + rng.normal(size=50_000)
+    params: dict[str, Any] = {"n_estimators": 1, "bootstrap": False, "max_features": None, "max_leaf_nodes": 5000}
+    found = set()
+    for jobs in [1, 2, 2, 2, 2]:
+        model = RandomForestRegressor(random_state=0, n_jobs=jobs, **params).fit(X, y)
+        found.add(model.predict(X).tobytes())
+    assert len(found) == 1

@@ -220,7 +220,8 @@ pub trait Fitted: Any + Send + Sync {
     /// `rounds`, the others after those that are beside them.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for what is not boosted, [`Error::Value`] for models of other bins, classes or losses.
+    /// [`Error::Unsupported`] for what is not boosted, [`Error::Value`] for models of other bins, classes or losses,
+    /// and for those that are means already.
     fn average(&self, rounds: usize, others: &[(&dyn Fitted, usize)]) -> Result<Box<dyn Fitted>> {
         let _ = (rounds, others);
         Err(Error::Unsupported("only models of gradient boosting on bins are averaged".into()))

@@ -124,6 +124,7 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         **extras: Any,
     ) -> Self:
         """Fits with what only boosting takes."""
+        self._forget_budget()
         if self._is_budgeted(init_model):
 
             def fit(model: Any, own: list[Any]) -> Any:
@@ -134,9 +135,7 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
 
             classes = 0 if target.classes is None else len(target.classes)
             counts = np.bincount(target.values, minlength=classes) if classes else None
-            trees = classes if classes > 2 else 1
-            side = _core.side_by_side(inputs.rows, inputs.width, trees, self._threads())
-            return self._fit_budget(fit, callbacks, inputs.rows, counts, side)
+            return self._fit_budget(fit, callbacks, inputs.rows, counts, inputs.width)
         if init_score is not None:
             extras["init_score"] = np.asarray(init_score, dtype=np.float64)
             if len(extras["init_score"]) != inputs.rows:
@@ -184,6 +183,7 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         callbacks: Sequence[Callable[..., Any]] | None = None,
     ) -> Self:
         """Fits on rows that are read block by block."""
+        self._forget_budget()
         room = _files.memory(memory)
         with _files.opened(X) as files:
             starts, queries = (
@@ -248,17 +248,16 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             self.classes_ = classes
         return self._keep(inputs, handle)
 
+    def _forget_budget(self) -> None:
+        for name in ("best_params_", "budget_steps_", "budget_models_"):
+            self.__dict__.pop(name, None)
+
     def _is_budgeted(self, init_model: Any) -> bool:
         """Whether a time is given in which to find a model."""
         if getattr(self, "budget", None) is None:
             return False
         if init_model is not None or self.warm_start:  # type: ignore[attr-defined]
             raise ParameterError("budget finds a model of its own; it goes on from none (init_model, warm_start).")
-        if self.validation_fraction is None:  # type: ignore[attr-defined]
-            raise ParameterError(
-                "budget judges models by held-out rows: the 'validation_fraction' parameter must be a float in the range "
-                "(0, 1) or an int of at least 1. Got None instead."
-            )
         return True
 
     def _fit_budget(
@@ -267,23 +266,29 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         callbacks: Any,
         rows: int,
         counts: np.ndarray | None,
-        side: int = 1,
+        width: int | None = None,
     ) -> Self:
         """Models on some of the rows, judged by the others, and the mean of those that do best; `fit` fits a model with some
-        callbacks, several of which are fitted side by side. Of classes, `counts` says how many rows each has."""
+        callbacks. Of classes, `counts` says how many rows each has; of rows in memory, which may be fitted on side by side,
+        `width` how many columns there are."""
         rarest = None if counts is None else float(counts[counts > 0].min())
         share, judges = _budget.held_out(self.validation_fraction, rows, rarest)  # type: ignore[attr-defined]
         budget = _budget.seconds(self.budget)  # type: ignore[attr-defined]
         begin = seed(getattr(self, "random_state", None))
         has_ended = False
+        raised: Exception | None = None
         bins: Any = None
         has_told = False
 
         def told(callback: Callable[..., Any]) -> Callable[..., bool]:
             def call(step: Any) -> bool:
-                nonlocal has_ended
+                nonlocal has_ended, raised
                 # What ends a round's fit ends all that would follow.
-                has_ended |= callback(step) is True
+                try:
+                    has_ended |= callback(step) is True
+                except Exception as error:
+                    raised = error
+                    raise
                 return has_ended
 
             return call
@@ -301,6 +306,11 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             model._bins_of, model._lowers = bins, False
             try:
                 fit(model, [*own, *watchers])
+            except ValueError as error:
+                # What has fitted before is fine: it is these parameters that aren't.
+                if calls or error is raised or bins is None:
+                    raise
+                raise _search.Diverged from error
             finally:
                 del model._bins_of, model._lowers
             if bins is None:
@@ -308,11 +318,13 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             return model
 
         found = _search.Found(judges)
+        calls = self._calls(None)
 
         def keep() -> None:
             best, *others = found.members
             last = best.model
             state = {k: v for k, v in last.__dict__.items() if k not in last.get_params(deep=False)}
+            self.__dict__.pop("feature_names_in_", None)
             self.__dict__.update(state)
             if others or best.rounds < last.n_iter_:
                 more = [(other.model._handle, other.rounds) for other in others]
@@ -323,9 +335,11 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             self.budget_models_ = [{**m.params, "max_iter": m.rounds} for m in (best, *others)]
 
         try:
-            if self._calls(None) or callbacks or getattr(self, "verbose", 0):
-                # What is called in Python waits for one at a time anyway.
-                side = 1
+            side = 1
+            # What is called in Python waits for one at a time anyway.
+            if width is not None and not (calls or callbacks or getattr(self, "verbose", 0)):
+                trees = len(counts) if counts is not None and len(counts) > 2 else np.size(getattr(self, "quantile", 0))
+                side = _core.side_by_side(rows - judges, width, trees, self._threads())
             search = _search.Search(step, budget, found, side, lambda: has_ended)
             if side > 1:
                 # The bins on which all are fitted.

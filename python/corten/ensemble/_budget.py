@@ -40,22 +40,39 @@ def seconds(budget: Any) -> float:
 
 
 def held_out(given: int | float, rows: int, rarest: float | None = None) -> tuple[int | float, int]:
-    """How much is held out, and how many rows that are: of many rows less than the share that is given, for what is learnt
-    from them is worth more.
+    """How much is held out: of many rows less than the share that is given, for what is learnt from them is worth more.
 
     Parameters
     ----------
     given : int or float
-        A share, or a number of rows, which is kept.
+        A share, or a number of rows, which stays as it is.
     rows : int
         All rows.
     rarest : float, optional
         Rows of the rarest class.
+
+    Returns
+    -------
+    share : int or float
+        The share, or the number of rows.
+    judges : int
+        How many rows that are.
+
+    Raises
+    ------
+    ParameterError
+        For what is no share and no number of rows.
     """
-    if not isinstance(given, float) or given >= 1.0:
-        return given, int(given)
+    is_number = isinstance(given, (int, float, np.number)) and not isinstance(given, bool)
+    if not is_number or not (0 < given < 1 or given >= 1 and float(given).is_integer()):
+        raise ParameterError(
+            "budget judges models by held-out rows: the 'validation_fraction' parameter must be a float in the range "
+            f"(0, 1) or an int of at least 1. Got {given!r} instead."
+        )
+    if given >= 1:
+        return int(given), min(int(given), rows)
     enough: float = JUDGES
     if rarest is not None:
         enough = max(enough, OF_RAREST * rows / rarest)
-    share = min(given, enough / rows)
+    share = min(float(given), enough / rows)
     return share, max(1, round(share * rows))

@@ -15,10 +15,10 @@ from .. import _core
 
 #: Leaves of a tree that are tried first, side by side; then fewer once, or four times as many for as long as they gain.
 LEAVES, SMALLER, MOST = (31, 127), 8, 32_767
-#: What is tried around the best: before models are fitted on other rows, and when some are there.
+#: What is tried around the best: once the first models are fitted on other rows, and then.
 AT_ONCE: tuple[dict[str, Any], ...] = ({"learning_rate": 0.1}, {"max_features": 0.5})
 THEN: tuple[dict[str, Any], ...] = ({"min_samples_leaf": 5}, {"min_samples_leaf": 100}, {"l2_regularization": 10.0})
-#: Models that are averaged: of how many parameters, how many there are before others are tried, and in all.
+#: Models that are averaged: of how many parameters, how many there are before others are tried, and most in all.
 KINDS, SOME, ALL = 3, 4, 8
 #: How much worse than the best, as a share of its score and of what it gained, parameters may be whose models are averaged
 #: with its own; and the same more, by chance, times the root of the rows that judge.
@@ -127,6 +127,9 @@ class Found:
         best[0] = self.best
         own = (step for step in self._kept if step.params == params and step.start is not None)
         losses = [step.loses(best[step.number]) for step in own if step.number in best]
+        if not losses:
+            # Nothing tells.
+            return np.inf, True
         mean = float(np.mean(losses))
         return mean, mean > CLOSE + CHANCE / np.sqrt(self.judges * len(losses))
 
@@ -151,13 +154,20 @@ class Found:
         """Takes a step; only models that are close to the best ones are kept."""
         self.steps.append(step.told())
         if step.number == 0:
-            # One that went on, or began again, stands for what it was before.
+            # One that went on, or began again, stands for what it was before, unless it was stopped sooner.
             others = [other for other in self._kept if other.params != step.params or other.number > 0]
+            if any(
+                other.params == step.params and other.score > step.score for other in self._kept if other.number == 0
+            ):
+                return
             if self._best is None or self._best.params == step.params or step.beats(self._best):
                 self._best = step
             self._kept = [*others, step]
-        else:
+        elif any(step.params == other.params for other in self.own):
             self._kept.append(step)
+        else:
+            # Something better took its place meanwhile.
+            return
         for other in self._kept:
             if other is not self._best and other.start is not None and self._loses(other.params)[1]:
                 other.model = None
@@ -168,6 +178,10 @@ class Found:
 
 class _Ended(Exception):
     """Somebody stopped the search."""
+
+
+class Diverged(Exception):
+    """A fit whose numbers went beyond all bounds; what it said is the cause."""
 
 
 class Search:
@@ -204,6 +218,9 @@ class Search:
         self.fit, self.budget, self.found, self.side, self.has_ended = fit, budget, found, side, has_ended
         self.end = time.monotonic() + budget
         self.interrupted = False
+        self.diverged: Diverged | None = None
+        #: The last of the numbers of rows.
+        self.last = 0
 
     @property
     def left(self) -> float:
@@ -223,9 +240,9 @@ class Search:
         elif small.ended or small.rounds * small.params["learning_rate"] >= RACED:
             self.race((SMALLER,), SLICE)
         self.go_on()
-        self.all([*self.more(SOME), *self.changed(AT_ONCE)])
-        self.all(self.changed(THEN))
-        self.all(self.more(ALL))
+        self.fit_all([*self.more(SOME), *self.changed(AT_ONCE)])
+        self.fit_all(self.changed(THEN))
+        self.fit_all(self.more(ALL))
 
     def fitted(self, job: Job) -> Step | None:
         """A model; None where too little time is left."""
@@ -240,18 +257,25 @@ class Search:
             return late
 
         stop = {"max_iter": ROUNDS, "n_iter_no_change": PATIENCE}
-        model = self.fit({**job.params, **stop}, [is_late], job.number, 0 if job.like is None else job.like.rounds)
+        model, rounds = None, 0 if job.like is None else job.like.rounds
+        try:
+            model = self.fit({**job.params, **stop}, [is_late], job.number, rounds)
+        except Diverged as error:
+            self.diverged = error
         done = Step(job.params, model, 0, -np.inf, time.monotonic() - start, not late, number=job.number)
+        if model is None:
+            return done
         if job.like is not None and not len(model.validation_score_):
             done.rounds, done.score = model.n_iter_, job.like.score
             return done
         # What can't be judged is worse than all that can.
         scores = np.nan_to_num(model.validation_score_, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        done.rounds = max(1, int(np.argmax(scores)))
+        # Trees that were left out at times count as they do after the last round.
+        done.rounds = len(scores) - 1 if getattr(model, "boosting", None) == "dart" else max(1, int(np.argmax(scores)))
         done.score, done.start = float(scores[done.rounds]), float(scores[0])
         return done
 
-    def all(self, jobs: Sequence[Job]) -> list[Step]:
+    def fit_all(self, jobs: Sequence[Job]) -> list[Step]:
         """Models, as many at a time as are fitted side by side; they are noted in their order."""
         done: list[Step] = []
         if self.side == 1 or len(jobs) == 1:
@@ -259,16 +283,18 @@ class Search:
                 if self.found and self.has_ended():
                     raise _Ended
                 done += self.noted(job, self.fitted(job))
-            return done
-        with ThreadPoolExecutor(self.side) as pool:
-            futures = [pool.submit(self.fitted, job) for job in jobs]
-            try:
-                for job, future in zip(jobs, futures, strict=True):
-                    done += self.noted(job, future.result())
-            except BaseException:
-                # The pool waits for those that are still at work.
-                self.interrupted = True
-                raise
+        else:
+            with ThreadPoolExecutor(self.side) as pool:
+                try:
+                    futures = [pool.submit(self.fitted, job) for job in jobs]
+                    for job, future in zip(jobs, futures, strict=True):
+                        done += self.noted(job, future.result())
+                except BaseException:
+                    # The pool waits for those that are still at work.
+                    self.interrupted = True
+                    raise
+        if not self.found and self.diverged is not None and self.diverged.__cause__ is not None:
+            raise self.diverged.__cause__
         return done
 
     def noted(self, job: Job, step: Step | None) -> list[Step]:
@@ -277,7 +303,10 @@ class Search:
         _core.give_back()
         if step is None or (job.like is not None and not step.ended and step.rounds < NEARLY * job.like.rounds):
             return []
-        self.found.note(step)
+        if step.model is None:
+            self.found.steps.append(step.told())
+        else:
+            self.found.note(step)
         return [step]
 
     def race(self, sizes: Sequence[int], share: float, rate: float = 0.1) -> list[Step]:
@@ -286,7 +315,7 @@ class Search:
         for first in range(0, len(sizes), self.side):
             deadline = time.monotonic() + share * self.budget
             some = sizes[first : first + self.side]
-            done += self.all([Job({"learning_rate": rate, "max_leaf_nodes": leaves}, deadline) for leaves in some])
+            done += self.fit_all([Job({"learning_rate": rate, "max_leaf_nodes": leaves}, deadline) for leaves in some])
         return done
 
     def climb(self, top: Step) -> None:
@@ -320,10 +349,10 @@ class Search:
             rate = slow_rate(arrives / rounds * times / max(1, other / leaves))
             jobs.append(Job({**slow, "learning_rate": rate, "max_leaf_nodes": other}, self.end))
         jobs = jobs[: self.side]
-        tried = self.all(jobs)[0]
-        if tried.ended and self.found.best is best and self.left > 0:
+        tried = self.fit_all(jobs)[0]
+        if (tried.ended or tried.model is None) and self.found.best is best and self.left > 0:
             # They were too large.
-            self.all([Job(slow, self.end)])
+            self.fit_all([Job(slow, self.end)])
 
     def changed(self, changes: Sequence[dict[str, Any]]) -> list[Job]:
         """Other parameters around the best, where it has seen what it can."""
@@ -343,6 +372,6 @@ class Search:
         members, own = self.found.members, self.found.own
         if not self.found.best.ended:
             return []
-        first = 1 + max(step.number for step in members)
-        likes = [(first + i // len(own), own[i % len(own)]) for i in range(most - len(members))]
+        likes = [(self.last + 1 + i // len(own), own[i % len(own)]) for i in range(most - len(members))]
+        self.last = max((number for number, _ in likes), default=self.last)
         return [Job(like.params, self.end, number, like, like.seconds) for number, like in likes]

@@ -33,13 +33,16 @@ impl Boosted {
         for &(member, rounds) in members {
             member.continues(&self.objective, self.features.width(), self.labels.as_ref())?;
             let Trained { iterations, weights, .. } = &member.trained;
-            if member.features != self.features || weights.is_empty() != self.trained.weights.is_empty() {
+            if member.features != self.features {
                 return Err(Error::value("only models on the same bins are averaged"));
+            }
+            if weights.is_empty() != self.trained.weights.is_empty() {
+                return Err(Error::value("a model that left trees out is averaged with others that did"));
             }
             if !member.trained.members.is_empty() {
                 return Err(Error::value("a mean of models is averaged with no other"));
             }
-            let rounds = if weights.is_empty() { rounds.min(iterations.len()) } else { iterations.len() };
+            let rounds = if weights.is_empty() || rounds == 0 { rounds.min(iterations.len()) } else { iterations.len() };
             let scaled = |tree: &GrownTree| {
                 let mut tree = tree.clone();
                 tree.scale(one);
@@ -47,7 +50,7 @@ impl Boosted {
             };
             let of_all = |trees: &Vec<GrownTree>| trees.iter().map(scaled).collect();
             out.iterations.extend(iterations[..rounds].iter().map(of_all));
-            out.weights.extend(weights.iter().map(|w| w * one));
+            out.weights.extend(weights.iter().take(rounds).map(|w| w * one));
             out.baseline.iter_mut().zip(&member.baseline).for_each(|(sum, b)| *sum += b * one);
             out.interrupted |= member.trained.interrupted;
             let (learning_rate, baseline) = (member.trained.learning_rate, member.baseline.clone());

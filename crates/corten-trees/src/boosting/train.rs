@@ -72,6 +72,20 @@ pub(crate) struct Trained {
 }
 
 impl Trained {
+    /// What rounds count that were fitted without leaving trees out. Those of a mean of models become rounds like others:
+    /// what is left out and comes back smaller is no share of it any more.
+    fn weigh(&mut self, rounds: usize) {
+        if self.weights.len() == rounds {
+            return;
+        }
+        let members = std::mem::take(&mut self.members);
+        for member in &members {
+            let weight = member.learning_rate / members.len() as f64;
+            self.weights.extend(std::iter::repeat_n(weight, member.rounds));
+        }
+        self.weights.resize(rounds, self.learning_rate);
+    }
+
     fn forget(&mut self, metrics: usize) {
         self.train_loss.clear();
         self.validation_loss.clear();
@@ -181,7 +195,7 @@ impl Run<'_> {
         let features = &self.binned.layout().features;
         let dropped = match self.plan.dropout {
             Some(dropout) => {
-                out.weights.resize(iteration, self.plan.learning_rate);
+                out.weigh(iteration);
                 dropout.choose(&out.weights, self.seed(iteration))
             }
             None => Vec::new(),
@@ -222,7 +236,7 @@ impl Run<'_> {
             out.weights[at] *= left;
             self.add(&out.iterations[at], 1.0)?;
         }
-        if self.plan.dropout.is_some() {
+        if self.plan.dropout.is_some() || !out.weights.is_empty() {
             out.weights.push(self.rate);
         }
         out.iterations.push(trees);

@@ -30,6 +30,8 @@ use super::weights::{self, balance, by_class, payloads, positive, scale, whole};
 
 /// Weights whose logarithms are kept in a table, however few the rows.
 const TERMS: usize = 1 << 20;
+/// Most classes of trees whose leaves are picked of a whole one.
+const PICKED_CLASSES: usize = 100;
 /// Tells the stream of a tree's draws of columns apart from that of rows.
 const COLUMNS: u64 = 0x0063_6f6c_756d << 16;
 
@@ -320,7 +322,10 @@ impl Plan<'_> {
 
     /// The rows by each column, where trees look at all columns and are simple ones.
     fn orders<C: Code>(&self, table: &Table<C>, threads: usize) -> Option<Orders> {
+        // Where leaves are picked of a whole tree, one whose nodes take long would take longer than the leaves alone.
+        let is_long = |classes: usize| self.entropy.is_some() || classes > PICKED_CLASSES;
         let is_simple = match self.task {
+            Task::Classes { labels, .. } if ordered::picks(self.rules) && is_long(labels.len()) => false,
             Task::Classes { .. } => !self.forest.balanced,
             Task::Numbers { outputs, .. } => *outputs == 1 && self.is_squared(),
         };

@@ -199,6 +199,12 @@ impl Target for Shares {
         (self.score_of(lefts), left)
     }
 
+    /// A pass adds to all columns of a record, whichever are drawn.
+    #[inline(always)]
+    fn looks_at_once(&self, _rows: usize, drawn: usize, width: usize) -> bool {
+        2 * drawn >= width
+    }
+
     #[inline(always)]
     fn score_columns<const W: usize>(
         &mut self,

@@ -13,6 +13,7 @@ use super::super::lists::partition;
 use super::super::sort::{self, Key};
 use super::super::tree::{GrownTree, Node};
 use super::few::Few;
+use super::picked::Bar;
 use super::{Cut, Growth, Room, Target, bins, key_by_code, mark, mark_by_code, top};
 
 /// Most rows of a block, where columns are many or rows few.
@@ -190,14 +191,14 @@ impl<'a, T: Target> Block<'a, T> {
     #[inline(always)]
     pub(super) fn is_last(&self, depth: usize, samples: usize, stats: Stats, reach: f64) -> bool {
         self.growth.soil.rules.is_last(self.depth + depth, samples, stats)
-            || self.growth.bar.as_ref().is_some_and(|bar| bar.is_above(reach.min(stats.weight * stats.impurity)))
+            || self.growth.bar.as_ref().is_some_and(|bar| bar.is_above(reach, stats.weight, stats.impurity))
     }
 
     /// The least gain on the path to the children of the node at hand, from that on the path to it and the score of its cut.
     #[inline(always)]
     pub(super) fn reach(&mut self, at: u32, reach: f64, score: f64) -> f64 {
         let Some(bar) = &self.growth.bar else { return reach };
-        let gain = self.growth.target.gain(&self.node, score);
+        let gain = Bar::counted(self.growth.target.gain(&self.node, score), &self.tree.nodes[at as usize]);
         self.gains.resize(self.tree.nodes.len(), 0.0);
         self.gains[at as usize] = gain;
         self.reached.push(reach.min(gain));

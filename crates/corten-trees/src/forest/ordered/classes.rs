@@ -1,4 +1,4 @@
-//! Classification where weights are whole numbers, or by Gini impurity, each of two classes has one.
+//! Classification where weights are whole numbers; by Gini impurity also where each of two classes has a weight.
 
 mod terms;
 

@@ -176,6 +176,11 @@ struct Growth<'a, T: Target> {
     bar: Option<picked::Bar>,
 }
 
+/// Whether leaves of such rules are picked of a whole tree.
+pub(crate) fn picks(rules: &Rules) -> bool {
+    rules.max_leaf_nodes.is_some_and(|leaves| leaves > LEAVES)
+}
+
 /// Whether trees of such rules are grown here, each on up to so many rows.
 pub(crate) fn suits<C: Code>(rules: &Rules, table: &Table<C>, rows: usize) -> bool {
     let columns = table.columns.len();
@@ -192,7 +197,7 @@ impl Soil<'_> {
     /// # Errors
     /// [`corten_core::Error::Cancelled`].
     pub(crate) fn grow<T: Target>(self, target: &T, items: &[T::Item]) -> Result<GrownTree> {
-        let bar = self.rules.max_leaf_nodes.filter(|&leaves| leaves > LEAVES).map(picked::Bar::new);
+        let bar = self.rules.max_leaf_nodes.filter(|_| picks(self.rules)).map(picked::Bar::new);
         let growth = Growth { soil: self, target, items, bar };
         if self.rows.len() <= NARROW { top::Top::<u32, T>::grow(&growth) } else { top::Top::<u64, T>::grow(&growth) }
     }

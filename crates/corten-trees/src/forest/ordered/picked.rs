@@ -11,9 +11,6 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::tree::{GrownTree, Node};
 
-/// The share of the bar below which what rounding adds to a gain doesn't lift a node.
-const SURE: f64 = 0.99;
-
 /// What nodes must gain to be picked, as far as is known.
 pub(super) struct Bar {
     /// Splits that are picked.
@@ -29,11 +26,18 @@ impl Bar {
         Self { splits: leaves.saturating_sub(1), least: AtomicU64::new(0), greatest }
     }
 
-    /// Whether no node is picked that gains no more than this.
+    /// Whether no split below a path of such a least gain is picked, of a node of such a weight and impurity.
     #[inline(always)]
-    pub(super) fn is_above(&self, gain: f64) -> bool {
+    pub(super) fn is_above(&self, reach: f64, weight: f64, impurity: f64) -> bool {
         // Threads may see an earlier bar: nodes below it are grown, and not picked.
-        gain < SURE * f64::from_bits(self.least.load(Memory::Relaxed))
+        reach.min(weight * impurity) < f64::from_bits(self.least.load(Memory::Relaxed))
+    }
+
+    /// What a node's split counts: its gain, but no more than it could be. Rounding may lift it above that, and whether a
+    /// node is grown may not change what is picked.
+    #[inline(always)]
+    pub(super) fn counted(gain: f64, node: &Node) -> f64 {
+        gain.min(node.weight * node.impurity)
     }
 
     /// Takes account of nodes: the least gain on the path to each.

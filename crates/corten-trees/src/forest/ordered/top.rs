@@ -19,7 +19,7 @@ use super::super::lists::partition;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::picked;
+use super::picked::{self, Bar};
 use super::{Cut, Growth, LEAVES, Room, Target, mark, mark_by_code};
 use search::{Count, Offer, Scan};
 
@@ -241,6 +241,7 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         self.children.push(None);
         self.growth.target.value(&part.node, &mut self.values);
         !self.growth.soil.rules.is_last(part.depth, samples, stats)
+            && !self.growth.bar.as_ref().is_some_and(|bar| bar.is_above(part.reach, stats.weight, stats.impurity))
     }
 
     /// Finds what columns offer nodes, once the splits that they come from have been done on each.
@@ -316,7 +317,9 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         self.draws.reset();
         let (feature, cut) = best?;
         let gain = growth.target.gain(&part.node, cut.score);
-        growth.soil.rules.is_worth(gain, self.weight).then_some(Chosen { part, feature, cut, gain })
+        let is_worth = growth.soil.rules.is_worth(gain, self.weight);
+        let gain = if growth.bar.is_some() { Bar::counted(gain, &self.nodes[part.at]) } else { gain };
+        is_worth.then_some(Chosen { part, feature, cut, gain })
     }
 
     /// Splits the leaf whose cut gains most, the one written first among equals, until there are so many leaves.
