@@ -42,7 +42,8 @@ impl Boosted {
             if !member.trained.members.is_empty() {
                 return Err(Error::value("a mean of models is averaged with no other"));
             }
-            let rounds = if weights.is_empty() || rounds == 0 { rounds.min(iterations.len()) } else { iterations.len() };
+            let rounds =
+                if weights.is_empty() || rounds == 0 { rounds.min(iterations.len()) } else { iterations.len() };
             let scaled = |tree: &GrownTree| {
                 let mut tree = tree.clone();
                 tree.scale(one);
