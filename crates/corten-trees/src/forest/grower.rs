@@ -339,7 +339,7 @@ impl<'a, C: Code> Grower<'a, C> {
         let (best, constant) =
             self.draw_columns(self.draw_place(at, part), known, |grower, feature| grower.look(feature, part));
         let (feature, (cut, threshold)) = best?;
-        let gain = self.worth(cut.score)?;
+        let gain = self.tree.nodes[at as usize].counted(self.worth(cut.score)?);
         Some(Found { feature, cut, threshold, gain, constant })
     }
 

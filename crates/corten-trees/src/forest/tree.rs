@@ -43,6 +43,13 @@ impl Node {
             impurity: stats.impurity,
         }
     }
+
+    /// What its split counts where leaves are counted: its gain, but no more than there is to gain. Rounding may lift it
+    /// above that, and the order of splits may not hang on that.
+    #[inline(always)]
+    pub(crate) fn counted(&self, gain: f64) -> f64 {
+        gain.min(self.weight * self.impurity)
+    }
 }
 
 /// A tree whose children come after their parents.

@@ -13,7 +13,6 @@ use super::super::lists::partition;
 use super::super::sort::{self, Key};
 use super::super::tree::{GrownTree, Node};
 use super::few::Few;
-use super::picked::Bar;
 use super::{Cut, Growth, Room, Target, bins, key_by_code, mark, mark_by_code, top};
 
 /// Most rows of a block, where columns are many or rows few.
@@ -198,7 +197,7 @@ impl<'a, T: Target> Block<'a, T> {
     #[inline(always)]
     pub(super) fn reach(&mut self, at: u32, reach: f64, score: f64) -> f64 {
         let Some(bar) = &self.growth.bar else { return reach };
-        let gain = Bar::counted(self.growth.target.gain(&self.node, score), &self.tree.nodes[at as usize]);
+        let gain = self.tree.nodes[at as usize].counted(self.growth.target.gain(&self.node, score));
         self.gains.resize(self.tree.nodes.len(), 0.0);
         self.gains[at as usize] = gain;
         self.reached.push(reach.min(gain));

@@ -33,13 +33,6 @@ impl Bar {
         reach.min(weight * impurity) < f64::from_bits(self.least.load(Memory::Relaxed))
     }
 
-    /// What a node's split counts: its gain, but no more than it could be. Rounding may lift it above that, and whether a
-    /// node is grown may not change what is picked.
-    #[inline(always)]
-    pub(super) fn counted(gain: f64, node: &Node) -> f64 {
-        gain.min(node.weight * node.impurity)
-    }
-
     /// Takes account of nodes: the least gain on the path to each.
     pub(super) fn add(&self, gains: &mut Vec<f64>) {
         let mut greatest = self.greatest.lock().unwrap_or_else(PoisonError::into_inner);

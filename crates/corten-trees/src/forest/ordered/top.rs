@@ -19,7 +19,7 @@ use super::super::lists::partition;
 use super::super::sort::Key;
 use super::super::tree::{GrownTree, Node};
 use super::block::{self, Block};
-use super::picked::{self, Bar};
+use super::picked;
 use super::{Cut, Growth, LEAVES, Room, Target, mark, mark_by_code};
 use search::{Count, Offer, Scan};
 
@@ -318,7 +318,7 @@ impl<'a, K: Key, T: Target> Top<'a, K, T> {
         let (feature, cut) = best?;
         let gain = growth.target.gain(&part.node, cut.score);
         let is_worth = growth.soil.rules.is_worth(gain, self.weight);
-        let gain = if growth.bar.is_some() { Bar::counted(gain, &self.nodes[part.at]) } else { gain };
+        let gain = self.nodes[part.at].counted(gain);
         is_worth.then_some(Chosen { part, feature, cut, gain })
     }
 
