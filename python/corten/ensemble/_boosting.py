@@ -278,9 +278,9 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
         has_ended = False
         raised: Exception | None = None
         bins: Any = None
-        has_told = False
+        tells_targets = False
 
-        def told(callback: Callable[..., Any]) -> Callable[..., bool]:
+        def watching(callback: Callable[..., Any]) -> Callable[..., bool]:
             def call(step: Any) -> bool:
                 nonlocal has_ended, raised
                 # What ends a round's fit ends all that would follow.
@@ -293,13 +293,13 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
 
             return call
 
-        watchers = [told(callback) for callback in callbacks or ()]
+        watchers = [watching(callback) for callback in callbacks or ()]
 
         def step(params: dict[str, Any], own: list[Any], number: int, rounds: int) -> Any:
-            nonlocal bins, has_told
+            nonlocal bins, tells_targets
             drawn = {"random_state": (begin + number) % 2**32, "validation_fraction": share}
             model = clone(self).set_params(budget=None, early_stopping=True, **{**drawn, **params})
-            if number and has_told:
+            if number and tells_targets:
                 # Bins that were made of the targets of rows would tell those that were to judge. All have room for a few
                 # more rounds than those that were not held out.
                 model.set_params(early_stopping=False, max_iter=int(np.ceil(rounds * ALL_ROWS)))
@@ -314,7 +314,7 @@ class HistGradientBoosting(Staged, Explains, WritesLightGBM, Estimator):
             finally:
                 del model._bins_of, model._lowers
             if bins is None:
-                bins, has_told = model._handle.average(0, []), model._tells_targets
+                bins, tells_targets = model._handle.average(0, []), model._tells_targets
             return model
 
         found = _search.Found(judges)

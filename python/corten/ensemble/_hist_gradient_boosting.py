@@ -260,7 +260,7 @@ class HistGradientBoostingClassifier(StagedClasses, DecisionMixin, ClassifierMix
             A fitted one of the same class, to whose trees `max_iter` are added.
         callbacks : list of callable, optional
             Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
-            one that returns True ends the fit, which keeps its rounds.
+            one that returns True ends the fit, which keeps its rounds. With `budget` all fits tell, and the search ends.
         memory : int or str, optional
             How many of the binned rows of files stay in memory, as "4GB" or a number of bytes; if not given half of them,
             and at most a quarter of what is free. The others are read from a temporary file. A row needs some 20 bytes
@@ -547,7 +547,7 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
             A fitted one of the same class, to whose trees `max_iter` are added.
         callbacks : list of callable, optional
             Called after each round with `iteration`, `total`, `loss` and `validation_loss` as attributes of one object;
-            one that returns True ends the fit, which keeps its rounds.
+            one that returns True ends the fit, which keeps its rounds. With `budget` all fits tell, and the search ends.
         memory : int or str, optional
             How many of the binned rows of files stay in memory, as "4GB" or a number of bytes; if not given half of them,
             and at most a quarter of what is free. The others are read from a temporary file. A row needs some 20 bytes
