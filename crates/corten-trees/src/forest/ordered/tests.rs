@@ -107,10 +107,7 @@ impl Case {
                 assert!(got == expected, "{classes} classes, {width:?}");
             }
         }
-        // Trees by entropy have no leaves picked of them.
-        if !picks(&self.rules) {
-            self.same_by_entropy(&codes, classes, threads);
-        }
+        self.same_by_entropy(&codes, classes, threads);
         if self.weights.iter().all(|&w| w == 1) {
             self.same_by_shares(&codes, classes, threads);
             if classes == 2 {
@@ -125,8 +122,7 @@ impl Case {
         let of_classes: Vec<f64> = codes.iter().map(|&class| by_class[class as usize]).collect();
         let mut stream = Stream::new(9, 2);
         let of_rows: Vec<f64> = codes.iter().map(|_| (1 + stream.below(40)) as f64 / 16.0).collect();
-        let measures = [any::Measure::Gini, any::Measure::Entropy];
-        for measure in measures.into_iter().take(if picks(&self.rules) { 1 } else { 2 }) {
+        for measure in [any::Measure::Gini, any::Measure::Entropy] {
             let expected = |weights: &[f64]| {
                 let entries = self.rows().into_iter().map(|row| Entry::new(row, 1)).collect();
                 self.expected(&mut any::Classes::new(measure, classes, codes, weights), entries, classes)
